@@ -1,0 +1,194 @@
+"""``AsyncViClient``: carries the protocol's requests with ``aiohttp``, on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+from pydantic import BaseModel
+from yarl import URL
+
+from vi_airflow_provider.api.codec import flow_page
+from vi_airflow_provider.api.messages import (
+    Answer,
+    Failure,
+    FailureKind,
+    Send,
+    Steps,
+    root_failure,
+    system_reason,
+)
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.settings import ViSettings
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+#: What the library's exceptions mean, where the operating system has not said it; the first that fits counts.
+_KINDS: Final = (
+    (aiohttp.ClientConnectorError, FailureKind.CONNECT),
+    (aiohttp.ConnectionTimeoutError, FailureKind.CONNECT_TIMEOUT),
+    (TimeoutError, FailureKind.TIMEOUT),
+    (aiohttp.ClientResponseError, FailureKind.INVALID),
+)
+
+
+class AsyncViClient:
+    """Calls the Vi API for one organization, on the event loop in which it is first used.
+
+    :param settings: whom and how to call
+    :param sleep: waits for a number of seconds between attempts
+    """
+
+    def __init__(self, settings: ViSettings, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self.settings = settings
+        self._protocol = ViProtocol(settings)
+        self._sleep = sleep
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy = settings.proxy_url()
+
+    def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> AsyncIterator[Flow]:
+        """Yield all flows, newest first, a page at a time as they are consumed."""
+        return self._documents(self._protocol.walk_flows(page_size, limit))
+
+    async def iter_flow_pages(
+        self, *, page_size: int | None = None, page_token: str | None = None
+    ) -> AsyncIterator[FlowPage]:
+        """Yield the pages of the listing, from the one behind ``page_token`` on."""
+        walk = self._protocol.walk_flows(page_size, token=page_token)
+        while (steps := walk.next_page()) is not None:
+            yield flow_page(await self._run(steps))
+
+    def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> AsyncIterator[SimpleFlow]:
+        """Yield id and name of all flows."""
+        return self._documents(self._protocol.walk_simple_flows(page_size, limit))
+
+    async def get_flow(self, flow_id: str) -> Flow:
+        """Return one flow; :class:`ViNotFoundError` where there is none."""
+        return await self._run(self._protocol.get_flow(flow_id))
+
+    async def flow_exists(self, flow_id: str) -> bool:
+        """Tell whether a flow exists."""
+        return await self._run(self._protocol.flow_exists(flow_id))
+
+    async def delete_flow(self, flow_id: str) -> DeletedFlow:
+        """Delete a flow; one that is absent already is no error."""
+        return await self._run(self._protocol.delete_flow(flow_id))
+
+    async def create_flow(
+        self,
+        spec: FlowSpec | Mapping[str, Any],
+        *,
+        attributes: Mapping[str, str] | None = None,
+        flow_id: str | None = None,
+    ) -> Flow:
+        """Create a flow under a new id, or under ``flow_id``, where it replaces what may be there."""
+        return await self._run(self._protocol.put_flow(flow_id, spec, attributes))
+
+    async def replace_flow(
+        self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
+    ) -> Flow:
+        """Replace spec and attributes of a flow as a whole."""
+        return await self._run(self._protocol.put_flow(flow_id, spec, attributes))
+
+    async def update_flow(
+        self,
+        flow_id: str,
+        *,
+        spec: FlowSpec | Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Flow:
+        """Change the given fields of the spec and the given attributes; an attribute of ``None`` is removed."""
+        return await self._run(self._protocol.patch_flow(flow_id, spec, attributes))
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _documents(self, walk: Walk[M]) -> AsyncIterator[M]:
+        while (steps := walk.next_page()) is not None:
+            for document in (await self._run(steps)).documents():
+                yield document
+
+    async def _run(self, steps: Steps[T]) -> T:
+        reply: Answer | Failure | None = None
+        while True:
+            try:
+                step = steps.send(reply)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            if isinstance(step, Send):
+                reply = await self._send(step)
+            else:
+                await self._sleep(step.seconds)
+                reply = None
+
+    async def _send(self, send: Send) -> Answer | Failure:
+        request = send.request
+        status = None
+        try:
+            session = await self._opened()
+            async with session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                proxy=self._proxy,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=send.timeout,
+                    sock_connect=self.settings.connect_timeout,
+                    sock_read=self.settings.read_timeout,
+                ),
+            ) as response:
+                status = response.status
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > send.max_bytes:
+                        response.close()  # do not read the rest to keep the connection
+                        return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", status)
+                return Answer(status, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # Returned, not raised: a traceback through the library's frames could show the headers.
+            return _failure(error, status)
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # Reading a CA bundle takes tens of milliseconds, which the event loop does not have.
+            context = await asyncio.to_thread(_ssl_context, self.settings.ca_bundle())
+            if self._session is None:
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=context), cookie_jar=aiohttp.DummyCookieJar()
+                )
+        return self._session
+
+
+def _ssl_context(ca_bundle: str | bool) -> ssl.SSLContext | bool:
+    if isinstance(ca_bundle, bool):
+        return ca_bundle
+    if Path(ca_bundle).is_dir():
+        return ssl.create_default_context(capath=ca_bundle)
+    return ssl.create_default_context(cafile=ca_bundle)
+
+
+def _failure(error: Exception, status: int | None) -> Failure:
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return Failure(FailureKind.PROXY, system_reason(error))
+    if known := root_failure(error):
+        return known
+    kind = next((meaning for kind, meaning in _KINDS if isinstance(error, kind)), FailureKind.BROKEN)
+    return Failure(kind, system_reason(error), status)

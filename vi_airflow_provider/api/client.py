@@ -1,0 +1,209 @@
+"""``ViClient``: carries the protocol's requests with ``requests``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Self, TypeVar
+
+import requests
+import urllib3.exceptions as urllib3_errors
+from pydantic import BaseModel
+
+from vi_airflow_provider.api.codec import flow_page
+from vi_airflow_provider.api.messages import (
+    Answer,
+    Failure,
+    FailureKind,
+    Request,
+    Send,
+    Steps,
+    root_failure,
+    system_reason,
+)
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.settings import ViSettings
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+_CHUNK: Final = 1 << 20
+
+#: What the libraries' exceptions mean, where the operating system has not said it; the first that fits counts.
+_KINDS: Final = (
+    (requests.exceptions.ConnectTimeout, FailureKind.CONNECT_TIMEOUT),
+    (requests.exceptions.Timeout, FailureKind.TIMEOUT),
+    (urllib3_errors.TimeoutError, FailureKind.TIMEOUT),
+    (urllib3_errors.InvalidHeader, FailureKind.INVALID),
+)
+
+
+class _Session(requests.Session):
+    """A session that leaves every decision to the protocol."""
+
+    def __init__(self, settings: ViSettings) -> None:
+        super().__init__()
+        self.trust_env = False  # a netrc file would replace our Authorization header
+        proxy = settings.proxy_url()
+        self.send_options: dict[str, Any] = {
+            "proxies": {"http": proxy, "https": proxy} if proxy else {},
+            "verify": settings.ca_bundle(),
+            "allow_redirects": False,
+            "stream": True,
+        }
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Have no redirect prepared: ``requests`` would read an unbounded body for it."""
+
+
+class ViClient:
+    """Calls the Vi API for one organization. Thread-safe; close it, or use it in a ``with`` block.
+
+    :param settings: whom and how to call
+    :param sleep: waits for a number of seconds between attempts
+    """
+
+    def __init__(self, settings: ViSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.settings = settings
+        self._protocol = ViProtocol(settings)
+        self._session = _Session(settings)
+        self._sleep = sleep
+
+    def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[Flow]:
+        """Yield all flows, newest first, a page at a time as they are consumed.
+
+        :param page_size: flows per request; the connection's setting by default
+        :param limit: stop after so many
+        """
+        return self._documents(self._protocol.walk_flows(page_size, limit))
+
+    def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Iterator[FlowPage]:
+        """Yield the pages of the listing, from the one behind ``page_token`` on."""
+        walk = self._protocol.walk_flows(page_size, token=page_token)
+        while (steps := walk.next_page()) is not None:
+            yield flow_page(self._run(steps))
+
+    def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[SimpleFlow]:
+        """Yield id and name of all flows."""
+        return self._documents(self._protocol.walk_simple_flows(page_size, limit))
+
+    def get_flow(self, flow_id: str) -> Flow:
+        """Return one flow.
+
+        :raises ViNotFoundError: there is none with this id
+        """
+        return self._run(self._protocol.get_flow(flow_id))
+
+    def flow_exists(self, flow_id: str) -> bool:
+        """Tell whether a flow exists."""
+        return self._run(self._protocol.flow_exists(flow_id))
+
+    def delete_flow(self, flow_id: str) -> DeletedFlow:
+        """Delete a flow; one that is absent already is no error.
+
+        :raises ViConflictError: the flow is in use by a run
+        """
+        return self._run(self._protocol.delete_flow(flow_id))
+
+    def create_flow(
+        self,
+        spec: FlowSpec | Mapping[str, Any],
+        *,
+        attributes: Mapping[str, str] | None = None,
+        flow_id: str | None = None,
+    ) -> Flow:
+        """Create a flow under a new id, or under ``flow_id``, where it replaces what may be there."""
+        return self._run(self._protocol.put_flow(flow_id, spec, attributes))
+
+    def replace_flow(
+        self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
+    ) -> Flow:
+        """Replace spec and attributes of a flow as a whole."""
+        return self._run(self._protocol.put_flow(flow_id, spec, attributes))
+
+    def update_flow(
+        self,
+        flow_id: str,
+        *,
+        spec: FlowSpec | Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Flow:
+        """Change the given fields of the spec and the given attributes; an attribute of ``None`` is removed."""
+        return self._run(self._protocol.patch_flow(flow_id, spec, attributes))
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _documents(self, walk: Walk[M]) -> Iterator[M]:
+        while (steps := walk.next_page()) is not None:
+            yield from self._run(steps).documents()
+
+    def _run(self, steps: Steps[T]) -> T:
+        reply: Answer | Failure | None = None
+        while True:
+            try:
+                step = steps.send(reply)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            if isinstance(step, Send):
+                reply = self._send(step)
+            else:
+                self._sleep(step.seconds)
+                reply = None
+
+    def _send(self, send: Send) -> Answer | Failure:
+        deadline = time.monotonic() + send.timeout
+        response = None
+        try:
+            response = self._session.send(
+                _prepared(send.request), timeout=self._timeouts(send.timeout), **self._session.send_options
+            )
+            return _read(response, send, deadline)
+        except (requests.RequestException, urllib3_errors.HTTPError, OSError, ValueError) as error:
+            # Returned, not raised: a traceback through the library's frames could show the headers.
+            return _failure(error, None if response is None else response.status_code)
+        finally:
+            if response is not None:
+                response.close()
+
+    def _timeouts(self, remaining: float) -> tuple[float, float]:
+        return min(self.settings.connect_timeout, remaining), min(self.settings.read_timeout, remaining)
+
+
+def _prepared(request: Request) -> requests.PreparedRequest:
+    prepared = requests.PreparedRequest()
+    prepared.prepare(method=request.method, url=request.url, headers=dict(request.headers), data=request.body)
+    return prepared
+
+
+def _read(response: requests.Response, send: Send, deadline: float) -> Answer | Failure:
+    """Read the body, within the deadline and the bound: a server may send a little for ever, or a lot."""
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > send.max_bytes:
+            return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", response.status_code)
+        if time.monotonic() > deadline:
+            return Failure(FailureKind.TIMEOUT, "the answer was still arriving", response.status_code)
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, bytes(body))
+
+
+def _failure(error: Exception, status: int | None) -> Failure:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Failure(FailureKind.PROXY, system_reason(error))
+    if known := root_failure(error):
+        return known
+    kind = next((meaning for kind, meaning in _KINDS if isinstance(error, kind)), FailureKind.BROKEN)
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(reason, urllib3_errors.NewConnectionError):
+        kind = FailureKind.CONNECT
+    return Failure(kind, system_reason(error), status)

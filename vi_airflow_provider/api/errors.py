@@ -1,0 +1,127 @@
+"""What can go wrong between Airflow and Vi: one family of exceptions, free of Airflow and of secrets.
+
+The class says what happened, the attributes say where, and the message ends in one sentence of advice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Final
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Make foreign text fit for a message or a log: one line, no control characters, bounded."""
+    text = _CONTROL.sub(" ", text).strip()
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+class ViError(Exception):
+    """Base class of all errors of this provider.
+
+    :param message: what happened, in one line, without any secret
+    :param status_code: HTTP status of the last answer, ``None`` where there was none
+    :param method: HTTP method of the request
+    :param path: path and query of the request, without host and credentials
+    :param trace_id: the server's trace id (``x-cloud-trace-context``), to quote to its support
+    :param attempts: how many requests were sent; 0 when the call was refused before the first
+    """
+
+    #: Would the same call, made again later and unchanged, possibly succeed?
+    #: Operators turn an error that says no into a failure without Airflow retries.
+    retryable: ClassVar[bool] = True
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        trace_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.method = method
+        self.path = path
+        self.trace_id = trace_id
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        where = f"{self.method} {self.path}: " if self.method else ""
+        what = str(self.args[0]).rstrip(".") + "."
+        facts = [f"trace {self.trace_id}"] if self.trace_id else []
+        if self.attempts > 1:
+            facts.append(f"{self.attempts} attempts")
+        return " ".join(filter(None, (f"{where}{what}", self.advice, f"({', '.join(facts)})" if facts else "")))
+
+
+class ViConfigurationError(ViError):
+    """The connection cannot be used as it is; nothing was sent."""
+
+    retryable = False
+
+
+class ViValidationError(ViError):
+    """A value was refused: by us before the request (no ``status_code``), or by the server (400, other 4xx)."""
+
+    retryable = False
+
+
+class ViAuthenticationError(ViError):
+    """401: the server does not know the secret key."""
+
+    retryable = False
+    advice = "Check the secret key (the connection's password): it may be expired, revoked or of another organization."
+
+
+class ViPermissionError(ViError):
+    """403: the server knows the key, and does not allow this."""
+
+    retryable = False
+    advice = "Check that the key has Training Access (Full, to change flows) in this organization."
+
+
+class ViNotFoundError(ViError):
+    """404: no such flow, or no such organization."""
+
+    advice = "Check the flow id and the organization id (the connection's login)."
+
+
+class ViConflictError(ViError):
+    """409: the flow is in use, typically by an active run, or was changed meanwhile."""
+
+    advice = "If a run uses the flow, wait for it to end or kill it, then try again."
+
+
+class ViRateLimitError(ViError):
+    """429, still after all waits that ``Retry-After`` asked for."""
+
+    advice = "Use fewer parallel tasks, or raise max_rate_limit_retries or retry_budget in the connection's extra."
+
+
+class ViServerError(ViError):
+    """5xx, still after all retries."""
+
+    advice = "The service has a problem; try again later."
+
+
+class ViTimeoutError(ViError):
+    """No complete answer in time, or the server's own 408."""
+
+    advice = "Check the network, or raise read_timeout or retry_budget in the connection's extra."
+
+
+class ViNetworkError(ViError):
+    """No connection, or one that broke: name resolution, TCP, TLS, proxy."""
+
+    advice = "Check the connection's host, the proxy and the firewall."
+
+
+class ViResponseError(ViError):
+    """An answer that the contract does not allow: not JSON, not a page, a field missing or of a wrong type."""
+
+    advice = "Check that the connection's host is a Vi API endpoint and no proxy or login page answers in its place."

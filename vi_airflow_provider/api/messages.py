@@ -1,0 +1,135 @@
+"""The vocabulary between the protocol, which decides, and the clients, which act.
+
+The protocol yields :class:`Send` and :class:`Sleep`; a client answers a ``Send`` with an :class:`Answer`, or with
+a :class:`Failure` when no complete answer came. Neither side raises for what the network does.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. ``headers`` hold the key (as a ``Secret``) and are not shown."""
+
+    method: str
+    url: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def idempotent(self) -> bool:
+        """May it be sent twice? (RFC 9110 section 9.2.2)."""
+        return self.method in ("GET", "PUT", "DELETE")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send the request and read the whole answer: within ``timeout`` seconds, at most ``max_bytes`` decoded bytes."""
+
+    request: Request
+    timeout: float
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait, then go on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP answer. ``headers`` are keyed in lower case; ``body`` is decoded (gzip, deflate)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class FailureKind(Enum):
+    """Why there is no complete answer."""
+
+    NAME_RESOLUTION = "the host name does not resolve"
+    CONNECT = "no connection to the server"
+    CONNECT_TIMEOUT = "no connection to the server in time"
+    PROXY = "the proxy did not let us through"
+    CERTIFICATE = "the server's certificate is not trusted"
+    TLS = "no TLS connection to the server"
+    TIMEOUT = "no complete answer in time"
+    BROKEN = "the connection broke before the answer was complete"
+    TOO_LARGE = "the answer is too large"
+    INVALID = "the answer is not valid HTTP"
+
+    @property
+    def before_send(self) -> bool:
+        """Is it certain that the server did not see the request?"""
+        return self in _BEFORE_SEND
+
+    @property
+    def transient(self) -> bool:
+        """May another try go better? Not where a certificate, or the answer itself, is the problem."""
+        return self not in (FailureKind.CERTIFICATE, FailureKind.TOO_LARGE)
+
+
+_BEFORE_SEND = frozenset(
+    {
+        FailureKind.NAME_RESOLUTION,
+        FailureKind.CONNECT,
+        FailureKind.CONNECT_TIMEOUT,
+        FailureKind.PROXY,
+        FailureKind.CERTIFICATE,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No complete answer. ``status`` is known where only the body is missing; ``detail`` holds no secret."""
+
+    kind: FailureKind
+    detail: str = ""
+    status: int | None = None
+
+
+#: A call in the making: yields what to do next, is sent the outcome, returns the value or raises a ``ViError``.
+Steps: TypeAlias = Generator[Send | Sleep, Answer | Failure | None, T]
+
+
+def root_failure(error: BaseException) -> Failure | None:
+    """Recognize what the operating system, TLS and the HTTP parser say, however deep a library has wrapped it."""
+    for cause in _chain(error):
+        if isinstance(cause, socket.gaierror):
+            return Failure(FailureKind.NAME_RESOLUTION, cause.strerror or "")
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Failure(FailureKind.CERTIFICATE, cause.verify_message or "")
+        if isinstance(cause, ssl.SSLError):
+            return Failure(FailureKind.TLS, cause.reason or "")
+        # RemoteDisconnected, a connection closed while idle, is both and no garbage.
+        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
+            return Failure(FailureKind.INVALID)
+    return None
+
+
+def system_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error ("Connection refused"), or nothing."""
+    return next((c.strerror for c in _chain(error) if isinstance(c, OSError) and c.strerror), "")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,211 @@
+"""The documents of the Vi API (VI_API.md section 4), as frozen pydantic models.
+
+Each model reads two forms of itself: the wire (camelCase) and its own dump (snake_case, the XCom form), so
+``Flow.model_validate(xcom_value)`` works in a downstream task. Fields that this version does not know are
+kept in both, and a field that was absent stays absent: what was read is what is written back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic.alias_generators import to_camel
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Serialize JSON data so that equal data gives equal bytes: sorted keys, compact, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+class Document(BaseModel):
+    """Base of everything that is read from the wire."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="allow",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Dump as pydantic does, but without fields that the document did not have.
+
+        ``mode="json"`` gives the XCom form: snake_case keys, JSON types only.
+        """
+        return super().model_dump(**{"exclude_unset": True, **options})
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Dump to JSON text under the same rule as :meth:`model_dump`."""
+        return super().model_dump_json(**{"exclude_unset": True, **options})
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the document as the API writes it: camelCase keys, JSON types only."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class ResourceMetadata(Document):
+    """Bookkeeping of the server about a document. Times are integers: milliseconds since the epoch, UTC."""
+
+    time_created: StrictInt
+    last_updated: StrictInt
+    generation: StrictInt
+    attributes: dict[str, str]
+
+
+class FlowBlock(Document):
+    """One step of a training pipeline."""
+
+    block: str
+    settings: dict[str, Any]
+    style: dict[str, Any]
+
+
+# Vi calls this field `schema`, and so do we; pydantic's base class has a deprecated method of that name,
+# whose shadowing it reports.
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message='Field name "schema"', category=UserWarning)
+
+    class FlowSpec(Document):
+        """What a flow trains, and how: the part of it that its author writes."""
+
+        name: str
+        schema: str = Field()  # type: ignore[assignment]
+        tolerations: dict[str, list[str]]
+        settings: dict[str, Any]
+        blocks: list[FlowBlock]
+        training_project: str | None = None
+
+        @classmethod
+        def complete(cls, spec: FlowSpec | Mapping[str, Any]) -> FlowSpec:
+            """Build a spec from what an author writes, who may leave empty containers out.
+
+            :param spec: a spec, or its fields in snake_case or camelCase
+            :raises pydantic.ValidationError: a required field is missing or of a wrong type
+            """
+            if isinstance(spec, FlowSpec):
+                return spec
+            return cls.model_validate({"tolerations": {}, "settings": {}, **_with_complete_blocks(spec)})
+
+        def canonical(self) -> dict[str, Any]:
+            """Return what this spec trains, as JSON data: without layout (``style``) and empty options."""
+            wire = self.to_wire()
+            for block in wire["blocks"]:
+                block.pop("style", None)
+            if wire.get("trainingProject") is None:
+                wire.pop("trainingProject", None)
+            return wire
+
+    class FlowSpecPatch(Document):
+        """The fields of a spec that a PATCH changes; ``blocks`` replaces all blocks."""
+
+        name: str = ""
+        schema: str = ""  # type: ignore[assignment]
+        tolerations: dict[str, list[str]] = {}
+        settings: dict[str, Any] = {}
+        blocks: list[FlowBlock] = []
+        training_project: str | None = None
+
+        @classmethod
+        def complete(cls, spec: FlowSpec | Mapping[str, Any]) -> FlowSpecPatch:
+            """Check the given fields; as :meth:`FlowSpec.complete`, but any field may be left out."""
+            fields = spec.model_dump() if isinstance(spec, FlowSpec) else spec
+            return cls.model_validate(_with_complete_blocks(fields))
+
+
+def _with_complete_blocks(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each block the empty containers that the API requires and an author may leave out."""
+    blocks = spec.get("blocks")
+    if not isinstance(blocks, list):
+        return dict(spec)
+    empty: dict[str, Any] = {"settings": {}, "style": {}}
+    return {**spec, "blocks": [empty | dict(b) if isinstance(b, Mapping) else b for b in blocks]}
+
+
+class Flow(Document):
+    """A flow: the definition of a training pipeline, with its identity and bookkeeping."""
+
+    kind: Literal["Flow"] = "Flow"
+    organization_id: str = Field(alias="workspaceId")
+    flow_id: str
+    spec: FlowSpec
+    metadata: ResourceMetadata
+    self_link: str
+    etag: str
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal sha256 of the canonical spec: flows that train the same have the same digest."""
+        return hashlib.sha256(canonical_json(self.spec.canonical())).hexdigest()
+
+    def info(self) -> str:
+        """Print a summary of the flow for a person, and return its text."""
+        text = _summary(self)
+        print(text)
+        return text
+
+
+class SimpleFlow(Document):
+    """The short form of a flow (``simpleFlows``): its id and, maybe, its name."""
+
+    flow_id: str
+    name: str | None = None
+
+
+class FlowPage(Document):
+    """One page of a listing; ``next_page`` is the cursor of the page after it, ``None`` at the end."""
+
+    items: list[Flow]
+    next_page: str | None = None
+    prev_page: str | None = None
+
+
+class DeletedFlow(BaseModel):
+    """What became of a delete: the flow is gone either way.
+
+    ``deleted`` says that this call removed it, ``already_absent`` that there was nothing to remove.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    deleted: StrictBool
+    already_absent: StrictBool
+
+
+def format_time(ms: int) -> str:
+    """Write a wire time (milliseconds since the epoch) for a person; a nonsensical one as the bare number."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except OverflowError:
+        return f"{ms} ms"
+
+
+def _summary(flow: Flow) -> str:
+    spec, metadata = flow.spec, flow.metadata
+    facts = {
+        "Flow ID": flow.flow_id,
+        "Organization": flow.organization_id,
+        "Schema": spec.schema,
+        "Training project": spec.training_project or "-",
+        "Created": format_time(metadata.time_created),
+        "Last updated": format_time(metadata.last_updated),
+        "Generation": metadata.generation,
+        "Attributes": ", ".join(f"{key}={value}" for key, value in sorted(metadata.attributes.items())) or "-",
+        "Tolerations": ", ".join(f"{key}: {values}" for key, values in sorted(spec.tolerations.items())) or "-",
+        "Settings": ", ".join(f"{key}={value!r}" for key, value in sorted(spec.settings.items())) or "-",
+        "Digest": flow.digest,
+    }
+    lines = [f"Flow: {spec.name}", *(f"  {label + ':':<18}{fact}" for label, fact in facts.items())]
+    lines.append(f"  Blocks ({len(spec.blocks)}):")
+    lines += [f"    {number}. {block.block}" for number, block in enumerate(spec.blocks, 1)]
+    return "\n".join(lines)

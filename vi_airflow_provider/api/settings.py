@@ -1,0 +1,260 @@
+"""Where to call, as whom, and how patiently: checked once, before any request.
+
+Errors name the field of the Airflow connection in which the value stands, because that is where a user mends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+from vi_airflow_provider import __version__
+from vi_airflow_provider.api.errors import ViConfigurationError
+
+DEFAULT_ENDPOINT: Final = "https://api.vi.datature.com"
+DEFAULT_UI_URL: Final = "https://vi.datature.com/org/{organization_id}"
+
+#: VI_API.md section 2; ``fullmatch``, because ``$`` would let a trailing newline through.
+_ORGANIZATION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+_KEY_PREFIX: Final = "dtvi_"
+_KEY_LENGTH: Final = 103
+
+
+class Secret(str):
+    """A string that does not show itself in a ``repr``: of a dataclass, a dict of headers, a traceback's locals."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViSettings:
+    """Everything that a client needs to know.
+
+    :param organization_id: the organization whose flows are meant
+    :param secret_key: ``dtvi_`` key; surrounding white space is stripped
+    :param endpoint: URL of the API; a path prefix is kept
+    :param page_size: flows per page of a listing (the server may send fewer)
+    :param connect_timeout: seconds to reach the server
+    :param read_timeout: seconds without a byte from the server
+    :param max_retries: further requests after one that failed with 408, 5xx or a broken connection
+    :param max_rate_limit_retries: further requests after 429
+    :param max_retry_delay: upper bound in seconds of one wait, also of one that ``Retry-After`` asks for
+    :param retry_budget: seconds that one call may take in total: requests, answers and waits
+    :param verify: check the server's certificate; a path names the CA file or folder to trust
+    :param proxy: URL of a proxy; without it, the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` count
+    :param allow_http: accept ``http://`` to a host that is not this machine
+    :param ui_url_template: web address behind "Open in Vi"; ``{organization_id}`` and ``{flow_id}`` are filled in
+    :param user_agent: value of the ``User-Agent`` header
+    :raises ViConfigurationError: a value is missing or unusable; the message names the connection's field
+    """
+
+    organization_id: str
+    secret_key: str
+    endpoint: str = DEFAULT_ENDPOINT
+    page_size: int = 100
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    max_retries: int = 3
+    max_rate_limit_retries: int = 20
+    max_retry_delay: float = 60.0
+    retry_budget: float = 600.0
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    allow_http: bool = False
+    ui_url_template: str = DEFAULT_UI_URL
+    user_agent: str = f"vi-airflow-provider/{__version__} (Python {platform.python_version()})"
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # the dataclass is frozen for everybody else
+        set_(self, "secret_key", _checked_key(self.secret_key))
+        set_(self, "endpoint", _checked_endpoint(self.endpoint, allow_http=self.allow_http))
+        if not isinstance(self.organization_id, str) or not _ORGANIZATION_ID.fullmatch(self.organization_id):
+            what = "is missing" if not self.organization_id else f"{self.organization_id!r:.80} is not usable"
+            raise ViConfigurationError(
+                f"login: the organization id {what}; put the id there that the web address of your "
+                "organization shows (letters, digits, '-' and '_', at most 255)"
+            )
+        for name in _NUMBERS:
+            set_(self, name, _checked_number(name, getattr(self, name)))
+        if isinstance(self.verify, str) and not Path(self.verify).exists():
+            raise ViConfigurationError(
+                f"extra.verify: there is no file or folder {self.verify!r}; give true, false or the path of a CA file"
+            )
+        if self.proxy is not None:
+            _check_proxy(self.proxy)
+        try:
+            self.ui_url()
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ViConfigurationError(
+                "extra.ui_url_template: only {organization_id} and {flow_id} can be filled in "
+                f"({type(error).__name__}: {error})"
+            ) from None
+
+    @classmethod
+    def from_extra(cls, extra: Mapping[str, Any], **given: Any) -> ViSettings:
+        """Build settings from a connection's extra, whose values may be text, as web forms write them.
+
+        :raises ViConfigurationError: as the constructor does, and for an unknown key or a value of a wrong type
+        """
+        unknown = sorted(set(extra) - set(EXTRA_FIELDS))
+        if unknown:
+            raise ViConfigurationError(
+                f"extra: unknown {', '.join(map(repr, unknown))}; known are {', '.join(EXTRA_FIELDS)}"
+            )
+        chosen = {key: _plain(key, value) for key, value in extra.items() if value not in (None, "")}
+        return cls(**chosen, **given)
+
+    def ui_url(self, flow_id: str = "") -> str:
+        """Return the address of a flow, or of the organization, in Vi's web application."""
+        return self.ui_url_template.format(organization_id=self.organization_id, flow_id=flow_id)
+
+    def ca_bundle(self) -> str | bool:
+        """Return the file or folder of trusted CAs, or False for no check at all.
+
+        Both clients trust the same: the setting, else the environment's bundle (corporate proxies), else certifi.
+        """
+        if self.verify is not True:
+            return self.verify
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            if path := os.environ.get(name):
+                if not Path(path).exists():
+                    raise ViConfigurationError(f"{name}: the environment names {path!r}, which does not exist")
+                return path
+        import certifi
+
+        return certifi.where()
+
+    def proxy_url(self) -> str | None:
+        """Return the proxy to go through, or ``None``: the setting, else what the environment says."""
+        if self.proxy:
+            return self.proxy
+        url = urlsplit(self.endpoint)
+        # The environment only: the system settings of macOS must not be read in a forked task process.
+        proxies = getproxies_environment()
+        if is_loopback(url.hostname or "") or proxy_bypass_environment(url.netloc, proxies):
+            return None
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+#: Keys of the connection's extra, in the order in which messages and the form list them.
+EXTRA_FIELDS: Final = tuple(
+    item.name
+    for item in fields(ViSettings)
+    if item.name not in ("organization_id", "secret_key", "endpoint", "user_agent")
+)
+
+#: Numeric settings with their bounds; a count is an int, a time in seconds a float.
+_NUMBERS: Final[Mapping[str, tuple[type, float, float]]] = {
+    "page_size": (int, 1, 10_000),
+    "connect_timeout": (float, 0.001, 3600),
+    "read_timeout": (float, 0.001, 3600),
+    "max_retries": (int, 0, 100),
+    "max_rate_limit_retries": (int, 0, 1000),
+    "max_retry_delay": (float, 0, 3600),
+    "retry_budget": (float, 0.001, 86_400),
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name means this machine, without asking a name server."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _checked_key(key: object) -> Secret:
+    stripped = key.strip() if isinstance(key, str) else ""
+    if not stripped:
+        raise ViConfigurationError("password: the secret key is missing; put the organization's dtvi_… key there")
+    # The message must not show the key, not even a wrong one: it may be a good one with a slip.
+    if not re.fullmatch(r"[!-~]+", stripped):
+        raise ViConfigurationError(
+            "password: the secret key contains white space or characters outside ASCII; copy it again"
+        )
+    if not stripped.startswith(_KEY_PREFIX) or len(stripped) != _KEY_LENGTH:
+        raise ViConfigurationError(
+            f"password: a secret key of Vi begins with {_KEY_PREFIX} and has {_KEY_LENGTH} characters; "
+            f"this one has {len(stripped)}. Was it cut when it was copied?"
+        )
+    return Secret(stripped)
+
+
+def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
+    def refuse(why: str) -> ViConfigurationError:
+        return ViConfigurationError(f"host: {why}; put a URL like {DEFAULT_ENDPOINT} there")
+
+    if not isinstance(endpoint, str) or not re.fullmatch(r"[!-~]+", endpoint):
+        raise refuse("the API endpoint is empty, or contains white space or characters outside ASCII")
+    url: SplitResult = urlsplit(endpoint)
+    try:
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise refuse(f"the API endpoint is no URL ({error})") from None
+    if "@" in url.netloc:
+        raise refuse("credentials do not belong into the API endpoint (they go into login and password)")
+    if url.scheme not in ("http", "https") or not host:
+        raise refuse(f"the API endpoint {endpoint!r:.200} is no http(s) URL")
+    if url.query or url.fragment:
+        raise refuse("the API endpoint has a query or a fragment")
+    if url.scheme == "http" and not allow_http and not is_loopback(host):
+        raise refuse(
+            f"plain http:// would show the secret key to the network between here and {host} "
+            "(extra.allow_http accepts that)"
+        )
+    return endpoint.rstrip("/")
+
+
+def _check_proxy(proxy: object) -> None:
+    # The value is not quoted: it may hold a password.
+    try:
+        url = urlsplit(proxy) if isinstance(proxy, str) else None
+        usable = url is not None and url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ViConfigurationError("extra.proxy: this is no http(s) URL; put one like http://proxy.example:3128 there")
+
+
+def _checked_number(name: str, value: object) -> float:
+    kind, low, high = _NUMBERS[name]
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or (kind is int and not float(value).is_integer())
+    ):
+        noun = "a whole number" if kind is int else "a number of seconds"
+        raise ViConfigurationError(f"extra.{name}: {value!r:.80} is not {noun}")
+    if not low <= value <= high:
+        raise ViConfigurationError(f"extra.{name}: {value!r:.80} is out of range; it can be {low:g} to {high:g}")
+    return kind(value)  # type: ignore[no-any-return]
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Turn the text of a web form into the type that the setting has; leave anything else to the checks."""
+    if key in ("allow_http", "verify"):
+        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+            value = value.strip().lower() == "true"
+        if not isinstance(value, bool) and (key == "allow_http" or not isinstance(value, str)):
+            also = " or the path of a CA file" if key == "verify" else ""
+            raise ViConfigurationError(f"extra.{key}: {value!r:.80} is not true or false{also}")
+    elif key in _NUMBERS:
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = float(value)
+    elif not isinstance(value, str):
+        raise ViConfigurationError(f"extra.{key}: {type(value).__name__} given, text expected")
+    return value
