@@ -76,6 +76,13 @@ class AsyncViClient:
         """Tell whether a flow exists."""
         return await self._run(self._protocol.flow_exists(flow_id))
 
+    async def find_flow(
+        self, *, flow_id: str | None = None, name: str | None = None, training_project: str | None = None
+    ) -> Flow | None:
+        """Return the flow with this id, or the latest one of this name; ``None`` where there is none."""
+        steps = self._protocol.find_flow(flow_id=flow_id, name=name, training_project=training_project)
+        return await self._run(steps)
+
     async def delete_flow(self, flow_id: str) -> DeletedFlow:
         """Delete a flow; one that is absent already is no error."""
         return await self._run(self._protocol.delete_flow(flow_id))

@@ -99,6 +99,12 @@ class ViClient:
         """Tell whether a flow exists."""
         return self._run(self._protocol.flow_exists(flow_id))
 
+    def find_flow(
+        self, *, flow_id: str | None = None, name: str | None = None, training_project: str | None = None
+    ) -> Flow | None:
+        """Return the flow with this id, or the latest one of this name; ``None`` where there is none."""
+        return self._run(self._protocol.find_flow(flow_id=flow_id, name=name, training_project=training_project))
+
     def delete_flow(self, flow_id: str) -> DeletedFlow:
         """Delete a flow; one that is absent already is no error.
 

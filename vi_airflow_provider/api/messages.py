@@ -61,11 +61,11 @@ class Answer:
 class FailureKind(Enum):
     """Why there is no complete answer."""
 
-    NAME_RESOLUTION = "the host name does not resolve"
-    CONNECT = "no connection to the server"
-    CONNECT_TIMEOUT = "no connection to the server in time"
+    NAME_RESOLUTION = "the host name does not resolve (DNS)"
+    CONNECT = "no TCP connection to the server"
+    CONNECT_TIMEOUT = "no TCP connection to the server in time"
     PROXY = "the proxy did not let us through"
-    CERTIFICATE = "the server's certificate is not trusted"
+    CERTIFICATE = "the server's TLS certificate is not trusted"
     TLS = "no TLS connection to the server"
     TIMEOUT = "no complete answer in time"
     BROKEN = "the connection broke before the answer was complete"

@@ -200,6 +200,30 @@ class ViProtocol:
             return False
         return True
 
+    def find_flow(
+        self, *, flow_id: str | None = None, name: str | None = None, training_project: str | None = None
+    ) -> Steps[Flow | None]:
+        """Look for a flow by id or by name, optionally within a training project; ``None`` where there is none.
+
+        Names need not be unique: the flow that was updated last is the one that is meant.
+        """
+        if (flow_id is None) == (name is None):
+            raise ViValidationError("give either a flow id or a flow name to look for")
+        if flow_id is not None:
+            try:
+                flow = yield from self.get_flow(flow_id)
+            except ViNotFoundError:
+                return None
+            return flow if training_project in (None, flow.spec.training_project) else None
+        best: Flow | None = None
+        walk = self.walk_flows()
+        while (steps := walk.next_page()) is not None:
+            page = yield from steps
+            for flow in page.documents():
+                if flow.spec.name == name and training_project in (None, flow.spec.training_project):
+                    best = flow if best is None else max(best, flow, key=_last_update)
+        return best
+
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
         """Delete a flow. Any 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
         request = self._request("DELETE", f"/flows/{codec.checked_id(flow_id)}")
@@ -324,6 +348,10 @@ class ViProtocol:
         said = codec.server_message(outcome).replace(self.settings.secret_key, "***")
         said = one_line(_KEY_LIKE.sub("***", said))
         return f"{_verdict(outcome)}: {said}" if said else _verdict(outcome)
+
+
+def _last_update(flow: Flow) -> tuple[int, str]:
+    return flow.metadata.last_updated, flow.flow_id
 
 
 def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from vi_airflow_provider import __version__
@@ -118,7 +118,7 @@ class ViSettings:
 
     def ui_url(self, flow_id: str = "") -> str:
         """Return the address of a flow, or of the organization, in Vi's web application."""
-        return self.ui_url_template.format(organization_id=self.organization_id, flow_id=flow_id)
+        return self.ui_url_template.format(organization_id=self.organization_id, flow_id=quote(flow_id, safe=""))
 
     def ca_bundle(self) -> str | bool:
         """Return the file or folder of trusted CAs, or False for no check at all.

@@ -1,0 +1,271 @@
+"""``ViHook``: an Airflow connection becomes a client of the Vi API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
+
+from vi_airflow_provider import __version__, get_provider_info
+from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
+from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, ViSettings
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.client import ViClient
+    from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+
+USER_AGENT = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Python {platform.python_version()})"
+
+
+class ViHook(BaseHook):
+    """Calls the Vi API with the credentials of an Airflow connection.
+
+    Nothing is read or sent before the first call. Each method raises a :class:`ViError` when it fails; the
+    subclass says why (``vi_airflow_provider.api.errors``).
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    """
+
+    conn_name_attr = "vi_conn_id"
+    default_conn_name = "vi_default"
+    conn_type = "vi"
+    hook_name = "Datature Vi"
+
+    def __init__(self, vi_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.vi_conn_id = vi_conn_id
+        self._settings: ViSettings | None = None
+        self._client: ViClient | None = None
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the standard fields (Airflow before 3.2)."""
+        behaviour = _connection_type()["ui-field-behaviour"]
+        return {key.replace("-", "_"): value for key, value in behaviour.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields for the extra (Airflow before 3.2)."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+        from wtforms.validators import Optional
+
+        def widget(label: str, description: str, schema: Mapping[str, Any]) -> Any:
+            kind = schema["type"][0]
+            if kind == "boolean":
+                return BooleanField(label, description=description)
+            if schema.get("format") == "password":
+                return PasswordField(label, description=description, widget=BS3PasswordFieldWidget())
+            field = IntegerField if kind == "integer" else StringField
+            return field(label, description=description, validators=[Optional()], widget=BS3TextFieldWidget())
+
+        return {name: widget(**field) for name, field in _connection_type()["conn-fields"].items()}
+
+    # --- clients -----------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> ViSettings:
+        """The connection's fields, checked; read when first asked for.
+
+        :raises ViConfigurationError: a field is missing or unusable; the message names it
+        :raises AirflowNotFoundException: there is no such connection
+        """
+        if self._settings is None:
+            self._settings = settings_from_connection(self.get_connection(self.vi_conn_id))
+            for secret in _secrets(self._settings):
+                mask_secret(secret)
+        return self._settings
+
+    def get_conn(self) -> ViClient:
+        """Return the client of this hook; there is one, and it keeps its connections open."""
+        if self._client is None:
+            from vi_airflow_provider.api.client import ViClient
+
+            self._client = ViClient(self.settings)
+        return self._client
+
+    async def get_async_conn(self) -> AsyncViClient:
+        """Return a new asynchronous client, to be closed by the caller; the event loop is not blocked."""
+        from vi_airflow_provider.api.async_client import AsyncViClient
+
+        if self._settings is None:
+            connection = await get_async_connection(self.vi_conn_id, hook=self)
+            self._settings = settings_from_connection(connection)
+            for secret in _secrets(self._settings):
+                await _mask_secret_async(secret)
+        return AsyncViClient(self._settings)
+
+    def close(self) -> None:
+        """Close the connections to the server; the next call opens new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Read one flow, and say in one sentence what works, or which layer does not."""
+        from vi_airflow_provider.api.client import ViClient
+
+        try:
+            settings = self.settings
+            # A person waits for the answer: no retries.
+            quick = replace(
+                settings,
+                max_retries=0,
+                max_rate_limit_retries=0,
+                read_timeout=min(settings.read_timeout, 15),
+                retry_budget=min(settings.retry_budget, 20),
+            )
+            with ViClient(quick) as client:
+                count = len(list(client.list_flows(limit=1)))
+        except ViNotFoundError as error:
+            return False, (
+                f"{settings.endpoint} knows no organization {settings.organization_id!r} (404): check the organization "
+                f"id (login) and the API endpoint (host). {error}"
+            )
+        except (ViError, AirflowNotFoundException) as error:
+            return False, str(error)
+        found = "can read its flows" if count else "can read its flows (there are none yet)"
+        return True, f"Connected to {settings.endpoint}: the key {found} in organization {settings.organization_id}."
+
+    # --- flows -------------------------------------------------------------------------------------------------
+
+    def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[Flow]:
+        """Yield all flows, newest first, a page at a time as they are consumed.
+
+        :param page_size: flows per request; the connection's setting by default
+        :param limit: stop after so many
+        """
+        return self.get_conn().list_flows(page_size=page_size, limit=limit)
+
+    def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Iterator[FlowPage]:
+        """Yield the pages of the listing, from the one behind ``page_token`` on."""
+        return self.get_conn().iter_flow_pages(page_size=page_size, page_token=page_token)
+
+    def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[SimpleFlow]:
+        """Yield id and name of all flows."""
+        return self.get_conn().list_simple_flows(page_size=page_size, limit=limit)
+
+    def get_flow(self, flow_id: str) -> Flow:
+        """Return one flow.
+
+        :raises ViNotFoundError: there is none with this id
+        """
+        return self.get_conn().get_flow(flow_id)
+
+    def flow_exists(self, flow_id: str) -> bool:
+        """Tell whether a flow exists."""
+        return self.get_conn().flow_exists(flow_id)
+
+    def find_flow(
+        self, *, flow_id: str | None = None, name: str | None = None, training_project: str | None = None
+    ) -> Flow | None:
+        """Return the flow with this id, or the latest one of this name; ``None`` where there is none."""
+        return self.get_conn().find_flow(flow_id=flow_id, name=name, training_project=training_project)
+
+    def delete_flow(self, flow_id: str) -> DeletedFlow:
+        """Delete a flow; one that is absent already is no error (``already_absent``).
+
+        :raises ViConflictError: the flow is in use by a run
+        """
+        return self.get_conn().delete_flow(flow_id)
+
+    def create_flow(
+        self,
+        spec: FlowSpec | Mapping[str, Any],
+        *,
+        attributes: Mapping[str, str] | None = None,
+        flow_id: str | None = None,
+    ) -> Flow:
+        """Create a flow (PUT); a retried request cannot make two of it.
+
+        :param spec: the flow's spec, as a model or as a dict with keys in snake_case or camelCase
+        :param attributes: text to find the flow by
+        :param flow_id: id to create it under, where it replaces what may be there; a new one by default
+        """
+        return self.get_conn().create_flow(spec, attributes=attributes, flow_id=flow_id)
+
+    def update_flow(
+        self,
+        flow_id: str,
+        *,
+        spec: FlowSpec | Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Flow:
+        """Change the given fields of the spec and the given attributes (PATCH); ``None`` removes an attribute."""
+        return self.get_conn().update_flow(flow_id, spec=spec, attributes=attributes)
+
+    def replace_flow(
+        self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
+    ) -> Flow:
+        """Replace spec and attributes of a flow as a whole (PUT)."""
+        return self.get_conn().replace_flow(flow_id, spec, attributes=attributes)
+
+
+def settings_from_connection(connection: Connection) -> ViSettings:
+    """Read and check the fields of a connection.
+
+    :raises ViConfigurationError: a field is missing, unknown or unusable; the message names it
+    """
+    return ViSettings.from_extra(
+        _extra(connection.extra),
+        endpoint=_endpoint(connection),
+        organization_id=connection.login or "",
+        secret_key=connection.password or "",
+        user_agent=USER_AGENT,
+    )
+
+
+def _extra(text: str | None) -> dict[str, Any]:
+    # Not `extra_dejson`, which takes broken JSON for an empty extra.
+    if not text or not text.strip():
+        return {}
+    try:
+        extra = json.loads(text)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise ViConfigurationError('extra: this is no JSON object; write it like {"page_size": 100}')
+    return extra
+
+
+def _endpoint(connection: Connection) -> str:
+    """Join host, port and schema, which Airflow splits when a connection is written as a URI."""
+    host, port, schema = (connection.host or "").strip(), connection.port, connection.schema
+    if schema and (schema not in ("http", "https") or "://" in host):
+        raise ViConfigurationError(f"schema: {schema!r:.80} is not expected; leave it empty, the host says it all")
+    if not host:
+        if port:
+            raise ViConfigurationError("port: there is no host to go with it; put the whole URL into the host")
+        return DEFAULT_ENDPOINT
+    url = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
+    return (url._replace(netloc=f"{url.netloc}:{port}") if port else url).geturl()
+
+
+def _secrets(settings: ViSettings) -> Iterator[str]:
+    yield str(settings.secret_key)
+    if settings.proxy and (password := urlsplit(settings.proxy).password):
+        yield password
+
+
+async def _mask_secret_async(secret: str) -> None:
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:  # Airflow before 3.3.2: the synchronous call may wait for the supervisor
+        await asyncio.to_thread(mask_secret, secret)
+    else:
+        await amask_secret(secret)
+
+
+def _connection_type() -> dict[str, Any]:
+    return get_provider_info()["connection-types"][0]  # type: ignore[no-any-return]

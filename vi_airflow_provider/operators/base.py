@@ -1,0 +1,87 @@
+"""What the operators and sensors of this provider share. Importing it loads nothing that Airflow has not loaded."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from vi_airflow_provider.links.flows import ViFlowLink
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.hooks.vi import ViHook
+
+DEFAULT_CONN_ID = "vi_default"
+
+
+class ViTaskMixin:
+    """A task that calls Vi: where its hook comes from, what its errors mean, where its link leads."""
+
+    vi_conn_id: str
+
+    @cached_property
+    def hook(self) -> ViHook:
+        """The hook of the task's connection."""
+        from vi_airflow_provider.hooks.vi import ViHook
+
+        return ViHook(self.vi_conn_id)
+
+    @contextmanager
+    def vi(self, context: Context, flow_id: str = "") -> Iterator[ViHook]:
+        """Lend the hook for a block of calls, and close its connections afterwards.
+
+        An error that another try cannot mend (credentials, permission, a bad value or connection) fails the
+        task without Airflow retries.
+
+        :param context: the task's context; the link "Open in Vi" is stored in its task instance
+        :param flow_id: the flow that the link shall lead to
+        """
+        from vi_airflow_provider.api.errors import ViError
+
+        try:
+            if task_instance := context.get("ti"):
+                task_instance.xcom_push(key=ViFlowLink().xcom_key, value=self.hook.settings.ui_url(flow_id))
+            yield self.hook
+        except ViError as error:
+            if error.retryable:
+                raise
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        finally:
+            self.hook.close()
+
+
+def choice(name: str, value: Any, allowed: Collection[str]) -> str:
+    """Return an argument that has one of a few values; it may come from a template."""
+    if value in allowed:
+        return str(value)
+    raise _refused(name, value, f"one of {', '.join(map(repr, allowed))}")
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return an argument that is true or false, also as the text that a template makes of it."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise _refused(name, value, "true or false")
+
+
+def count(name: str, value: Any) -> int | None:
+    """Return an argument that is a whole number or absent, also as the text that a template makes of it."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise _refused(name, value, "a whole number")
+
+
+def _refused(name: str, value: Any, expected: str) -> Exception:
+    from vi_airflow_provider.api.errors import ViValidationError
+
+    return ViValidationError(f"{name}: {value!r:.80} is not {expected}")

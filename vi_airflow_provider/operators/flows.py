@@ -1,0 +1,364 @@
+"""Operators for flows: one small class a verb.
+
+Values may be templates or XComs, so they are checked when the task runs, never when the DAG file is read.
+Everything heavy is imported then, too.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+
+from vi_airflow_provider.links.flows import ViFlowLink
+from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin, choice, count, flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.api.models import Flow, FlowSpec
+    from vi_airflow_provider.hooks.vi import ViHook
+
+
+class ViBaseOperator(ViTaskMixin, BaseOperator):
+    """Base of the operators: the connection.
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    """
+
+    template_fields: Sequence[str] = ("vi_conn_id",)
+    operator_extra_links = (ViFlowLink(),)
+    ui_color = "#e8e4fb"
+
+    def __init__(self, *, vi_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vi_conn_id = vi_conn_id
+
+
+class ListFlowsOperator(ViBaseOperator):
+    """List the flows of an organization, all of them or those that match.
+
+    :param name_pattern: glob on the flow's name, case-sensitive
+    :param training_project: id of the training project
+    :param attributes: attributes that the flow must have, with these values
+    :param created_after: created at this time (aware datetime or ISO 8601 text) or later
+    :param created_before: created earlier than this
+    :param updated_after: last updated at this time or later
+    :param updated_before: last updated earlier than this
+    :param older_than: time since the last update, at least (timedelta or ISO 8601 duration like ``P90D``)
+    :param limit: stop after so many matching flows
+    :param page_size: flows per request; the connection's setting by default
+    :param result: what to return of each flow: ``"flows"`` (all of it), ``"summaries"`` or ``"ids"``
+    :param max_xcom_bytes: size of the result as JSON above which the task fails; ``None`` for no bound
+    :return: a list of flow dicts, of summaries or of ids, newest flow first
+    """
+
+    template_fields = (
+        *ViBaseOperator.template_fields,
+        "name_pattern",
+        "training_project",
+        "attributes",
+        "created_after",
+        "created_before",
+        "updated_after",
+        "updated_before",
+        "older_than",
+        "limit",
+        "page_size",
+        "result",
+    )
+
+    def __init__(
+        self,
+        *,
+        name_pattern: str | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        older_than: timedelta | str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+        result: Literal["flows", "summaries", "ids"] = "flows",
+        max_xcom_bytes: int | None = 4 * 1024 * 1024,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name_pattern = name_pattern
+        self.training_project = training_project
+        self.attributes = attributes
+        self.created_after = created_after
+        self.created_before = created_before
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.older_than = older_than
+        self.limit = limit
+        self.page_size = page_size
+        self.result = result
+        self.max_xcom_bytes = max_xcom_bytes
+
+    def execute(self, context: Context) -> list[Any]:
+        """List, select and return."""
+        found = []
+        with self.vi(context) as hook:
+            shape = _SHAPES[choice("result", self.result, _SHAPES)]
+            bound = count("max_xcom_bytes", self.max_xcom_bytes)
+            size = 2
+            for flow in self._matching(hook):
+                found.append(shape(flow))
+                # Kept as a running sum, so that 100,000 flows are not read only to be refused.
+                size += len(json.dumps(found[-1])) + 2
+                if bound is not None and size > bound:
+                    raise self._too_large(len(found), bound)
+        self.log.info("%d flows match.", len(found))
+        return found
+
+    def _matching(self, hook: ViHook) -> Iterator[Flow]:
+        from itertools import islice
+
+        from vi_airflow_provider.filters import FlowFilter
+
+        selected = FlowFilter.build(
+            name_pattern=self.name_pattern,
+            training_project=self.training_project,
+            attributes=self.attributes,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            updated_after=self.updated_after,
+            updated_before=self.updated_before,
+            older_than=self.older_than,
+        )
+        limit, page_size = count("limit", self.limit), count("page_size", self.page_size)
+        # Without a filter, the walk itself can stop at the limit, and ask for no more than that.
+        bound = limit if selected == FlowFilter() else None
+        flows = hook.list_flows(page_size=page_size, limit=bound)
+        return islice(selected.select(flows, datetime.now(UTC)), limit)
+
+    def _too_large(self, number: int, bound: int) -> Exception:
+        from vi_airflow_provider.api.errors import ViValidationError
+
+        return ViValidationError(
+            f"the first {number:,} flows have more than max_xcom_bytes ({bound:,}) as an XCom. Return less, with "
+            'result="ids" or a narrower filter, or write the flows to a file with ExportFlowsOperator'
+        )
+
+
+class GetFlowOperator(ViBaseOperator):
+    """Read one flow.
+
+    :param flow_id: the flow's id
+    :param if_missing: ``"fail"`` or ``"skip"`` the task when there is no such flow
+    :return: the flow as a dict, for ``Flow.model_validate``
+    """
+
+    template_fields = (*ViBaseOperator.template_fields, "flow_id", "if_missing")
+
+    def __init__(self, *, flow_id: str, if_missing: Literal["fail", "skip"] = "fail", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.if_missing = if_missing
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read and return."""
+        from vi_airflow_provider.api.errors import ViNotFoundError
+
+        with self.vi(context, self.flow_id) as hook:
+            if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
+            try:
+                flow = hook.get_flow(self.flow_id)
+            except ViNotFoundError:
+                if if_missing == "fail":
+                    raise
+                raise AirflowSkipException(f"There is no flow {self.flow_id}.") from None
+        self.log.info("Flow %s: %s", flow.flow_id, flow.spec.name)
+        return flow.model_dump(mode="json")
+
+
+class DeleteFlowOperator(ViBaseOperator):
+    """Delete one flow. A flow in use by a run is refused by the server (``ViConflictError``).
+
+    :param flow_id: the flow's id
+    :param if_missing: what to do when there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``
+    :param dry_run: look, and delete nothing
+    :return: ``{"flow_id", "outcome", "archive"}``; the outcome is ``"deleted"``, ``"already_absent"`` or
+        ``"would_delete"``
+    """
+
+    template_fields = (*ViBaseOperator.template_fields, "flow_id", "if_missing", "look_only")
+    ui_color = "#fbe4e4"
+
+    def __init__(
+        self,
+        *,
+        flow_id: str,
+        if_missing: Literal["success", "skip", "fail"] = "success",
+        dry_run: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.if_missing = if_missing
+        # Not `dry_run`, which is a method of every operator (`airflow tasks test --dry-run`).
+        self.look_only = dry_run
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete, or look."""
+        from vi_airflow_provider.api.errors import ViNotFoundError
+
+        with self.vi(context, self.flow_id) as hook:
+            if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
+            if flag("dry_run", self.look_only):
+                outcome = "would_delete" if hook.flow_exists(self.flow_id) else "already_absent"
+            else:
+                outcome = "already_absent" if hook.delete_flow(self.flow_id).already_absent else "deleted"
+            if outcome == "already_absent" and if_missing == "fail":
+                raise ViNotFoundError(f"there is no flow {self.flow_id}", status_code=404)
+        self.log.info("Flow %s: %s", self.flow_id, outcome)
+        if outcome == "already_absent" and if_missing == "skip":
+            raise AirflowSkipException(f"There is no flow {self.flow_id}.")
+        return {"flow_id": self.flow_id, "outcome": outcome, "archive": None}
+
+
+class CreateFlowOperator(ViBaseOperator):
+    """Create a flow, once: a retry of the task finds what an earlier try created.
+
+    :param spec: the flow's spec, with keys in snake_case or camelCase; ``tolerations`` and ``settings`` may be
+        left out
+    :param attributes: text to find the flow by
+    :param flow_id: id of the flow; by default one that this task instance gets again when it is retried
+    :param if_exists: what to do when there is a flow of this id with another spec: ``"fail"``, ``"skip"`` the
+        task, or ``"replace"`` it
+    :return: the flow as a dict
+    """
+
+    template_fields = (*ViBaseOperator.template_fields, "spec", "attributes", "flow_id", "if_exists")
+    ui_color = "#e4f5e6"
+
+    def __init__(
+        self,
+        *,
+        spec: FlowSpec | Mapping[str, Any],
+        attributes: Mapping[str, str] | None = None,
+        flow_id: str | None = None,
+        if_exists: Literal["fail", "skip", "replace"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.attributes = attributes
+        self.flow_id = flow_id
+        self.if_exists = if_exists
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, then create."""
+        flow_id = self.flow_id or _own_flow_id(context)
+        with self.vi(context, flow_id) as hook:
+            if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
+            flow = self._existing(hook, flow_id, if_exists)
+            if flow is None:
+                flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
+                self.log.info("Created flow %s: %s", flow.flow_id, flow.spec.name)
+        return flow.model_dump(mode="json")
+
+    def _existing(self, hook: ViHook, flow_id: str, if_exists: str) -> Flow | None:
+        """Return the flow that is there already and is as it should be; ``None`` if one is to be written."""
+        from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
+
+        try:
+            flow = hook.get_flow(flow_id)
+        except ViNotFoundError:
+            return None
+        if _says(flow, self.spec, self.attributes):
+            self.log.info("Flow %s is there already, with this spec.", flow_id)
+            return flow
+        if if_exists == "skip":
+            raise AirflowSkipException(f"Flow {flow_id} exists.")
+        if if_exists == "fail":
+            raise ViConflictError(
+                f'flow {flow_id} exists with another spec or other attributes; if_exists="replace" would overwrite it',
+                status_code=409,
+            )
+        return None
+
+
+class UpdateFlowOperator(ViBaseOperator):
+    """Change a flow: what is given, and nothing else.
+
+    :param flow_id: the flow's id
+    :param spec: fields of the spec to change; ``blocks`` replaces all blocks
+    :param attributes: attributes to set, or with ``None`` to remove
+    :return: the changed flow as a dict
+    """
+
+    template_fields = (*ViBaseOperator.template_fields, "flow_id", "spec", "attributes")
+    ui_color = "#e4f5e6"
+
+    def __init__(
+        self,
+        *,
+        flow_id: str,
+        spec: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.spec = spec
+        self.attributes = attributes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Change and return."""
+        with self.vi(context, self.flow_id) as hook:
+            flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
+        self.log.info("Updated flow %s: %s, generation %d", flow.flow_id, flow.spec.name, flow.metadata.generation)
+        return flow.model_dump(mode="json")
+
+
+def _summary(flow: Flow) -> dict[str, Any]:
+    return {
+        "flow_id": flow.flow_id,
+        "name": flow.spec.name,
+        "training_project": flow.spec.training_project,
+        "time_created": flow.metadata.time_created,
+        "last_updated": flow.metadata.last_updated,
+        "generation": flow.metadata.generation,
+        "attributes": flow.metadata.attributes,
+        "etag": flow.etag,
+        "block_count": len(flow.spec.blocks),
+    }
+
+
+def _whole(flow: Flow) -> dict[str, Any]:
+    return flow.model_dump(mode="json")
+
+
+def _flow_id(flow: Flow) -> str:
+    return flow.flow_id
+
+
+_SHAPES: Final[Mapping[str, Callable[[Flow], Any]]] = {"flows": _whole, "summaries": _summary, "ids": _flow_id}
+
+
+def _own_flow_id(context: Context) -> str:
+    """Make a flow id that a retry of the same task instance makes again, so that it cannot create a second flow."""
+    ti = context["ti"]
+    instance = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{instance}"))
+
+
+def _says(flow: Flow, spec: FlowSpec | Mapping[str, Any], attributes: Mapping[str, str] | None) -> bool:
+    """Tell whether a flow is what a spec and attributes would make of it."""
+    from vi_airflow_provider.api.codec import wire_spec
+    from vi_airflow_provider.api.models import FlowSpec
+
+    wanted = FlowSpec.model_validate(wire_spec(FlowSpec.complete, spec))
+    same_attributes = attributes is None or flow.metadata.attributes == dict(attributes)
+    return same_attributes and flow.spec.canonical() == wanted.canonical()
