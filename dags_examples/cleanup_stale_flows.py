@@ -1,0 +1,79 @@
+"""Delete the flows that nobody has touched for 90 days, every night.
+
+What to know before you switch it on:
+
+* It begins harmless: with the parameter `dry_run` at its default, every task says what it *would* delete.
+* Flows with the attribute `keep: "true"` are never selected, and more than `max_delete` of them stop the run.
+* A flow that a training run is using is refused by the server; its task fails, the others go on.
+
+Trigger it with other parameters from the UI, or:
+`airflow dags trigger cleanup_stale_flows --conf '{"dry_run": false, "older_than_days": 180}'`
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, Param, dag, task
+
+from vi_airflow_provider.operators.flows import DeleteFlowOperator, ListFlowsOperator
+
+
+@dag(
+    schedule="0 3 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "older_than_days": Param(90, type="integer", minimum=1, description="Days since the last update."),
+        "max_delete": Param(50, type="integer", minimum=0, description="More than this stops the run."),
+        "dry_run": Param(True, type="boolean", description="Look, and delete nothing."),
+    },
+    tags=["vi", "example"],
+    doc_md=__doc__,
+)
+def cleanup_stale_flows() -> None:
+    # Summaries, not whole flows: a name and a date are all that the next task needs, and XComs stay small.
+    # The age is a template, so a run can be triggered with another one.
+    stale = ListFlowsOperator(
+        task_id="list_stale_flows",
+        older_than="P{{ params.older_than_days }}D",
+        result="summaries",
+    )
+
+    @task
+    def select(flows: list[dict[str, Any]], max_delete: str) -> list[dict[str, Any]]:
+        """Spare what is marked, and stop before the first delete if there is suspiciously much to do."""
+        selected = [flow for flow in flows if flow["attributes"].get("keep") != "true"]
+        for flow in selected:
+            last_updated = datetime.fromtimestamp(flow["last_updated"] / 1000, timezone.utc)
+            print(f"{flow['flow_id']}  {last_updated:%Y-%m-%d}  {flow['name']}")
+        if len(selected) > int(max_delete):
+            raise AirflowFailException(f"{len(selected)} flows are stale, more than max_delete ({max_delete}).")
+        return selected
+
+    # One task a flow: each has its own log, its own retries and its own place in the grid, where it is shown
+    # under the name of its flow.
+    selected = select(stale.output, "{{ params.max_delete }}")
+    deleted = DeleteFlowOperator.partial(
+        task_id="delete_flow",
+        dry_run="{{ params.dry_run }}",
+        map_index_template="{{ ti.xcom_pull(task_ids='select')[ti.map_index]['name'] }}",
+        max_active_tis_per_dagrun=4,
+        retries=2,
+    ).expand(flow_id=selected.map(lambda flow: flow["flow_id"]))
+
+    # Also when a delete failed: the report shall say what became of the others.
+    @task(trigger_rule="all_done")
+    def report(outcomes: Any) -> dict[str, int]:
+        """Count the outcomes."""
+        counts = dict(Counter(outcome["outcome"] for outcome in outcomes or ()))
+        print(counts or "There was nothing to delete.")
+        return counts
+
+    report(deleted.output)
+
+
+cleanup_stale_flows()

@@ -1,0 +1,1 @@
+"""The project's own demonstration: the example DAGs at work on the emulator. Not part of the wheel."""

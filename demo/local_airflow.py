@@ -1,0 +1,94 @@
+"""A real Airflow on SQLite in one process: made for a folder, able to run a DAG file.
+
+Airflow reads its configuration when it is first imported, so `configure` comes before any import of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "dags_examples"
+
+
+def configure(home: Path, **extra: str) -> None:
+    """Point Airflow at a folder of its own; must be called before Airflow is imported.
+
+    :raises RuntimeError: Airflow is imported already, so it would not notice
+    """
+    if "airflow" in sys.modules:
+        raise RuntimeError("Airflow was imported before it was configured")
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(environment(home), **extra)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the variables of an Airflow that keeps everything in `home` and knows the example DAGs."""
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def create_database() -> None:
+    """Create Airflow's tables."""
+    from airflow.utils import db
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    db.initdb()
+
+
+def load_dags() -> dict[str, Any]:
+    """Read the example DAG files, as the DAG processor does, and return the DAGs by their id.
+
+    :raises ImportError: a file cannot be read
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db  # Airflow 3.2 and later
+    except ImportError:
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
+
+        sync_bag_to_db = None  # type: ignore[assignment]
+    bag = DagBag(dag_folder=str(EXAMPLES))
+    if bag.import_errors:
+        raise ImportError("\n".join(f"{path}: {error}" for path, error in bag.import_errors.items()))
+    if sync_bag_to_db is not None:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+        DagBundlesManager().sync_bundles_to_db()
+        sync_bag_to_db(bag, "dags-folder", None)
+    return dict(bag.dags)
+
+
+def run(dag: Any, conf: Mapping[str, Any] | None = None) -> Any:
+    """Run a DAG to its end in this process, as `airflow dags test` does, and return the DAG run."""
+    return dag.test(run_conf=dict(conf or {}))
+
+
+def returned(dag_run: Any, task_id: str) -> list[Any]:
+    """Return what the instances of a task returned, in the order of their map index."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    try:
+        from airflow.models.xcom import XComModel  # Airflow 3
+    except ImportError:
+        from airflow.models.xcom import XCom
+
+        model, value = XCom, lambda row: row.value
+    else:
+        model, value = XComModel, XComModel.deserialize_value
+    query = select(model).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id, task_id=task_id, key="return_value")
+    with create_session() as session:
+        return [value(row) for row in session.scalars(query.order_by(model.map_index))]
