@@ -8,7 +8,7 @@ sorted by flow id. The same flows give the same bytes, so two days can be compar
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Param, dag, task
@@ -21,7 +21,7 @@ CONNECTIONS = ["vi_default"]
 
 @dag(
     schedule="0 2 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     params={"destination": Param("file:///tmp/vi-flow-audit", type="string", description="Folder for the files.")},
     tags=["vi", "example"],

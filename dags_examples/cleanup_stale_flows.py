@@ -13,7 +13,7 @@ Trigger it with other parameters from the UI, or:
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Param, dag, task
@@ -23,7 +23,7 @@ from vi_airflow_provider.operators.flows import DeleteFlowOperator, ListFlowsOpe
 
 @dag(
     schedule="0 3 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params={
@@ -48,7 +48,7 @@ def cleanup_stale_flows() -> None:
         """Spare what is marked, and stop before the first delete if there is suspiciously much to do."""
         selected = [flow for flow in flows if flow["attributes"].get("keep") != "true"]
         for flow in selected:
-            last_updated = datetime.fromtimestamp(flow["last_updated"] / 1000, timezone.utc)
+            last_updated = datetime.fromtimestamp(flow["last_updated"] / 1000, UTC)
             print(f"{flow['flow_id']}  {last_updated:%Y-%m-%d}  {flow['name']}")
         if len(selected) > int(max_delete):
             raise AirflowFailException(f"{len(selected)} flows are stale, more than max_delete ({max_delete}).")
@@ -65,15 +65,18 @@ def cleanup_stale_flows() -> None:
         retries=2,
     ).expand(flow_id=selected.map(lambda flow: flow["flow_id"]))
 
-    # Also when a delete failed: the report shall say what became of the others.
+    # Runs also when a delete failed, to say what became of the others. It is the last task, so it decides the state
+    # of the run: it must not succeed over a failure before it.
     @task(trigger_rule="all_done")
-    def report(outcomes: Any) -> dict[str, int]:
-        """Count the outcomes."""
-        counts = dict(Counter(outcome["outcome"] for outcome in outcomes or ()))
-        print(counts or "There was nothing to delete.")
-        return counts
+    def report(selected: Any, outcomes: Any) -> dict[str, int]:
+        """Count the outcomes, and fail if there is not one for each selected flow."""
+        counts = Counter(outcome["outcome"] for outcome in outcomes or ())
+        print(dict(counts) or "Nothing was deleted.")
+        if selected is None or counts.total() < len(selected):
+            raise AirflowFailException("Not every selected flow was handled; see the failed tasks.")
+        return dict(counts)
 
-    report(deleted.output)
+    report(selected, deleted.output)
 
 
 cleanup_stale_flows()

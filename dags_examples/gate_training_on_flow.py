@@ -8,7 +8,7 @@ The sensor frees its worker slot between two looks (`mode="reschedule"`): hours 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Param, dag, task
@@ -18,7 +18,7 @@ from vi_airflow_provider.sensors.flows import FlowExistsSensor
 
 @dag(
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     params={
         "flow_name": Param("Weld seam defects - nightly", type="string", minLength=1),

@@ -47,48 +47,39 @@ def _field_behaviour() -> dict[str, Any]:
             "host": "https://api.vi.datature.com",
             "login": "the id in the web address of your organization",
             "password": "dtvi_…",
-            "page_size": "100",
-            "connect_timeout": "10",
-            "read_timeout": "60",
-            "max_retries": "3",
-            "max_rate_limit_retries": "20",
-            "max_retry_delay": "60",
-            "retry_budget": "600",
-            "verify": "true",
-            "proxy": "http://proxy.example:3128",
-            "ui_url_template": "https://vi.datature.com/org/{organization_id}",
+            **{name: default for name, (_, _, default, _) in _EXTRA.items() if default},
         },
     }
 
 
+#: Fields of the extra: label, JSON type, default as the form shows it, description.
+_EXTRA = {
+    "page_size": ("Page size", "integer", "100", "Flows per request of a listing."),
+    "connect_timeout": ("Connect timeout (s)", "number", "10", "Seconds to reach the server."),
+    "read_timeout": ("Read timeout (s)", "number", "60", "Seconds without a byte from the server."),
+    "max_retries": ("Max retries", "integer", "3", "Further requests after 408, 5xx or a broken connection."),
+    "max_rate_limit_retries": ("Max retries after 429", "integer", "20", "Further requests after a rate limit."),
+    "max_retry_delay": ("Max retry delay (s)", "number", "60", "Longest single wait, whatever Retry-After asks for."),
+    "retry_budget": ("Retry budget (s)", "number", "600", "Seconds that one call may take with all its retries."),
+    "verify": ("Verify TLS", "string", "true", "true, false, or the path of a CA file."),
+    "proxy": ("Proxy", "string", "", "URL of a proxy. Empty: HTTPS_PROXY and NO_PROXY of the environment."),
+    "allow_http": ("Allow plain HTTP", "boolean", "", "Show the secret key to the network on the way to the host."),
+    "ui_url_template": (
+        "Web address",
+        "string",
+        "https://vi.datature.com/org/{organization_id}",
+        'Behind "Open in Vi"; {organization_id} and {flow_id} are filled in.',
+    ),
+}
+
+
 def _extra_fields() -> dict[str, Any]:
-    # No default is filled in: an empty field follows the provider's default, also when that changes.
+    # No value is filled in: an empty field follows the provider's default, also when that changes.
     return {
-        "page_size": _field("Page size", "integer", "Flows per request of a listing."),
-        "connect_timeout": _field("Connect timeout (s)", "number", "Seconds to reach the server."),
-        "read_timeout": _field("Read timeout (s)", "number", "Seconds without a byte from the server."),
-        "max_retries": _field("Max retries", "integer", "Further requests after 408, 5xx or a broken connection."),
-        "max_rate_limit_retries": _field(
-            "Max retries after 429", "integer", "Further requests after the server's rate limit."
-        ),
-        "max_retry_delay": _field(
-            "Max retry delay (s)", "number", "Longest single wait, also when Retry-After asks for more."
-        ),
-        "retry_budget": _field(
-            "Retry budget (s)", "number", "Seconds that one call may take with all its retries and waits."
-        ),
-        "verify": _field("Verify TLS", "string", "true, false, or the path of a CA file."),
-        "proxy": _field(
-            "Proxy", "string", "URL of a proxy; empty: HTTPS_PROXY and NO_PROXY of the environment.", format="password"
-        ),
-        "allow_http": _field(
-            "Allow plain HTTP", "boolean", "Send the secret key unencrypted to a host that is not this machine."
-        ),
-        "ui_url_template": _field(
-            "Web address", "string", 'Behind "Open in Vi"; {organization_id} and {flow_id} are filled in.'
-        ),
+        name: {
+            "label": label,
+            "description": f"{description} Default: {default}" if default else description,
+            "schema": {"type": [kind, "null"]} | ({"format": "password"} if name == "proxy" else {}),
+        }
+        for name, (label, kind, default, description) in _EXTRA.items()
     }
-
-
-def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
