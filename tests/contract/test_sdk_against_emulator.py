@@ -1,0 +1,220 @@
+"""The vendor's own client drives the emulator: what it accepts is as near to the wire as we can get.
+
+Importing the SDK makes a folder in the home directory and every client logs there, keys included,
+so all of this happens in a temporary home.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vi_airflow_provider.emulator import Emulator
+
+SPEC = {
+    "name": "Weld seam defects",
+    "schema": "v1",
+    "tolerations": {"spot": ["preemption"]},
+    "settings": {"seed": 7},
+    "blocks": [{"block": "vlm-model", "settings": {"architecture": {"name": "qwen3vl"}}, "style": {"x": 1}}],
+    "trainingProject": "weld-inspection",
+}
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("VI_ENABLE_FILE", "false")
+        yield importlib.import_module("vi")
+
+
+@pytest.fixture
+def client_of(sdk: ModuleType, vi_emulator: Emulator) -> Iterator[Callable[..., Any]]:
+    """Make clients; the SDK's retries stay, but they do not wait."""
+    retry = importlib.import_module("vi.client.http.retry")
+    clients = []
+
+    def make(**changes: Any) -> Any:
+        credentials = {"secret_key": vi_emulator.secret_key, "organization_id": vi_emulator.organization_id}
+        config = retry.RetryConfig(base_delay=0.001, max_delay=0.001)
+        client = sdk.Client(**{**credentials, **changes}, endpoint=vi_emulator.url, retry_config=config)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(client_of: Callable[..., Any]) -> Any:
+    return client_of()
+
+
+def statuses(emulator: Emulator) -> list[int | None]:
+    return [request.status for request in emulator.requests]
+
+
+class TestListing:
+    def test_walks_all_pages_in_order(self, client, vi_emulator):
+        pages = [[flow.flow_id for flow in page.items] for page in client.flows.list()]
+        assert [len(page) for page in pages] == [10, 10, 10, 10]
+        assert [flow_id for page in pages for flow_id in page] == vi_emulator.store.flow_ids()
+        assert all(request.params["s"] == "10" for request in vi_emulator.requests)
+
+    @pytest.mark.vi_emulator(flows=25, page_cap=4)
+    def test_copes_with_pages_smaller_than_asked_for(self, client, vi_emulator):
+        flows = client.flows.list({"page_size": 1000}).all_items()
+        assert [flow.flow_id for flow in flows] == vi_emulator.store.flow_ids()
+
+    def test_reads_every_field_that_is_there(self, client, vi_emulator):
+        for flow in client.flows.list({"page_size": 1000}).items:
+            truth = vi_emulator.store.get_flow(flow.flow_id)
+            assert flow.organization_id == truth["workspaceId"]
+            assert (flow.self_link, flow.etag) == (truth["selfLink"], truth["etag"])
+            assert flow.metadata.time_created == truth["metadata"]["timeCreated"]
+            assert flow.metadata.last_updated == truth["metadata"]["lastUpdated"]
+            assert flow.metadata.generation == truth["metadata"]["generation"]
+            assert flow.metadata.attributes == truth["metadata"]["attributes"]
+            assert flow.spec.name == truth["spec"]["name"]
+            assert flow.spec.training_project == truth["spec"]["trainingProject"]
+            assert [
+                {"block": block.block, "settings": block.settings, "style": block.style} for block in flow.spec.blocks
+            ] == truth["spec"]["blocks"]
+
+    def test_has_a_simple_form(self, client, vi_emulator):
+        items = client.flows.list_simple().all_items()
+        store = vi_emulator.store
+        assert list(items) == [{"flowId": i, "name": store.get_flow(i)["spec"]["name"]} for i in store.flow_ids()]
+
+    def test_passes_over_empty_pages(self, client, vi_emulator):
+        vi_emulator.faults.add(empty_page=True, skip=1, times=2)
+        assert [flow.flow_id for flow in client.flows.list().all_items()] == vi_emulator.store.flow_ids()
+
+    def test_gives_up_on_a_repeated_cursor(self, client, vi_emulator):
+        vi_emulator.faults.add(repeat_cursor=True, times=None)
+        with pytest.raises(Exception, match="duplicate next_page token"):
+            list(client.flows.list().all_items())
+
+    def test_of_runs_decodes_sample_runs(self, client, vi_emulator):
+        runs = client.runs.list().items
+        assert {run.metadata.attributes["vi_airflow.flow_id"] for run in runs} == set(vi_emulator.store.busy_flow_ids())
+        assert [run["runId"] for run in client.runs.list_simple().items] == [run.run_id for run in runs]
+
+
+class TestFlows:
+    def test_are_created_read_updated_replaced_and_deleted(self, client, vi_emulator):
+        created = client.flows.create(spec=SPEC, metadata={"team": "line-3", "stage": "x"})
+        flow_id = created.flow_id
+        assert vi_emulator.store.get_flow(flow_id)["spec"] == SPEC
+        assert client.flows.get(flow_id) == created
+
+        updated = client.flows.update(flow_id, spec={"name": "renamed"}, metadata={"stage": "production"})
+        assert (updated.spec.name, updated.metadata.generation) == ("renamed", 2)
+        assert updated.metadata.attributes == {"team": "line-3", "stage": "production"}
+        assert updated.etag != created.etag
+
+        replaced = client.flows.replace(flow_id, spec=SPEC, metadata={"owner": "amara"})
+        assert replaced.spec == created.spec
+        assert replaced.metadata.attributes == {"owner": "amara"}
+        assert replaced.metadata.time_created == created.metadata.time_created
+
+        assert client.flows.delete(flow_id).deleted
+        assert flow_id not in vi_emulator.store.flow_ids()
+        assert statuses(vi_emulator) == [200, 200, 200, 200, 204]
+
+    def test_may_come_back_as_the_sdk_read_them(self, client, vi_emulator):
+        flow = client.flows.get(vi_emulator.store.flow_ids()[0])
+        copy = client.flows.create(spec=flow.spec)
+        assert copy.spec == flow.spec
+
+
+class TestErrors:
+    @pytest.mark.parametrize("verb", ["get", "delete", "update"])
+    def test_of_an_unknown_flow_are_not_found(self, sdk, client, verb):
+        with pytest.raises(sdk.ViNotFoundError, match="Flow nope not found") as caught:
+            getattr(client.flows, verb)("nope")
+        assert caught.value.status_code == 404
+        assert caught.value.trace_id
+
+    @pytest.mark.parametrize(
+        ("changes", "status"), [({"secret_key": "dtvi_" + "x" * 98}, 401), ({"organization_id": "somebody-else"}, 403)]
+    )
+    def test_of_foreign_credentials_are_authentication_errors(self, sdk, client_of, changes, status):
+        with pytest.raises(sdk.ViAuthenticationError) as caught:
+            client_of(**changes).flows.list()
+        assert caught.value.status_code == status
+
+    def test_of_a_busy_flow_are_conflicts(self, sdk, client, vi_emulator):
+        busy = vi_emulator.store.busy_flow_ids()[0]
+        with pytest.raises(sdk.ViConflictError):
+            client.flows.delete(busy)
+        assert statuses(vi_emulator) == [409]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda flows: flows.create(spec={"name": "no more"}),
+            lambda flows: flows.update("f1", spec={"training_project": "snake"}),
+            lambda flows: flows.list({"page_token": "https://elsewhere/flows?p=2"}),
+        ],
+    )
+    def test_of_a_wrong_request_are_validation_errors(self, sdk, client, call):
+        with pytest.raises(sdk.ViValidationError):
+            call(client.flows)
+
+    def test_that_pass_are_retried(self, client, vi_emulator):
+        vi_emulator.faults.add(status=429, retry_after="0", times=2)
+        vi_emulator.faults.add(status=503)
+        vi_emulator.faults.add(drop=True)
+        assert len(client.flows.list().items) == 10
+        assert statuses(vi_emulator) == [429, 429, 503, None, 200]
+
+    def test_of_a_lost_answer_make_a_retried_delete_look_like_a_miss(self, sdk, client, vi_emulator):
+        flow_id = vi_emulator.store.flow_ids()[-1]
+        vi_emulator.faults.add(method="DELETE", drop=True, when="after")
+        with pytest.raises(sdk.ViNotFoundError):
+            client.flows.delete(flow_id)
+        assert flow_id not in vi_emulator.store.flow_ids()
+
+
+class TestRuns:
+    def test_are_started_killed_and_deleted(self, sdk, client, vi_emulator):
+        flow = client.flows.create(spec=SPEC)
+        run = client.runs.create(flow.spec, training_project="weld-inspection", metadata={"team": "line-3"})
+        assert client.runs.get(run.run_id).spec == run.spec
+        assert run.spec.flow == flow.spec
+        with pytest.raises(sdk.ViConflictError):
+            client.flows.delete(flow.flow_id)
+        with pytest.raises(sdk.ViConflictError):
+            client.runs.delete(run.run_id)
+
+        killed = client.runs.kill(run.run_id)
+        assert killed.spec.killed_at is not None
+        assert killed.status.conditions[0].status.value == "FailedReach"
+        with pytest.raises(sdk.ViConflictError):
+            client.runs.kill(run.run_id)
+        client.flows.delete(flow.flow_id)
+        assert client.runs.delete(run.run_id).deleted
+
+    @pytest.mark.vi_emulator(flows=0, run_seconds=0.001)
+    def test_reach_every_milestone_in_the_end(self, client):
+        run = client.runs.create(SPEC)
+        while any(condition.status.value != "Reached" for condition in run.status.conditions):
+            run = client.runs.get(run.run_id)
+
+    def test_are_updated_but_not_their_flow(self, sdk, client, vi_emulator):
+        run = client.runs.create(SPEC)
+        assert client.runs.update(run.run_id, spec={"trainingProject": "p"}).spec.training_project == "p"
+        with pytest.raises(sdk.ViValidationError):
+            client.runs.update(run.run_id, spec={"flow": SPEC})
+
+
+def test_the_organization_document_decodes(client, vi_emulator):
+    assert client.organizations.get().organization_id == vi_emulator.organization_id

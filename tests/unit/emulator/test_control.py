@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from vi_airflow_provider.emulator.control import create_control
+from vi_airflow_provider.emulator.world import World
+
+
+def test_health_needs_no_key_and_shows_none(client, emulator):
+    emulator.reset(flows=20, latency_ms=0, page_cap=7)
+    answer = client("GET", "//_emulator/health", headers={"Authorization": None, "Organization-Id": None})
+    assert answer.json == {
+        "status": "ok",
+        "organizationId": emulator.organization_id,
+        "flows": 20,
+        "busyFlows": emulator.store.busy_flow_ids(),
+        "latencyMs": 0,
+        "pageCap": 7,
+    }
+    assert b"dtvi_" not in answer.body
+
+
+def test_faults_are_added_listed_and_cleared(client):
+    rule = {"method": "GET", "path": "/flows", "times": 2, "status": 503, "retry_after": "1"}
+    added = client("POST", "//_emulator/faults", rule)
+    assert (added.status, added.json) == (201, {"id": added.json["id"], "rule": rule, "matched": 0, "fired": 0})
+    assert client("GET", "/flows").status == 503
+    assert client("GET", "//_emulator/faults").json == {"faults": [{**added.json, "matched": 1, "fired": 1}]}
+    assert client("DELETE", "//_emulator/faults").status == 204
+    assert client("GET", "/flows").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("faults", {"status": 1}, "status must be from 200 to 599"),
+        ("faults", {"stats": 1}, "unknown fault field 'stats'"),
+        ("faults", b"{", "The body is not valid JSON"),
+        ("reset", {"port": 1}, "unknown setting 'port'"),
+        ("reset", {"secret_key": "x"}, "unknown setting 'secret_key'"),
+        ("reset", {"flows": "x"}, "flows must be an integer"),
+        ("reset", {"flows": True}, "flows must be an integer"),
+        ("reset", {"flows": -1}, "flows must not be negative"),
+        ("reset", {"latency_ms": "1"}, "latency_ms must be a number"),
+        ("flows", {}, "the body must be"),
+        ("flows", {"count": -1, "seed": 1}, "the body must be"),
+        ("flows", {"count": 1, "seed": 1, "x": 1}, "the body must be"),
+    ],
+)
+def test_what_makes_no_sense_is_a_400(client, path, body, message):
+    answer = client("POST", f"//_emulator/{path}", body)
+    assert answer.status == 400
+    assert answer.json["message"].startswith(message)
+
+
+def test_requests_are_listed_and_forgotten(client):
+    client("GET", "/flows?s=3", headers={"User-Agent": "me"})
+    (request,) = client("GET", "//_emulator/requests").json["requests"]
+    assert request.pop("ms") >= 0
+    assert request == {
+        "method": "GET",
+        "path": f"{client.root}/flows",
+        "query": "s=3",
+        "headers": {"user-agent": "me", "organization-id": client.headers["Organization-Id"]},
+        "status": 200,
+    }
+    assert client("DELETE", "//_emulator/requests").status == 204
+    assert client("GET", "//_emulator/requests").json == {"requests": []}
+
+
+def test_a_reset_starts_afresh(client, emulator):
+    emulator.faults.add(status=503, times=None)
+    client("GET", "/flows")
+    assert client("POST", "//_emulator/reset", {"flows": 12, "seed": 3, "latency_ms": 1.5}).json["flows"] == 12
+    assert emulator.requests == []
+    assert emulator.faults.rules() == []
+    first = emulator.store.flow_ids()
+    client("POST", "//_emulator/reset", {"flows": 12, "seed": 4})
+    assert emulator.store.flow_ids() != first
+    assert client("POST", "//_emulator/reset").json == {**client("GET", "//_emulator/health").json, "flows": 0}
+
+
+def test_sample_flows_can_be_added(client, emulator):
+    added = client("POST", "//_emulator/flows", {"count": 3, "seed": 5})
+    assert added.status == 201
+    assert sorted(added.json["flowIds"]) == sorted(emulator.store.flow_ids())
+    assert client("POST", "//_emulator/flows", {"count": 3, "seed": 5}).status == 409
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "nothing", 404), ("PUT", "faults", 405)])
+def test_other_control_requests_are_refused(client, method, path, status):
+    assert client(method, f"//_emulator/{path}").status == status
+
+
+def test_web_pages_are_refused(client, emulator):
+    emulator.reset(flows=3)
+    assert client("POST", "//_emulator/reset", headers={"Origin": "https://page.example"}).status == 403
+    assert len(emulator.store.flow_ids()) == 3
+
+
+@pytest.mark.parametrize("address", [("192.0.2.7", 4000), ("fe80::1", 4000), None])
+def test_other_machines_are_refused(address):
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": "/_emulator/health", "headers": [], "client": address}
+    asyncio.run(create_control(World())(scope, receive, send))
+    assert messages[0]["status"] == 403
+    assert json.loads(messages[1]["body"])["error"] == "Forbidden"

@@ -1,0 +1,91 @@
+"""The plugin in pytest runs of other projects."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = "vi_airflow_provider.emulator.pytest_plugin"
+SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
+
+
+@pytest.fixture
+def run_pytest(tmp_path: Path):
+    """Run pytest on the given test file, in a project of its own."""
+
+    def run(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "pytest.ini").write_text(SETTINGS)
+        (tmp_path / "test_it.py").write_text(source)
+        command = [sys.executable, "-m", "pytest", "-W", "error", "--strict-markers", "-q", *arguments]
+        return subprocess.run(  # noqa: S603
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+def test_it_costs_nothing_where_it_is_not_used(run_pytest):
+    done = run_pytest(
+        "import sys\n"
+        "def test():\n"
+        f"    assert {PLUGIN!r} in sys.modules\n"
+        "    ours = {name for name in sys.modules if name.startswith('vi_airflow_provider.emulator')}\n"
+        f"    assert ours == {{'vi_airflow_provider.emulator', {PLUGIN!r}}}\n"
+        "    assert not {'starlette', 'uvicorn', 'airflow', 'pydantic', 'vi'} & set(sys.modules)\n"
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_it_loads_only_pytest():
+    code = (
+        "import sys, pytest; before = set(sys.modules)\n"
+        f"import {PLUGIN}\n"
+        "print(sorted(name for name in set(sys.modules) - before if not name.startswith('vi_airflow_provider')))"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_each_test_gets_a_fresh_emulator_and_the_connection(run_pytest):
+    done = run_pytest(
+        "import json, os, pytest\n"
+        "urls = []\n"
+        "@pytest.mark.parametrize('n', [1, 2])\n"
+        "def test_fresh(vi_emulator, n):\n"
+        "    urls.append(vi_emulator.url)\n"
+        "    assert len(set(urls)) == 1\n"
+        "    assert len(vi_emulator.store.flow_ids()) == 40\n"
+        "    assert not vi_emulator.requests and not vi_emulator.faults.rules()\n"
+        "    assert json.loads(os.environ['AIRFLOW_CONN_VI_DEFAULT']) == vi_emulator.connection\n"
+        "    vi_emulator.store.delete_flow(vi_emulator.store.flow_ids()[-1])\n"
+        "    vi_emulator.faults.add(status=503)\n"
+        "@pytest.mark.vi_emulator(flows=25, seed=1, page_cap=10)\n"
+        "def test_marked(vi_emulator):\n"
+        "    assert len(vi_emulator.store.flow_ids()) == 25\n"
+        "def test_after():\n"
+        "    assert 'AIRFLOW_CONN_VI_DEFAULT' not in os.environ\n"
+    )
+    assert "4 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"), [("flows=-1", "flows must not be negative"), ("flow=1", "unexpected keyword argument")]
+)
+def test_a_wrong_marker_is_explained(run_pytest, marker, message):
+    done = run_pytest(f"import pytest\n@pytest.mark.vi_emulator({marker})\ndef test(vi_emulator): pass\n")
+    assert done.returncode != 0
+    assert message in done.stdout
+
+
+def test_the_marker_is_registered(run_pytest):
+    assert "@pytest.mark.vi_emulator(flows=" in run_pytest("", "--markers").stdout
+
+
+def test_without_its_servers_the_fixture_names_the_extra(run_pytest):
+    done = run_pytest("import sys\nsys.modules['uvicorn'] = None\ndef test(vi_emulator): pass\n")
+    assert "pip install 'vi-airflow-provider[emulator]'" in done.stdout

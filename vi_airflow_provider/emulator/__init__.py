@@ -1,0 +1,28 @@
+"""A local Datature Vi: the server side of the flows API, for demos, examples and tests.
+
+It shares no code with `vi_airflow_provider.api`, so that neither hides the other's mistakes.
+Importing this package costs nothing: every pytest run of an environment that has the provider
+installed imports it, through the entry point of `pytest_plugin`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .faults import Fault
+    from .server import Emulator
+
+__all__ = ["Emulator", "Fault"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Emulator":
+        from .server import Emulator
+
+        return Emulator
+    if name == "Fault":
+        from .faults import Fault
+
+        return Fault
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

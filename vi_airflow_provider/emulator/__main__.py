@@ -1,0 +1,101 @@
+"""`python -m vi_airflow_provider.emulator`: a local Vi until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from .settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
+from .state import StateError
+
+if TYPE_CHECKING:
+    from .server import Emulator
+
+PROG = "python -m vi_airflow_provider.emulator"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for every mistake, without the usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65535:
+        parser.error(f"port must be from 0 to 65535, not {options.port}")
+    try:
+        from .server import Emulator
+    except ModuleNotFoundError as error:
+        parser.error(f"{error.name} is not installed: pip install 'vi-airflow-provider[emulator]'")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        emulator = Emulator(
+            host=options.host,
+            port=options.port,
+            flows=options.flows,
+            seed=options.seed,
+            organization_id=options.organization_id,
+            secret_key=options.secret_key,
+            state=options.state,
+            latency_ms=options.latency,
+        ).start()
+    except OSError as error:
+        reason = str(error.strerror or error).partition(" (")[0]  # the rest repeats the address
+        parser.error(f"cannot listen on {options.host} port {options.port}: {reason}")
+    except (ValueError, StateError) as error:
+        parser.error(str(error))
+    if not _is_loopback(options.host):
+        print(
+            f"{PROG}: warning: {options.host} is not a loopback address; others can reach the emulator",
+            file=sys.stderr,
+        )
+    with emulator:
+        print(_banner(emulator), flush=True)
+        stopped.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROG, description="A local Datature Vi with sample flows.", allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8321, help="port to listen on, 0 for a free one (%(default)s)")
+    parser.add_argument("--flows", type=int, default=40, help="number of sample flows (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same flows (%(default)s)")
+    parser.add_argument("--organization-id", default=DEFAULT_ORGANIZATION_ID, metavar="ID", help="(%(default)s)")
+    parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, metavar="KEY", help="the key that is accepted")
+    parser.add_argument("--state", metavar="FILE", help="keep flows and runs in this file; made when it is missing")
+    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="delay of each answer (%(default)s)")
+    return parser
+
+
+def _banner(emulator: Emulator) -> str:
+    return "\n".join(
+        (
+            f"Vi emulator with {len(emulator.store.flow_ids())} flows; Ctrl-C stops it",
+            f"url: {emulator.url}",
+            f"organization id: {emulator.organization_id}",
+            f"secret key: {emulator.secret_key}",
+            emulator.export_line,
+        )
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

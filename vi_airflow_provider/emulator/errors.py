@@ -1,0 +1,27 @@
+"""The one exception that becomes an error answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class ApiError(Exception):
+    """A refusal, as the wire shows it: a status and `{"error": …, "message": …}`."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    @property
+    def body(self) -> dict[str, str]:
+        """The error document."""
+        return {"error": phrase(self.status), "message": self.message}
+
+
+def phrase(status: int) -> str:
+    """The standard reason phrase; statuses that proxies invented have none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"

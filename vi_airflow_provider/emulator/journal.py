@@ -1,0 +1,70 @@
+"""What was asked of the emulator, for tests to assert on and for people to read."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+# Never Authorization, and nothing else that could carry a secret.
+HEADERS = ("accept", "content-length", "content-type", "organization-id", "user-agent")
+CAPACITY = 10_000
+
+
+@dataclass(slots=True)
+class RecordedRequest:
+    """One request. It is listed from its arrival on; `status` is None until an answer starts, or for ever."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int | None = None
+    ms: float | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query, decoded."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """For the control API."""
+        return asdict(self)
+
+
+class Journal:
+    """The latest requests in order of arrival; older ones are forgotten."""
+
+    def __init__(self, secret_key: str) -> None:
+        self._secret_key = secret_key
+        self._requests: deque[RecordedRequest] = deque(maxlen=CAPACITY)
+        self._lock = threading.Lock()
+
+    def record(self, method: str, path: str, query: str, headers: Iterable[tuple[bytes, bytes]]) -> RecordedRequest:
+        """Note an arrival; whoever answers fills in the rest."""
+        kept = {
+            name: self.redact(value.decode("latin-1"))
+            for raw_name, value in headers
+            if (name := raw_name.decode("latin-1")) in HEADERS
+        }
+        request = RecordedRequest(method, self.redact(path), self.redact(query), kept)
+        with self._lock:
+            self._requests.append(request)
+        return request
+
+    def redact(self, text: str) -> str:
+        """A client may put its key where it does not belong; it shall not come out again."""
+        return text.replace(self._secret_key, "<secret key>")
+
+    def snapshot(self) -> list[RecordedRequest]:
+        """The requests so far."""
+        with self._lock:
+            return list(self._requests)
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        with self._lock:
+            self._requests.clear()

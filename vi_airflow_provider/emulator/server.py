@@ -1,0 +1,248 @@
+"""`Emulator`: the application on a socket, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from .app import create_app
+from .faults import FaultBook
+from .journal import RecordedRequest
+from .settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
+from .store import Clock, Store, system_clock
+from .world import Changes, World
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_VI_DEFAULT"
+
+
+class Emulator:
+    """A local Vi. Use it as a context manager, or call `start` and `stop`; it may be started again."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        flows: int = 40,
+        seed: int = 0,
+        organization_id: str = DEFAULT_ORGANIZATION_ID,
+        secret_key: str = DEFAULT_SECRET_KEY,
+        state: str | os.PathLike[str] | None = None,
+        latency_ms: float = 0,
+        page_cap: int = 1000,
+        run_seconds: float = 3600.0,
+        clock: Clock = system_clock,
+    ) -> None:
+        settings = Settings(
+            flows=flows,
+            seed=seed,
+            organization_id=organization_id,
+            secret_key=secret_key,
+            latency_ms=latency_ms,
+            page_cap=page_cap,
+            run_seconds=run_seconds,
+        )
+        self._address = (host, port)
+        self._world = World(settings, clock=clock, state=state)
+        self._app = create_app(self._world)
+        self._serving: _Serving | None = None
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Bind the socket (OSError when that fails) and serve; the first request may be sent at once."""
+        if self._serving is None:
+            self._serving = _Serving(self._app, _bind(*self._address))
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections, close the socket, end the thread."""
+        if self._serving is not None:
+            self._serving.stop()
+            self._serving = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- how to reach it ------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, with the real port."""
+        if self._serving is None:
+            raise RuntimeError("the emulator is not running")
+        host, port = self._serving.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def organization_id(self) -> str:
+        """The one organization that it serves."""
+        return self._world.settings.organization_id
+
+    @property
+    def secret_key(self) -> str:
+        """The one key that it accepts."""
+        return self._world.settings.secret_key
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """An Airflow connection to it."""
+        return {"conn_type": "vi", "host": self.url, "login": self.organization_id, "password": self.secret_key}
+
+    @property
+    def airflow_conn(self) -> str:
+        """The same as JSON, the value of an `AIRFLOW_CONN_…` variable."""
+        return json.dumps(self.connection)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable that makes it Airflow's connection `vi_default`."""
+        return {CONNECTION_VARIABLE: self.airflow_conn}
+
+    @property
+    def export_line(self) -> str:
+        """The same for a shell."""
+        return f"export {CONNECTION_VARIABLE}={shlex.quote(self.airflow_conn)}"
+
+    # -- what it holds and how it behaves -------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """Its flows and runs."""
+        return self._world.store
+
+    @property
+    def faults(self) -> FaultBook:
+        """Rules by which it misbehaves: `add(status=503, times=2)`, `clear()`."""
+        return self._world.faults
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests so far, in order of arrival; requests to the control API are not counted."""
+        return self._world.journal.snapshot()
+
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._world.journal.clear()
+
+    def reset(self, **changes: Unpack[Changes]) -> None:
+        """Start afresh: new sample flows, no faults, no recorded requests, first settings but for changes."""
+        self._world.reset(**changes)
+
+
+class _Serving:
+    """One listening socket and the thread that serves it."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        host, port, *_ = listener.getsockname()
+        self.address: tuple[str, int] = (host, port)
+        self._listener = listener
+        self._server = _Server(app)
+        self._thread = threading.Thread(target=self._run, name="vi-emulator", daemon=True)
+        self._thread.start()
+        self._server.ready.wait()
+
+    def _run(self) -> None:
+        try:
+            # The same loop everywhere: resetting a connection needs the real socket.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._server.serve(sockets=[self._listener]))
+        finally:
+            self._listener.close()
+            self._server.ready.set()  # nobody shall wait for a server that could not start
+
+    def stop(self) -> None:
+        self._server.stop()
+        self._thread.join()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, but it says when it is ready and stops at once, whatever its clients do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            _forgiving_cancellation(app),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # the address of a client decides who may use the control API
+            server_header=False,
+            timeout_keep_alive=75,
+        )
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """May be called from any thread, and when the server has ended already."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ready.set()
+        while not self._stopping.is_set():
+            await self.on_tick(0)  # renews the Date header
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the connections learn of their end
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # httptools or h11, whichever is there
+    """Hands the connection to the application, so that a fault can cut it."""
+
+    app_state: dict[str, Any]
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # asyncio does this only for sockets that name their protocol; without it each answer waits 40 ms for an ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+def _forgiving_cancellation(app: ASGIApp) -> ASGIApp:
+    """Only a shutdown cancels requests, after their connections are cut: nothing to report."""
+
+    async def forgiving(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            return
+
+    return forgiving
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    listener.setblocking(False)
+    return listener

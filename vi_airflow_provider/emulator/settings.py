@@ -1,0 +1,43 @@
+"""What a person can choose about an emulator, and the rules for it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+DEFAULT_ORGANIZATION_ID = "e0e0e0e0-0000-4000-8000-000000000001"
+# Obviously nobody's: it has the form that clients check (the prefix, 103 characters) and says what it is.
+DEFAULT_SECRET_KEY = "dtvi_" + "emulator-only-" * 7
+
+_ORGANIZATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+_SECRET_KEY = re.compile(r"dtvi_[!-~]{98}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Checked on construction: a wrong value is a ValueError of one line, which never shows the key."""
+
+    flows: int = 40
+    seed: int = 0
+    organization_id: str = DEFAULT_ORGANIZATION_ID
+    secret_key: str = DEFAULT_SECRET_KEY
+    latency_ms: float = 0
+    page_cap: int = 1000
+    run_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.flows < 0:
+            raise ValueError(f"flows must not be negative, not {self.flows}")
+        if not _ORGANIZATION_ID.fullmatch(self.organization_id):
+            raise ValueError(
+                "organization id must be 1 to 255 letters, digits, '-' or '_' and start with a letter or digit"
+            )
+        if not _SECRET_KEY.fullmatch(self.secret_key):
+            raise ValueError("secret key must be 'dtvi_' and 98 printable ASCII characters, 103 in total")
+        if not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
+            raise ValueError(f"latency must be zero or more milliseconds, not {self.latency_ms}")
+        if self.page_cap < 1:
+            raise ValueError(f"page cap must be 1 or more, not {self.page_cap}")
+        if not (math.isfinite(self.run_seconds) and self.run_seconds > 0):
+            raise ValueError(f"run seconds must be more than 0, not {self.run_seconds}")
