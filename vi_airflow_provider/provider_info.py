@@ -22,6 +22,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("vi_airflow_provider.hooks.vi")],
         "operators": [_modules("vi_airflow_provider.operators.flows")],
         "sensors": [_modules("vi_airflow_provider.sensors.flows")],
+        "triggers": [_modules("vi_airflow_provider.triggers.flows")],
         "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink"],
         "connection-types": [
             {

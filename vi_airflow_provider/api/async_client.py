@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -23,7 +23,7 @@ from vi_airflow_provider.api.messages import (
     system_reason,
 )
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.protocol import Scan, ViProtocol, Walk
 from vi_airflow_provider.api.settings import ViSettings
 
 T = TypeVar("T")
@@ -42,12 +42,20 @@ class AsyncViClient:
     """Calls the Vi API for one organization, on the event loop in which it is first used.
 
     :param settings: whom and how to call
+    :param max_connections: requests in flight at most; further ones wait for their turn
     :param sleep: waits for a number of seconds between attempts
     """
 
-    def __init__(self, settings: ViSettings, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        settings: ViSettings,
+        *,
+        max_connections: int = 16,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.settings = settings
         self._protocol = ViProtocol(settings)
+        self._max_connections = max_connections
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self._proxy = settings.proxy_url()
@@ -82,6 +90,12 @@ class AsyncViClient:
         """Return the flow with this id, or the latest one of this name; ``None`` where there is none."""
         steps = self._protocol.find_flow(flow_id=flow_id, name=name, training_project=training_project)
         return await self._run(steps)
+
+    async def scan_flows(
+        self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None
+    ) -> Scan:
+        """Read the listing for flows of these ids or names, all of them in one go."""
+        return await self._run(self._protocol.scan_flows(flow_ids, names, max_pages))
 
     async def delete_flow(self, flow_id: str) -> DeletedFlow:
         """Delete a flow; one that is absent already is no error."""
@@ -168,7 +182,8 @@ class AsyncViClient:
                     if len(body) > send.max_bytes:
                         response.close()  # do not read the rest to keep the connection
                         return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", status)
-                return Answer(status, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+                headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+                return Answer(status, headers, bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
             return _failure(error, status)
@@ -179,8 +194,11 @@ class AsyncViClient:
             context = await asyncio.to_thread(_ssl_context, self.settings.ca_bundle())
             if self._session is None:
                 self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=context), cookie_jar=aiohttp.DummyCookieJar()
+                    connector=aiohttp.TCPConnector(ssl=context, limit=self._max_connections),
+                    cookie_jar=aiohttp.DummyCookieJar(),
                 )
+                # aiohttp would send a GET, PUT or DELETE a second time by itself, unseen by the protocol.
+                self._session._retry_connection = False
         return self._session
 
 

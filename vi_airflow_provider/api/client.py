@@ -204,12 +204,14 @@ def _read(response: requests.Response, send: Send, deadline: float) -> Answer | 
 
 
 def _failure(error: Exception, status: int | None) -> Failure:
-    if isinstance(error, requests.exceptions.ProxyError):
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    # urllib3 blames the proxy also when the connection broke after the request was sent through it.
+    broken = isinstance(getattr(reason, "original_error", None), ConnectionError)
+    if isinstance(error, requests.exceptions.ProxyError) and not broken:
         return Failure(FailureKind.PROXY, system_reason(error))
     if known := root_failure(error):
         return known
     kind = next((meaning for kind, meaning in _KINDS if isinstance(error, kind)), FailureKind.BROKEN)
-    reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(reason, urllib3_errors.NewConnectionError):
         kind = FailureKind.CONNECT
     return Failure(kind, system_reason(error), status)

@@ -26,6 +26,7 @@ class ViError(Exception):
     :param path: path and query of the request, without host and credentials
     :param trace_id: the server's trace id (``x-cloud-trace-context``), to quote to its support
     :param attempts: how many requests were sent; 0 when the call was refused before the first
+    :param retry_after: seconds that the server asked to wait, for a caller that paces itself
     """
 
     #: Would the same call, made again later and unchanged, possibly succeed?
@@ -42,6 +43,7 @@ class ViError(Exception):
         path: str | None = None,
         trace_id: str | None = None,
         attempts: int = 0,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
@@ -49,6 +51,7 @@ class ViError(Exception):
         self.path = path
         self.trace_id = trace_id
         self.attempts = attempts
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         where = f"{self.method} {self.path}: " if self.method else ""

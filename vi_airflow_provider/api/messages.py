@@ -112,9 +112,10 @@ def root_failure(error: BaseException) -> Failure | None:
     for cause in _chain(error):
         if isinstance(cause, socket.gaierror):
             return Failure(FailureKind.NAME_RESOLUTION, cause.strerror or "")
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        # aiohttp's own classes derive from those of ssl, and lack their attributes; the real one is their cause.
+        if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_message"):
             return Failure(FailureKind.CERTIFICATE, cause.verify_message or "")
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and hasattr(cause, "reason"):
             return Failure(FailureKind.TLS, cause.reason or "")
         # RemoteDisconnected, a connection closed while idle, is both and no garbage.
         if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):

@@ -12,11 +12,11 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel
@@ -95,6 +95,19 @@ def retry_after(outcome: Answer | Failure, now: Callable[[], float] = time.time)
         return max(0.0, parsedate_to_datetime(value).timestamp() - now())
     except (ValueError, OverflowError):
         return None
+
+
+class Scan(NamedTuple):
+    """What a scan of the listing found, and how much of it was read."""
+
+    flows: list[Flow]
+    pages: int
+    complete: bool
+
+
+def last_update(flow: Flow) -> tuple[int, str]:
+    """Sort key by which the flow that was updated last is the greatest; never a tie."""
+    return flow.metadata.last_updated, flow.flow_id
 
 
 class Walk(Generic[M]):
@@ -215,14 +228,27 @@ class ViProtocol:
             except ViNotFoundError:
                 return None
             return flow if training_project in (None, flow.spec.training_project) else None
-        best: Flow | None = None
+        found = yield from self.scan_flows(frozenset(), frozenset({name}))
+        flows = [flow for flow in found.flows if training_project in (None, flow.spec.training_project)]
+        return max(flows, key=last_update, default=None)
+
+    def scan_flows(
+        self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None
+    ) -> Steps[Scan]:
+        """Read the listing for flows of these ids or names. Only those are validated, which is most of the cost.
+
+        :param max_pages: give up after so many pages; the scan is not ``complete`` then
+        """
+        flows: list[Flow] = []
+        pages = 0
         walk = self.walk_flows()
         while (steps := walk.next_page()) is not None:
+            if pages == max_pages:
+                return Scan(flows, pages, complete=False)
             page = yield from steps
-            for flow in page.documents():
-                if flow.spec.name == name and training_project in (None, flow.spec.training_project):
-                    best = flow if best is None else max(best, flow, key=_last_update)
-        return best
+            pages += 1
+            flows += page.documents(lambda peek: peek.flowId in flow_ids or peek.spec.name in names)
+        return Scan(flows, pages, complete=True)
 
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
         """Delete a flow. Any 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
@@ -314,7 +340,9 @@ class ViProtocol:
                     continue
             delay = self._delay(call, outcome)
             if delay is None:
-                raise origin.error(error_class(outcome), self._message(call, outcome))
+                error = origin.error(error_class(outcome), self._message(call, outcome))
+                error.retry_after = retry_after(outcome)
+                raise error
             log.warning(
                 "%s %s: %s; trying again in %.1f s (attempt %d)",
                 *(request.method, request.path, _verdict(outcome), delay, call.attempts),
@@ -350,14 +378,13 @@ class ViProtocol:
         return f"{_verdict(outcome)}: {said}" if said else _verdict(outcome)
 
 
-def _last_update(flow: Flow) -> tuple[int, str]:
-    return flow.metadata.last_updated, flow.flow_id
-
-
 def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
     """Follow a redirect of a GET within the origin; any other could leak the key or change the verb."""
-    target = urljoin(request.url, answer.headers["location"])
-    old, new = urlsplit(request.url), urlsplit(target)
+    try:
+        target = urljoin(request.url, answer.headers["location"])
+        old, new = urlsplit(request.url), urlsplit(target)
+    except ValueError:
+        raise origin.error(ViResponseError, f"the server redirects ({answer.status}) to no URL") from None
     if request.method == "GET" and (new.scheme, new.netloc) == (old.scheme, old.netloc):
         return replace(request, url=target)
     where = one_line(f"{new.scheme}://{new.hostname}", 100)

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
@@ -115,6 +115,10 @@ class ViSettings:
             )
         chosen = {key: _plain(key, value) for key, value in extra.items() if value not in (None, "")}
         return cls(**chosen, **given)
+
+    def without_retries(self) -> ViSettings:
+        """Return the same for a caller that paces itself: each call is one request a page."""
+        return replace(self, max_retries=0, max_rate_limit_retries=0)
 
     def ui_url(self, flow_id: str = "") -> str:
         """Return the address of a flow, or of the organization, in Vi's web application."""

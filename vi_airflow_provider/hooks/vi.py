@@ -35,6 +35,7 @@ class ViHook(BaseHook):
     subclass says why (``vi_airflow_provider.api.errors``).
 
     :param vi_conn_id: id of a connection of type ``vi``
+    :param retry: with False, each call is one request (a page, for a listing): for a caller that paces itself
     """
 
     conn_name_attr = "vi_conn_id"
@@ -42,9 +43,10 @@ class ViHook(BaseHook):
     conn_type = "vi"
     hook_name = "Datature Vi"
 
-    def __init__(self, vi_conn_id: str = default_conn_name) -> None:
+    def __init__(self, vi_conn_id: str = default_conn_name, *, retry: bool = True) -> None:
         super().__init__()
         self.vi_conn_id = vi_conn_id
+        self._retry = retry
         self._settings: ViSettings | None = None
         self._client: ViClient | None = None
 
@@ -82,7 +84,7 @@ class ViHook(BaseHook):
         :raises AirflowNotFoundException: there is no such connection
         """
         if self._settings is None:
-            self._settings = settings_from_connection(self.get_connection(self.vi_conn_id))
+            self._settings = self._accepted(self.get_connection(self.vi_conn_id))
             for secret in _secrets(self._settings):
                 mask_secret(secret)
         return self._settings
@@ -101,10 +103,14 @@ class ViHook(BaseHook):
 
         if self._settings is None:
             connection = await get_async_connection(self.vi_conn_id, hook=self)
-            self._settings = settings_from_connection(connection)
+            self._settings = self._accepted(connection)
             for secret in _secrets(self._settings):
                 await _mask_secret_async(secret)
         return AsyncViClient(self._settings)
+
+    def _accepted(self, connection: Connection) -> ViSettings:
+        settings = settings_from_connection(connection)
+        return settings if self._retry else settings.without_retries()
 
     def close(self) -> None:
         """Close the connections to the server; the next call opens new ones."""
@@ -120,9 +126,7 @@ class ViHook(BaseHook):
             settings = self.settings
             # A person waits for the answer: no retries.
             quick = replace(
-                settings,
-                max_retries=0,
-                max_rate_limit_retries=0,
+                settings.without_retries(),
                 read_timeout=min(settings.read_timeout, 15),
                 retry_budget=min(settings.retry_budget, 20),
             )

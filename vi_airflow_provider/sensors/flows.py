@@ -1,32 +1,27 @@
-"""Sensors for flows: hold a DAG until a flow is there."""
+"""Sensors for flows: hold a DAG until a flow is there, or says what it should."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
-
-from vi_airflow_provider.links.flows import ViFlowLink
-from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin
+from vi_airflow_provider.sensors.base import FlowGateSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
-    from airflow.providers.common.compat.sdk import Context
+    from vi_airflow_provider.conditions import Gate
 
 
-class FlowExistsSensor(ViTaskMixin, BaseSensorOperator):
-    """Wait until a flow exists, by id or by name. Its XCom is the flow as a dict.
+class FlowExistsSensor(FlowGateSensor):
+    """Wait until a flow exists, by id or by name. Its XCom is the flow as a dict, in every mode.
 
     :param flow_id: the flow's id
     :param flow_name: or its name, exactly; of several flows the one that was updated last counts
     :param training_project: only a flow of this training project counts
-    :param vi_conn_id: id of a connection of type ``vi``
     """
 
-    template_fields: Sequence[str] = ("vi_conn_id", "flow_id", "flow_name", "training_project")
-    operator_extra_links = (ViFlowLink(),)
-    ui_color = "#e4effb"
+    template_fields = (*FlowGateSensor.template_fields, "flow_id", "flow_name", "training_project")
 
     def __init__(
         self,
@@ -34,21 +29,77 @@ class FlowExistsSensor(ViTaskMixin, BaseSensorOperator):
         flow_id: str | None = None,
         flow_name: str | None = None,
         training_project: str | None = None,
-        vi_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.flow_id = flow_id
         self.flow_name = flow_name
         self.training_project = training_project
-        self.vi_conn_id = vi_conn_id
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
-        with self.vi(context, self.flow_id or "") as hook:
-            flow = hook.find_flow(flow_id=self.flow_id, name=self.flow_name, training_project=self.training_project)
-        if flow is None:
-            self.log.info("There is no flow %s yet.", self.flow_id or repr(self.flow_name))
-            return PokeReturnValue(is_done=False)
-        self.log.info("Flow %s is there: %s", flow.flow_id, flow.spec.name)
-        return PokeReturnValue(is_done=True, xcom_value=flow.model_dump(mode="json"))
+    def gate(self) -> Gate:
+        """Return what this sensor waits for."""
+        from vi_airflow_provider.conditions import Gate
+
+        return Gate.build(
+            {"flow_id": self.flow_id, "flow_name": self.flow_name, "training_project": self.training_project}
+        )
+
+
+class FlowSpecSensor(FlowGateSensor):
+    """Wait until a flow says what it should, or is gone. All that is asked must hold at the same time.
+
+    :param flow_id: the flow's id
+    :param expected_digest: digest of the spec (``Flow.digest``), for example of the one that was approved
+    :param required_blocks: block types that must be in the pipeline
+    :param min_generation: generation that must be reached
+    :param attributes: attributes that the flow must have, with these values
+    :param unchanged_for: time that must have passed since the last update (timedelta or ISO 8601 duration)
+    :param absent: wait until the flow does not exist; nothing else can be asked then, and the XCom is ``None``
+    """
+
+    template_fields = (
+        *FlowGateSensor.template_fields,
+        "flow_id",
+        "expected_digest",
+        "required_blocks",
+        "min_generation",
+        "attributes",
+        "unchanged_for",
+    )
+
+    def __init__(
+        self,
+        *,
+        flow_id: str,
+        expected_digest: str | None = None,
+        required_blocks: Sequence[str] | None = None,
+        min_generation: int | None = None,
+        attributes: Mapping[str, str] | None = None,
+        unchanged_for: timedelta | str | None = None,
+        absent: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.expected_digest = expected_digest
+        self.required_blocks = required_blocks
+        self.min_generation = min_generation
+        self.attributes = attributes
+        self.unchanged_for = unchanged_for
+        self.absent = absent
+
+    def gate(self) -> Gate:
+        """Return what this sensor waits for."""
+        from vi_airflow_provider.conditions import Gate
+
+        return Gate.build(
+            {"flow_id": self.flow_id},
+            {
+                "expected_digest": self.expected_digest,
+                "required_blocks": self.required_blocks,
+                "min_generation": self.min_generation,
+                "attributes": self.attributes,
+                "unchanged_for": self.unchanged_for,
+                "absent": self.absent,
+            },
+        )

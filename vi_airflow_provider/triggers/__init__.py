@@ -1,0 +1,1 @@
+"""Triggers: waiting on the event loop of the triggerer."""

@@ -1,0 +1,128 @@
+"""``FlowTrigger``: a gate that waits on the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.conditions import Gate
+from vi_airflow_provider.gating import (
+    MAX_FAILURES,
+    Ended,
+    Outcome,
+    build_event,
+    next_tick,
+    outcome_of_failure,
+    pause_after_failure,
+)
+from vi_airflow_provider.triggers.lookout import Lookout, shared_lookout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+#: Part of the poke interval, and seconds at most, over which gates spread their looks. Within it they share an
+#: answer, and a thousand of them do not all wake up in the same turn of the event loop.
+SPREAD = 0.1
+MAX_SPREAD = 1.0
+#: Seconds between two looks, whatever the sensor says: the event loop belongs to everybody.
+MIN_INTERVAL = 0.1
+
+
+class FlowTrigger(BaseTrigger):
+    """Waits until a gate may open, and yields exactly one event, made by ``gating.build_event``.
+
+    Its arguments are stored in plain text in Airflow's database: the connection's id is among them, no secret.
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    :param gate: target and condition (``conditions.Gate``) as JSON data
+    :param deadline: end of waiting in seconds since the epoch. It is absolute, so a triggerer that is started again
+        does not start the wait again; ``None`` for none
+    :param poke_interval: seconds between two looks
+    :param first_look: not before this time, in seconds since the epoch
+    :param max_failures: failed looks in a row that end the wait; ``None`` for no bound
+    """
+
+    def __init__(
+        self,
+        *,
+        vi_conn_id: str,
+        gate: dict[str, Any],
+        deadline: float | None = None,
+        poke_interval: float = 60.0,
+        first_look: float = 0.0,
+        max_failures: int | None = MAX_FAILURES,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.vi_conn_id = vi_conn_id
+        self.gate = gate
+        self.deadline = deadline
+        self.poke_interval = max(poke_interval, MIN_INTERVAL)
+        self.first_look = first_look
+        self.max_failures = max_failures
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "vi_conn_id": self.vi_conn_id,
+                "gate": self.gate,
+                "deadline": self.deadline,
+                "poke_interval": self.poke_interval,
+                "first_look": self.first_look,
+                "max_failures": self.max_failures,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield how it ended."""
+        gate = Gate.model_validate(self.gate)
+        async with shared_lookout(self.vi_conn_id) as lookout, lookout.watching(gate.target):
+            ended = await self._wait(gate, lookout)
+        yield TriggerEvent(build_event(ended))  # type: ignore[no-untyped-call]
+
+    async def _wait(self, gate: Gate, lookout: Lookout) -> Ended:
+        spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
+        offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
+        failures = 0
+        earliest = self.first_look
+        while True:
+            tick = next_tick(max(earliest, time.time()), self.poke_interval)
+            await self._sleep_until(tick + offset)
+            earliest = tick + self.poke_interval
+            try:
+                ended = await self._look(gate, lookout, max_age=spread)
+                failures = 0
+            except ViError as error:
+                failures += 1
+                self.log.warning("Look %d in a row failed: %s", failures, error)
+                outcome = outcome_of_failure(error, failures, self.max_failures)
+                ended = None if outcome is None else Ended(outcome, error=error)
+                earliest = tick + pause_after_failure(error, self.poke_interval)
+            if ended is None and self.deadline is not None and time.time() >= self.deadline:
+                ended = Ended(Outcome.TIMEOUT)
+            if ended is not None:
+                return ended
+
+    async def _look(self, gate: Gate, lookout: Lookout, max_age: float) -> Ended | None:
+        flow = await lookout.look(gate.target, max_age)
+        if flow is None and gate.condition.absent:
+            # A listing that changes while it is read may miss a flow, so nobody is declared absent by it.
+            flow = await lookout.look_closely(gate.target)
+        verdict = gate.condition.judge(flow, datetime.now(UTC))
+        self.log.info("Looked for %s: %s", gate.target, verdict.reason)
+        if not verdict.met:
+            return None
+        return Ended(Outcome.OPEN, None if flow is None else flow.model_dump(mode="json"))
+
+    async def _sleep_until(self, moment: float) -> None:
+        # The deadline is worth a last look: what came just before it still counts.
+        if self.deadline is not None:
+            moment = min(moment, self.deadline)
+        await asyncio.sleep(max(0.0, moment - time.time()))
