@@ -10,6 +10,12 @@ from typing import Any
 
 _INTEGRATION = "Datature Vi"
 _DOCS = "https://vi.developers.datature.com/docs/vi-sdk-flows"
+_ASSET_URIS = {
+    "schemes": ["vi"],
+    "handler": "vi_airflow_provider.assets.sanitize_uri",
+    "factory": "vi_airflow_provider.assets.create_asset",
+    "to_openlineage_converter": "vi_airflow_provider.assets.convert_asset_to_openlineage",
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -22,7 +28,9 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("vi_airflow_provider.hooks.vi")],
         "operators": [_modules("vi_airflow_provider.operators.flows")],
         "sensors": [_modules("vi_airflow_provider.sensors.flows")],
-        "triggers": [_modules("vi_airflow_provider.triggers.flows")],
+        "triggers": [_modules("vi_airflow_provider.triggers.flows", "vi_airflow_provider.triggers.events")],
+        "asset-uris": [_ASSET_URIS],
+        "dataset-uris": [_ASSET_URIS],  # the name that Airflow 2.11 reads
         "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink"],
         "connection-types": [
             {

@@ -37,6 +37,9 @@ class Secret(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __getitem__(self, index: Any) -> Secret:
+        return Secret(super().__getitem__(index))  # rich cuts a long text before it asks for the repr
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViSettings:
@@ -96,7 +99,7 @@ class ViSettings:
             _check_proxy(self.proxy)
         try:
             self.ui_url()
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ViConfigurationError(
                 "extra.ui_url_template: only {organization_id} and {flow_id} can be filled in "
                 f"({type(error).__name__}: {error})"
@@ -203,8 +206,8 @@ def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
 
     if not isinstance(endpoint, str) or not re.fullmatch(r"[!-~]+", endpoint):
         raise refuse("the API endpoint is empty, or contains white space or characters outside ASCII")
-    url: SplitResult = urlsplit(endpoint)
     try:
+        url: SplitResult = urlsplit(endpoint)
         host, _ = url.hostname, url.port
     except ValueError as error:
         raise refuse(f"the API endpoint is no URL ({error})") from None
@@ -212,7 +215,7 @@ def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
         raise refuse("credentials do not belong into the API endpoint (they go into login and password)")
     if url.scheme not in ("http", "https") or not host:
         raise refuse(f"the API endpoint {endpoint!r:.200} is no http(s) URL")
-    if url.query or url.fragment:
+    if "?" in endpoint or "#" in endpoint:
         raise refuse("the API endpoint has a query or a fragment")
     if url.scheme == "http" and not allow_http and not is_loopback(host):
         raise refuse(
@@ -235,11 +238,7 @@ def _check_proxy(proxy: object) -> None:
 
 def _checked_number(name: str, value: object) -> float:
     kind, low, high = _NUMBERS[name]
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or (kind is int and not float(value).is_integer())
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value % 1 != 0):
         noun = "a whole number" if kind is int else "a number of seconds"
         raise ViConfigurationError(f"extra.{name}: {value!r:.80} is not {noun}")
     if not low <= value <= high:

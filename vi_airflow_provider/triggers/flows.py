@@ -21,17 +21,10 @@ from vi_airflow_provider.gating import (
     outcome_of_failure,
     pause_after_failure,
 )
-from vi_airflow_provider.triggers.lookout import Lookout, shared_lookout
+from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-#: Part of the poke interval, and seconds at most, over which gates spread their looks. Within it they share an
-#: answer, and a thousand of them do not all wake up in the same turn of the event loop.
-SPREAD = 0.1
-MAX_SPREAD = 1.0
-#: Seconds between two looks, whatever the sensor says: the event loop belongs to everybody.
-MIN_INTERVAL = 0.1
 
 
 class FlowTrigger(BaseTrigger):

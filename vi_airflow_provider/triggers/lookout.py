@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.conditions import Target
 
+#: Part of the poke interval, and seconds at most, over which triggers spread their looks. Within it they share an
+#: answer, and a thousand of them do not all wake up in the same turn of the event loop.
+SPREAD: Final = 0.1
+MAX_SPREAD: Final = 1.0
+#: Seconds between two looks, whatever a user says: the event loop belongs to everybody.
+MIN_INTERVAL: Final = 0.1
 #: Up to so many flows are asked for one by one before a listing is considered.
 FEW: Final = 4
 
@@ -84,6 +90,16 @@ class Lookout:
         return await client.find_flow(
             flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project
         )
+
+    async def get(self, flow_id: str) -> Flow | None:
+        """Return a flow as it is now, ``None`` where there is none."""
+        client = await self._opened()
+        return await client.find_flow(flow_id=flow_id)
+
+    async def list(self) -> list[Flow]:
+        """Return all flows as they are now."""
+        client = await self._opened()
+        return [flow async for flow in client.list_flows()]
 
     async def close(self) -> None:
         """End what is under way, and close the session."""

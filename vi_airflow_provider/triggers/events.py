@@ -1,0 +1,199 @@
+"""``FlowEventTrigger``: flows that are created, updated or deleted become events that start DAGs (Airflow 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import TriggerEvent
+
+from vi_airflow_provider.api.codec import checked_id
+from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.filters import FlowFilter
+from vi_airflow_provider.gating import MAX_FAILURES, next_tick, pause_after_failure
+from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.triggers.lookout import Lookout
+
+EVENTS: Final = ("created", "updated", "deleted")
+#: Changes that one event lists at most; ``count`` says how many there were.
+MAX_LISTED: Final = 100
+#: Longest pause in seconds while the server keeps failing.
+MAX_PAUSE: Final = 3600.0
+_STATE_KEY: Final = "vi_flows"
+
+
+class Mark(NamedTuple):
+    """What is remembered of a flow: enough to see that it changed, and whether its spec did."""
+
+    version: str
+    digest: str
+
+    @classmethod
+    def of(cls, flow: Flow) -> Mark:
+        """Return the mark of a flow as it is now."""
+        version = f"{flow.etag}/{flow.metadata.generation}/{flow.metadata.last_updated}"
+        return cls(hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()[:16], flow.digest[:16])
+
+
+class FlowEventTrigger(BaseEventTrigger):
+    """Watches flows for an ``AssetWatcher``, and yields one event for all that changed between two looks.
+
+    It fires on changes, not on states: what is there when it starts to watch causes no event. With Airflow 3.3, what
+    it has seen is kept in the asset's state store, so a restart of the triggerer neither repeats an event nor misses
+    what happened meanwhile; before 3.3 it begins anew. It never ends: an outage slows it down.
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    :param flow_id: watch this flow only
+    :param name_pattern: watch flows whose name matches this glob
+    :param training_project: watch flows of this training project
+    :param attributes: watch flows that have these attributes
+    :param events: which of ``created``, ``updated`` and ``deleted`` to report
+    :param spec_changes_only: leave out updates after which the flow trains the same (layout, attributes)
+    :param poke_interval: seconds between two looks
+    :param max_failures: failed looks in a row after which the pauses begin to grow, up to an hour
+    """
+
+    def __init__(
+        self,
+        *,
+        vi_conn_id: str = "vi_default",
+        flow_id: str | None = None,
+        name_pattern: str | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        events: Sequence[str] = EVENTS,
+        spec_changes_only: bool = False,
+        poke_interval: float = 60.0,
+        max_failures: int = MAX_FAILURES,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.vi_conn_id = vi_conn_id
+        self.flow_id = flow_id
+        self.name_pattern = name_pattern
+        self.training_project = training_project
+        self.attributes = None if attributes is None else dict(attributes)
+        self.events = list(events)
+        self.spec_changes_only = spec_changes_only
+        self.poke_interval = max(poke_interval, MIN_INTERVAL)
+        self.max_failures = max_failures
+        # Checked here, unlike in an operator: a watcher is no template, and an error in the triggerer nobody sees.
+        unknown = set(self.events) - set(EVENTS)
+        if unknown or not self.events:
+            raise ValueError(f"events: {sorted(unknown)} are not among {', '.join(EVENTS)}")
+        if flow_id is not None:
+            checked_id(flow_id)
+        self._filter = FlowFilter.build(
+            name_pattern=name_pattern, training_project=training_project, attributes=self.attributes
+        )
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        names = (
+            *("vi_conn_id", "flow_id", "name_pattern", "training_project", "attributes", "events"),
+            *("spec_changes_only", "poke_interval", "max_failures"),
+        )
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for ever, and yield an event after each look that shows a change."""
+        marks = await self._remembered()
+        failures = 0
+        offset = random.uniform(0, min(self.poke_interval * SPREAD, MAX_SPREAD))  # noqa: S311 - not for secrets
+        earliest = 0.0
+        async with shared_lookout(self.vi_conn_id) as lookout:
+            while True:
+                tick = next_tick(max(earliest, time.time()), self.poke_interval)
+                await asyncio.sleep(max(0.0, tick + offset - time.time()))
+                earliest = tick + self.poke_interval
+                try:
+                    flows = {flow.flow_id: flow for flow in await self._flows(lookout, marks or {})}
+                except ViError as error:
+                    failures += 1
+                    earliest = tick + self._pause(error, failures)
+                    continue
+                failures = 0
+                seen = {flow.flow_id: Mark.of(flow) for flow in self._filter.select(flows.values(), datetime.now(UTC))}
+                changes = [] if marks is None else list(self._changes(marks, seen, flows))
+                if changes:
+                    yield TriggerEvent(self._payload(changes))  # type: ignore[no-untyped-call]
+                # After the event: if we are killed in between, it is repeated rather than lost.
+                if marks != seen:
+                    await self._remember(seen)
+                marks = seen
+
+    async def _flows(self, lookout: Lookout, marks: Mapping[str, Mark]) -> list[Flow]:
+        """Return the flows that there are, those among them that the filter does not match included."""
+        if self.flow_id is not None:
+            flow = await lookout.get(self.flow_id)
+            flows = [] if flow is None else [flow]
+        else:
+            flows = await lookout.list()
+            for flow_id in marks.keys() - {flow.flow_id for flow in flows}:
+                # A listing that changes while it is read may miss a flow, so nobody is declared deleted by it.
+                if (flow := await lookout.get(flow_id)) is not None:
+                    flows.append(flow)
+        return flows
+
+    def _changes(
+        self, before: Mapping[str, Mark], after: Mapping[str, Mark], flows: Mapping[str, Flow]
+    ) -> Iterator[dict[str, Any]]:
+        for flow_id in sorted(before.keys() | after.keys()):
+            old, new = before.get(flow_id), after.get(flow_id)
+            if old == new:
+                continue
+            # A flow that the filter does not match any more has been updated so that it does not.
+            event = "created" if old is None else "updated" if flow_id in flows else "deleted"
+            spec_changed = old is None or new is None or old.digest != new.digest
+            if event not in self.events or (self.spec_changes_only and not spec_changed):
+                continue
+            change: dict[str, Any] = {"event": event, "flow_id": flow_id, "spec_changed": spec_changed}
+            if flow := flows.get(flow_id):
+                change |= {
+                    "name": flow.spec.name,
+                    "generation": flow.metadata.generation,
+                    "last_updated": flow.metadata.last_updated,
+                    "digest": flow.digest,
+                }
+            yield change
+
+    def _payload(self, changes: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "vi_conn_id": self.vi_conn_id,
+            "count": len(changes),
+            "changes": changes[:MAX_LISTED],
+        }
+
+    def _pause(self, error: ViError, failures: int) -> float:
+        pause = pause_after_failure(error, self.poke_interval)
+        if failures < self.max_failures and error.retryable:
+            self.log.warning("Look %d in a row failed: %s", failures, error)
+            return pause
+        # It must not end: Airflow would start it again two seconds later, and so for ever.
+        self.log.error("Look %d in a row failed, so the pauses grow: %s", failures, error)
+        growth = 2.0 ** min(failures - (self.max_failures if error.retryable else 1) + 1, 20)
+        return max(pause, min(pause * growth, MAX_PAUSE))
+
+    async def _remembered(self) -> dict[str, Mark] | None:
+        """Return the marks of an earlier life, ``None`` where there are none."""
+        store = getattr(self, "asset_state_store", None)
+        stored = None if store is None else await store.aget(_STATE_KEY)
+        if not isinstance(stored, dict):
+            return None
+        return {str(flow_id): Mark(*map(str, mark)) for flow_id, mark in stored.items()}
+
+    async def _remember(self, marks: Mapping[str, Mark]) -> None:
+        store = getattr(self, "asset_state_store", None)
+        if store is not None:
+            await store.aset(_STATE_KEY, {flow_id: list(mark) for flow_id, mark in marks.items()})
