@@ -21,7 +21,7 @@ AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 PYTEST := -m pytest -q -p no:cacheprovider
 
-.PHONY: help demo airflow test lint types test-3 test-2 format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,7 +32,7 @@ demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Ai
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-test: lint types test-3 test-2  ## Everything that CI checks
+test: lint types test-3 test-2 test-system  ## Everything that CI checks
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -42,7 +42,7 @@ types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
 test-3: $(AIRFLOW_3)/.ready  ## Unit, contract and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
@@ -52,6 +52,9 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags' && \
 		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags; \
 	fi
+
+test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .

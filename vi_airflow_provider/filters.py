@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow
 
-_TIMEDELTA_TEXT = re.compile(r"(\d+) days?(?:, (\d+):(\d\d):(\d\d(?:\.\d+)?))?")
+_TIMEDELTA_TEXT = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?")
 
 
 def _duration(value: Any) -> Any:
     """Accept a timedelta, its text, or an ISO 8601 duration; a bare number could be days or seconds."""
     if isinstance(value, str):
-        if match := _TIMEDELTA_TEXT.fullmatch(value):
+        if value and (match := _TIMEDELTA_TEXT.fullmatch(value)):
             days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
             return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         if value.startswith("P"):
@@ -97,7 +97,8 @@ class FlowFilter(BaseModel):
     def matches(self, flow: Flow, now: datetime) -> bool:
         """Tell whether the flow is meant. Times compare as integers: milliseconds, as the wire has them."""
         spec, metadata = flow.spec, flow.metadata
-        latest_update = None if self.older_than is None else _ms(now - self.older_than)
+        # As integers, because `now - older_than` may be before the year 1.
+        latest_update = None if self.older_than is None else _ms(now) - self.older_than // timedelta(milliseconds=1)
         return (
             (self.name_pattern is None or fnmatchcase(spec.name, self.name_pattern))
             and (self.training_project is None or spec.training_project == self.training_project)

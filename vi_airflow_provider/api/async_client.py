@@ -12,7 +12,7 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from vi_airflow_provider.api.codec import flow_page
+from vi_airflow_provider.api.codec import checked_id, flow_page
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -115,7 +115,7 @@ class AsyncViClient:
         self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
     ) -> Flow:
         """Replace spec and attributes of a flow as a whole."""
-        return await self._run(self._protocol.put_flow(flow_id, spec, attributes))
+        return await self._run(self._protocol.put_flow(checked_id(flow_id), spec, attributes))
 
     async def update_flow(
         self,

@@ -10,7 +10,7 @@ import requests
 import urllib3.exceptions as urllib3_errors
 from pydantic import BaseModel
 
-from vi_airflow_provider.api.codec import flow_page
+from vi_airflow_provider.api.codec import checked_id, flow_page
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -126,7 +126,7 @@ class ViClient:
         self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
     ) -> Flow:
         """Replace spec and attributes of a flow as a whole."""
-        return self._run(self._protocol.put_flow(flow_id, spec, attributes))
+        return self._run(self._protocol.put_flow(checked_id(flow_id), spec, attributes))
 
     def update_flow(
         self,

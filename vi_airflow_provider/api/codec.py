@@ -14,7 +14,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from vi_airflow_provider.api.errors import ViError, ViResponseError, ViValidationError, one_line
 from vi_airflow_provider.api.messages import Answer
@@ -126,7 +125,11 @@ def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "")
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path
     """
     try:
+        if not at:  # pydantic's parser takes NaN; an item of a page has been through this one already
+            msgspec.json.decode(content, type=msgspec.Raw)
         return model.model_validate_json(content)
+    except _NOT_JSON as error:
+        reason = f"the answer is no JSON: {one_line(str(error))}"
     except ValidationError as error:
         reason = f"the answer is not what the API promises: {_mistakes(error, at)}"
     raise origin.error(ViResponseError, reason)
@@ -191,7 +194,7 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
         return build(spec).to_wire()
     except ValidationError as error:
         reason = _mistakes(error, "spec")
-    except PydanticSerializationError as error:
+    except ValueError as error:  # of pydantic: no JSON form, or a circular reference
         reason = one_line(f"spec: {error}")
     raise ViValidationError(reason)
 

@@ -51,11 +51,14 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete HTTP answer. ``headers`` are keyed in lower case; ``body`` is decoded (gzip, deflate)."""
+    """A complete HTTP answer. ``headers`` are keyed in lower case; ``body`` is decoded (gzip, deflate).
+
+    Neither is shown: a server may quote the key that it did not like.
+    """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 class FailureKind(Enum):

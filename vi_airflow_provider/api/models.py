@@ -35,6 +35,7 @@ class Document(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         protected_namespaces=(),
+        ser_json_inf_nan="constants",  # not null, which would be another document; encode_body refuses them
     )
 
     def model_dump(self, **options: Any) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _checked_key(key: object) -> Secret:
-    stripped = key.strip() if isinstance(key, str) else ""
+    stripped = Secret(key.strip() if isinstance(key, str) else "")
     if not stripped:
         raise ViConfigurationError("password: the secret key is missing; put the organization's dtvi_… key there")
     # The message must not show the key, not even a wrong one: it may be a good one with a slip.
@@ -197,7 +197,7 @@ def _checked_key(key: object) -> Secret:
             f"password: a secret key of Vi begins with {_KEY_PREFIX} and has {_KEY_LENGTH} characters; "
             f"this one has {len(stripped)}. Was it cut when it was copied?"
         )
-    return Secret(stripped)
+    return stripped
 
 
 def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from vi_airflow_provider import __version__, get_provider_info
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
-from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, ViSettings
+from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -225,7 +225,7 @@ def settings_from_connection(connection: Connection) -> ViSettings:
         _extra(connection.extra),
         endpoint=_endpoint(connection),
         organization_id=connection.login or "",
-        secret_key=connection.password or "",
+        secret_key=Secret(connection.password or ""),
         user_agent=USER_AGENT,
     )
 

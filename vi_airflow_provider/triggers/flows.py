@@ -58,6 +58,7 @@ class FlowTrigger(BaseTrigger):
         self.poke_interval = max(poke_interval, MIN_INTERVAL)
         self.first_look = first_look
         self.max_failures = max_failures
+        self._said = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -109,7 +110,9 @@ class FlowTrigger(BaseTrigger):
             # A listing that changes while it is read may miss a flow, so nobody is declared absent by it.
             flow = await lookout.look_closely(gate.target)
         verdict = gate.condition.judge(flow, datetime.now(UTC))
-        self.log.info("Looked for %s: %s", gate.target, verdict.reason)
+        if verdict.reason != self._said:  # not each time: a thousand gates would fill the triggerer's logs
+            self.log.info("Looked for %s: %s", gate.target, verdict.reason)
+            self._said = verdict.reason
         if not verdict.met:
             return None
         return Ended(Outcome.OPEN, None if flow is None else flow.model_dump(mode="json"))

@@ -1,0 +1,134 @@
+"""Gates in a real deployment: api-server, scheduler, dag-processor and triggerer, which is killed on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from demo.deployment import Deployment
+from demo.local_airflow import EXAMPLES
+
+from vi_airflow_provider.emulator import Emulator
+
+SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
+PATIENCE = 150.0
+
+
+@pytest.fixture(scope="module")
+def vi() -> Iterator[Emulator]:
+    with Emulator(flows=5) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    home, dags = tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("dags")
+    (dags / "gates.py").write_text((Path(__file__).parent / "dags" / "gates.py").read_text())
+    # The example as users have it, but that it looks once a second.
+    example = (EXAMPLES / "train_when_flow_changes.py").read_text()
+    assert "poke_interval=60" in example
+    (dags / "example.py").write_text(example.replace("poke_interval=60", "poke_interval=1"))
+    variables = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
+        **vi.environment,
+    }
+    with Deployment(home, variables) as deployment:
+        deployment.migrate()
+        deployment.start()
+        deployment.wait_until_healthy()
+        eventually(lambda: len(deployment.api("GET", "/dags")["dags"]) == 5, "the DAGs were not read")
+        yield deployment
+
+
+def eventually(condition: Callable[[], Any], otherwise: str, seconds: float = PATIENCE) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.5)
+    raise AssertionError(f"{otherwise} within {seconds:.0f} s")
+
+
+def start(airflow: Deployment, dag_id: str) -> str:
+    return airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"]
+
+
+def states(airflow: Deployment, dag_id: str, run_id: str) -> list[str]:
+    tasks = airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    return [task["state"] for task in tasks]
+
+
+def runs(airflow: Deployment, dag_id: str) -> list[dict[str, Any]]:
+    return airflow.api("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+
+
+def xcom(airflow: Deployment, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    return airflow.api("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
+
+
+def put(vi: Emulator, flow_id: str, **spec: str) -> None:
+    vi.store.put_flow(flow_id, {"spec": {**SPEC, **spec}})
+
+
+def all_are(airflow: Deployment, dag_id: str, run_id: str, state: str, count: int) -> bool:
+    return states(airflow, dag_id, run_id) == [state] * count
+
+
+def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(airflow: Deployment, vi: Emulator):
+    one, twenty, late = (start(airflow, dag_id) for dag_id in ("one_gate", "twenty_gates", "late_gate"))
+    eventually(lambda: all_are(airflow, "one_gate", one, "deferred", 1), "the gate was not deferred")
+    eventually(lambda: all_are(airflow, "twenty_gates", twenty, "deferred", 20), "20 gates were not deferred")
+
+    # A gate opens, with the flow as its XCom.
+    put(vi, "one-flow")
+    eventually(lambda: all_are(airflow, "one_gate", one, "success", 1), "the gate did not open")
+    assert xcom(airflow, "one_gate", one, "gate")["flow_id"] == "one-flow"
+
+    # A change starts one run, and is told in its event.
+    assert runs(airflow, "on_change") == []
+    put(vi, "watched-1", trainingProject="watched")
+    eventually(lambda: [r for r in runs(airflow, "on_change") if r["state"] == "success"], "no run was started")
+    assert len(runs(airflow, "on_change")) == 1
+
+    # So does the example, which trains with what changed.
+    put(vi, "weld-1", trainingProject="weld-inspection")
+    eventually(
+        lambda: [r for r in runs(airflow, "train_when_flow_changes") if r["state"] == "success"], "nothing was trained"
+    )
+    (run,) = runs(airflow, "train_when_flow_changes")
+    assert xcom(airflow, run["dag_id"], run["dag_run_id"], "train", 0).startswith("flow weld-1 at generation 1 ")
+
+    # The power fails while 20 gates wait. What changes meanwhile is not forgotten, and nothing is told twice.
+    airflow.kill("triggerer")
+    put(vi, "watched-2", trainingProject="watched")
+    airflow.start("triggerer")
+    for number in range(20):
+        put(vi, f"flow-{number}")
+    eventually(lambda: all_are(airflow, "twenty_gates", twenty, "success", 20), "20 gates did not open")
+    flow_ids = [xcom(airflow, "twenty_gates", twenty, "gate", number)["flow_id"] for number in range(20)]
+    assert flow_ids == [f"flow-{number}" for number in range(20)]
+
+    # The deadline of the third gate was set before the kill.
+    eventually(lambda: all_are(airflow, "late_gate", late, "failed", 1), "the late gate did not time out")
+
+    done = eventually(
+        lambda: [run for run in runs(airflow, "on_change") if run["state"] == "success"][1:],
+        "the change while the triggerer was down was lost",
+    )
+    assert len(done) == 1
+    told = [
+        change["flow_id"]
+        for run in runs(airflow, "on_change")
+        for payload in xcom(airflow, "on_change", run["dag_run_id"], "read")
+        for change in payload["changes"]
+    ]
+    assert sorted(told) == ["watched-1", "watched-2"]
