@@ -7,12 +7,12 @@ import hashlib
 import json
 import sys
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from demo import local_airflow
 
+from demo import local_airflow
 from vi_airflow_provider.hooks.vi import ViHook
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
@@ -24,7 +24,7 @@ def before(vi_emulator):
 
 
 def stale(flows, days=90):
-    limit = (datetime.now(timezone.utc) - timedelta(days=days)).timestamp() * 1000
+    limit = (datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000
     return {
         flow_id
         for flow_id, flow in flows.items()

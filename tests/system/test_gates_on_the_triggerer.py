@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
-
 from vi_airflow_provider.emulator import Emulator
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}

@@ -10,19 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .faults import Fault
-    from .server import Emulator
+    from vi_airflow_provider.emulator.faults import Fault
+    from vi_airflow_provider.emulator.server import Emulator
 
 __all__ = ["Emulator", "Fault"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Emulator":
-        from .server import Emulator
+        from vi_airflow_provider.emulator.server import Emulator
 
         return Emulator
     if name == "Fault":
-        from .faults import Fault
+        from vi_airflow_provider.emulator.faults import Fault
 
         return Fault
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

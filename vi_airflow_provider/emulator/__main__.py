@@ -9,11 +9,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
-from .settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
-from .state import StateError
+from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
+from vi_airflow_provider.emulator.state import StateError
 
 if TYPE_CHECKING:
-    from .server import Emulator
+    from vi_airflow_provider.emulator.server import Emulator
 
 PROG = "python -m vi_airflow_provider.emulator"
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not 0 <= options.port <= 65535:
         parser.error(f"port must be from 0 to 65535, not {options.port}")
     try:
-        from .server import Emulator
+        from vi_airflow_provider.emulator.server import Emulator
     except ModuleNotFoundError as error:
         parser.error(f"{error.name} is not installed: pip install 'vi-airflow-provider[emulator]'")
     stopped = threading.Event()

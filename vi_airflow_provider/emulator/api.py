@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .documents import Document, decode_object, encode
-from .errors import ApiError
-from .listing import Cursor, Page, Position
-from .responses import empty_response, error_response, json_response
-from .store import Stored
-from .world import World
+from vi_airflow_provider.emulator.documents import Document, decode_object, encode
+from vi_airflow_provider.emulator.errors import ApiError
+from vi_airflow_provider.emulator.listing import Cursor, Page, Position
+from vi_airflow_provider.emulator.responses import empty_response, error_response, json_response
+from vi_airflow_provider.emulator.store import Stored
+from vi_airflow_provider.emulator.world import World
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -11,12 +11,12 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .api import create_api
-from .control import CONTROL_PREFIX, create_control
-from .errors import ApiError
-from .misbehaviour import misbehaving
-from .responses import error_response
-from .world import World
+from vi_airflow_provider.emulator.api import create_api
+from vi_airflow_provider.emulator.control import CONTROL_PREFIX, create_control
+from vi_airflow_provider.emulator.errors import ApiError
+from vi_airflow_provider.emulator.misbehaviour import misbehaving
+from vi_airflow_provider.emulator.responses import error_response
+from vi_airflow_provider.emulator.world import World
 
 
 def create_app(world: World) -> ASGIApp:

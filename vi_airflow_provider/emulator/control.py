@@ -16,11 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .documents import Document, decode_object
-from .errors import ApiError
-from .faults import Fault
-from .responses import empty_response, error_response, json_response
-from .world import Changes, World
+from vi_airflow_provider.emulator.documents import Document, decode_object
+from vi_airflow_provider.emulator.errors import ApiError
+from vi_airflow_provider.emulator.faults import Fault
+from vi_airflow_provider.emulator.responses import empty_response, error_response, json_response
+from vi_airflow_provider.emulator.world import Changes, World
 
 CONTROL_PREFIX = "/_emulator/"
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
-from .errors import ApiError
+from vi_airflow_provider.emulator.errors import ApiError
 
 Document = dict[str, Any]
 Check = Callable[[object, str], None]

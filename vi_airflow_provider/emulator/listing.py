@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
-from .documents import encode
-from .errors import ApiError
+from vi_airflow_provider.emulator.documents import encode
+from vi_airflow_provider.emulator.errors import ApiError
 
 T = TypeVar("T")
 

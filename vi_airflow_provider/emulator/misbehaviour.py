@@ -11,12 +11,12 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .documents import encode
-from .errors import ApiError
-from .faults import ActiveFault, Fault
-from .listing import Cursor
-from .store import Store
-from .world import World
+from vi_airflow_provider.emulator.documents import encode
+from vi_airflow_provider.emulator.errors import ApiError
+from vi_airflow_provider.emulator.faults import ActiveFault, Fault
+from vi_airflow_provider.emulator.listing import Cursor
+from vi_airflow_provider.emulator.store import Store
+from vi_airflow_provider.emulator.world import World
 
 # Closing with this linger discards what is unsent and sends RST instead of FIN.
 _RESET = struct.pack("ii", 1, 0)

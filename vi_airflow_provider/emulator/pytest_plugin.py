@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .server import Emulator
+    from vi_airflow_provider.emulator.server import Emulator
 
 MARKER = "vi_emulator"
 
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def _vi_emulator_server() -> Iterator[Emulator]:
     try:
-        from .server import Emulator
+        from vi_airflow_provider.emulator.server import Emulator
     except ModuleNotFoundError as error:
         raise pytest.UsageError(
             f"vi_emulator needs {error.name}: pip install 'vi-airflow-provider[emulator]'"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from .documents import encode
-from .errors import ApiError
+from vi_airflow_provider.emulator.documents import encode
+from vi_airflow_provider.emulator.errors import ApiError
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

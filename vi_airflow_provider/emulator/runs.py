@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .documents import FLOW_SPEC_FIELDS, Document, equal, etag
-from .samples import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.emulator.documents import FLOW_SPEC_FIELDS, Document, equal, etag
+from vi_airflow_provider.emulator.samples import FLOW_ID_ATTRIBUTE
 
 
 @dataclass(frozen=True)

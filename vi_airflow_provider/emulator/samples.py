@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .documents import Document, etag
+from vi_airflow_provider.emulator.documents import Document, etag
 
 DAY_MS = 86_400_000
 OLDEST_DAYS = 400

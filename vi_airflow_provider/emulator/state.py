@@ -10,8 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .documents import Document, check_flow_spec, check_id, check_metadata, check_run_spec, encode
-from .errors import ApiError
+from vi_airflow_provider.emulator.documents import (
+    Document,
+    check_flow_spec,
+    check_id,
+    check_metadata,
+    check_run_spec,
+    encode,
+)
+from vi_airflow_provider.emulator.errors import ApiError
 
 FORMAT = 1
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .documents import (
+from vi_airflow_provider.emulator.documents import (
     Document,
     check_id,
     encode,
@@ -30,11 +30,11 @@ from .documents import (
     run_to_patch,
     run_to_put,
 )
-from .errors import ApiError
-from .listing import Listing, Page, Position
-from .runs import Lifecycle, uses_flow
-from .samples import sample_flows, sample_runs
-from .state import State, StateError, StateFile
+from vi_airflow_provider.emulator.errors import ApiError
+from vi_airflow_provider.emulator.listing import Listing, Page, Position
+from vi_airflow_provider.emulator.runs import Lifecycle, uses_flow
+from vi_airflow_provider.emulator.samples import sample_flows, sample_runs
+from vi_airflow_provider.emulator.state import State, StateError, StateFile
 
 Clock = Callable[[], int]
 

@@ -6,11 +6,11 @@ import os
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from .faults import FaultBook
-from .journal import Journal
-from .settings import Settings
-from .state import StateFile
-from .store import Clock, Store, system_clock
+from vi_airflow_provider.emulator.faults import FaultBook
+from vi_airflow_provider.emulator.journal import Journal
+from vi_airflow_provider.emulator.settings import Settings
+from vi_airflow_provider.emulator.state import StateFile
+from vi_airflow_provider.emulator.store import Clock, Store, system_clock
 
 
 class Changes(TypedDict, total=False):
