@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vi_airflow_provider.api.codec import checked_id
+from vi_airflow_provider.api.codec import checked_id, mistakes
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.filters import Duration, Text
 
@@ -105,7 +105,7 @@ class Gate(BaseModel):
         try:
             gate = cls.model_validate({"target": _given(target), "condition": _given(condition or {})})
         except ValidationError as error:
-            mistakes = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors(include_url=False)]
+            reason = mistakes(error)
         else:
             if (gate.target.flow_id is None) == (gate.target.flow_name is None):
                 raise ViValidationError("give either flow_id or flow_name")
@@ -114,7 +114,7 @@ class Gate(BaseModel):
             if gate.condition.absent and gate.condition != FlowCondition(absent=True):
                 raise ViValidationError("absent: nothing else can be asked of a flow that shall not exist")
             return gate
-        raise ViValidationError("; ".join(mistakes))
+        raise ViValidationError(reason)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

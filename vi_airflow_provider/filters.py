@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
+from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import ViValidationError
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class FlowFilter(BaseModel):
         try:
             return cls(**criteria)
         except ValidationError as error:
-            mistakes = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
-        raise ViValidationError("; ".join(mistakes))
+            reason = mistakes(error)
+        raise ViValidationError(reason)
 
     def select(self, flows: Iterable[Flow], now: datetime) -> Iterator[Flow]:
         """Yield the flows that match at the time ``now``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -159,6 +160,7 @@ class AsyncViClient:
 
     async def _send(self, send: Send) -> Answer | Failure:
         request = send.request
+        outer = sys.exception()
         status = None
         try:
             session = await self._opened()
@@ -186,7 +188,7 @@ class AsyncViClient:
                 return Answer(status, headers, bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
-            return _failure(error, status)
+            return _failure(error, outer, status)
 
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -210,10 +212,11 @@ def _ssl_context(ca_bundle: str | bool) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=ca_bundle)
 
 
-def _failure(error: Exception, status: int | None) -> Failure:
+def _failure(error: Exception, outer: BaseException | None, status: int | None) -> Failure:
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return Failure(FailureKind.PROXY, system_reason(error))
-    if known := root_failure(error):
+        said = f"{error.status} {error.message}" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
+        return Failure(FailureKind.PROXY, system_reason(error, outer) or said)
+    if known := root_failure(error, outer):
         return known
     kind = next((meaning for kind, meaning in _KINDS if isinstance(error, kind)), FailureKind.BROKEN)
-    return Failure(kind, system_reason(error), status)
+    return Failure(kind, system_reason(error, outer), status)

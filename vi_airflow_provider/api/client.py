@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, TypeVar
@@ -166,6 +167,7 @@ class ViClient:
                 reply = None
 
     def _send(self, send: Send) -> Answer | Failure:
+        outer = sys.exception()
         deadline = time.monotonic() + send.timeout
         response = None
         try:
@@ -175,7 +177,7 @@ class ViClient:
             return _read(response, send, deadline)
         except (requests.RequestException, urllib3_errors.HTTPError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
-            return _failure(error, None if response is None else response.status_code)
+            return _failure(error, outer, None if response is None else response.status_code)
         finally:
             if response is not None:
                 response.close()
@@ -203,15 +205,22 @@ def _read(response: requests.Response, send: Send, deadline: float) -> Answer | 
     return Answer(response.status_code, headers, bytes(body))
 
 
-def _failure(error: Exception, status: int | None) -> Failure:
+def _failure(error: Exception, outer: BaseException | None, status: int | None) -> Failure:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     # urllib3 blames the proxy also when the connection broke after the request was sent through it.
     broken = isinstance(getattr(reason, "original_error", None), ConnectionError)
     if isinstance(error, requests.exceptions.ProxyError) and not broken:
-        return Failure(FailureKind.PROXY, system_reason(error))
-    if known := root_failure(error):
+        return Failure(FailureKind.PROXY, system_reason(error, outer) or _tunnel_reason(error))
+    if known := root_failure(error, outer):
         return known
     kind = next((meaning for kind, meaning in _KINDS if isinstance(error, kind)), FailureKind.BROKEN)
     if isinstance(reason, urllib3_errors.NewConnectionError):
         kind = FailureKind.CONNECT
-    return Failure(kind, system_reason(error), status)
+    return Failure(kind, system_reason(error, outer), status)
+
+
+def _tunnel_reason(error: Exception) -> str:
+    """Return what a proxy said to CONNECT ("Tunnel connection failed: 407 …")."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    said = str(getattr(reason, "original_error", ""))
+    return said if said.startswith("Tunnel connection failed") else ""

@@ -131,7 +131,7 @@ def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "")
     except _NOT_JSON as error:
         reason = f"the answer is no JSON: {one_line(str(error))}"
     except ValidationError as error:
-        reason = f"the answer is not what the API promises: {_mistakes(error, at)}"
+        reason = f"the answer is not what the API promises: {mistakes(error, at)}"
     raise origin.error(ViResponseError, reason)
 
 
@@ -193,7 +193,7 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
     try:
         return build(spec).to_wire()
     except ValidationError as error:
-        reason = _mistakes(error, "spec")
+        reason = mistakes(error, "spec")
     except ValueError as error:  # of pydantic: no JSON form, or a circular reference
         reason = one_line(f"spec: {error}")
     raise ViValidationError(reason)
@@ -226,13 +226,13 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
     raise ViValidationError(reason)
 
 
-def _mistakes(error: ValidationError, at: str) -> str:
+def mistakes(error: ValidationError, at: str = "") -> str:
     """Name the JSON path of each mistake, the first three of them."""
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False)[:3]:
         path = at
         for part in item["loc"]:
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        found.append(one_line(f"{path or 'document'}: {item['msg']}"))
+        found.append(one_line(f"{path or 'document'}: {item['msg'].removeprefix('Value error, ')}"))
     more = error.error_count() - len(found)
     return "; ".join(found) + (f"; and {more} more" if more else "")

@@ -55,7 +55,8 @@ class ViError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.method} {self.path}: " if self.method else ""
-        what = str(self.args[0]).rstrip(".") + "."
+        what = str(self.args[0])
+        what += "" if what.endswith((".", "?", "!")) else "."
         facts = [f"trace {self.trace_id}"] if self.trace_id else []
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
@@ -115,13 +116,19 @@ class ViServerError(ViError):
 class ViTimeoutError(ViError):
     """No complete answer in time, or the server's own 408."""
 
-    advice = "Check the network, or raise read_timeout or retry_budget in the connection's extra."
+    advice = "Check the network, or raise connect_timeout, read_timeout or retry_budget in the connection's extra."
 
 
 class ViNetworkError(ViError):
     """No connection, or one that broke: name resolution, TCP, TLS, proxy."""
 
     advice = "Check the connection's host, the proxy and the firewall."
+
+
+class ViCertificateError(ViNetworkError):
+    """The server's TLS certificate is not trusted."""
+
+    advice = "Check the connection's host, or name the CA file of your organization in verify of its extra."
 
 
 class ViResponseError(ViError):

@@ -110,9 +110,12 @@ class Failure:
 Steps: TypeAlias = Generator[Send | Sleep, Answer | Failure | None, T]
 
 
-def root_failure(error: BaseException) -> Failure | None:
-    """Recognize what the operating system, TLS and the HTTP parser say, however deep a library has wrapped it."""
-    for cause in _chain(error):
+def root_failure(error: BaseException, outer: BaseException | None) -> Failure | None:
+    """Recognize what the operating system, TLS and the HTTP parser say, however deep a library has wrapped it.
+
+    :param outer: the exception that the caller was handling when the request began; it is none of ours
+    """
+    for cause in _chain(error, outer):
         if isinstance(cause, socket.gaierror):
             return Failure(FailureKind.NAME_RESOLUTION, cause.strerror or "")
         # aiohttp's own classes derive from those of ssl, and lack their attributes; the real one is their cause.
@@ -126,13 +129,13 @@ def root_failure(error: BaseException) -> Failure | None:
     return None
 
 
-def system_reason(error: BaseException) -> str:
+def system_reason(error: BaseException, outer: BaseException | None) -> str:
     """Return the operating system's words for an error ("Connection refused"), or nothing."""
-    return next((c.strerror for c in _chain(error) if isinstance(c, OSError) and c.strerror), "")
+    return next((c.strerror for c in _chain(error, outer) if isinstance(c, OSError) and c.strerror), "")
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _chain(error: BaseException | None, outer: BaseException | None) -> Iterator[BaseException]:
+    seen = {id(outer)}
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error

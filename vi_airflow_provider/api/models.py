@@ -98,7 +98,7 @@ with warnings.catch_warnings():
             return cls.model_validate({"tolerations": {}, "settings": {}, **_with_complete_blocks(spec)})
 
         def canonical(self) -> dict[str, Any]:
-            """Return what this spec trains, as JSON data: without layout (``style``) and empty options."""
+            """Return what this spec trains as JSON data: no layout (``style``), no training project of null."""
             wire = self.to_wire()
             for block in wire["blocks"]:
                 block.pop("style", None)
@@ -145,7 +145,7 @@ class Flow(Document):
 
     @property
     def digest(self) -> str:
-        """Hexadecimal sha256 of the canonical spec: flows that train the same have the same digest."""
+        """Hexadecimal sha256 of the canonical spec: a change of layout or metadata does not change it."""
         return hashlib.sha256(canonical_json(self.spec.canonical())).hexdigest()
 
     def info(self) -> str:

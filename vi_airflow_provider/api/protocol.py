@@ -25,6 +25,7 @@ from vi_airflow_provider.api import codec
 from vi_airflow_provider.api.codec import Origin, RawPage
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
+    ViCertificateError,
     ViConflictError,
     ViError,
     ViNetworkError,
@@ -66,6 +67,8 @@ def error_class(outcome: Answer | Failure) -> type[ViError]:
     if isinstance(outcome, Failure):
         if outcome.kind in (FailureKind.TIMEOUT, FailureKind.CONNECT_TIMEOUT):
             return ViTimeoutError
+        if outcome.kind is FailureKind.CERTIFICATE:
+            return ViCertificateError
         unusable = outcome.kind in (FailureKind.TOO_LARGE, FailureKind.INVALID)
         return ViResponseError if unusable else ViNetworkError
     if outcome.status in _ERRORS:
@@ -371,7 +374,9 @@ class ViProtocol:
 
     def _message(self, call: _Call, outcome: Answer | Failure) -> str:
         if isinstance(outcome, Failure):
-            return f"{_verdict(outcome)} ({urlsplit(call.request.url).netloc})"
+            proxy = self.settings.proxy_url() if outcome.kind is FailureKind.PROXY else None
+            url = urlsplit(proxy or call.request.url)
+            return f"{_verdict(outcome)} ({url.netloc.rpartition('@')[2]})"
         # A server may quote the header that it did not like.
         said = codec.server_message(outcome).replace(self.settings.secret_key, "***")
         said = one_line(_KEY_LIKE.sub("***", said))

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import platform
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -91,10 +92,8 @@ class ViSettings:
             )
         for name in _NUMBERS:
             set_(self, name, _checked_number(name, getattr(self, name)))
-        if isinstance(self.verify, str) and not Path(self.verify).exists():
-            raise ViConfigurationError(
-                f"extra.verify: there is no file or folder {self.verify!r}; give true, false or the path of a CA file"
-            )
+        if isinstance(self.verify, str):
+            _check_ca(self.verify)
         if self.proxy is not None:
             _check_proxy(self.proxy)
         try:
@@ -223,6 +222,19 @@ def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
             "(extra.allow_http accepts that)"
         )
     return endpoint.rstrip("/")
+
+
+def _check_ca(path: str) -> None:
+    is_folder = Path(path).is_dir()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            None if is_folder else path, path if is_folder else None
+        )
+    except OSError as error:  # ssl.SSLError is one
+        raise ViConfigurationError(
+            f"extra.verify: {path!r:.200} is no CA file or folder ({error.strerror}); "
+            "give true, false or the path of one in PEM form"
+        ) from None
 
 
 def _check_proxy(proxy: object) -> None:

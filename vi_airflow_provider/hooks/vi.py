@@ -252,8 +252,9 @@ def _endpoint(connection: Connection) -> str:
         if port:
             raise ViConfigurationError("port: there is no host to go with it; put the whole URL into the host")
         return DEFAULT_ENDPOINT
-    url = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
-    return (url._replace(netloc=f"{url.netloc}:{port}") if port else url).geturl()
+    scheme, _, address = (host if "://" in host else f"{schema or 'https'}://{host}").partition("://")
+    server, slash, path = address.partition("/")
+    return f"{scheme}://{server}{f':{port}' if port else ''}{slash}{path}"
 
 
 def _secrets(settings: ViSettings) -> Iterator[str]:

@@ -33,20 +33,24 @@ class ViTaskMixin:
         return ViHook(self.vi_conn_id)
 
     @contextmanager
-    def vi(self, context: Context, flow_id: str = "") -> Iterator[ViHook]:
+    def vi(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
         """Lend the hook for a block of calls, and close its connections afterwards.
 
         An error that another try cannot mend (credentials, permission, a bad value or connection) fails the
         task without Airflow retries.
 
         :param context: the task's context; the link "Open in Vi" is stored in its task instance
-        :param flow_id: the flow that the link shall lead to
+        :param flow_id: the flow that the task is about, if it is about one
         """
-        from vi_airflow_provider.api.errors import ViError
+        from vi_airflow_provider.api.codec import checked_id
+        from vi_airflow_provider.api.errors import ViError, ViValidationError
 
         try:
+            if flow_id == "None":  # a valid id, but for a delete it would be "absent already", and nobody would notice
+                raise ViValidationError("flow_id: the template rendered to None")
+            url = self.hook.settings.ui_url("" if flow_id is None else checked_id(flow_id))
             if task_instance := context.get("ti"):
-                task_instance.xcom_push(key=ViFlowLink().xcom_key, value=self.hook.settings.ui_url(flow_id))
+                task_instance.xcom_push(key=ViFlowLink().xcom_key, value=url)
             yield self.hook
         except ViError as error:
             if error.retryable:

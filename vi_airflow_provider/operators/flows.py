@@ -11,7 +11,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin, choice, count, flag
@@ -111,7 +111,7 @@ class ListFlowsOperator(ViBaseOperator):
         with self.vi(context) as hook:
             shape = _SHAPES[choice("result", self.result, _SHAPES)]
             bound = count("max_xcom_bytes", self.max_xcom_bytes)
-            size = 2
+            size = 0
             for flow in self._matching(hook):
                 found.append(shape(flow))
                 # Kept as a running sum, so that 100,000 flows are not read only to be refused.
@@ -259,7 +259,8 @@ class CreateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, then create."""
-        flow_id = self.flow_id or _own_flow_id(context)
+        # An empty id is a template that rendered to nothing, and refused.
+        flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
         with self.vi(context, flow_id) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             flow = self._existing(hook, flow_id, if_exists)
@@ -270,7 +271,7 @@ class CreateFlowOperator(ViBaseOperator):
 
     def _existing(self, hook: ViHook, flow_id: str, if_exists: str) -> Flow | None:
         """Return the flow that is there already and is as it should be; ``None`` if one is to be written."""
-        from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
+        from vi_airflow_provider.api.errors import ViNotFoundError
 
         try:
             flow = hook.get_flow(flow_id)
@@ -282,9 +283,8 @@ class CreateFlowOperator(ViBaseOperator):
         if if_exists == "skip":
             raise AirflowSkipException(f"Flow {flow_id} exists.")
         if if_exists == "fail":
-            raise ViConflictError(
-                f'flow {flow_id} exists with another spec or other attributes; if_exists="replace" would overwrite it',
-                status_code=409,
+            raise AirflowFailException(
+                f'Flow {flow_id} exists with another spec or other attributes; if_exists="replace" would overwrite it.'
             )
         return None
 

@@ -81,11 +81,17 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait here, or look once and hand the wait over to the triggerer."""
-        self._deadline = time.time() + self.timeout
+        self._deadline = self._waiting_since(context) + self.timeout
         if not self.deferrable:
             return super().execute(context)
         failures: list[ViError] = []
-        found = self._look(context, failures)
+        try:
+            found = self._look(context, failures)
+        except Exception as error:
+            # What Airflow does with an error of `poke`, which this is not.
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
         if not found.is_done:
             self._hand_over(failures)
         return found.xcom_value
@@ -127,7 +133,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         from vi_airflow_provider.api.errors import ViError
         from vi_airflow_provider.gating import outcome_of_failure
 
-        with self.vi(context, str(getattr(self, "flow_id", None) or "")) as hook:
+        with self.vi(context, getattr(self, "flow_id", None)) as hook:
             gate = self.gate()
             target = gate.target
             try:
@@ -145,6 +151,12 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         self.log.info("Looked for %s: %s", target, verdict.reason)
         return PokeReturnValue(verdict.met, None if flow is None else flow.model_dump(mode="json"))
 
+    def _waiting_since(self, context: Context) -> float:
+        """Return when the wait began; a rescheduled sensor is told by Airflow 3, and begins anew on Airflow 2."""
+        ask = getattr(context.get("ti"), "get_first_reschedule_date", None) if self.reschedule else None
+        first = ask(context) if ask else None
+        return first.timestamp() if first else time.time()
+
     def _hand_over(self, failures: list[ViError]) -> NoReturn:
         from vi_airflow_provider.gating import pause_after_failure
         from vi_airflow_provider.triggers.flows import FlowTrigger
@@ -158,6 +170,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 poke_interval=self.poke_interval,
                 first_look=time.time() + pause,
                 max_failures=self._budget,
+                failures=len(failures),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),

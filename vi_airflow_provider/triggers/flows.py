@@ -39,6 +39,7 @@ class FlowTrigger(BaseTrigger):
     :param poke_interval: seconds between two looks
     :param first_look: not before this time, in seconds since the epoch
     :param max_failures: failed looks in a row that end the wait; ``None`` for no bound
+    :param failures: failed looks in a row before it began
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FlowTrigger(BaseTrigger):
         poke_interval: float = 60.0,
         first_look: float = 0.0,
         max_failures: int | None = MAX_FAILURES,
+        failures: int = 0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.vi_conn_id = vi_conn_id
@@ -58,6 +60,7 @@ class FlowTrigger(BaseTrigger):
         self.poke_interval = max(poke_interval, MIN_INTERVAL)
         self.first_look = first_look
         self.max_failures = max_failures
+        self.failures = failures
         self._said = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -71,6 +74,7 @@ class FlowTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "first_look": self.first_look,
                 "max_failures": self.max_failures,
+                "failures": self.failures,
             },
         )
 
@@ -84,7 +88,7 @@ class FlowTrigger(BaseTrigger):
     async def _wait(self, gate: Gate, lookout: Lookout) -> Ended:
         spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
-        failures = 0
+        failures = self.failures
         earliest = self.first_look
         while True:
             tick = next_tick(max(earliest, time.time()), self.poke_interval)

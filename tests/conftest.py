@@ -1,0 +1,33 @@
+"""A home for Airflow that nothing else uses, set up before anything imports it.
+
+Each pytest process (also each worker of xdist) gets its own, and takes it away when it ends. No database is
+made here: unit tests need none.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+if "airflow" in sys.modules:
+    raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home of its own")
+
+_HOME = Path(tempfile.mkdtemp(prefix="vi-airflow-home-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+(_HOME / "dags").mkdir()
+
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(_HOME / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+}
+if version("apache-airflow").startswith("2."):
+    # SQLite allows no other, and Airflow 3 has this one no more.
+    os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"

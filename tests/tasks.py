@@ -1,0 +1,57 @@
+"""What the tests of operators and sensors share: a connection, a server, and a task instance that keeps its XComs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.documents import ORGANIZATION_ID, SECRET_KEY
+
+HOST: Final = "https://vi.example"
+FLOWS: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}/flows"
+UI: Final = "https://ui.example/{organization_id}/{flow_id}"
+
+
+def connection(**extra: Any) -> str:
+    """Return the value of ``AIRFLOW_CONN_VI_DEFAULT``; without retries, so that nobody waits."""
+    patience = {"max_retries": 0, "max_rate_limit_retries": 0, "ui_url_template": UI}
+    return json.dumps(
+        {
+            "conn_type": "vi",
+            "host": HOST,
+            "login": ORGANIZATION_ID,
+            "password": SECRET_KEY,
+            "extra": {**patience, **extra},
+        }
+    )
+
+
+@dataclass
+class TaskInstance:
+    """As much of a task instance as the operators use."""
+
+    dag_id: str = "dag"
+    task_id: str = "task"
+    run_id: str = "manual__2026-07-01"
+    map_index: int = -1
+    try_number: int = 1
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def plain(value: Any) -> Any:
+    """Return the value, having checked that an XCom can carry it: only JSON's own types, text as keys."""
+    if isinstance(value, dict):
+        assert all(type(key) is str for key in value), value
+        for inner in value.values():
+            plain(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            plain(inner)
+    else:
+        assert value is None or type(value) in (str, int, float, bool), repr(value)
+    assert json.loads(json.dumps(value, allow_nan=False)) == value
+    return value

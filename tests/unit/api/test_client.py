@@ -1,0 +1,339 @@
+"""``ViClient`` over HTTP: how many requests a listing takes and when, and what each of them carries."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+from requests_mock import Mocker
+
+from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
+from tests.scripted_server import Act, Received, ScriptedServer, http_bytes
+from tests.three_ways import settings_for
+from vi_airflow_provider import __version__
+from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.errors import ViConfigurationError, ViNotFoundError, ViResponseError, ViValidationError
+
+HOST: Final = "https://vi.example"
+ROOT: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}"
+FLOWS: Final = f"{ROOT}/flows"
+
+
+@pytest.fixture
+def vi() -> Iterator[ViClient]:
+    with ViClient(settings_for(HOST, page_size=10), sleep=lambda _: pytest.fail("it waited")) as client:
+        yield client
+
+
+class Listing:
+    """A server with some flows, which pages as Vi does: the cursor is the number of the next flow."""
+
+    def __init__(self, requests_mock: Mocker, count: int, collection: str = "flows") -> None:
+        self.ids = [f"flow-{number}" for number in range(count)]
+        self._mock = requests_mock
+        requests_mock.get(f"{ROOT}/{collection}", json=self._page)
+
+    @property
+    def queries(self) -> list[dict[str, str]]:
+        return [dict(parse_qsl(urlsplit(request.url).query)) for request in self._mock.request_history]
+
+    def _page(self, request: Any, _context: Any) -> dict[str, Any]:
+        query = parse_qs(urlsplit(request.url).query)
+        begin, size = int(query.get("p", ["0"])[0]), int(query["s"][0])
+        end = begin + size
+        more = {"nextPage": str(end)} if end < len(self.ids) else {}
+        return wire_page(*(wire_flow(flowId=flow_id) for flow_id in self.ids[begin:end]), **more)
+
+
+# --- listings ------------------------------------------------------------------------------------------------------
+
+
+def test_25_flows_in_pages_of_10_are_three_requests(vi: ViClient, requests_mock: Mocker) -> None:
+    listing = Listing(requests_mock, 25)
+    assert [flow.flow_id for flow in vi.list_flows()] == listing.ids
+    assert listing.queries == [{"s": "10"}, {"p": "10", "s": "10"}, {"p": "20", "s": "10"}]
+
+
+def test_a_page_is_asked_for_when_it_is_needed(vi: ViClient, requests_mock: Mocker) -> None:
+    listing = Listing(requests_mock, 25)
+    flows = vi.list_flows()
+    assert len(listing.queries) == 0
+    for number in range(1, 26):
+        next(flows)
+        assert len(listing.queries) == (number + 9) // 10
+    assert next(flows, None) is None
+    assert len(listing.queries) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "queries"),
+    [
+        (0, 10, []),
+        (1, 10, [{"s": "1"}]),
+        (10, 10, [{"s": "10"}]),
+        (11, 10, [{"s": "10"}, {"p": "10", "s": "10"}]),
+        (20, 10, [{"s": "10"}, {"p": "10", "s": "10"}]),
+        (25, 10, [{"s": "10"}, {"p": "10", "s": "10"}, {"p": "20", "s": "10"}]),
+        (26, 10, [{"s": "10"}, {"p": "10", "s": "10"}, {"p": "20", "s": "10"}]),
+        (5, 1000, [{"s": "5"}]),
+        (None, 1000, [{"s": "1000"}]),
+    ],
+)
+def test_a_limit_asks_for_no_more_than_it_gives(
+    limit: int | None, size: int, queries: list[dict[str, str]], vi: ViClient, requests_mock: Mocker
+) -> None:
+    listing = Listing(requests_mock, 25)
+    flows = list(vi.list_flows(page_size=size, limit=limit))
+    assert [flow.flow_id for flow in flows] == listing.ids[:limit]
+    assert listing.queries == queries
+
+
+def test_a_server_that_sends_more_than_it_was_asked_for_does_not_break_the_limit(
+    vi: ViClient, requests_mock: Mocker
+) -> None:
+    requests_mock.get(FLOWS, json=wire_page(*(wire_flow(flowId=str(n)) for n in range(50)), nextPage="more"))
+    assert [flow.flow_id for flow in vi.list_flows(limit=3)] == ["0", "1", "2"]
+    assert requests_mock.call_count == 1
+
+
+def test_a_server_that_sends_less_than_it_was_asked_for_is_asked_again(vi: ViClient, requests_mock: Mocker) -> None:
+    pages = [wire_page(wire_flow(flowId=str(n)), nextPage=str(n + 1)) for n in range(4)]
+    requests_mock.get(FLOWS, [{"json": page} for page in pages])
+    assert [flow.flow_id for flow in vi.list_flows(limit=3)] == ["0", "1", "2"]
+    assert requests_mock.call_count == 3
+
+
+def test_flows_behind_the_limit_are_not_even_validated(vi: ViClient, requests_mock: Mocker) -> None:
+    requests_mock.get(FLOWS, json=wire_page(wire_flow(), {"kind": "broken"}))
+    assert len(list(vi.list_flows(limit=1))) == 1
+
+
+def test_a_consumer_that_stops_pays_for_no_further_page(vi: ViClient, requests_mock: Mocker) -> None:
+    listing = Listing(requests_mock, 1000)
+    assert len(list(islice(vi.list_flows(), 10))) == 10
+    assert len(listing.queries) == 1
+
+
+def test_pages_are_whole_and_can_be_resumed(vi: ViClient, requests_mock: Mocker) -> None:
+    listing = Listing(requests_mock, 25)
+    pages = list(vi.iter_flow_pages(page_size=10))
+    assert [len(page.items) for page in pages] == [10, 10, 5]
+    assert [page.next_page for page in pages] == ["10", "20", None]
+    resumed = [flow.flow_id for page in vi.iter_flow_pages(page_token="20") for flow in page.items]
+    assert resumed == listing.ids[20:]
+
+
+def test_ids_and_names_can_be_listed_alone(vi: ViClient, requests_mock: Mocker) -> None:
+    requests_mock.get(f"{ROOT}/simpleFlows", json=wire_page({"flowId": "a", "name": "n"}, {"flowId": "b"}))
+    assert [(flow.flow_id, flow.name) for flow in vi.list_simple_flows()] == [("a", "n"), ("b", None)]
+
+
+def test_a_repeated_cursor_is_an_error_after_the_flows_before_it(vi: ViClient, requests_mock: Mocker) -> None:
+    requests_mock.get(FLOWS, json=wire_page(wire_flow(), nextPage="same"))
+    flows = vi.list_flows()
+    next(flows)
+    with pytest.raises(ViResponseError, match="the server repeats a page cursor; the listing would never end"):
+        list(flows)
+    assert requests_mock.call_count == 2
+
+
+def test_two_listings_of_one_client_do_not_disturb_each_other(vi: ViClient, requests_mock: Mocker) -> None:
+    listing = Listing(requests_mock, 25)
+    pairs = list(zip(vi.list_flows(), vi.list_flows(page_size=5), strict=True))
+    assert [(left.flow_id, right.flow_id) for left, right in pairs] == [(name, name) for name in listing.ids]
+
+
+# --- refused before any request ------------------------------------------------------------------------------------
+
+BAD_IDS: Final = ("abc\n", "../x", "a/b", "", "a" * 256, "ü", "a b", "a?b", ".", None, 5)
+BY_ID: Final[dict[str, Callable[[ViClient, Any], Any]]] = {
+    "get_flow": lambda vi, flow_id: vi.get_flow(flow_id),
+    "flow_exists": lambda vi, flow_id: vi.flow_exists(flow_id),
+    "find_flow": lambda vi, flow_id: vi.find_flow(flow_id=flow_id),
+    "delete_flow": lambda vi, flow_id: vi.delete_flow(flow_id),
+    "update_flow": lambda vi, flow_id: vi.update_flow(flow_id, attributes={}),
+    "replace_flow": lambda vi, flow_id: vi.replace_flow(flow_id, wire_spec()),
+    "create_flow": lambda vi, flow_id: vi.create_flow(wire_spec(), flow_id=flow_id),
+}
+
+
+# To create_flow, None is no bad id: it asks for a new one.
+BAD_CALLS: Final = [(name, bad) for name in BY_ID for bad in BAD_IDS if (name, bad) != ("create_flow", None)]
+
+
+@pytest.mark.parametrize(("method", "flow_id"), BAD_CALLS, ids=lambda value: f"{value!r:.12}")
+def test_a_bad_flow_id_is_refused_without_a_request(
+    method: str, flow_id: Any, vi: ViClient, requests_mock: Mocker
+) -> None:
+    with pytest.raises(ViValidationError):
+        BY_ID[method](vi, flow_id)
+    assert requests_mock.call_count == 0
+
+
+@pytest.mark.parametrize("organization_id", BAD_IDS, ids=lambda value: f"{value!r:.12}")
+def test_a_bad_organization_id_is_refused_without_a_request(organization_id: Any, requests_mock: Mocker) -> None:
+    with pytest.raises(ViConfigurationError, match=r"^login: "):
+        ViClient(settings_for(HOST, organization_id=organization_id)).get_flow("a")
+    assert requests_mock.call_count == 0
+
+
+# --- what a request carries ----------------------------------------------------------------------------------------
+
+
+def test_a_call_returns_what_the_server_says(vi: ViClient, requests_mock: Mocker) -> None:
+    wire = wire_flow()
+    for register in (requests_mock.get, requests_mock.put, requests_mock.patch):
+        register(f"{FLOWS}/{FLOW_ID}", json=wire)
+    requests_mock.delete(f"{FLOWS}/{FLOW_ID}", status_code=204)
+    assert vi.get_flow(FLOW_ID).to_wire() == wire
+    assert vi.replace_flow(FLOW_ID, wire_spec()).to_wire() == wire
+    assert vi.create_flow(wire_spec(), flow_id=FLOW_ID).to_wire() == wire
+    assert vi.update_flow(FLOW_ID, attributes={"a": None}).to_wire() == wire
+    assert vi.delete_flow(FLOW_ID).model_dump() == {"id": FLOW_ID, "deleted": True, "already_absent": False}
+
+
+def test_a_created_flow_has_a_random_id_of_the_client(vi: ViClient, requests_mock: Mocker) -> None:
+    requests_mock.put(re.compile(f"{FLOWS}/"), json=wire_flow())
+    for _ in range(2):
+        vi.create_flow(wire_spec())
+    ids = {request.path.rpartition("/")[2] for request in requests_mock.request_history}
+    assert len(ids) == 2
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", name) for name in ids
+    )
+
+
+def test_a_missing_flow_is_an_error_that_names_it(vi: ViClient, requests_mock: Mocker) -> None:
+    requests_mock.get(f"{FLOWS}/gone", status_code=404, json={"error": "Not Found", "message": "Flow gone not found"})
+    with pytest.raises(ViNotFoundError, match=r"/flows/gone: 404 Not Found: Flow gone not found\. Check the flow id"):
+        vi.get_flow("gone")
+
+
+WRITES: Final[dict[str, tuple[str, Callable[[Any], Any], bytes | None]]] = {
+    "GET": ("GET", lambda vi: vi.get_flow(FLOW_ID), None),
+    "DELETE": ("DELETE", lambda vi: vi.delete_flow(FLOW_ID), None),
+    "PATCH": (
+        "PATCH",
+        lambda vi: vi.update_flow(FLOW_ID, spec={"name": "größe"}),
+        '{"spec":{"name":"größe"}}'.encode(),
+    ),
+    "PUT": (
+        "PUT",
+        lambda vi: vi.replace_flow(FLOW_ID, {"name": "größe", "schema": "v1", "blocks": []}, attributes={"a": "é"}),
+        '{"spec":{"name":"größe","schema":"v1","tolerations":{},"settings":{},"blocks":[]},'
+        '"metadata":{"attributes":{"a":"é"}}}'.encode(),
+    ),
+}
+
+
+def _sent(way: str, call: Callable[[Any], Any], **settings: Any) -> Received:
+    """Send one request by a client; return it as it arrived."""
+    answer = http_bytes(200, wire_bytes(wire_flow()), [("Set-Cookie", "session=stolen; Path=/")])
+
+    async def run() -> None:
+        async with AsyncViClient(settings_for(server.url, **settings)) as vi:
+            for _ in range(2):
+                await call(vi)
+
+    with ScriptedServer([Act(answer)] * 2) as server:
+        if way == "AsyncViClient":
+            asyncio.run(run())
+        else:
+            with ViClient(settings_for(server.url, **settings)) as vi:
+                for _ in range(2):
+                    call(vi)
+    first, second = server.received
+    assert second == first, "a client remembers nothing between two calls, no cookie either"
+    return first
+
+
+@pytest.mark.parametrize("way", ["ViClient", "AsyncViClient"])
+@pytest.mark.parametrize("name", WRITES)
+def test_headers_and_body_are_those_of_the_contract(name: str, way: str) -> None:
+    method, call, body = WRITES[name]
+    request = _sent(way, call)
+    assert (request.method, request.target) == (method, f"/workspaces/{ORGANIZATION_ID}/flows/{FLOW_ID}")
+    assert request.body == (body or b"")
+    headers = {key.lower(): value for key, value in request.headers}
+    assert len(headers) == len(request.headers), "a header twice"
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", headers.pop("host"))
+    assert headers.pop("connection", "keep-alive") == "keep-alive"
+    assert headers.pop("content-length", "0") == str(len(body or b""))
+    assert headers == {
+        "authorization": f"Bearer {SECRET_KEY}",
+        "organization-id": ORGANIZATION_ID,
+        "accept": "application/json",
+        "accept-encoding": "gzip, deflate",
+        "content-type": "application/json",
+        "user-agent": headers["user-agent"],
+    }
+    assert re.fullmatch(rf"vi-airflow-provider/{re.escape(__version__)} \(Python 3\.\d+\.\d+\)", headers["user-agent"])
+
+
+@pytest.mark.parametrize("way", ["ViClient", "AsyncViClient"])
+def test_a_netrc_file_does_not_replace_the_key(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert _sent(way, WRITES["GET"][1]).header("Authorization") == f"Bearer {SECRET_KEY}"
+
+
+@pytest.mark.parametrize("way", ["ViClient", "AsyncViClient"])
+def test_the_path_of_the_endpoint_is_kept(way: str) -> None:
+    async def run(url: str) -> None:
+        async with AsyncViClient(settings_for(url)) as vi:
+            await vi.get_flow(FLOW_ID)
+
+    with ScriptedServer([Act(http_bytes(200, wire_bytes(wire_flow())))]) as server:
+        if way == "AsyncViClient":
+            asyncio.run(run(f"{server.url}/gateway/v1/"))
+        else:
+            ViClient(settings_for(f"{server.url}/gateway/v1/")).get_flow(FLOW_ID)
+    assert server.received[0].target == f"/gateway/v1/workspaces/{ORGANIZATION_ID}/flows/{FLOW_ID}"
+
+
+@pytest.mark.parametrize("way", ["ViClient", "AsyncViClient"])
+def test_a_cursor_arrives_as_it_was_given(way: str) -> None:
+    cursor = "tok/2 =&+?#ü%2F"
+
+    async def run(url: str) -> None:
+        async with AsyncViClient(settings_for(url)) as vi:
+            assert [flow async for flow in vi.list_flows()] == []
+
+    pages = [wire_page(nextPage=cursor), wire_page()]
+    with ScriptedServer([Act(http_bytes(200, wire_bytes(page))) for page in pages]) as server:
+        if way == "AsyncViClient":
+            asyncio.run(run(server.url))
+        else:
+            assert list(ViClient(settings_for(server.url)).list_flows()) == []
+    assert parse_qs(urlsplit(server.received[1].target).query) == {"p": [cursor], "s": ["100"]}
+
+
+# --- life of a client ----------------------------------------------------------------------------------------------
+
+
+def test_making_a_client_sends_nothing(requests_mock: Mocker) -> None:
+    ViClient(settings_for(HOST)).close()
+    AsyncViClient(settings_for(HOST))
+    assert requests_mock.call_count == 0
+
+
+def test_an_asynchronous_client_can_be_closed_twice_and_used_again() -> None:
+    async def run(url: str) -> None:
+        vi = AsyncViClient(settings_for(url))
+        await vi.close()
+        for _ in range(2):
+            await vi.get_flow(FLOW_ID)
+            await vi.close()
+
+    with ScriptedServer([Act(http_bytes(200, wire_bytes(wire_flow())))] * 2) as server:
+        asyncio.run(run(server.url))
+    assert len(server.received) == 2

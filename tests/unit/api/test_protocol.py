@@ -1,0 +1,378 @@
+"""What the one table cannot show: addresses, the exact waits, the budget's clock, and what errors say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
+from tests.three_ways import Clock, settings_for, upper_bound
+from vi_airflow_provider.api.errors import ViError, ViRateLimitError, ViServerError, ViTimeoutError, ViValidationError
+from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol import ViProtocol, error_class, may_retry, retry_after
+
+HERE: Final = "https://vi.example"
+ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
+FLOW: Final = Answer(200, {}, wire_bytes(wire_flow()))
+END: Final = Answer(200, {}, wire_bytes(wire_page()))
+
+
+def protocol(clock: Callable[[], float] | None = None, **changes: Any) -> ViProtocol:
+    return ViProtocol(settings_for(HERE, **changes), clock=clock or Clock(), jitter=upper_bound)
+
+
+def first(steps: Steps[Any] | None) -> Request:
+    """The first request of a call."""
+    assert steps is not None
+    step = next(steps)
+    assert isinstance(step, Send)
+    return step.request
+
+
+def play(steps: Steps[Any], *outcomes: Answer | Failure, clock: Clock | None = None) -> list[Send | Sleep]:
+    """Feed a call with outcomes; return its steps up to its end."""
+    taken: list[Send | Sleep] = []
+    script = iter(outcomes)
+    reply: Answer | Failure | None = None
+    try:
+        while True:
+            taken.append(step := steps.send(reply))
+            reply = None
+            if isinstance(step, Send):
+                reply = next(script)
+            elif clock is not None:
+                clock.sleep(step.seconds)
+    except StopIteration:
+        return taken
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+SPEC: Final = {"name": "n", "schema": "v1", "blocks": []}
+BODY: Final = b'"spec":{"name":"n","schema":"v1","tolerations":{},"settings":{},"blocks":[]}'
+REQUESTS: Final[dict[str, tuple[Callable[[ViProtocol], Any], str, str, bytes | None]]] = {
+    "get": (lambda p: p.get_flow(FLOW_ID), "GET", f"/flows/{FLOW_ID}", None),
+    "exists": (lambda p: p.flow_exists(FLOW_ID), "GET", f"/flows/{FLOW_ID}", None),
+    "find by id": (lambda p: p.find_flow(flow_id=FLOW_ID), "GET", f"/flows/{FLOW_ID}", None),
+    "find by name": (lambda p: p.find_flow(name="n"), "GET", "/flows?s=100", None),
+    "list": (lambda p: p.walk_flows().next_page(), "GET", "/flows?s=100", None),
+    "list, page size": (lambda p: p.walk_flows(7).next_page(), "GET", "/flows?s=7", None),
+    "list, small limit": (lambda p: p.walk_flows(7, 3).next_page(), "GET", "/flows?s=3", None),
+    "list, large limit": (lambda p: p.walk_flows(7, 30).next_page(), "GET", "/flows?s=7", None),
+    "list from a cursor": (lambda p: p.walk_flows(token="t").next_page(), "GET", "/flows?p=t&s=100", None),
+    "list ids": (lambda p: p.walk_simple_flows(9).next_page(), "GET", "/simpleFlows?s=9", None),
+    "delete": (lambda p: p.delete_flow(FLOW_ID), "DELETE", f"/flows/{FLOW_ID}", None),
+    "put": (lambda p: p.put_flow("own", SPEC), "PUT", "/flows/own", b"{" + BODY + b"}"),
+    "put with attributes": (
+        lambda p: p.put_flow("own", SPEC, {"a": "ü"}),
+        *("PUT", "/flows/own", b"{" + BODY + ',"metadata":{"attributes":{"a":"ü"}}}'.encode()),
+    ),
+    "patch": (lambda p: p.patch_flow("own", {"name": "n"}), "PATCH", "/flows/own", b'{"spec":{"name":"n"}}'),
+    "patch of attributes": (
+        lambda p: p.patch_flow("own", attributes={"a": None, "b": "c"}),
+        *("PATCH", "/flows/own", b'{"metadata":{"attributes":{"a":null,"b":"c"}}}'),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_call_sends_one_request(name: str) -> None:
+    call, method, path, body = REQUESTS[name]
+    request = first(call(protocol()))
+    assert (request.method, request.path, request.body) == (method, ROOT + path, body)
+    assert request.url == HERE + ROOT + path
+    assert request.headers == {
+        "Authorization": f"Bearer {SECRET_KEY}",
+        "Organization-Id": ORGANIZATION_ID,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Content-Type": "application/json",
+        "User-Agent": protocol().settings.user_agent,
+    }
+
+
+def test_the_path_of_the_endpoint_is_kept() -> None:
+    behind = ViProtocol(settings_for("https://gateway.example/vi/v1/"))
+    assert first(behind.get_flow("a")).url == f"https://gateway.example/vi/v1{ROOT}/flows/a"
+
+
+@pytest.mark.parametrize(
+    ("cursor", "query"),
+    [
+        ("tok/2 =&+?", "p=tok%2F2+%3D%26%2B%3F&s=100"),
+        ("ü", "p=%C3%BC&s=100"),
+        ("https://evil.example/x?p=1", "p=https%3A%2F%2Fevil.example%2Fx%3Fp%3D1&s=100"),
+        ("/workspaces/other/flows", "p=%2Fworkspaces%2Fother%2Fflows&s=100"),
+        ("#%\\\"'<>", "p=%23%25%5C%22%27%3C%3E&s=100"),
+        (" ", "p=+&s=100"),
+    ],
+)
+def test_the_next_address_is_made_from_the_cursor_alone(cursor: str, query: str) -> None:
+    walk = protocol().walk_flows()
+    steps = walk.next_page()
+    assert steps is not None
+    play(steps, Answer(200, {}, wire_bytes(wire_page(nextPage=cursor))))
+    assert first(walk.next_page()).url == f"{HERE}{ROOT}/flows?{query}"
+
+
+def test_a_created_flow_gets_a_new_id_each_time() -> None:
+    paths = {first(protocol().put_flow(None, SPEC)).path for _ in range(3)}
+    assert len(paths) == 3
+
+
+BAD_CALLS: Final[dict[str, Callable[[ViProtocol], Any]]] = {
+    "get without an id": lambda p: p.get_flow(""),
+    "get with another path": lambda p: p.get_flow("../x"),
+    "exists": lambda p: p.flow_exists("a/b"),
+    "delete with a line end": lambda p: p.delete_flow("abc\n"),
+    "put with an empty id": lambda p: p.put_flow("", wire_spec()),
+    "put without a spec": lambda p: p.put_flow("a", None),  # type: ignore[arg-type]
+    "put with half a spec": lambda p: p.put_flow("a", {"name": "n"}),
+    "put with NaN": lambda p: p.put_flow("a", wire_spec(settings={"x": float("nan")})),
+    "put with a number as attribute": lambda p: p.put_flow("a", wire_spec(), {"a": 5}),  # type: ignore[dict-item]
+    "put that removes an attribute": lambda p: p.put_flow("a", wire_spec(), {"a": None}),  # type: ignore[dict-item]
+    "patch of nothing": lambda p: p.patch_flow("a"),
+    "patch with a bad id": lambda p: p.patch_flow("ü", {"name": "n"}),
+    "find without an id or a name": lambda p: p.find_flow(),
+    "find with both": lambda p: p.find_flow(flow_id="a", name="n"),
+    "find with a bad id": lambda p: p.find_flow(flow_id="a b"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_a_bad_value_is_refused_before_any_request(name: str) -> None:
+    with pytest.raises(ViValidationError) as caught:
+        next(BAD_CALLS[name](protocol()))
+    error = caught.value
+    assert (error.status_code, error.attempts, error.retryable) == (None, 0, False)
+
+
+@pytest.mark.parametrize(
+    "options", [{"page_size": 0}, {"page_size": True}, {"limit": -1}, {"limit": "5"}, {"page_size": 1.0}]
+)
+def test_a_listing_with_a_bad_number_is_refused_before_it_begins(options: dict[str, Any]) -> None:
+    with pytest.raises(ViValidationError, match=next(iter(options))):
+        protocol().walk_flows(**options)
+
+
+@pytest.mark.parametrize(
+    ("project", "found"), [(None, True), ("weld-inspection", True), ("other", False)], ids=["any", "its own", "another"]
+)
+def test_a_flow_of_another_training_project_is_not_found(project: str | None, found: bool) -> None:
+    for question in ({"flow_id": FLOW_ID}, {"name": wire_flow()["spec"]["name"]}):
+        steps = protocol().find_flow(**question, training_project=project)
+        next(steps)
+        with pytest.raises(StopIteration) as done:
+            steps.send(FLOW if "flow_id" in question else Answer(200, {}, wire_bytes(wire_page(wire_flow()))))
+        assert (done.value.value is not None) == found
+
+
+# --- waits ---------------------------------------------------------------------------------------------------------
+
+NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def asked(text: str, status: int = 503) -> float | None:
+    return retry_after(Answer(status, {"retry-after": text}), now=NOW.timestamp)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        (" 5 ", 5),
+        ("0.25", 0.25),
+        ("-1", 0),
+        ("1" + "0" * 299, 1e299),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
+        ("Wed, 01 Jul 2026 14:00:30 +0200", 30),
+        ("Wednesday, 01-Jul-26 12:00:30 GMT", 30),  # RFC 850
+        ("Wed Jul  1 12:00:30 2026", 30),  # asctime
+        ("", None),
+        ("soon", None),
+        ("1 2", None),
+        ("1,5", None),
+        ("٣", None),
+        ("1" * 301, None),
+        ("Wed, 01 Jul 2026 25:00:30 GMT", None),
+        ("Wed, 01 Jul 2026 12:00:30 +9999", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+    assert asked(text) == seconds
+
+
+@pytest.mark.parametrize("status", [200, 301, 408, 500, 502, 504])
+def test_retry_after_counts_on_429_and_503_alone(status: int) -> None:
+    assert asked("5", status) is None
+    assert asked("5", 429) == asked("5", 503) == 5
+
+
+@given(st.text(st.characters(codec="latin-1")))
+def test_any_retry_after_is_a_wait_or_none(text: str) -> None:
+    seconds = asked(text)
+    assert seconds is None or seconds >= 0
+
+
+def test_a_failure_asks_for_no_wait() -> None:
+    assert retry_after(Failure(FailureKind.BROKEN, status=503)) is None
+
+
+@given(st.integers(0, 100), st.floats(0, 3600))
+def test_the_wait_is_drawn_between_nothing_and_a_bound_that_doubles(tries: int, longest: float) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def middle(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high / 2
+
+    settings = settings_for(HERE, max_retries=100, max_retry_delay=longest, retry_budget=86_400)
+    steps = play(ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow("a"), *[Answer(500)] * tries, FLOW)
+    assert drawn == [(0, 2.0 ** min(n, 30)) for n in range(tries)]
+    assert [step.seconds for step in steps if isinstance(step, Sleep)] == [min(high / 2, longest) for _, high in drawn]
+
+
+def test_time_that_requests_take_counts_against_the_budget() -> None:
+    clock = Clock()
+    steps = protocol(clock, retry_budget=10).get_flow("a")
+    sent = next(steps)
+    assert isinstance(sent, Send)
+    assert sent.timeout == 10
+    clock.now += 6
+    wait = steps.send(Failure(FailureKind.BROKEN))
+    assert wait == Sleep(1)
+    clock.sleep(1)
+    again = next(steps)
+    assert isinstance(again, Send)
+    assert again.timeout == 3
+    clock.now += 3
+    with pytest.raises(ViTimeoutError):
+        steps.send(Failure(FailureKind.TIMEOUT))
+
+
+def test_a_request_is_never_sent_without_any_time() -> None:
+    clock = Clock()
+    steps = protocol(clock, retry_budget=1, max_retry_delay=0.5).get_flow("a")
+    next(steps)
+    assert steps.send(Answer(500)) == Sleep(0.5)
+    clock.now += 60  # a laptop lid was closed
+    late = next(steps)
+    assert isinstance(late, Send)
+    assert 0 < late.timeout <= 1
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------
+
+REPEATABLE: Final = {"GET": True, "PUT": True, "DELETE": True, "PATCH": False, "POST": False}
+BEFORE_SEND: Final = {
+    *(FailureKind.NAME_RESOLUTION, FailureKind.CONNECT, FailureKind.CONNECT_TIMEOUT),
+    *(FailureKind.PROXY, FailureKind.CERTIFICATE),
+}
+FOR_GOOD: Final = {FailureKind.CERTIFICATE, FailureKind.TOO_LARGE}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+@pytest.mark.parametrize("method", REPEATABLE)
+def test_a_failure_is_tried_again_if_it_may_pass_and_nothing_can_happen_twice(kind: FailureKind, method: str) -> None:
+    expected = kind not in FOR_GOOD and (REPEATABLE[method] or kind in BEFORE_SEND)
+    assert may_retry(Request(method, "", "", {}), Failure(kind)) is expected
+
+
+@pytest.mark.parametrize("status", range(100, 700))
+def test_every_status_has_an_error_and_is_tried_again_where_that_may_help(status: int) -> None:
+    assert issubclass(error_class(Answer(status)), ViError)
+    for method, repeatable in REPEATABLE.items():
+        expected = status == 429 or (repeatable and (status == 408 or 500 <= status < 600))
+        assert may_retry(Request(method, "", "", {}), Answer(status)) is expected
+
+
+def raised(steps: Steps[Any], *outcomes: Answer | Failure) -> ViError:
+    with pytest.raises(ViError) as caught:
+        play(steps, *outcomes)
+    return caught.value
+
+
+def test_an_error_says_where_what_why_and_what_to_do() -> None:
+    refusal = Answer(503, {"x-cloud-trace-context": "abc123/45;o=1", "retry-after": "0"}, b'{"message":"Try later."}')
+    error = raised(protocol(max_retries=1).delete_flow(FLOW_ID), refusal, refusal)
+    assert type(error) is ViServerError
+    assert (error.status_code, error.method, error.path) == (503, "DELETE", f"{ROOT}/flows/{FLOW_ID}")
+    assert (error.trace_id, error.attempts) == ("abc123", 2)
+    assert str(error) == (
+        f"DELETE {ROOT}/flows/{FLOW_ID}: 503 Service Unavailable: Try later. "
+        "The service has a problem; try again later. (trace abc123, 2 attempts)"
+    )
+
+
+def test_an_error_without_an_answer_names_the_server() -> None:
+    failure = Failure(FailureKind.CONNECT, "Connection refused")
+    error = raised(protocol(max_retries=0).get_flow("a"), failure)
+    assert "no TCP connection to the server: Connection refused (vi.example). Check the connection's host" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"message":"a\\nb\\u2028c\\u0000d"}', ": a b c d"),
+        (b'{"message":"' + b"x" * 5000 + b'"}', f": {'x' * 300}…"),
+        (b"<html>" + b"x" * 5000, ""),
+    ],
+    ids=["several lines", "a long text", "HTML"],
+)
+def test_the_words_of_a_server_make_one_short_line(body: bytes, said: str) -> None:
+    error = raised(protocol().get_flow("a"), Answer(400, {}, body))
+    assert str(error) == f"GET {ROOT}/flows/a: 400 Bad Request{said}."
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [SECRET_KEY, f"Bearer {SECRET_KEY}", SECRET_KEY[:60], SECRET_KEY + "extra", f'"{SECRET_KEY}"', "dtvi_otherkey"],
+)
+def test_a_key_that_the_server_quotes_is_not_shown(quoted: str) -> None:
+    for body in (wire_bytes({"message": f"bad key {quoted}"}), f"bad key {quoted}".encode()):
+        error = raised(protocol().get_flow("a"), Answer(401, {}, body))
+        assert "dtvi_" not in str(error).partition("Check the")[0]
+        assert SECRET_KEY[5:60] not in str(error)
+
+
+def test_a_hostile_trace_id_makes_one_short_line() -> None:
+    answer = Answer(404, {"x-cloud-trace-context": "a\x00b\x85" + "c" * 5000})
+    error = raised(protocol().get_flow("a"), answer)
+    assert error.trace_id is not None
+    assert len(str(error).splitlines()) == 1
+    assert len(str(error)) < 600
+
+
+def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
+    error = raised(protocol(max_rate_limit_retries=0).get_flow("a"), Answer(429, {"retry-after": "7"}))
+    assert type(error) is ViRateLimitError
+    assert error.retry_after == 7
+
+
+# --- logs ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "vi_airflow_provider")
+    clock = Clock()
+    steps = protocol(clock).put_flow("own", SPEC, {"note": "body-text"})
+    next(steps)
+    clock.now += 0.25
+    steps.send(Answer(500, {"x-cloud-trace-context": "abc/1", "x-other": "header-text"}, b'{"message":"answer-text"}'))
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(FLOW)
+    messages = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert messages == [
+        ("DEBUG", f"PUT {ROOT}/flows/own: 500 Internal Server Error in 250 ms (trace abc)"),
+        ("WARNING", f"PUT {ROOT}/flows/own: 500 Internal Server Error; trying again in 1.0 s (attempt 1)"),
+        ("DEBUG", f"PUT {ROOT}/flows/own: 200 OK in 0 ms (trace None)"),
+    ]

@@ -1,0 +1,109 @@
+"""Whatever goes wrong, nothing that a user can see contains the secret key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from rich.traceback import Traceback
+
+from tests.documents import ORGANIZATION_ID, SECRET_KEY, wire_bytes
+from tests.scripted_server import Act, ScriptedServer, http_bytes
+from tests.three_ways import LIST, UPDATE, Call, settings_for
+from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.errors import ViConfigurationError, ViError
+from vi_airflow_provider.api.settings import Secret, ViSettings
+
+#: As much of the key as would tell something about it.
+PARTS: Final = (SECRET_KEY[5:25], SECRET_KEY[40:60], SECRET_KEY[-20:])
+
+QUOTE: Final = f"The key {SECRET_KEY} is unknown, said with Authorization: Bearer {SECRET_KEY}"
+SERVERS: Final = {
+    "an error that quotes the key": http_bytes(401, wire_bytes({"message": QUOTE})),
+    "an error in plain text that quotes the key": http_bytes(400, QUOTE.encode()),
+    "an error in HTML that quotes the key": http_bytes(502, f"<html>{QUOTE}</html>".encode()),
+    "a redirect": http_bytes(302, QUOTE.encode(), [("Location", "https://vi.example/")]),
+    "no HTTP": b"\x16\x03\x01 no HTTP\r\n\r\n",
+    "nothing": b"",
+    "half an answer": http_bytes(200, b"{", missing=5),
+}
+
+
+def _ask_client(call: Call, settings: ViSettings) -> Any:
+    with ViClient(settings) as vi:
+        value = call.ask(vi)
+        return list(value) if call is LIST else value
+
+
+def _ask_async_client(call: Call, settings: ViSettings) -> Any:
+    async def run() -> Any:
+        async with AsyncViClient(settings) as vi:
+            return [flow async for flow in call.ask(vi)] if call is LIST else await call.ask(vi)
+
+    return asyncio.run(run())
+
+
+def everything_shown(error: BaseException) -> dict[str, str]:
+    """All the forms in which an error meets an eye: with the locals of each frame, as Python and rich write them."""
+    with_locals = traceback.TracebackException.from_exception(error, capture_locals=True)
+    by_rich = Traceback.extract(type(error), error, error.__traceback__, show_locals=True)
+    frames = [frame for stack in by_rich.stacks for frame in stack.frames]
+    assert any(frame.locals for frame in frames)
+    return {
+        "str": str(error),
+        "repr": repr(error),
+        "attributes": repr(vars(error)),
+        "traceback": "".join(traceback.format_exception(error)),
+        "traceback with locals": "".join(with_locals.format()),
+        "rich's locals": "\n".join(str(node) for frame in frames for node in (frame.locals or {}).values()),
+    }
+
+
+def assert_hidden(shown: dict[str, str]) -> None:
+    leaks = {form: part for form, text in shown.items() for part in PARTS if part in text}
+    assert leaks == {}
+
+
+@pytest.mark.parametrize("ask", [_ask_client, _ask_async_client], ids=["ViClient", "AsyncViClient"])
+@pytest.mark.parametrize("call", [LIST, UPDATE], ids=lambda call: call.name)
+@pytest.mark.parametrize("server", SERVERS)
+def test_no_error_and_no_log_line_shows_the_key(
+    server: str, call: Call, ask: Callable[[Call, ViSettings], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with ScriptedServer([Act(SERVERS[server])]) as vi, pytest.raises(ViError) as caught:
+        ask(call, settings_for(vi.url, max_retries=0))
+    log = [f"{record.getMessage()} {record.args}" for record in caplog.records]
+    assert any("/workspaces/" in line for line in log)
+    assert_hidden(everything_shown(caught.value) | {"log": "\n".join(log)})
+
+
+CONFIGURATIONS: Final[dict[str, dict[str, Any]]] = {
+    "a bad organization id": {"organization_id": "../x"},
+    "a bad host": {"endpoint": "ftp://vi.example"},
+    "an unknown extra": {"colour": "blue"},
+    "a bad number": {"page_size": "many"},
+    "a number out of range": {"max_retries": -1},
+    "a CA file that is not there": {"verify": "/no/such/file"},
+    "a bad proxy": {"proxy": "nonsense"},
+    "a bad template": {"ui_url_template": "{nonsense}"},
+    "a key with a space in it": {"secret_key": f"{SECRET_KEY[:60]} {SECRET_KEY[61:]}"},
+    "a key that was cut": {"secret_key": SECRET_KEY[:-1]},
+    "a key with another prefix": {"secret_key": "xxxx_" + SECRET_KEY[5:]},
+}
+
+
+@pytest.mark.parametrize("what", CONFIGURATIONS)
+def test_no_error_in_the_configuration_shows_the_key(what: str) -> None:
+    given = {"organization_id": ORGANIZATION_ID, "endpoint": "https://vi.example", "secret_key": SECRET_KEY}
+    extra = dict(CONFIGURATIONS[what])
+    given |= {name: extra.pop(name) for name in tuple(given) if name in extra}
+    given["secret_key"] = Secret(given["secret_key"])  # as the hook gives it
+    with pytest.raises(ViConfigurationError) as caught:
+        ViSettings.from_extra(extra, **given)
+    assert_hidden(everything_shown(caught.value))

@@ -1,0 +1,447 @@
+"""Settings: what cannot work is refused before any request, under the name of the connection's field."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any, Final
+
+import certifi
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY
+from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.errors import ViConfigurationError
+from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, EXTRA_FIELDS, Secret, ViSettings, is_loopback
+
+GIVEN: Final = {"organization_id": ORGANIZATION_ID, "secret_key": SECRET_KEY}
+
+
+def settings(**changes: Any) -> ViSettings:
+    return ViSettings(**{**GIVEN, **changes})
+
+
+def refusal(**changes: Any) -> str:
+    """The message with which a setting is refused; as an extra where it is one, which must say the same."""
+    with pytest.raises(ViConfigurationError) as caught:
+        settings(**changes)
+    error = caught.value
+    assert (error.retryable, error.attempts, error.status_code) == (False, 0, None)
+    message = str(error)
+    assert "\n" not in message
+    return message
+
+
+def test_an_organization_and_a_key_are_enough() -> None:
+    assert dataclasses.asdict(settings()) == {
+        **GIVEN,
+        "endpoint": DEFAULT_ENDPOINT,
+        "page_size": 100,
+        "connect_timeout": 10.0,
+        "read_timeout": 60.0,
+        "max_retries": 3,
+        "max_rate_limit_retries": 20,
+        "max_retry_delay": 60.0,
+        "retry_budget": 600.0,
+        "verify": True,
+        "proxy": None,
+        "allow_http": False,
+        "ui_url_template": "https://vi.datature.com/org/{organization_id}",
+        "user_agent": settings().user_agent,
+    }
+
+
+# --- the key -------------------------------------------------------------------------------------------------------
+
+BAD_KEYS: Final = {
+    "": "is missing",
+    " \t\n": "is missing",
+    SECRET_KEY[:-1]: "begins with dtvi_ and has 103 characters; this one has 102",
+    SECRET_KEY + "x": "this one has 104",
+    "DTVI_" + SECRET_KEY[5:]: "begins with dtvi_",
+    "sk_" + "a" * 100: "begins with dtvi_",
+    SECRET_KEY[:50] + " " + SECRET_KEY[51:]: "white space",
+    SECRET_KEY[:50] + "\n" + SECRET_KEY[51:]: "white space",
+    SECRET_KEY[:50] + "é" + SECRET_KEY[51:]: "outside ASCII",
+    SECRET_KEY[:50] + "\x00" + SECRET_KEY[51:]: "white space or characters outside ASCII",
+}
+
+
+@pytest.mark.parametrize(("key", "why"), BAD_KEYS.items(), ids=BAD_KEYS.values())
+def test_a_bad_key_is_refused_and_not_shown(key: str, why: str) -> None:
+    message = refusal(secret_key=key)
+    assert message.startswith("password: ")
+    assert why in message
+    assert key.strip()[5:25] not in message.replace("dtvi_", "") or not key.strip()
+
+
+@pytest.mark.parametrize("key", [None, 5, b"dtvi_", ["dtvi_"]])
+def test_a_key_that_is_no_text_is_missing(key: Any) -> None:
+    assert refusal(secret_key=key).startswith("password: the secret key is missing")
+
+
+@pytest.mark.parametrize("padded", [f"{SECRET_KEY}\n", f"  {SECRET_KEY}", f"\t{SECRET_KEY}\r\n"])
+def test_white_space_around_the_key_is_stripped(padded: str) -> None:
+    assert settings(secret_key=padded).secret_key == SECRET_KEY
+
+
+def test_the_key_does_not_show_in_any_repr() -> None:
+    shown = settings(proxy="http://me:hunter2@proxy.example:3128")
+    for text in (repr(shown), str(shown), f"{shown}", repr(dataclasses.asdict(shown)["secret_key"]), repr([shown])):
+        assert SECRET_KEY not in text
+        assert "hunter2" not in text
+
+
+def test_a_secret_is_a_string_that_hides() -> None:
+    secret = Secret("Bearer x")
+    assert secret == "Bearer x"
+    assert f"{secret}" == "Bearer x"
+    assert (repr(secret), repr({"Authorization": secret})) == ("'***'", "{'Authorization': '***'}")
+    assert pickle.loads(pickle.dumps(secret)) == "Bearer x"  # noqa: S301
+
+
+def test_a_part_of_a_secret_hides_too() -> None:
+    # rich cuts a long text before it shows it, as it does for the locals of a traceback.
+    assert "dtvi" not in f"{Secret(SECRET_KEY)[:80]!r}"
+
+
+# --- the organization ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("organization", ["a", "A-1_b", "manufacturing-qa-team", ORGANIZATION_ID, "a" * 255, "0"])
+def test_an_organization_id_is_letters_digits_minus_and_underscore(organization: str) -> None:
+    assert settings(organization_id=organization).organization_id == organization
+
+
+@pytest.mark.parametrize(
+    "organization",
+    ["abc\n", "\nabc", "../x", "a/b", "a b", "a%2fb", "ü", "-a", "_a", "a" * 256, "a?b", "a#b", ".", "٣", None, 5],
+)
+def test_an_organization_id_that_would_change_the_address_is_refused(organization: Any) -> None:
+    message = refusal(organization_id=organization)
+    assert message.startswith("login: the organization id")
+    assert len(message) < 400
+
+
+def test_a_missing_organization_id_is_called_missing() -> None:
+    assert refusal(organization_id="").startswith("login: the organization id is missing")
+
+
+# --- the endpoint --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kept"),
+    [
+        ("https://vi.example", "https://vi.example"),
+        ("https://vi.example/", "https://vi.example"),
+        ("https://vi.example:8443/gw/v1/", "https://vi.example:8443/gw/v1"),
+        ("http://localhost:8321", "http://localhost:8321"),
+        ("http://vi.localhost", "http://vi.localhost"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("http://127.9.9.9:1", "http://127.9.9.9:1"),
+        ("http://[::1]:8321", "http://[::1]:8321"),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+    ],
+)
+def test_an_endpoint_keeps_its_path_and_loses_its_last_slash(endpoint: str, kept: str) -> None:
+    assert settings(endpoint=endpoint).endpoint == kept
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("", "is empty"),
+        (None, "is empty"),
+        (5, "is empty"),
+        ("https://vi example", "white space"),
+        (" https://vi.example", "white space"),
+        ("https://vi.example\n", "white space"),
+        ("https://vi.exämple", "outside ASCII"),
+        ("vi.example", "no http(s) URL"),
+        ("vi.example:8321", "no http(s) URL"),
+        ("//vi.example", "no http(s) URL"),
+        ("ftp://vi.example", "no http(s) URL"),
+        ("https://", "no http(s) URL"),
+        ("https:///path", "no http(s) URL"),
+        ("https://:443", "no http(s) URL"),
+        ("https://vi.example:port", "no URL"),
+        ("https://vi.example:99999", "no URL"),
+        ("https://[::1", "no URL"),
+        ("https://[vi]", "no URL"),
+        ("https://me@vi.example", "credentials"),
+        ("https://me:hunter2@vi.example", "credentials"),
+        ("https://vi.example?x=1", "a query or a fragment"),
+        ("https://vi.example?", "a query or a fragment"),
+        ("https://vi.example#x", "a query or a fragment"),
+        ("https://vi.example#", "a query or a fragment"),
+    ],
+)
+def test_an_endpoint_that_is_no_plain_url_is_refused(endpoint: Any, why: str) -> None:
+    message = refusal(endpoint=endpoint)
+    assert message.startswith("host: ")
+    assert why in message
+    assert "hunter2" not in message
+
+
+NOT_THIS_MACHINE: Final = (
+    *("vi.example", "10.0.0.1", "0.0.0.0", "128.0.0.1", "[2001:db8::1]", "[::]"),  # noqa: S104
+    *("localhost.evil.example", "127.0.0.1.evil.example", "notlocalhost", "evil-localhost"),
+)
+
+
+@pytest.mark.parametrize("host", NOT_THIS_MACHINE)
+def test_plain_http_is_refused_to_any_other_machine(host: str) -> None:
+    message = refusal(endpoint=f"http://{host}")
+    assert message.startswith("host: plain http:// would show the secret key")
+    assert "extra.allow_http" in message
+    assert settings(endpoint=f"http://{host}", allow_http=True).endpoint == f"http://{host}"
+    assert settings(endpoint=f"https://{host}").endpoint == f"https://{host}"
+
+
+@pytest.mark.parametrize("host", ["localhost", "vi.localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_this_machine_is_recognized_by_name_and_address(host: str) -> None:
+    assert is_loopback(host)
+
+
+# --- the extra -----------------------------------------------------------------------------------------------------
+
+COUNTS: Final = {"page_size": (1, 10_000), "max_retries": (0, 100), "max_rate_limit_retries": (0, 1000)}
+TIMES: Final = {
+    "connect_timeout": (0.001, 3600),
+    "read_timeout": (0.001, 3600),
+    "max_retry_delay": (0, 3600),
+    "retry_budget": (0.001, 86_400),
+}
+
+
+def extra(**values: Any) -> ViSettings:
+    return ViSettings.from_extra(values, **GIVEN)
+
+
+def extra_refusal(**values: Any) -> str:
+    with pytest.raises(ViConfigurationError) as caught:
+        extra(**values)
+    message = str(caught.value)
+    assert SECRET_KEY not in message
+    assert len(message) < 600
+    return message
+
+
+def test_the_extra_has_the_documented_fields() -> None:
+    assert (
+        *("page_size", "connect_timeout", "read_timeout", "max_retries", "max_rate_limit_retries", "max_retry_delay"),
+        *("retry_budget", "verify", "proxy", "allow_http", "ui_url_template"),
+    ) == EXTRA_FIELDS
+
+
+@pytest.mark.parametrize("name", [*COUNTS, *TIMES])
+def test_a_number_may_be_text_as_web_forms_write_it(name: str) -> None:
+    low, high = (COUNTS | TIMES)[name]
+    kind = int if name in COUNTS else float
+    for value in (low, high):
+        for given_value in (value, str(value), f" {value} ", float(value)):
+            read = getattr(extra(**{name: given_value}), name)
+            assert (read, type(read)) == (value, kind)
+
+
+@pytest.mark.parametrize("name", [*COUNTS, *TIMES])
+@pytest.mark.parametrize("value", ["many", "1;2", True, False, [1], {"a": 1}, "0x10", "ten", b"1"], ids=repr)
+def test_a_number_that_is_none_is_refused(name: str, value: Any) -> None:
+    noun = "a whole number" if name in COUNTS else "a number of seconds"
+    assert f"extra.{name}: " in extra_refusal(**{name: value})
+    assert noun in extra_refusal(**{name: value})
+
+
+@pytest.mark.parametrize("name", [*COUNTS, *TIMES])
+@pytest.mark.parametrize(
+    "beyond", [-1, "nan", "inf", "-inf", 1e300, 10**400, "9" * 400], ids=lambda value: str(value)[:6]
+)
+def test_a_number_out_of_range_is_refused(name: str, beyond: Any) -> None:
+    message = extra_refusal(**{name: beyond})
+    assert message.startswith(f"extra.{name}: ")
+    assert "is out of range" in message or "is not a whole number" in message
+
+
+@pytest.mark.parametrize("name", [*COUNTS, *TIMES])
+def test_the_bounds_of_a_number_are_named(name: str) -> None:
+    low, high = (COUNTS | TIMES)[name]
+    assert f"it can be {low:g} to {high:g}" in extra_refusal(**{name: high + 1})
+    if low > 0:
+        assert f"it can be {low:g} to {high:g}" in extra_refusal(**{name: 0})
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [1.5, "1.5"])
+def test_half_a_count_is_refused(name: str, value: Any) -> None:
+    assert "is not a whole number" in extra_refusal(**{name: value})
+
+
+@pytest.mark.parametrize("name", EXTRA_FIELDS)
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_field_means_the_default(name: str, empty: str | None) -> None:
+    assert extra(**{name: empty}) == settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(True, True), (False, False), ("true", True), ("False", False), (" TRUE ", True)]
+)
+def test_a_flag_may_be_text(value: Any, read: bool) -> None:
+    assert extra(allow_http=value).allow_http is read
+    assert extra(verify=value).verify is read
+
+
+@pytest.mark.parametrize("value", ["yes", "1", 1, 0, "on", [], {}], ids=repr)
+def test_a_flag_that_is_neither_is_refused(value: Any) -> None:
+    assert "extra.allow_http: " in extra_refusal(allow_http=value)
+    assert "is not true or false" in extra_refusal(allow_http=value)
+
+
+@pytest.mark.parametrize("value", [1, 0, [], {"a": 1}, 5.5], ids=repr)
+def test_verify_is_a_flag_or_a_path(value: Any) -> None:
+    assert "is not true or false or the path of a CA file" in extra_refusal(verify=value)
+
+
+def test_verify_may_name_a_file_or_a_folder(tmp_path: Path) -> None:
+    assert extra(verify=certifi.where()).ca_bundle() == certifi.where()
+    assert extra(verify=str(tmp_path)).ca_bundle() == str(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["/no/such/file.pem", "yes", "no"])
+def test_verify_that_names_nothing_is_refused(value: str) -> None:
+    assert extra_refusal(verify=value).startswith(
+        f"extra.verify: {value!r} is no CA file or folder (No such file or directory)"
+    )
+
+
+def test_verify_that_names_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no certificate")
+    assert "is no CA file or folder" in extra_refusal(verify=str(tmp_path / "notes.txt"))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("proxy.example:3128", "socks5://proxy.example", "http://", "ftp://x", "http://:3128", "http://proxy:port"),
+        *("http://proxy:0", "http://[::1", "me:hunter2@proxy.example", "socks5://me:hunter2@proxy.example"),
+    ],
+)
+def test_a_proxy_that_is_no_http_url_is_refused_and_not_shown(proxy: str) -> None:
+    message = extra_refusal(proxy=proxy)
+    assert message.startswith("extra.proxy: this is no http(s) URL")
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("name", ["proxy", "ui_url_template"])
+@pytest.mark.parametrize("value", [5, True, ["x"], {"a": 1}], ids=repr)
+def test_a_text_that_is_none_is_refused(name: str, value: Any) -> None:
+    assert extra_refusal(**{name: value}).startswith(f"extra.{name}: {type(value).__name__} given, text expected")
+
+
+def test_unknown_extras_are_listed_with_the_known_ones() -> None:
+    message = extra_refusal(pagesize=5, timeout=3, read_timeout=5)
+    assert message.startswith("extra: unknown 'pagesize', 'timeout'; known are page_size, ")
+    assert all(name in message for name in EXTRA_FIELDS)
+
+
+@given(
+    st.dictionaries(st.sampled_from(EXTRA_FIELDS), st.none() | st.booleans() | st.integers() | st.floats() | st.text())
+)
+def test_any_extra_is_either_read_or_refused_by_name(values: dict[str, Any]) -> None:
+    try:
+        read = extra(**values)
+    except ViConfigurationError as error:
+        assert str(error).startswith(tuple(f"extra.{name}: " for name in values))  # noqa: PT017
+    else:
+        assert read.ca_bundle() is not None
+
+
+# --- what is made of them ------------------------------------------------------------------------------------------
+
+
+def test_the_web_address_names_organization_and_flow() -> None:
+    assert settings().ui_url(FLOW_ID) == f"https://vi.datature.com/org/{ORGANIZATION_ID}"
+    own = settings(ui_url_template="https://vi.example/{organization_id}/flows/{flow_id}?tab=spec")
+    assert own.ui_url(FLOW_ID) == f"https://vi.example/{ORGANIZATION_ID}/flows/{FLOW_ID}?tab=spec"
+    assert own.ui_url() == f"https://vi.example/{ORGANIZATION_ID}/flows/?tab=spec"
+
+
+def test_a_flow_id_cannot_leave_its_place_in_the_web_address() -> None:
+    own = settings(ui_url_template="https://vi.example/{flow_id}")
+    assert own.ui_url("../a b?x#y/ü") == "https://vi.example/..%2Fa%20b%3Fx%23y%2F%C3%BC"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{org}",
+        "{}",
+        "{0}",
+        "{",
+        "}",
+        "{organization_id",
+        "{flow_id.x}",
+        "{flow_id[0]}",
+        "{flow_id[a]}",
+        "{flow_id!x}",
+        "{flow_id:d}",
+    ],
+)
+def test_a_template_of_the_web_address_that_cannot_be_filled_in_is_refused(template: str) -> None:
+    message = refusal(ui_url_template=template)
+    assert message.startswith("extra.ui_url_template: only {organization_id} and {flow_id} can be filled in")
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_environment_names_the_trusted_cas(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, str(tmp_path))
+    assert settings().ca_bundle() == str(tmp_path)
+    assert settings(verify=False).ca_bundle() is False
+    assert settings(verify=certifi.where()).ca_bundle() == certifi.where()
+
+
+def test_without_a_setting_certifi_is_trusted() -> None:
+    assert settings().ca_bundle() == certifi.where()
+
+
+def test_a_ca_file_of_the_environment_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    with pytest.raises(ViConfigurationError, match=r"^REQUESTS_CA_BUNDLE: the environment names '/no/such.pem'"):
+        ViClient(settings())
+
+
+@pytest.mark.parametrize(
+    ("environment", "endpoint", "proxy"),
+    [
+        ({}, "https://vi.example", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https://vi.example", "http://p:1"),
+        ({"https_proxy": "http://p:1"}, "https://vi.example", "http://p:1"),
+        ({"HTTPS_PROXY": "p:1"}, "https://vi.example", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, "https://vi.example", None),
+        ({"ALL_PROXY": "http://p:1"}, "https://vi.example", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "ALL_PROXY": "http://q:1"}, "https://vi.example", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "vi.example"}, "https://vi.example", None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "example"}, "https://vi.example", None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a.test, .example"}, "https://vi.example:8443", None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "vi.example:8443"}, "https://vi.example:8443", None),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "other"}, "https://vi.example", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, "https://vi.example", None),
+        ({"HTTPS_PROXY": "http://p:1", "HTTP_PROXY": "http://p:1"}, "http://localhost:8321", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https://127.0.0.1", None),
+    ],
+)
+def test_the_environment_names_the_proxy_except_for_this_machine(
+    environment: dict[str, str], endpoint: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert settings(endpoint=endpoint).proxy_url() == proxy
+
+
+def test_the_proxy_of_the_connection_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert settings(proxy="http://mine:3128").proxy_url() == "http://mine:3128"

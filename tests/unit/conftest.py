@@ -1,0 +1,23 @@
+"""Unit tests see nothing of the machine they run on, and find the same examples each time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("unit", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("unit")
+
+#: What would send a test through somebody's proxy, trust somebody's CA, or use somebody's connection.
+_FOREIGN = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+    *("NETRC", "AIRFLOW_CONN_VI_DEFAULT"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _FOREIGN:
+        monkeypatch.delenv(name, raising=False)

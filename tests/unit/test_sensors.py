@@ -1,0 +1,282 @@
+"""The sensors in a worker: what one look means, and how the wait ends. Nobody really sleeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+import time_machine
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from requests_mock import ANY, Mocker
+
+from tests.documents import FLOW_ID, ORGANIZATION_ID, wire_flow, wire_page
+from tests.tasks import FLOWS, TaskInstance, connection, plain
+from vi_airflow_provider.api.errors import ViServerError
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
+
+FLOW: Final = f"{FLOWS}/{FLOW_ID}"
+NAME: Final = wire_flow()["spec"]["name"]
+NOW: Final = datetime(2026, 7, 10, tzinfo=UTC)
+MISSING: Final = {"status_code": 404}
+THERE: Final = {"json": wire_flow()}
+BROKEN: Final = {"status_code": 500}
+
+
+@pytest.fixture(autouse=True)
+def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection())
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits, in seconds; clocks go on by them and not otherwise."""
+    waits: list[float] = []
+    monotonic = time.monotonic()
+    with time_machine.travel(NOW, tick=False) as traveller:
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            traveller.shift(seconds)
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic + sum(waits))
+        yield waits
+
+
+def exists(**arguments: Any) -> FlowExistsSensor:
+    given = {} if "flow_name" in arguments else {"flow_id": FLOW_ID}
+    return FlowExistsSensor(task_id="wait", deferrable=False, poke_interval=60, **{**given, **arguments})
+
+
+def poke(sensor: Any) -> tuple[bool, Any]:
+    found = sensor.poke({"ti": TaskInstance()})
+    return bool(found), plain(found.xcom_value)
+
+
+# --- one look ------------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_that_is_there_ends_the_wait_with_the_flow(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, **THERE)
+    done, xcom = poke(exists())
+    assert done
+    assert Flow.model_validate(xcom).to_wire() == wire_flow()
+    assert requests_mock.call_count == 1
+
+
+def test_a_flow_that_is_not_there_is_waited_for(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, **MISSING)
+    assert poke(exists()) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"flow_name": NAME}, "new"),
+        ({"flow_name": "twin"}, "late"),
+        ({"flow_name": NAME.lower()}, None),
+        ({"flow_name": NAME[:-1]}, None),
+        ({"flow_name": NAME, "training_project": "weld-inspection"}, "new"),
+        ({"flow_name": NAME, "training_project": "other"}, None),
+        ({"flow_name": "twin", "training_project": "first"}, "early"),
+    ],
+)
+def test_a_flow_can_be_waited_for_by_its_exact_name(
+    arguments: dict[str, Any], found: str | None, requests_mock: Mocker
+) -> None:
+    page = wire_page(
+        wire_flow(flowId="new"),
+        wire_flow(flowId="early", spec__name="twin", spec__trainingProject="first", metadata__lastUpdated=1),
+        wire_flow(flowId="late", spec__name="twin", metadata__lastUpdated=2),
+    )
+    requests_mock.get(FLOWS, json=page)
+    done, xcom = poke(exists(**arguments))
+    assert (done, xcom["flow_id"] if xcom else None) == (found is not None, found)
+
+
+@pytest.mark.parametrize(("project", "done"), [("weld-inspection", True), ("other", False), (None, True)])
+def test_a_flow_of_another_training_project_is_waited_for(
+    project: str | None, done: bool, requests_mock: Mocker
+) -> None:
+    requests_mock.get(FLOW, **THERE)
+    assert poke(exists(training_project=project))[0] is done
+
+
+# --- the whole wait ------------------------------------------------------------------------------------------------
+
+
+def test_the_wait_goes_on_until_the_flow_is_there(requests_mock: Mocker, slept: list[float]) -> None:
+    requests_mock.get(FLOW, [MISSING, MISSING, THERE])
+    assert plain(exists().execute({"ti": TaskInstance()}))["flow_id"] == FLOW_ID
+    assert slept == [60, 60]
+
+
+def test_the_wait_ends_with_a_timeout(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, **MISSING)
+    with pytest.raises(AirflowSensorTimeout):
+        exists(timeout=150).execute({"ti": TaskInstance()})
+    with pytest.raises(AirflowSkipException):
+        exists(timeout=150, soft_fail=True).execute({"ti": TaskInstance()})
+
+
+def test_failed_looks_are_waited_out(requests_mock: Mocker, slept: list[float]) -> None:
+    requests_mock.get(FLOW, [BROKEN, BROKEN, MISSING, BROKEN, THERE])
+    assert exists(max_failures=3).execute({"ti": TaskInstance()})["flow_id"] == FLOW_ID
+    assert slept == [60, 60, 60, 60]
+
+
+def test_a_failed_look_waits_as_long_as_the_server_asks(requests_mock: Mocker, slept: list[float]) -> None:
+    busy = [{"status_code": 429, "headers": {"Retry-After": wait}} for wait in ("300", "5")]
+    requests_mock.get(FLOW, [*busy, THERE])
+    exists().execute({"ti": TaskInstance()})
+    assert slept == [300, 60]
+
+
+def test_too_many_failed_looks_in_a_row_end_the_wait_with_the_last_error(
+    requests_mock: Mocker, slept: list[float]
+) -> None:
+    requests_mock.get(FLOW, [BROKEN, BROKEN, MISSING, BROKEN, BROKEN, {"status_code": 502}])
+    with pytest.raises(ViServerError, match="502"):
+        exists(max_failures=3).execute({"ti": TaskInstance()})
+    assert len(slept) == 5
+
+
+def test_a_look_is_one_request_because_the_sensor_paces_itself(
+    requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(max_retries=5, max_rate_limit_retries=5))
+    requests_mock.get(FLOW, **BROKEN)
+    with pytest.raises(ViServerError):
+        exists(max_failures=1).execute({"ti": TaskInstance()})
+    assert requests_mock.call_count == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 422])
+def test_an_error_that_stays_ends_the_wait_at_once(status: int, requests_mock: Mocker, slept: list[float]) -> None:
+    requests_mock.get(FLOW, status_code=status)
+    with pytest.raises(AirflowFailException, match=f": {status} "):
+        exists().execute({"ti": TaskInstance()})
+    with pytest.raises(AirflowSkipException):
+        exists(soft_fail=True).execute({"ti": TaskInstance()})
+    assert slept == []
+
+
+BAD: Final[dict[str, Callable[[], Any]]] = {
+    "give either flow_id or flow_name": lambda: FlowExistsSensor(task_id="t"),
+    "give either flow_id or flow_name, not both": lambda: exists(flow_id="a", flow_name="b"),
+    "no flow id": lambda: exists(flow_id="../x"),
+    "'' is no flow id": lambda: exists(flow_id=""),
+    "flow_name: ": lambda: exists(flow_name=""),
+    "training_project: ": lambda: exists(training_project=""),
+    "flow_name: Input should be a valid string": lambda: exists(flow_name=5),
+    "min_generation: ": lambda: FlowSpecSensor(task_id="t", flow_id="a", min_generation="many"),
+    "unchanged_for: ": lambda: FlowSpecSensor(task_id="t", flow_id="a", unchanged_for=90),
+    "absent: nothing else can be asked": lambda: FlowSpecSensor(
+        task_id="t", flow_id="a", absent=True, min_generation=3
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_bad_value_ends_the_wait_before_any_request(words: str, requests_mock: Mocker, slept: list[float]) -> None:
+    requests_mock.register_uri(ANY, ANY, **BROKEN)
+    sensor = BAD[words]()
+    sensor.deferrable = False
+    with pytest.raises(AirflowFailException, match=f"ViValidationError: .*{words.partition(',')[0]}"):
+        sensor.execute({"ti": TaskInstance()})
+    assert (requests_mock.call_count, slept) == (0, [])
+
+
+def test_the_link_is_stored_before_the_first_request(requests_mock: Mocker) -> None:
+    requests_mock.register_uri(ANY, ANY, status_code=401)
+    for sensor, flow_id in ((exists(), FLOW_ID), (exists(flow_name="x"), "")):
+        ti = TaskInstance()
+        with pytest.raises(AirflowFailException):
+            sensor.execute({"ti": ti})
+        assert ti.pushed == {"vi_link": f"https://ui.example/{ORGANIZATION_ID}/{flow_id}"}
+
+
+# --- what a flow says ----------------------------------------------------------------------------------------------
+
+DIGEST: Final = Flow.model_validate(wire_flow()).digest
+AGE: Final = NOW - datetime.fromtimestamp(wire_flow()["metadata"]["lastUpdated"] / 1000, UTC)
+
+
+@pytest.mark.parametrize(
+    ("asked", "met"),
+    [
+        ({}, True),
+        ({"expected_digest": DIGEST}, True),
+        ({"expected_digest": "0" * 64}, False),
+        ({"required_blocks": ["vlm-model"]}, True),
+        ({"required_blocks": ["vlm-model", "system-prompt"]}, True),
+        ({"required_blocks": ["vlm-model", "dataset"]}, False),
+        ({"min_generation": 4}, True),
+        ({"min_generation": "4"}, True),
+        ({"min_generation": 5}, False),
+        ({"attributes": {"team": "line-3"}}, True),
+        ({"attributes": {"team": "line-4"}}, False),
+        ({"unchanged_for": AGE}, True),
+        ({"unchanged_for": AGE + timedelta(milliseconds=1)}, False),
+        ({"unchanged_for": "P1D"}, True),
+        ({"min_generation": 4, "attributes": {"team": "line-4"}}, False),
+        ({"absent": True}, False),
+    ],
+)
+def test_the_wait_ends_when_the_flow_says_all_that_is_asked(
+    asked: dict[str, Any], met: bool, requests_mock: Mocker
+) -> None:
+    requests_mock.get(FLOW, **THERE)
+    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID, deferrable=False, **asked))[0] is met
+
+
+def test_an_absent_flow_says_nothing_but_its_absence(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, **MISSING)
+    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID, absent=True)) == (True, None)
+    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID)) == (False, None)
+
+
+# --- deferring -----------------------------------------------------------------------------------------------------
+
+
+def test_a_deferrable_sensor_looks_once_before_it_defers(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, [THERE, MISSING])
+    assert exists(deferrable=True).execute({"ti": TaskInstance()})["flow_id"] == FLOW_ID
+    with pytest.raises(TaskDeferred) as deferred:
+        exists(deferrable=True).execute({"ti": TaskInstance()})
+    plain(deferred.value.trigger.serialize()[1])
+    assert requests_mock.call_count == 2
+
+
+# --- in a DAG ------------------------------------------------------------------------------------------------------
+
+
+def test_values_may_be_templates() -> None:
+    with DAG("dag", schedule=None, start_date=NOW):
+        sensor = FlowExistsSensor(
+            task_id="wait", vi_conn_id="{{ conn }}", flow_name="{{ name }} 1", training_project="{{ project }}"
+        )
+    sensor.render_template_fields({"conn": "c", "name": "weld", "project": "p"})
+    assert (sensor.vi_conn_id, sensor.flow_name, sensor.training_project) == ("c", "weld 1", "p")
+
+
+def test_a_sensor_can_be_mapped() -> None:
+    with DAG("dag", schedule=None, start_date=NOW) as dag:
+        mapped = FlowExistsSensor.partial(task_id="wait", mode="reschedule").expand(flow_id=["a", "b"])
+    assert dag.get_task("wait") is mapped
+    assert mapped.operator_class is FlowExistsSensor
+
+
+def test_no_value_is_looked_at_when_the_dag_is_read() -> None:
+    nonsense: Any = object()
+    FlowExistsSensor(task_id="wait", flow_id=nonsense, flow_name=nonsense, training_project=nonsense)
