@@ -21,6 +21,9 @@ AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 PYTEST := -m pytest -q -p no:cacheprovider
 
+# Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
+export UV_SYSTEM_CERTS := 1
+
 .PHONY: help demo airflow test lint types test-3 test-2 test-system format pins wheel clean
 
 help:  ## Show this list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -54,8 +55,9 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def exists(**arguments: Any) -> FlowExistsSensor:
-    given = {} if "flow_name" in arguments else {"flow_id": FLOW_ID}
-    return FlowExistsSensor(task_id="wait", deferrable=False, poke_interval=60, **{**given, **arguments})
+    given: dict[str, Any] = {"deferrable": False, "poke_interval": 60}
+    given |= {} if "flow_name" in arguments else {"flow_id": FLOW_ID}
+    return FlowExistsSensor(task_id="wait", **{**given, **arguments})
 
 
 def poke(sensor: Any) -> tuple[bool, Any]:
@@ -171,28 +173,30 @@ def test_an_error_that_stays_ends_the_wait_at_once(status: int, requests_mock: M
     assert slept == []
 
 
-BAD: Final[dict[str, Callable[[], Any]]] = {
-    "give either flow_id or flow_name": lambda: FlowExistsSensor(task_id="t"),
-    "give either flow_id or flow_name, not both": lambda: exists(flow_id="a", flow_name="b"),
-    "no flow id": lambda: exists(flow_id="../x"),
-    "'' is no flow id": lambda: exists(flow_id=""),
-    "flow_name: ": lambda: exists(flow_name=""),
-    "training_project: ": lambda: exists(training_project=""),
-    "flow_name: Input should be a valid string": lambda: exists(flow_name=5),
-    "min_generation: ": lambda: FlowSpecSensor(task_id="t", flow_id="a", min_generation="many"),
-    "unchanged_for: ": lambda: FlowSpecSensor(task_id="t", flow_id="a", unchanged_for=90),
-    "absent: nothing else can be asked": lambda: FlowSpecSensor(
-        task_id="t", flow_id="a", absent=True, min_generation=3
-    ),
-}
+NEITHER_OR_BOTH: Final = "give either flow_id or flow_name"
+BAD: Final[list[tuple[Callable[[], Any], str]]] = [
+    (lambda: FlowExistsSensor(task_id="t"), NEITHER_OR_BOTH),
+    (lambda: exists(flow_id="a", flow_name="b"), NEITHER_OR_BOTH),
+    (lambda: exists(flow_id="../x"), "'../x' is no flow id"),
+    (lambda: exists(flow_id=""), "'' is no flow id"),
+    (lambda: exists(flow_id="None"), "flow_id: the template rendered to None"),
+    (lambda: exists(flow_name=""), "flow_name: "),
+    (lambda: exists(flow_name=5), "flow_name: Input should be a valid string"),
+    (lambda: exists(training_project=""), "training_project: "),
+    (lambda: FlowSpecSensor(task_id="t", flow_id="a", min_generation="many"), "min_generation: "),
+    (lambda: FlowSpecSensor(task_id="t", flow_id="a", unchanged_for=90), "unchanged_for: "),
+    (lambda: FlowSpecSensor(task_id="t", flow_id="a", absent=True, min_generation=3), "absent: nothing else"),
+]
 
 
-@pytest.mark.parametrize("words", BAD)
-def test_a_bad_value_ends_the_wait_before_any_request(words: str, requests_mock: Mocker, slept: list[float]) -> None:
-    requests_mock.register_uri(ANY, ANY, **BROKEN)
-    sensor = BAD[words]()
-    sensor.deferrable = False
-    with pytest.raises(AirflowFailException, match=f"ViValidationError: .*{words.partition(',')[0]}"):
+@pytest.mark.parametrize(("make", "words"), BAD, ids=[words for _, words in BAD])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_bad_value_ends_the_wait_before_any_request(
+    deferrable: bool, make: Callable[[], Any], words: str, requests_mock: Mocker, slept: list[float]
+) -> None:
+    sensor = make()
+    sensor.deferrable = deferrable
+    with pytest.raises(AirflowFailException, match=f"^ViValidationError: {re.escape(words)}"):
         sensor.execute({"ti": TaskInstance()})
     assert (requests_mock.call_count, slept) == (0, [])
 
