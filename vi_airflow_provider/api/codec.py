@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from vi_airflow_provider.api.errors import ViError, ViResponseError, ViValidationError, one_line
-from vi_airflow_provider.api.messages import Answer
+from vi_airflow_provider.api.messages import Answer, Failure, Request
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, FlowSpecPatch
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,6 +34,13 @@ class Origin:
     status_code: int | None = None
     trace_id: str | None = None
     attempts: int = 0
+
+    @classmethod
+    def of(cls, request: Request, outcome: Answer | Failure, attempts: int) -> Origin:
+        """Describe the outcome of a request."""
+        headers = outcome.headers if isinstance(outcome, Answer) else {}
+        trace_id = one_line(headers.get("x-cloud-trace-context", "").partition("/")[0], 100)
+        return cls(request.method, request.path, outcome.status, trace_id or None, attempts)
 
     def error(self, kind: type[ViError], message: str) -> ViError:
         """Build an error that says where it happened."""

@@ -191,6 +191,11 @@ def format_time(ms: int) -> str:
         return f"{ms} ms"
 
 
+def last_update(flow: Flow) -> tuple[int, str]:
+    """Sort key by which the flow that was updated last is the greatest; never a tie."""
+    return flow.metadata.last_updated, flow.flow_id
+
+
 def _summary(flow: Flow) -> str:
     spec, metadata = flow.spec, flow.metadata
     facts = {

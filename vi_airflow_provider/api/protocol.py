@@ -39,7 +39,7 @@ from vi_airflow_provider.api.errors import (
     one_line,
 )
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
-from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
 from vi_airflow_provider.api.settings import Secret, ViSettings
 
 log = logging.getLogger(__name__)
@@ -106,11 +106,6 @@ class Scan(NamedTuple):
     flows: list[Flow]
     pages: int
     complete: bool
-
-
-def last_update(flow: Flow) -> tuple[int, str]:
-    """Sort key by which the flow that was updated last is the greatest; never a tie."""
-    return flow.metadata.last_updated, flow.flow_id
 
 
 class Walk(Generic[M]):
@@ -323,7 +318,7 @@ class ViProtocol:
             if request.method == "DELETE" and isinstance(outcome, Failure) and outcome.status is not None:
                 outcome = Answer(outcome.status)  # the status says it all; the body was cut off
             call.attempts += 1
-            origin = _origin(call, outcome)
+            origin = Origin.of(request, outcome, call.attempts)
             log.debug(
                 "%s %s: %s in %.0f ms (trace %s)",
                 *(
@@ -398,12 +393,6 @@ def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
         f"the server redirects ({answer.status}) to {where}, which is not followed; "
         "if that is where the API is, put it into the connection's host",
     )
-
-
-def _origin(call: _Call, outcome: Answer | Failure) -> Origin:
-    headers = outcome.headers if isinstance(outcome, Answer) else {}
-    trace_id = one_line(headers.get("x-cloud-trace-context", "").partition("/")[0], 100)
-    return Origin(call.request.method, call.request.path, outcome.status, trace_id or None, call.attempts)
 
 
 def _verdict(outcome: Answer | Failure) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from vi_airflow_provider.api.errors import ViAuthenticationError, ViError
-from vi_airflow_provider.api.protocol import last_update
+from vi_airflow_provider.api.models import last_update
 from vi_airflow_provider.hooks.vi import ViHook
 
 if TYPE_CHECKING:
