@@ -99,7 +99,9 @@ class FlowFilter(BaseModel):
         """Tell whether the flow is meant. Times compare as integers: milliseconds, as the wire has them."""
         spec, metadata = flow.spec, flow.metadata
         # As integers, because `now - older_than` may be before the year 1.
-        latest_update = None if self.older_than is None else _ms(now) - self.older_than // timedelta(milliseconds=1)
+        latest_update = (
+            None if self.older_than is None else milliseconds(now) - self.older_than // timedelta(milliseconds=1)
+        )
         return (
             (self.name_pattern is None or fnmatchcase(spec.name, self.name_pattern))
             and (self.training_project is None or spec.training_project == self.training_project)
@@ -111,8 +113,9 @@ class FlowFilter(BaseModel):
 
 
 def _within(ms: int, after: datetime | None, before: datetime | None) -> bool:
-    return (after is None or ms >= _ms(after)) and (before is None or ms < _ms(before))
+    return (after is None or ms >= milliseconds(after)) and (before is None or ms < milliseconds(before))
 
 
-def _ms(time: datetime) -> int:
+def milliseconds(time: datetime) -> int:
+    """Return a time as the wire has it: milliseconds since the epoch."""
     return round(time.timestamp() * 1000)

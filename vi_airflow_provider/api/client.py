@@ -129,6 +129,10 @@ class ViClient:
         """Replace spec and attributes of a flow as a whole."""
         return self._run(self._protocol.put_flow(checked_id(flow_id), spec, attributes))
 
+    def restore_flow(self, document: Mapping[str, Any]) -> Flow:
+        """Write a flow as it was read (``Flow.to_wire()``): under its id, with the fields that we do not know."""
+        return self._run(self._protocol.restore_flow(document))
+
     def update_flow(
         self,
         flow_id: str,

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -49,6 +50,9 @@ M = TypeVar("M", bound=BaseModel)
 #: Decoded bytes of one answer. A page of 1,000 flows has about 4 MB; what is beyond this is no flow page.
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_REDIRECTS: Final = 5
+
+#: Metadata that the server keeps by itself.
+_SERVER_METADATA: Final = frozenset({"timeCreated", "lastUpdated", "generation"})
 
 _KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
 
@@ -95,7 +99,9 @@ def retry_after(outcome: Answer | Failure, now: Callable[[], float] = time.time)
     if re.fullmatch(r"-?\d{1,300}(\.\d{1,300})?", value, re.ASCII):
         return max(0.0, float(value))
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
+        when = parsedate_to_datetime(value)
+        # The oldest form of a date names no zone, and means UTC (RFC 9110 section 5.6.7).
+        return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now())
     except (ValueError, OverflowError):
         return None
 
@@ -264,6 +270,11 @@ class ViProtocol:
         """Create or replace a flow as a whole. Without an id one is made here, so a repeated PUT cannot duplicate."""
         body = {"spec": codec.wire_spec(FlowSpec.complete, spec)} | codec.wire_metadata(attributes)
         return (yield from self._flow("PUT", str(uuid.uuid4()) if flow_id is None else flow_id, body))
+
+    def restore_flow(self, document: Mapping[str, Any]) -> Steps[Flow]:
+        """Write a flow as it was read: same id, spec and metadata, with the fields that we do not know."""
+        metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_METADATA}
+        return (yield from self._flow("PUT", document["flowId"], {"spec": document["spec"], "metadata": metadata}))
 
     def patch_flow(
         self,

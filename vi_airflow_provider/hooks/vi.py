@@ -199,6 +199,10 @@ class ViHook(BaseHook):
         """
         return self.get_conn().create_flow(spec, attributes=attributes, flow_id=flow_id)
 
+    def restore_flow(self, document: Mapping[str, Any]) -> Flow:
+        """Write a flow as it was read (``Flow.to_wire()``): under its id, with the fields that we do not know."""
+        return self.get_conn().restore_flow(document)
+
     def update_flow(
         self,
         flow_id: str,

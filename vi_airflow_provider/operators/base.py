@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from vi_airflow_provider.links.flows import ViFlowLink
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -58,6 +58,21 @@ class ViTaskMixin:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         finally:
             self.hook.close()
+
+
+class ViBaseOperator(ViTaskMixin, BaseOperator):
+    """Base of the operators: the connection.
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    """
+
+    template_fields: Sequence[str] = ("vi_conn_id",)
+    operator_extra_links = (ViFlowLink(),)
+    ui_color = "#e8e4fb"
+
+    def __init__(self, *, vi_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vi_conn_id = vi_conn_id
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:

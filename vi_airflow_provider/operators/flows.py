@@ -11,13 +11,14 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.links.flows import ViFlowLink
-from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin, choice, count, flag
+from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, flag
+from vi_airflow_provider.operators.prune import PruneFlowsOperator
+from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -26,19 +27,15 @@ if TYPE_CHECKING:
     from vi_airflow_provider.hooks.vi import ViHook
 
 
-class ViBaseOperator(ViTaskMixin, BaseOperator):
-    """Base of the operators: the connection.
-
-    :param vi_conn_id: id of a connection of type ``vi``
-    """
-
-    template_fields: Sequence[str] = ("vi_conn_id",)
-    operator_extra_links = (ViFlowLink(),)
-    ui_color = "#e8e4fb"
-
-    def __init__(self, *, vi_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vi_conn_id = vi_conn_id
+__all__ = [
+    "CreateFlowOperator",
+    "DeleteFlowOperator",
+    "GetFlowOperator",
+    "ListFlowsOperator",
+    "PruneFlowsOperator",
+    "RestoreFlowsOperator",
+    "UpdateFlowOperator",
+]
 
 
 class ListFlowsOperator(ViBaseOperator):
@@ -187,12 +184,23 @@ class DeleteFlowOperator(ViBaseOperator):
 
     :param flow_id: the flow's id
     :param if_missing: what to do when there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``
+    :param expected_etag: delete the flow only if it still has this etag, as a listing has shown it
+    :param if_changed: what to do when it has another one: ``"fail"`` or ``"skip"``; it is left alone either way
+    :param archive_to: URL of a folder; the flow is written there, and verified, before it is deleted
     :param dry_run: look, and delete nothing
     :return: ``{"flow_id", "outcome", "archive"}``; the outcome is ``"deleted"``, ``"already_absent"`` or
         ``"would_delete"``
     """
 
-    template_fields = (*ViBaseOperator.template_fields, "flow_id", "if_missing", "look_only")
+    template_fields = (
+        *ViBaseOperator.template_fields,
+        "flow_id",
+        "if_missing",
+        "expected_etag",
+        "if_changed",
+        "archive_to",
+        "look_only",
+    )
     ui_color = "#fbe4e4"
 
     def __init__(
@@ -200,31 +208,69 @@ class DeleteFlowOperator(ViBaseOperator):
         *,
         flow_id: str,
         if_missing: Literal["success", "skip", "fail"] = "success",
+        expected_etag: str | None = None,
+        if_changed: Literal["fail", "skip"] = "fail",
+        archive_to: str | None = None,
         dry_run: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.flow_id = flow_id
         self.if_missing = if_missing
+        self.expected_etag = expected_etag
+        self.if_changed = if_changed
+        self.archive_to = archive_to
         # Not `dry_run`, which is a method of every operator (`airflow tasks test --dry-run`).
         self.look_only = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Delete, or look."""
+        """Look, archive, look again, delete: as far as it is asked for."""
         from vi_airflow_provider.api.errors import ViNotFoundError
 
         with self.vi(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
-            if flag("dry_run", self.look_only):
-                outcome = "would_delete" if hook.flow_exists(self.flow_id) else "already_absent"
-            else:
-                outcome = "already_absent" if hook.delete_flow(self.flow_id).already_absent else "deleted"
+            choice("if_changed", self.if_changed, ("fail", "skip"))
+            outcome, archive = self._outcome(hook)
             if outcome == "already_absent" and if_missing == "fail":
                 raise ViNotFoundError(f"there is no flow {self.flow_id}", status_code=404)
         self.log.info("Flow %s: %s", self.flow_id, outcome)
         if outcome == "already_absent" and if_missing == "skip":
             raise AirflowSkipException(f"There is no flow {self.flow_id}.")
-        return {"flow_id": self.flow_id, "outcome": outcome, "archive": None}
+        return {"flow_id": self.flow_id, "outcome": outcome, "archive": archive}
+
+    def _outcome(self, hook: ViHook) -> tuple[str, str | None]:
+        archive = None
+        dry_run = flag("dry_run", self.look_only)
+        if dry_run or self.expected_etag or self.archive_to:
+            flow = self._unchanged(hook, self.expected_etag)
+            if flow is None:
+                return "already_absent", None
+            if dry_run:
+                return "would_delete", None
+            if self.archive_to:
+                archive = self._archive(flow, self.archive_to)
+                if self._unchanged(hook, flow.etag) is None:
+                    return "already_absent", archive
+        deleted = hook.delete_flow(self.flow_id)
+        return ("already_absent" if deleted.already_absent else "deleted"), archive
+
+    def _unchanged(self, hook: ViHook, etag: str | None) -> Flow | None:
+        """Return the flow if it has the etag; end the task if it has another one."""
+        flow = hook.find_flow(flow_id=self.flow_id)
+        if flow is None or etag is None or flow.etag == etag:
+            return flow
+        message = f"Flow {self.flow_id} was changed since it was selected, so it is left alone."
+        raise AirflowSkipException(message) if self.if_changed == "skip" else AirflowFailException(message)
+
+    def _archive(self, flow: Flow, folder: str) -> str:
+        from vi_airflow_provider.api.models import canonical_json
+        from vi_airflow_provider.archive import unique_name, write_archive
+
+        document = {flow.flow_id: canonical_json(flow.to_wire())}
+        name = unique_name(self.dag_id, self.task_id, flow.flow_id)
+        manifest = write_archive(folder, name, document, flow.organization_id, {"policy": None})
+        self.log.info("Flow %s is archived, and verified: %s", flow.flow_id, manifest.uri)
+        return manifest.uri
 
 
 class CreateFlowOperator(ViBaseOperator):

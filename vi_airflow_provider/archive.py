@@ -1,0 +1,159 @@
+"""Archives of flows: one file of canonical JSON lines, and a manifest that proves it complete.
+
+An archive counts only with its manifest, which is written last, after the file was read back. So whatever
+happens, there is either an archive that can be restored, or none. Local disk, S3 or any other ObjectStoragePath.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from pydantic import ValidationError
+
+from vi_airflow_provider import __version__
+from vi_airflow_provider.api.codec import mistakes
+from vi_airflow_provider.api.models import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+SUFFIX: Final = ".flows.jsonl"
+_KIND: Final = "vi-flow-archive"
+
+
+class ArchiveError(Exception):
+    """An archive cannot be written, or cannot be trusted. Nothing is deleted or restored then."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive holds."""
+
+    uri: str
+    count: int
+    sha256: str
+    organization_id: str
+
+
+def unique_name(*parts: str) -> str:
+    """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
+    name = "-".join((*parts, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", secrets.token_hex(3)))
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def write_archive(
+    folder: str, name: str, documents: Mapping[str, bytes], organization_id: str, details: Mapping[str, Any]
+) -> Manifest:
+    """Write flows, read them back, and vouch for them with a manifest.
+
+    :param folder: URL of a folder, as ObjectStoragePath takes it
+    :param name: name of the archive; one of this name must not exist
+    :param documents: the flows by their id, as canonical JSON
+    :param organization_id: whose flows they are
+    :param details: further facts for the manifest, JSON data
+    :raises ArchiveError: the archive could not be written, or does not read back as it was written
+    """
+    try:
+        path = ObjectStoragePath(folder) / f"{name}{SUFFIX}"
+        if path.exists():
+            raise ArchiveError(f"{path} exists already, and an archive is never overwritten")
+        lines = [document + b"\n" for _, document in sorted(documents.items())]
+        write_atomically(path, b"".join(lines))
+        manifest = Manifest(str(path), len(lines), _sha256(lines), organization_id)
+        facts = {
+            "kind": _KIND,
+            "version": 1,
+            "file": path.name,
+            "count": manifest.count,
+            "sha256": manifest.sha256,
+            "organization_id": organization_id,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "provider_version": __version__,
+            **details,
+        }
+        _check(manifest)
+        write_atomically(manifest_path(manifest.uri), json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
+        if read_manifest(manifest.uri) != manifest:
+            raise ArchiveError(f"the manifest of {path} does not read back as it was written")
+    except ArchiveError:
+        raise
+    except Exception as error:  # whatever the file system or its driver raises
+        raise ArchiveError(f"the archive cannot be written to {folder}: {type(error).__name__}: {error}") from error
+    return manifest
+
+
+def read_archive(uri: str) -> Iterator[Flow]:
+    """Yield the flows of an archive, after it was checked against its manifest as a whole.
+
+    :raises ArchiveError: it has no manifest, or is not what the manifest says
+    """
+    manifest = read_manifest(uri)
+    _check(manifest)
+    for number, line in enumerate(_lines(uri), 1):
+        try:
+            yield Flow.model_validate_json(line)
+        except ValidationError as error:
+            reason = mistakes(error)
+        else:
+            continue
+        raise ArchiveError(f"{uri}, line {number}: {reason}")
+
+
+def read_manifest(uri: str) -> Manifest:
+    """Return the manifest of an archive.
+
+    :raises ArchiveError: there is none, or it is none of ours
+    """
+    path = manifest_path(uri)
+    try:
+        facts = json.loads(path.read_bytes())
+        if facts["kind"] != _KIND or facts["version"] != 1:
+            raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}")
+        return Manifest(uri, int(facts["count"]), str(facts["sha256"]), str(facts["organization_id"]))
+    except FileNotFoundError:
+        reason = "there is none, so the archive may be incomplete"
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise ArchiveError(f"manifest {path}: {reason}")
+
+
+def manifest_path(uri: str) -> ObjectStoragePath:
+    """Return where the manifest of an archive is."""
+    path = ObjectStoragePath(uri)
+    return path.parent / f"{path.name.removesuffix('.jsonl')}.manifest.json"
+
+
+def write_atomically(path: ObjectStoragePath, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.fs.transaction, path.fs.open(path.path, "wb") as file:
+        file.write(content)
+
+
+def _check(manifest: Manifest) -> None:
+    lines = list(_lines(manifest.uri))
+    if len(lines) != manifest.count or _sha256(lines) != manifest.sha256:
+        raise ArchiveError(f"{manifest.uri} is not what its manifest says: it was cut off or changed")
+
+
+def _lines(uri: str) -> Iterator[bytes]:
+    path = ObjectStoragePath(uri)
+    try:
+        with path.fs.open(path.path, "rb") as file:
+            yield from file
+    except FileNotFoundError:
+        raise ArchiveError(f"there is no archive {uri}") from None
+
+
+def _sha256(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()
