@@ -65,7 +65,7 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 
 pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/lint.in \
+		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/test-s3.in requirements/lint.in \
 		-o requirements/airflow-3.3.txt
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
 		pyproject.toml requirements/airflow-2.11.in requirements/test.in \

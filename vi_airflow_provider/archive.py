@@ -18,8 +18,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import ValidationError
 
 from vi_airflow_provider import __version__
-from vi_airflow_provider.api.codec import mistakes
+from vi_airflow_provider.api.codec import encode_body, mistakes
+from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.storage import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +46,8 @@ class Manifest:
 
 def unique_name(*parts: str) -> str:
     """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
-    name = "-".join((*parts, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", secrets.token_hex(3)))
+    # A file name has 255 bytes at most, and ids of tasks in groups are long.
+    name = "-".join((*(part[:60] for part in parts), f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", secrets.token_hex(3)))
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
@@ -53,13 +56,16 @@ def write_archive(
 ) -> Manifest:
     """Write flows, read them back, and vouch for them with a manifest.
 
-    :param folder: URL of a folder, as ObjectStoragePath takes it
+    :param folder: URL or absolute path of a folder, as ObjectStoragePath takes it
     :param name: name of the archive; one of this name must not exist
     :param documents: the flows by their id, as canonical JSON
     :param organization_id: whose flows they are
     :param details: further facts for the manifest, JSON data
     :raises ArchiveError: the archive could not be written, or does not read back as it was written
     """
+    if "://" not in folder and not folder.startswith("/"):
+        # A template that rendered to None would otherwise be a folder of this name, wherever the worker runs.
+        raise ArchiveError(f"{folder!r:.80} is no URL and no absolute path of a folder")
     try:
         path = ObjectStoragePath(folder) / f"{name}{SUFFIX}"
         if path.exists():
@@ -79,6 +85,8 @@ def write_archive(
             **details,
         }
         _check(manifest)
+        for flow in _flows(manifest.uri):
+            _check_restorable(flow)
         write_atomically(manifest_path(manifest.uri), json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
         if read_manifest(manifest.uri) != manifest:
             raise ArchiveError(f"the manifest of {path} does not read back as it was written")
@@ -94,8 +102,11 @@ def read_archive(uri: str) -> Iterator[Flow]:
 
     :raises ArchiveError: it has no manifest, or is not what the manifest says
     """
-    manifest = read_manifest(uri)
-    _check(manifest)
+    _check(read_manifest(uri))
+    yield from _flows(uri)
+
+
+def _flows(uri: str) -> Iterator[Flow]:
     for number, line in enumerate(_lines(uri), 1):
         try:
             yield Flow.model_validate_json(line)
@@ -130,17 +141,18 @@ def manifest_path(uri: str) -> ObjectStoragePath:
     return path.parent / f"{path.name.removesuffix('.jsonl')}.manifest.json"
 
 
-def write_atomically(path: ObjectStoragePath, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.fs.transaction, path.fs.open(path.path, "wb") as file:
-        file.write(content)
-
-
 def _check(manifest: Manifest) -> None:
     lines = list(_lines(manifest.uri))
     if len(lines) != manifest.count or _sha256(lines) != manifest.sha256:
         raise ArchiveError(f"{manifest.uri} is not what its manifest says: it was cut off or changed")
+
+
+def _check_restorable(flow: Flow) -> None:
+    """Refuse what can be read and not be sent, like a number beyond all bounds."""
+    try:
+        encode_body(flow.to_wire())
+    except ViValidationError as error:
+        raise ArchiveError(f"flow {flow.flow_id} could not be restored: {error}") from None
 
 
 def _lines(uri: str) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.codec import checked_id, mistakes
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.filters import Duration, Text
+from vi_airflow_provider.filters import Duration, Text, milliseconds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,9 +82,10 @@ class FlowCondition(BaseModel):
         if self.expected_digest is not None and flow.digest != self.expected_digest:
             lacking.append(f"its digest is {flow.digest}")
         if self.unchanged_for is not None:
-            age = timedelta(milliseconds=now.timestamp() * 1000 - flow.metadata.last_updated)
-            if age < self.unchanged_for:
-                lacking.append(f"it was changed {max(age, timedelta(0))} ago")
+            # As integers, because a server may send any number.
+            age = max(0, milliseconds(now) - flow.metadata.last_updated)
+            if age < self.unchanged_for / timedelta(milliseconds=1):
+                lacking.append(f"it was changed {timedelta(milliseconds=age)} ago")
         return lacking
 
 
@@ -103,7 +104,8 @@ class Gate(BaseModel):
         :raises ViValidationError: a value is unusable; the message names the argument
         """
         try:
-            gate = cls.model_validate({"target": _given(target), "condition": _given(condition or {})})
+            # One by one, so that a mistake is named by the argument alone.
+            gate = cls(target=Target(**_given(target)), condition=FlowCondition(**_given(condition or {})))
         except ValidationError as error:
             reason = mistakes(error)
         else:

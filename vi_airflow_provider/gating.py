@@ -80,16 +80,20 @@ def build_event(ended: Ended) -> dict[str, Any]:
     return event
 
 
-def read_event(event: Any) -> Ended:
+def read_event(event: Any, *, absent: bool = False) -> Ended:
     """Read the end of waiting. What is not understood is a failure, never success.
 
+    :param absent: it is the absence of a flow that was waited for
     :raises ViResponseError: the event is none of ours
     """
     try:
-        outcome = Outcome(event["outcome"])
-        flow, error = event.get("flow"), event.get("error")
-        if flow is not None and not isinstance(flow, Mapping):
-            raise TypeError("its flow is no object")
+        if event["version"] != EVENT_VERSION:
+            raise ValueError("an unknown version")
+        outcome, flow, error = Outcome(event["outcome"]), event["flow"], event.get("error")
+        if (outcome is Outcome.OPEN and not absent) != (isinstance(flow, Mapping) and "flow_id" in flow):
+            raise ValueError("a flow where none is expected, or none where one is")
+        if (outcome in (Outcome.REFUSED, Outcome.OUTAGE)) != (error is not None):
+            raise ValueError("an error where none is expected, or none where one is")
         return Ended(outcome, None if flow is None else dict(flow), None if error is None else _read_error(error))
     except (TypeError, KeyError, ValueError, AttributeError) as problem:
         reason = one_line(f"{event!r:.100} ({problem!r})")

@@ -62,7 +62,7 @@ class RetentionPolicy(BaseModel):
         except ValidationError as error:
             reason = mistakes(error)
         else:
-            if policy.older_than is None and policy.keep_last is None:
+            if policy.older_than is None and not policy.keep_last:
                 raise ViValidationError("give older_than, keep_last or both: without them every flow would be deleted")
             return policy
         raise ViValidationError(reason)
@@ -83,10 +83,10 @@ class Decision(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The decisions about all flows in scope, oldest first, and the number of flows that there were."""
+    """The decisions about all flows in scope, oldest first, and the number of flows that there were, if known."""
 
     decisions: list[Decision]
-    total: int
+    total: int | None
 
     @property
     def selected(self) -> list[Decision]:
@@ -141,15 +141,21 @@ def plan_retention(flows: Iterable[Flow], policy: RetentionPolicy, now: datetime
     limit = None
     if policy.older_than is not None:
         limit = milliseconds(now) - policy.older_than // timedelta(milliseconds=1)
-    candidates: list[Candidate] = []
-    total = 0
+    # By id: a listing that changes while it is read may hold a flow twice, which must not use up two places of
+    # keep_last. The later version counts.
+    versions: dict[str, tuple[int, str]] = {}
+    candidates: dict[str, Candidate] = {}
     for flow in flows:
-        total += 1
+        version = (flow.metadata.last_updated, flow.etag)
+        if version <= versions.get(flow.flow_id, (-1, "")):
+            continue
+        versions[flow.flow_id] = version
+        candidates.pop(flow.flow_id, None)
         if scope.matches(flow, now):
-            candidates.append(Candidate.of(flow, policy, limit))
-    candidates.sort(key=lambda candidate: (candidate.born, candidate.flow_id))
-    newest = _newest(candidates, policy.keep_last or 0)
-    return Plan([_decide(candidate, newest, policy) for candidate in candidates], total)
+            candidates[flow.flow_id] = Candidate.of(flow, policy, limit)
+    ordered = sorted(candidates.values(), key=lambda candidate: (candidate.born, candidate.flow_id))
+    newest = _newest(ordered, policy.keep_last or 0)
+    return Plan([_decide(candidate, newest, policy) for candidate in ordered], len(versions))
 
 
 def _decide(candidate: Candidate, newest: frozenset[str], policy: RetentionPolicy) -> Decision:
@@ -158,7 +164,8 @@ def _decide(candidate: Candidate, newest: frozenset[str], policy: RetentionPolic
         spared = f"among the last {policy.keep_last} of its training project"
     if spared is not None:
         return Decision(*candidate[:4], selected=False, reason=spared)
-    why = "beyond keep_last" if policy.older_than is None else f"{policy.age_of} longer ago than {policy.older_than}"
+    age = str(policy.older_than).removesuffix(", 0:00:00")
+    why = "beyond keep_last" if policy.older_than is None else f"{policy.age_of} longer ago than {age}"
     return Decision(*candidate[:4], selected=True, reason=why, document=candidate.document)
 
 

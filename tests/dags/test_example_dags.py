@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from demo import local_airflow
 from vi_airflow_provider.hooks.vi import ViHook
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 @pytest.fixture
@@ -163,11 +166,14 @@ class TestAuditFlowSpecs:
 
 def test_every_example_is_run_in_a_test(examples):
     here = {"cleanup_stale_flows", "gate_training_on_flow", "audit_flow_specs"}
-    on_the_triggerer = {"train_when_flow_changes"}  # tests/system; needs the asset watchers of Airflow 3
-    has_watchers = hasattr(sys.modules.get("airflow.sdk"), "AssetWatcher")
+    beside = {"prune_stale_flows"}  # test_cleanup_dags.py
+    newer = {
+        "train_when_flow_changes": hasattr(sys.modules.get("airflow.sdk"), "AssetWatcher"),  # tests/system
+        "approve_cleanup": AIRFLOW >= (3, 1),  # test_cleanup_dags.py
+    }
 
-    assert set(examples) == (here | on_the_triggerer if has_watchers else here)
-    assert {path.stem for path in local_airflow.EXAMPLES.glob("*.py")} == here | on_the_triggerer
+    assert set(examples) == here | beside | {name for name, possible in newer.items() if possible}
+    assert {path.stem for path in local_airflow.EXAMPLES.glob("*.py")} == here | beside | set(newer)
 
 
 @pytest.mark.parametrize("path", sorted(local_airflow.EXAMPLES.glob("*.py")), ids=lambda path: path.stem)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.documents import ABSENT, wire_flow
 from vi_airflow_provider.api.errors import ViValidationError
@@ -36,6 +37,11 @@ def test_a_filter_without_criteria_equals_the_empty_one() -> None:
     # ListFlowsOperator asks for no more flows than its limit when there is no filter.
     assert FlowFilter.build(**dict.fromkeys(FlowFilter.model_fields)) == FlowFilter()
     assert FlowFilter.build(name_pattern="*") != FlowFilter()
+
+
+def test_a_filter_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        FlowFilter.build(name_pattern="a").name_pattern = None
 
 
 # --- names, projects, attributes -----------------------------------------------------------------------------------

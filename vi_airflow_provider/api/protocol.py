@@ -18,7 +18,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Generic, NamedTuple, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel
 
@@ -392,7 +392,8 @@ class ViProtocol:
 def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
     """Follow a redirect of a GET within the origin; any other could leak the key or change the verb."""
     try:
-        target = urljoin(request.url, answer.headers["location"])
+        # Quoted here, because one client's library would and the other's would not.
+        target = quote(urljoin(request.url, answer.headers["location"]), safe="!#$%&'()*+,/:;=?@[]~")
         old, new = urlsplit(request.url), urlsplit(target)
     except ValueError:
         raise origin.error(ViResponseError, f"the server redirects ({answer.status}) to no URL") from None

@@ -100,6 +100,13 @@ def count(name: str, value: Any) -> int | None:
     raise _refused(name, value, "a whole number")
 
 
+def given(name: str, value: Any) -> str | None:
+    """Return an argument that is a text or absent; an empty one is a template that rendered to nothing."""
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise _refused(name, value, "a text that says something")
+
+
 def _refused(name: str, value: Any, expected: str) -> Exception:
     from vi_airflow_provider.api.errors import ViValidationError
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, flag
+from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, flag, given
+from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
+from vi_airflow_provider.operators.selection import FlowSelectionOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import timedelta
+    from collections.abc import Callable, Mapping
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CreateFlowOperator",
     "DeleteFlowOperator",
+    "ExportFlowsOperator",
     "GetFlowOperator",
     "ListFlowsOperator",
     "PruneFlowsOperator",
@@ -38,67 +39,24 @@ __all__ = [
 ]
 
 
-class ListFlowsOperator(ViBaseOperator):
+class ListFlowsOperator(FlowSelectionOperator):
     """List the flows of an organization, all of them or those that match.
 
-    :param name_pattern: glob on the flow's name, case-sensitive
-    :param training_project: id of the training project
-    :param attributes: attributes that the flow must have, with these values
-    :param created_after: created at this time (aware datetime or ISO 8601 text) or later
-    :param created_before: created earlier than this
-    :param updated_after: last updated at this time or later
-    :param updated_before: last updated earlier than this
-    :param older_than: time since the last update, at least (timedelta or ISO 8601 duration like ``P90D``)
-    :param limit: stop after so many matching flows
-    :param page_size: flows per request; the connection's setting by default
     :param result: what to return of each flow: ``"flows"`` (all of it), ``"summaries"`` or ``"ids"``
     :param max_xcom_bytes: size of the result as JSON above which the task fails; ``None`` for no bound
     :return: a list of flow dicts, of summaries or of ids, newest flow first
     """
 
-    template_fields = (
-        *ViBaseOperator.template_fields,
-        "name_pattern",
-        "training_project",
-        "attributes",
-        "created_after",
-        "created_before",
-        "updated_after",
-        "updated_before",
-        "older_than",
-        "limit",
-        "page_size",
-        "result",
-    )
+    template_fields = (*FlowSelectionOperator.template_fields, "result")
 
     def __init__(
         self,
         *,
-        name_pattern: str | None = None,
-        training_project: str | None = None,
-        attributes: Mapping[str, str] | None = None,
-        created_after: datetime | str | None = None,
-        created_before: datetime | str | None = None,
-        updated_after: datetime | str | None = None,
-        updated_before: datetime | str | None = None,
-        older_than: timedelta | str | None = None,
-        limit: int | None = None,
-        page_size: int | None = None,
         result: Literal["flows", "summaries", "ids"] = "flows",
         max_xcom_bytes: int | None = 4 * 1024 * 1024,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.name_pattern = name_pattern
-        self.training_project = training_project
-        self.attributes = attributes
-        self.created_after = created_after
-        self.created_before = created_before
-        self.updated_after = updated_after
-        self.updated_before = updated_before
-        self.older_than = older_than
-        self.limit = limit
-        self.page_size = page_size
         self.result = result
         self.max_xcom_bytes = max_xcom_bytes
 
@@ -109,7 +67,7 @@ class ListFlowsOperator(ViBaseOperator):
             shape = _SHAPES[choice("result", self.result, _SHAPES)]
             bound = count("max_xcom_bytes", self.max_xcom_bytes)
             size = 0
-            for flow in self._matching(hook):
+            for flow in self.selected(hook):
                 found.append(shape(flow))
                 # Kept as a running sum, so that 100,000 flows are not read only to be refused.
                 size += len(json.dumps(found[-1])) + 2
@@ -117,27 +75,6 @@ class ListFlowsOperator(ViBaseOperator):
                     raise self._too_large(len(found), bound)
         self.log.info("%d flows match.", len(found))
         return found
-
-    def _matching(self, hook: ViHook) -> Iterator[Flow]:
-        from itertools import islice
-
-        from vi_airflow_provider.filters import FlowFilter
-
-        selected = FlowFilter.build(
-            name_pattern=self.name_pattern,
-            training_project=self.training_project,
-            attributes=self.attributes,
-            created_after=self.created_after,
-            created_before=self.created_before,
-            updated_after=self.updated_after,
-            updated_before=self.updated_before,
-            older_than=self.older_than,
-        )
-        limit, page_size = count("limit", self.limit), count("page_size", self.page_size)
-        # Without a filter, the walk itself can stop at the limit, and ask for no more than that.
-        bound = limit if selected == FlowFilter() else None
-        flows = hook.list_flows(page_size=page_size, limit=bound)
-        return islice(selected.select(flows, datetime.now(UTC)), limit)
 
     def _too_large(self, number: int, bound: int) -> Exception:
         from vi_airflow_provider.api.errors import ViValidationError
@@ -241,14 +178,15 @@ class DeleteFlowOperator(ViBaseOperator):
     def _outcome(self, hook: ViHook) -> tuple[str, str | None]:
         archive = None
         dry_run = flag("dry_run", self.look_only)
-        if dry_run or self.expected_etag or self.archive_to:
-            flow = self._unchanged(hook, self.expected_etag)
+        etag, folder = given("expected_etag", self.expected_etag), given("archive_to", self.archive_to)
+        if dry_run or etag is not None or folder is not None:
+            flow = self._unchanged(hook, etag)
             if flow is None:
                 return "already_absent", None
             if dry_run:
                 return "would_delete", None
-            if self.archive_to:
-                archive = self._archive(flow, self.archive_to)
+            if folder is not None:
+                archive = self._archive(flow, folder)
                 if self._unchanged(hook, flow.etag) is None:
                     return "already_absent", archive
         deleted = hook.delete_flow(self.flow_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -12,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from vi_airflow_provider.operators.base import ViBaseOperator, count, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -129,9 +131,9 @@ class PruneFlowsOperator(ViBaseOperator):
             elif plan.selected:
                 manifest = self._archive(plan.selected, hook)
                 results += self._delete(plan.selected, hook)
+            self._log(results)
             report = self._report(plan, results, manifest, hook)
         report |= {"dry_run": dry_run, "guard": refusal}
-        self._log(results)
         failed = [result for result in results if result.outcome is Outcome.FAILED]
         if failed:
             if task_instance := context.get("ti"):
@@ -147,7 +149,10 @@ class PruneFlowsOperator(ViBaseOperator):
                 "archive_to: give a folder for what is deleted, or allow_unarchived=True to keep nothing of it"
             )
         if not count("concurrency", self.concurrency):
-            raise ViValidationError(f"concurrency: {self.concurrency!r} is not a whole number of at least 1")
+            raise ViValidationError(f"concurrency: {self.concurrency!r:.80} is not a whole number of at least 1")
+        if count("max_delete", self.max_delete) is None:
+            raise ViValidationError("max_delete: None is not a whole number")
+        _fraction(self.max_delete_fraction)
 
     # --- plan --------------------------------------------------------------------------------------------------
 
@@ -176,7 +181,7 @@ class PruneFlowsOperator(ViBaseOperator):
                 results.append(Result.of(decision, Outcome.CHANGED, "it was changed since it was selected"))
             else:
                 kept.append(decision._replace(name=flow.spec.name, document=canonical_json(flow.to_wire())))
-        return Plan(kept, total=len(planned)), results
+        return Plan(kept, total=_total(self.plan)), results
 
     def _rules(self) -> dict[str, Any]:
         rules = {name: getattr(self, name) for name in _RULES}
@@ -184,16 +189,13 @@ class PruneFlowsOperator(ViBaseOperator):
 
     def _refusal(self, plan: Plan) -> str | None:
         """Return why there is suspiciously much to do, ``None`` if there is not."""
-        selected, max_delete = len(plan.selected), count("max_delete", self.max_delete)
-        if max_delete is None or selected > max_delete:
-            return f"{selected} of {plan.total} flows are selected, more than max_delete ({max_delete})."
+        selected, max_delete = len(plan.selected), count("max_delete", self.max_delete) or 0
+        flows = f"{selected} flows are" if plan.total is None else f"{selected} of {plan.total} flows are"
+        if selected > max_delete:
+            return f"{flows} selected, more than max_delete ({max_delete})."
         fraction = _fraction(self.max_delete_fraction)
-        # A given plan was compared with all flows when it was made.
-        if self.plan is None and selected > fraction * plan.total:
-            return (
-                f"{selected} of {plan.total} flows are selected, a larger part than max_delete_fraction "
-                f"({fraction:.0%}) allows."
-            )
+        if plan.total is not None and selected > fraction * plan.total:
+            return f"{flows} selected, a larger part than max_delete_fraction ({float(fraction):.6g}) allows."
         return None
 
     # --- archive and delete ------------------------------------------------------------------------------------
@@ -244,11 +246,18 @@ class PruneFlowsOperator(ViBaseOperator):
         if manifest is not None:
             from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-            from vi_airflow_provider.archive import SUFFIX, write_atomically
+            from vi_airflow_provider.archive import SUFFIX
+            from vi_airflow_provider.storage import write_atomically
 
             path = ObjectStoragePath(manifest.uri.removesuffix(SUFFIX) + ".report.json")
-            report["report"] = str(path)
-            write_atomically(path, json.dumps({**report, "outcomes": outcomes}, indent=2).encode())
+            content = json.dumps({**report, "report": str(path), "outcomes": outcomes}, indent=2).encode()
+            try:
+                write_atomically(path, content)
+            except Exception as error:  # whatever the file system or its driver raises
+                # What was done is done, and the log and the XCom have the report: another try would add nothing.
+                self.log.warning("The report cannot be written to %s: %s: %s", path, type(error).__name__, error)
+            else:
+                report["report"] = str(path)
         return report | {"outcomes": outcomes[:MAX_LISTED], "outcomes_omitted": max(0, len(outcomes) - MAX_LISTED)}
 
     def _log(self, results: Sequence[Result]) -> None:
@@ -270,13 +279,20 @@ class PruneFlowsOperator(ViBaseOperator):
         return PruneError(f"{len(failed)} flows could not be deleted: {shown}{more}")
 
 
-def _fraction(value: Any) -> float:
+def _total(plan: Any) -> int | None:
+    """Return how many flows there were when a plan was made, which is in the report, and not in its outcomes."""
+    total = plan.get("total") if isinstance(plan, Mapping) else None
+    return total if isinstance(total, int) else None
+
+
+def _fraction(value: Any) -> Fraction:
+    """Return a share exactly as it was written: as floats, 29 would be more than 0.29 of 100."""
     from vi_airflow_provider.api.errors import ViValidationError
 
     try:
-        fraction = float(value)
-    except (TypeError, ValueError):
-        fraction = -1.0
+        fraction = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(-1)
     if not 0 <= fraction <= 1:
         raise ViValidationError(f"max_delete_fraction: {value!r:.80} is not a number from 0 to 1")
     return fraction

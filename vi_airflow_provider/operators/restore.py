@@ -88,6 +88,13 @@ class RestoreFlowsOperator(ViBaseOperator):
             existing = hook.find_flow(flow_id=flow.flow_id)
             if existing is None:
                 missing.append(flow)
-            elif existing.spec != flow.spec or existing.metadata.attributes != flow.metadata.attributes:
+            elif _content(existing) != _content(flow):
                 different.append(flow)
         return missing, different
+
+
+def _content(flow: Flow) -> bytes:
+    """Return what a restore brings back. As bytes, because for Python 1, 1.0 and True are equal."""
+    from vi_airflow_provider.api.models import canonical_json
+
+    return canonical_json([flow.spec.to_wire(), flow.metadata.attributes])

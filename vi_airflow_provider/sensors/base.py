@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,12 +26,13 @@ from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.errors import ViError
-    from vi_airflow_provider.conditions import Gate
+    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.conditions import Gate, Target
     from vi_airflow_provider.gating import Ended
     from vi_airflow_provider.hooks.vi import ViHook
 
@@ -83,15 +85,15 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         """Wait here, or look once and hand the wait over to the triggerer."""
         self._deadline = self._waiting_since(context) + self.timeout
         if not self.deferrable:
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout as error:
+                if self.never_fail:  # to Airflow that is about errors of `poke` alone, but only in a worker
+                    raise AirflowSkipException(str(error)) from error
+                raise
         failures: list[ViError] = []
-        try:
+        with self._lenient():
             found = self._look(context, failures)
-        except Exception as error:
-            # What Airflow does with an error of `poke`, which this is not.
-            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
-                raise AirflowSkipException(str(error)) from error
-            raise
         if not found.is_done:
             self._hand_over(failures)
         return found.xcom_value
@@ -116,16 +118,20 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         """Take over from the triggerer: return the flow, or end as the same end would look in a worker."""
         from vi_airflow_provider.gating import read_event
 
-        ended = read_event(event)
-        if ended.error is None and ended.flow is not None:
+        ended = read_event(event, absent=self.gate().condition.absent)
+        if ended.flow is not None:
             self.log.info("Flow %s is there.", ended.flow.get("flow_id"))
-        try:
+        with self._lenient():
             return self._result(ended)
-        except AirflowSkipException:
-            raise
+
+    @contextmanager
+    def _lenient(self) -> Iterator[None]:
+        """Skip where ``soft_fail`` and ``never_fail`` say so, as Airflow does with what ``poke`` raises."""
+        try:
+            yield
         except Exception as error:
-            if self.never_fail:  # Airflow itself sees to that only in a worker
-                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException | AirflowSensorTimeout)):
+                raise AirflowSkipException(str(error)) from error
             raise
 
     def _look(self, context: Context, failures: list[ViError]) -> PokeReturnValue:
@@ -133,13 +139,10 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         from vi_airflow_provider.api.errors import ViError
         from vi_airflow_provider.gating import outcome_of_failure
 
-        with self.vi(context, getattr(self, "flow_id", None)) as hook:
+        with self.vi(context, getattr(self, "flow_id", None)):
             gate = self.gate()
-            target = gate.target
             try:
-                flow = hook.find_flow(
-                    flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project
-                )
+                flow = self._find(gate.target)
             except ViError as error:
                 failures.append(error)
                 if outcome_of_failure(error, len(failures), self._budget) is not None:
@@ -148,13 +151,45 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
         failures.clear()
         verdict = gate.condition.judge(flow, datetime.now(UTC))
-        self.log.info("Looked for %s: %s", target, verdict.reason)
+        self.log.info("Looked for %s: %s", gate.target, verdict.reason)
         return PokeReturnValue(verdict.met, None if flow is None else flow.model_dump(mode="json"))
 
+    def _find(self, target: Target) -> Flow | None:
+        from vi_airflow_provider.api.errors import ViAuthenticationError
+
+        wanted = {
+            "flow_id": target.flow_id,
+            "name": target.flow_name,
+            "training_project": target.training_project,
+        }
+        try:
+            return self.hook.find_flow(**wanted)
+        except ViAuthenticationError:
+            # The key may have been rotated while the sensor was waiting.
+            refused = self.hook
+            refused.close()
+            del self.hook
+            if self.hook.settings == refused.settings:
+                raise
+        return self.hook.find_flow(**wanted)
+
     def _waiting_since(self, context: Context) -> float:
-        """Return when the wait began; a rescheduled sensor is told by Airflow 3, and begins anew on Airflow 2."""
-        ask = getattr(context.get("ti"), "get_first_reschedule_date", None) if self.reschedule else None
-        first = ask(context) if ask else None
+        """Return when the wait began: for a rescheduled sensor, in an earlier process."""
+        if not self.reschedule:
+            return time.time()
+        ti: Any = context["ti"]
+        if hasattr(ti, "get_first_reschedule_date"):
+            first = ti.get_first_reschedule_date(context)
+        else:  # Airflow 2
+            from airflow.sensors.base import _orig_start_date  # type: ignore[import-not-found]
+
+            first = _orig_start_date(
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=ti.map_index,
+                try_number=(ti.max_tries or 0) - (self.retries or 0) + 1,
+            )
         return first.timestamp() if first else time.time()
 
     def _hand_over(self, failures: list[ViError]) -> NoReturn:
@@ -183,12 +218,12 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         if ended.outcome is Outcome.OPEN:
             return ended.flow
         if ended.outcome is Outcome.TIMEOUT:
-            message = f"Sensor has timed out; it was waiting longer than the specified timeout of {self.timeout} s."
-            raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
+            raise AirflowSensorTimeout(
+                f"Sensor has timed out; it was waiting longer than the specified timeout of {self.timeout} s."
+            )
         error = ended.error
         if error is None or ended.outcome is Outcome.REFUSED:
-            message = f"{type(error).__name__}: {error}"
-            raise AirflowSkipException(message) if self.soft_fail else AirflowFailException(message)
+            raise AirflowFailException(f"{type(error).__name__}: {error}")
         raise error
 
     @property

@@ -14,8 +14,9 @@ from airflow.triggers.base import TriggerEvent
 
 from vi_airflow_provider.api.codec import checked_id
 from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.api.models import canonical_json
 from vi_airflow_provider.filters import FlowFilter
-from vi_airflow_provider.gating import MAX_FAILURES, next_tick, pause_after_failure
+from vi_airflow_provider.gating import MAX_FAILURES, next_tick
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 EVENTS: Final = ("created", "updated", "deleted")
 #: Changes that one event lists at most; ``count`` says how many there were.
 MAX_LISTED: Final = 100
-#: Longest pause in seconds while the server keeps failing.
+#: Longest pause in seconds while the server keeps failing, whatever it asks for.
 MAX_PAUSE: Final = 3600.0
-_STATE_KEY: Final = "vi_flows"
+#: Arguments that do not say what is watched, but how often.
+_PACE: Final = frozenset({"poke_interval", "max_failures"})
 
 
 class Mark(NamedTuple):
@@ -107,7 +109,7 @@ class FlowEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever, and yield an event after each look that shows a change."""
-        marks = await self._remembered()
+        marks = stored = await self._remembered()
         failures = 0
         offset = random.uniform(0, min(self.poke_interval * SPREAD, MAX_SPREAD))  # noqa: S311 - not for secrets
         earliest = 0.0
@@ -115,22 +117,23 @@ class FlowEventTrigger(BaseEventTrigger):
             while True:
                 tick = next_tick(max(earliest, time.time()), self.poke_interval)
                 await asyncio.sleep(max(0.0, tick + offset - time.time()))
-                earliest = tick + self.poke_interval
+                began = min(tick, time.time())  # the clock may have been set back
+                earliest = began + self.poke_interval
                 try:
                     flows = {flow.flow_id: flow for flow in await self._flows(lookout, marks or {})}
                 except ViError as error:
                     failures += 1
-                    earliest = tick + self._pause(error, failures)
+                    earliest = began + self._pause(error, failures, time.time() - began)
                     continue
                 failures = 0
                 seen = {flow.flow_id: Mark.of(flow) for flow in self._filter.select(flows.values(), datetime.now(UTC))}
                 changes = [] if marks is None else list(self._changes(marks, seen, flows))
                 if changes:
                     yield TriggerEvent(self._payload(changes))  # type: ignore[no-untyped-call]
-                # After the event: if we are killed in between, it is repeated rather than lost.
-                if marks != seen:
-                    await self._remember(seen)
                 marks = seen
+                # After the event: if we are killed in between, it is repeated rather than lost.
+                if stored != seen and await self._remember(seen):
+                    stored = seen
 
     async def _flows(self, lookout: Lookout, marks: Mapping[str, Mark]) -> list[Flow]:
         """Return the flows that there are, those among them that the filter does not match included."""
@@ -175,25 +178,50 @@ class FlowEventTrigger(BaseEventTrigger):
             "changes": changes[:MAX_LISTED],
         }
 
-    def _pause(self, error: ViError, failures: int) -> float:
-        pause = pause_after_failure(error, self.poke_interval)
+    def _pause(self, error: ViError, failures: int, elapsed: float) -> float:
+        """Return the seconds from one look to the next, if the failed one took ``elapsed`` of them."""
+        asked = elapsed + (error.retry_after or 0.0)
         if failures < self.max_failures and error.retryable:
             self.log.warning("Look %d in a row failed: %s", failures, error)
-            return pause
-        # It must not end: Airflow would start it again two seconds later, and so for ever.
-        self.log.error("Look %d in a row failed, so the pauses grow: %s", failures, error)
-        growth = 2.0 ** min(failures - (self.max_failures if error.retryable else 1) + 1, 20)
-        return max(pause, min(pause * growth, MAX_PAUSE))
+            pause = self.poke_interval
+        else:
+            # It must not end: Airflow would start it again two seconds later, and so for ever.
+            self.log.error("Look %d in a row failed, so the pauses grow: %s", failures, error)
+            growth = 2.0 ** min(failures - (self.max_failures if error.retryable else 1) + 1, 20)
+            pause = self.poke_interval * growth
+        return max(self.poke_interval, min(max(pause, asked), MAX_PAUSE))
+
+    @property
+    def _state_key(self) -> str:
+        """Key of what is remembered: an asset may have several watchers, and a changed one begins anew."""
+        watched = {name: value for name, value in self.serialize()[1].items() if name not in _PACE}
+        return f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
 
     async def _remembered(self) -> dict[str, Mark] | None:
         """Return the marks of an earlier life, ``None`` where there are none."""
         store = getattr(self, "asset_state_store", None)
-        stored = None if store is None else await store.aget(_STATE_KEY)
-        if not isinstance(stored, dict):
+        if store is None:
             return None
-        return {str(flow_id): Mark(*map(str, mark)) for flow_id, mark in stored.items()}
+        try:
+            stored = await store.aget(self._state_key)
+        except ValueError as error:  # one trigger that watches for several assets: Airflow has no store for it
+            self.log.warning("What is seen cannot be stored, so a restart begins anew: %s", error)
+            self.asset_state_store = None
+            return None
+        if not isinstance(stored, dict) or not all(
+            isinstance(mark, list) and len(mark) == 2 for mark in stored.values()
+        ):
+            return None
+        return {flow_id: Mark(*mark) for flow_id, mark in stored.items()}
 
-    async def _remember(self, marks: Mapping[str, Mark]) -> None:
+    async def _remember(self, marks: Mapping[str, Mark]) -> bool:
         store = getattr(self, "asset_state_store", None)
-        if store is not None:
-            await store.aset(_STATE_KEY, {flow_id: list(mark) for flow_id, mark in marks.items()})
+        if store is None:
+            return True
+        try:
+            await store.aset(self._state_key, {flow_id: list(mark) for flow_id, mark in marks.items()})
+        except Exception as error:
+            # It must not end, or Airflow would start it again with the old marks: the same event every two seconds.
+            self.log.error("What was seen could not be stored; the next look tries again: %s", error)
+            return False
+        return True

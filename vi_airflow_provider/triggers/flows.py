@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from datetime import UTC, datetime
@@ -12,15 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.conditions import Gate
-from vi_airflow_provider.gating import (
-    MAX_FAILURES,
-    Ended,
-    Outcome,
-    build_event,
-    next_tick,
-    outcome_of_failure,
-    pause_after_failure,
-)
+from vi_airflow_provider.gating import MAX_FAILURES, Ended, Outcome, build_event, next_tick, outcome_of_failure
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
 
 if TYPE_CHECKING:
@@ -88,12 +81,15 @@ class FlowTrigger(BaseTrigger):
     async def _wait(self, gate: Gate, lookout: Lookout) -> Ended:
         spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
+        deadline = math.inf if self.deadline is None else self.deadline
         failures = self.failures
         earliest = self.first_look
         while True:
             tick = next_tick(max(earliest, time.time()), self.poke_interval)
-            await self._sleep_until(tick + offset)
-            earliest = tick + self.poke_interval
+            # The deadline is worth a last look: what came just before it still counts.
+            moment = min(tick + offset, deadline)
+            await asyncio.sleep(max(0.0, moment - time.time()))
+            earliest = min(tick, time.time()) + self.poke_interval  # the clock may have been set back
             try:
                 ended = await self._look(gate, lookout, max_age=spread)
                 failures = 0
@@ -102,17 +98,14 @@ class FlowTrigger(BaseTrigger):
                 self.log.warning("Look %d in a row failed: %s", failures, error)
                 outcome = outcome_of_failure(error, failures, self.max_failures)
                 ended = None if outcome is None else Ended(outcome, error=error)
-                earliest = tick + pause_after_failure(error, self.poke_interval)
-            if ended is None and self.deadline is not None and time.time() >= self.deadline:
+                earliest = max(earliest, time.time() + (error.retry_after or 0.0))
+            if ended is None and max(moment, time.time()) >= deadline:
                 ended = Ended(Outcome.TIMEOUT)
             if ended is not None:
                 return ended
 
     async def _look(self, gate: Gate, lookout: Lookout, max_age: float) -> Ended | None:
-        flow = await lookout.look(gate.target, max_age)
-        if flow is None and gate.condition.absent:
-            # A listing that changes while it is read may miss a flow, so nobody is declared absent by it.
-            flow = await lookout.look_closely(gate.target)
+        flow = await lookout.look(gate.target, max_age, certain=gate.condition.absent)
         verdict = gate.condition.judge(flow, datetime.now(UTC))
         if verdict.reason != self._said:  # not each time: a thousand gates would fill the triggerer's logs
             self.log.info("Looked for %s: %s", gate.target, verdict.reason)
@@ -120,9 +113,3 @@ class FlowTrigger(BaseTrigger):
         if not verdict.met:
             return None
         return Ended(Outcome.OPEN, None if flow is None else flow.model_dump(mode="json"))
-
-    async def _sleep_until(self, moment: float) -> None:
-        # The deadline is worth a last look: what came just before it still counts.
-        if self.deadline is not None:
-            moment = min(moment, self.deadline)
-        await asyncio.sleep(max(0.0, moment - time.time()))

@@ -10,15 +10,26 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from vi_airflow_provider.api.errors import ViAuthenticationError, ViError
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from vi_airflow_provider.api.errors import (
+    ViAuthenticationError,
+    ViConfigurationError,
+    ViError,
+    ViNetworkError,
+    ViRateLimitError,
+    ViServerError,
+    ViTimeoutError,
+)
 from vi_airflow_provider.api.models import last_update
 from vi_airflow_provider.hooks.vi import ViHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.models import Flow
@@ -34,12 +45,28 @@ MIN_INTERVAL: Final = 0.1
 FEW: Final = 4
 
 
-class _Answer(NamedTuple):
-    """What was found about a target, and when (seconds of the loop's clock)."""
+#: What these say of the listing they say of everything. Any other error may be about one document in it, or about the
+#: listing alone, so it is no answer to those who ask for another flow.
+_SAME_FOR_ALL: Final = (
+    ViAuthenticationError,
+    ViConfigurationError,
+    ViNetworkError,
+    ViRateLimitError,
+    ViServerError,
+    ViTimeoutError,
+)
 
+T = TypeVar("T")
+
+
+class _Answer(NamedTuple):
+    """What was found about a target, or why that is not known."""
+
+    #: In seconds of the loop's clock.
     asked_at: float
-    flow: Flow | None
-    error: ViError | None = None
+    found: Flow | ViError | None
+    #: From the listing, which may miss a flow if it changes while it is read.
+    listed: bool
 
 
 class Lookout:
@@ -47,7 +74,8 @@ class Lookout:
 
     def __init__(self, vi_conn_id: str) -> None:
         self._vi_conn_id = vi_conn_id
-        self._client: AsyncViClient | None = None
+        #: Clients opened so far; the last one is in use, others may have calls under way.
+        self._clients: list[AsyncViClient] = []
         self._opening = asyncio.Lock()
         self._wanted: Counter[Target] = Counter()
         self._answers: dict[Target, _Answer] = {}
@@ -67,11 +95,12 @@ class Lookout:
                 del self._wanted[target]
                 self._answers.pop(target, None)
 
-    async def look(self, target: Target, max_age: float = 0.0) -> Flow | None:
+    async def look(self, target: Target, max_age: float = 0.0, *, certain: bool = False) -> Flow | None:
         """Return the flow, ``None`` where there is none.
 
         :param target: the flow to look for; it must be watched
         :param max_age: seconds that an answer to somebody else may be old
+        :param certain: do not take it from a listing that there is none
         :raises ViError: the answer could not be had; nothing is retried here
         """
         now = asyncio.get_running_loop().time()
@@ -80,26 +109,23 @@ class Lookout:
             job = self._jobs.get(target) or self._start(target)
             await asyncio.shield(job)  # it belongs to all who wait for it, not to the one who is cancelled
             answer = self._answers[target]
-        if answer.error is not None:
-            raise answer.error
-        return answer.flow
-
-    async def look_closely(self, target: Target) -> Flow | None:
-        """Look for one flow by itself. A listing that changes while it is read may miss a flow; this does not."""
-        client = await self._opened()
-        return await client.find_flow(
-            flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project
-        )
+        if isinstance(answer.found, ViError):
+            raise answer.found.with_traceback(None)  # of the one who raised it before
+        if answer.found is None and answer.listed and certain:
+            return await self._ask(target)
+        return answer.found
 
     async def get(self, flow_id: str) -> Flow | None:
         """Return a flow as it is now, ``None`` where there is none."""
-        client = await self._opened()
-        return await client.find_flow(flow_id=flow_id)
+        return await self._call(lambda client: client.find_flow(flow_id=flow_id))
 
     async def list(self) -> list[Flow]:
         """Return all flows as they are now."""
-        client = await self._opened()
-        return [flow async for flow in client.list_flows()]
+
+        async def read(client: AsyncViClient) -> list[Flow]:
+            return [flow async for flow in client.list_flows()]
+
+        return await self._call(read)
 
     async def close(self) -> None:
         """End what is under way, and close the session."""
@@ -107,8 +133,8 @@ class Lookout:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        if self._client is not None:
-            await self._client.close()
+        for client in self._clients:
+            await client.close()
 
     def _start(self, target: Target) -> asyncio.Task[None]:
         """Begin to look for a target, and for all others if the listing is to be read for it."""
@@ -130,57 +156,83 @@ class Lookout:
 
     async def _find(self, targets: frozenset[Target], *, listing: bool) -> None:
         asked_at = asyncio.get_running_loop().time()
-        found: dict[Target, Flow | None] = {}
-        error: ViError | None = None
-        try:
-            try:
-                found = await self._ask(targets, listing=listing)
-            except ViAuthenticationError:
-                # The key may have been rotated while the gates were waiting.
-                if not await self._renewed():
-                    raise
-                found = await self._ask(targets, listing=listing)
-        except ViError as refusal:
-            error = refusal
+        found = await self._read_listing(targets) if listing else await self._ask_each(targets)
         for target in targets:
             if target in self._wanted:
-                self._answers[target] = _Answer(asked_at, found.get(target), error)
+                self._answers[target] = _Answer(asked_at, found[target], listing)
 
-    async def _ask(self, targets: Collection[Target], *, listing: bool) -> dict[Target, Flow | None]:
-        if not listing:
-            (target,) = targets
-            return {target: await self.look_closely(target)}
-        client = await self._opened()
+    async def _ask_each(self, targets: Collection[Target]) -> dict[Target, Flow | ViError | None]:
+        """Ask for each flow by itself; the connection limit of the client keeps the requests within bounds."""
+
+        async def answer(target: Target) -> Flow | ViError | None:
+            try:
+                return await self._ask(target)
+            except ViError as error:
+                return error
+
+        return dict(zip(targets, await asyncio.gather(*map(answer, targets)), strict=True))
+
+    async def _ask(self, target: Target) -> Flow | None:
+        return await self._call(
+            lambda client: client.find_flow(
+                flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project
+            )
+        )
+
+    async def _read_listing(self, targets: Collection[Target]) -> dict[Target, Flow | ViError | None]:
         flow_ids = {target.flow_id for target in targets if target.flow_id is not None}
         names = {target.flow_name for target in targets if target.flow_name is not None}
         # Without a name to look for, reading more pages than there are flows to ask for would be a loss.
-        scan = await client.scan_flows(flow_ids, names, None if names else len(flow_ids))
+        max_pages = None if names else len(flow_ids)
+        try:
+            scan = await self._call(lambda client: client.scan_flows(flow_ids, names, max_pages))
+        except _SAME_FOR_ALL as error:
+            return dict.fromkeys(targets, error)
+        except ViError:
+            return await self._ask_each(targets)
         self._pages = scan.pages if scan.complete else 2 * scan.pages
         if not scan.complete:
-            # The connection limit of the client keeps these within bounds.
-            flows = await asyncio.gather(*(self.look_closely(target) for target in targets))
-            return dict(zip(targets, flows, strict=True))
+            return await self._ask_each(targets)
         by_key: dict[str, list[Flow]] = {}
         for flow in scan.flows:
             by_key.setdefault(f"id:{flow.flow_id}", []).append(flow)
             by_key.setdefault(f"name:{flow.spec.name}", []).append(flow)
         return {target: _best(by_key, target) for target in targets}
 
-    async def _opened(self) -> AsyncViClient:
-        if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._client = await ViHook(self._vi_conn_id, retry=False).get_async_conn()
-        return self._client
+    async def _call(self, ask: Callable[[AsyncViClient], Awaitable[T]]) -> T:
+        """Call the service; once more if the key was refused and the connection has another one by now."""
+        client = await self._opened()
+        try:
+            return await ask(client)
+        except ViAuthenticationError:
+            renewed = await self._renewed(client)
+            if renewed is client:
+                raise
+        return await ask(renewed)
 
-    async def _renewed(self) -> bool:
-        """Read the connection again; False if it says what it said before."""
-        client = await ViHook(self._vi_conn_id, retry=False).get_async_conn()
-        old, self._client = self._client, client
-        if old is None:
-            return True
-        await old.close()
-        return old.settings != client.settings
+    async def _opened(self) -> AsyncViClient:
+        if not self._clients:
+            async with self._opening:
+                if not self._clients:
+                    self._clients.append(await self._connect())
+        return self._clients[-1]
+
+    async def _renewed(self, refused: AsyncViClient) -> AsyncViClient:
+        """Return the client of the connection as it is now: ``refused`` if that says what it said before."""
+        async with self._opening:
+            if self._clients[-1] is refused:  # nobody else has renewed it
+                client = await self._connect()
+                if client.settings != refused.settings:
+                    self._clients.append(client)
+            return self._clients[-1]
+
+    async def _connect(self) -> AsyncViClient:
+        # Its import takes a tenth of a second, which the event loop does not have.
+        await asyncio.to_thread(import_module, "vi_airflow_provider.api.async_client")
+        try:
+            return await ViHook(self._vi_conn_id, retry=False).get_async_conn()
+        except AirflowNotFoundException as error:
+            raise ViConfigurationError(str(error)) from error
 
 
 def _best(by_key: dict[str, list[Flow]], target: Target) -> Flow | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,18 @@ from requests_mock import Mocker
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
 from tests.scripted_server import Act, Received, ScriptedServer, http_bytes
-from tests.three_ways import settings_for
+from tests.three_ways import Clock, settings_for
 from vi_airflow_provider import __version__
+from vi_airflow_provider.api import client
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.errors import ViConfigurationError, ViNotFoundError, ViResponseError, ViValidationError
+from vi_airflow_provider.api.errors import (
+    ViConfigurationError,
+    ViNotFoundError,
+    ViResponseError,
+    ViTimeoutError,
+    ViValidationError,
+)
 
 HOST: Final = "https://vi.example"
 ROOT: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}"
@@ -315,6 +323,68 @@ def test_a_cursor_arrives_as_it_was_given(way: str) -> None:
         else:
             assert list(ViClient(settings_for(server.url)).list_flows()) == []
     assert parse_qs(urlsplit(server.received[1].target).query) == {"p": [cursor], "s": ["100"]}
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/v2/flow?x=1&y=%2F", "/v2/flow?x=1&y=%2F"),
+        ("/v2/a b", "/v2/a%20b"),
+        ('/v2/"<>', "/v2/%22%3C%3E"),
+        ("?x=1", f"/workspaces/{ORGANIZATION_ID}/flows/{FLOW_ID}?x=1"),
+        ("../runs", f"/workspaces/{ORGANIZATION_ID}/runs"),
+    ],
+)
+def test_both_clients_follow_a_redirect_to_the_same_place(location: str, target: str) -> None:
+    redirect = Act(http_bytes(302, b"", [("Location", location)]))
+    flow = Act(http_bytes(200, wire_bytes(wire_flow())))
+
+    async def run(url: str) -> None:
+        async with AsyncViClient(settings_for(url)) as vi:
+            await vi.get_flow(FLOW_ID)
+
+    with ScriptedServer([redirect, flow] * 2) as server:
+        asyncio.run(run(server.url))
+        with ViClient(settings_for(server.url)) as vi:
+            vi.get_flow(FLOW_ID)
+    assert [server.received[1].target, server.received[3].target] == [target, target]
+    assert {request.header("Authorization") for request in server.received} == {f"Bearer {SECRET_KEY}"}
+
+
+def test_both_clients_read_pages_and_ids_alike() -> None:
+    script = [
+        wire_page(wire_flow(flowId="a"), nextPage="2"),
+        wire_page(wire_flow(flowId="b")),
+        wire_page({"flowId": "c"}),
+    ]
+    acts = [Act(http_bytes(200, wire_bytes(page))) for page in script]
+
+    async def run(url: str) -> list[Any]:
+        async with AsyncViClient(settings_for(url)) as vi:
+            pages = [page async for page in vi.iter_flow_pages(page_size=5, page_token="t")]
+            return [*pages, *[flow async for flow in vi.list_simple_flows(limit=1)]]
+
+    with ScriptedServer(acts) as server, ViClient(settings_for(server.url)) as vi:
+        found = [*vi.iter_flow_pages(page_size=5, page_token="t"), *vi.list_simple_flows(limit=1)]
+    with ScriptedServer(acts) as other:
+        assert asyncio.run(run(other.url)) == found
+    assert [request.target for request in other.received] == [request.target for request in server.received]
+
+
+def test_a_body_that_drips_for_ever_meets_the_deadline(requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Drip(BytesIO):
+        def read1(self, _: int | None = -1) -> bytes:
+            clock.now += 1
+            return b" "
+
+    clock = Clock()
+    monkeypatch.setattr(client, "time", clock)
+    monkeypatch.setattr(clock, "monotonic", clock, raising=False)
+    requests_mock.get(f"{FLOWS}/{FLOW_ID}", body=Drip())
+    vi = ViClient(settings_for(HOST, retry_budget=50, max_retries=0))
+    with pytest.raises(ViTimeoutError, match="no complete answer in time: the answer was still arriving"):
+        vi.get_flow(FLOW_ID)
+    assert 1049 < clock.now <= 1051
 
 
 # --- life of a client ----------------------------------------------------------------------------------------------

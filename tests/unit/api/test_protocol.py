@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
@@ -14,9 +15,16 @@ from hypothesis import strategies as st
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
 from tests.three_ways import Clock, settings_for, upper_bound
-from vi_airflow_provider.api.errors import ViError, ViRateLimitError, ViServerError, ViTimeoutError, ViValidationError
+from vi_airflow_provider.api.errors import (
+    ViError,
+    ViRateLimitError,
+    ViResponseError,
+    ViServerError,
+    ViTimeoutError,
+    ViValidationError,
+)
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
-from vi_airflow_provider.api.protocol import ViProtocol, error_class, may_retry, retry_after
+from vi_airflow_provider.api.protocol import Scan, ViProtocol, error_class, may_retry, retry_after
 
 HERE: Final = "https://vi.example"
 ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
@@ -174,6 +182,48 @@ def test_a_flow_of_another_training_project_is_not_found(project: str | None, fo
         assert (done.value.value is not None) == found
 
 
+def scanned(steps: Steps[Scan], *pages: dict[str, Any]) -> Scan:
+    script = iter(pages)
+    next(steps)
+    try:
+        while True:
+            steps.send(Answer(200, {}, wire_bytes(next(script))))
+    except StopIteration as done:
+        return done.value
+
+
+NAMED: Final = [wire_flow(flowId=name, spec__name=f"name of {name}") for name in "abcd"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "found"),
+    [
+        ({"a"}, set(), "a"),
+        (set(), {"name of b"}, "b"),
+        ({"a"}, {"name of c"}, "ac"),
+        (set(), set(), ""),
+        ({"x"}, {"y"}, ""),
+    ],
+    ids=str,
+)
+def test_a_scan_finds_ids_and_names(ids: set[str], names: set[str], found: str) -> None:
+    scan = scanned(protocol().scan_flows(ids, names), wire_page(*NAMED[:2], nextPage="2"), wire_page(*NAMED[2:]))
+    assert ("".join(flow.flow_id for flow in scan.flows), scan.pages, scan.complete) == (found, 2, True)
+
+
+@pytest.mark.parametrize(("most", "complete"), [(1, False), (2, True), (None, True)])
+def test_a_scan_may_give_up_and_says_so(most: int | None, complete: bool) -> None:
+    pages = wire_page(*NAMED[:2], nextPage="2"), wire_page(*NAMED[2:])
+    scan = scanned(protocol().scan_flows({"a", "c"}, set(), most), *pages)
+    assert (len(scan.flows), scan.complete) == ((2, True) if complete else (1, False))
+
+
+def test_a_scan_does_not_take_what_is_no_flow_for_one_that_is_not_wanted() -> None:
+    for broken in ({"error": "x"}, {"flowId": 5, "spec": {"name": "n"}}, {**NAMED[0], "etag": None}, "a", None):
+        with pytest.raises(ViResponseError):
+            scanned(protocol().scan_flows({"a"}, set()), wire_page(broken))
+
+
 # --- waits ---------------------------------------------------------------------------------------------------------
 
 NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -208,6 +258,22 @@ def asked(text: str, status: int = 503) -> float | None:
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
     assert asked(text) == seconds
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows the time of Tokyo."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_date_without_a_zone_is_in_utc_wherever_we_are() -> None:
+    assert datetime.fromtimestamp(0).hour == 9
+    assert asked("Wed Jul  1 12:00:30 2026") == 30
 
 
 @pytest.mark.parametrize("status", [200, 301, 408, 500, 502, 504])
@@ -286,12 +352,21 @@ def test_a_failure_is_tried_again_if_it_may_pass_and_nothing_can_happen_twice(ki
     assert may_retry(Request(method, "", "", {}), Failure(kind)) is expected
 
 
-@pytest.mark.parametrize("status", range(100, 700))
-def test_every_status_has_an_error_and_is_tried_again_where_that_may_help(status: int) -> None:
-    assert issubclass(error_class(Answer(status)), ViError)
-    for method, repeatable in REPEATABLE.items():
-        expected = status == 429 or (repeatable and (status == 408 or 500 <= status < 600))
-        assert may_retry(Request(method, "", "", {}), Answer(status)) is expected
+@pytest.mark.parametrize("method", REPEATABLE)
+def test_of_all_statuses_429_is_tried_again_and_those_that_may_pass_where_that_is_safe(method: str) -> None:
+    retried = {status for status in range(100, 1000) if may_retry(Request(method, "", "", {}), Answer(status))}
+    assert retried == ({408, 429, *range(500, 600)} if REPEATABLE[method] else {429})
+
+
+def test_every_status_has_an_error() -> None:
+    statuses: dict[str, set[int]] = {}
+    for status in range(100, 1000):
+        statuses.setdefault(error_class(Answer(status)).__name__, set()).add(status)
+    one_of_a_kind = {401, 403, 404, 408, 409, 429}
+    assert statuses.pop("ViValidationError") == set(range(400, 500)) - one_of_a_kind
+    assert statuses.pop("ViServerError") == set(range(500, 600))
+    assert statuses.pop("ViResponseError") == {*range(100, 400), *range(600, 1000)}
+    assert set().union(*statuses.values()) == one_of_a_kind
 
 
 def raised(steps: Steps[Any], *outcomes: Answer | Failure) -> ViError:

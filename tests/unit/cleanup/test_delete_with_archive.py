@@ -1,0 +1,153 @@
+"""DeleteFlowOperator as a part of a cleanup: only the flow that was selected, and not without an archive of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from tests.unit.cleanup.support import Vi, archived, run, when
+from vi_airflow_provider import archive
+from vi_airflow_provider.api.errors import ViConflictError
+from vi_airflow_provider.archive import ArchiveError
+from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.operators.flows import DeleteFlowOperator
+
+ENDS = {"fail": AirflowFailException, "skip": AirflowSkipException}
+
+
+@pytest.fixture
+def flow_id(vi: Vi) -> str:
+    """A flow that may be deleted."""
+    return min(vi.stale())
+
+
+def delete(flow_id: str, **arguments: Any) -> dict[str, Any]:
+    result: dict[str, Any] = run(DeleteFlowOperator(task_id="delete", flow_id=flow_id, **arguments))
+    return result
+
+
+def etag(vi: Vi, flow_id: str) -> str:
+    return str(vi.store.get_flow(flow_id)["etag"])
+
+
+# --- expected_etag -------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_that_has_the_expected_etag_is_deleted(vi: Vi, flow_id: str) -> None:
+    assert delete(flow_id, expected_etag=etag(vi, flow_id))["outcome"] == "deleted"
+    assert vi.sent() == [f"GET {flow_id}", f"DELETE {flow_id}"]
+
+
+@pytest.mark.parametrize("if_changed", ENDS)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_flow_that_has_another_etag_is_left_alone(if_changed: str, dry_run: bool, vi: Vi, flow_id: str) -> None:
+    seen = etag(vi, flow_id)
+    vi.touch(flow_id)
+    with pytest.raises(ENDS[if_changed], match=f"Flow {flow_id} was changed since it was selected"):
+        delete(flow_id, expected_etag=seen, if_changed=if_changed, dry_run=dry_run)
+    assert vi.sent() == [f"GET {flow_id}"]
+    assert flow_id in vi.flows
+
+
+def test_a_flow_that_is_gone_is_absent_whatever_was_expected(vi: Vi, flow_id: str) -> None:
+    vi.store.delete_flow(flow_id)
+    assert delete(flow_id, expected_etag='"1"')["outcome"] == "already_absent"
+    assert vi.sent() == [f"GET {flow_id}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"expected_etag": ""}, "expected_etag: ''"),
+        ({"expected_etag": 7}, "expected_etag: 7"),
+        ({"archive_to": ""}, "archive_to: ''"),
+        ({"if_changed": "ignore"}, "if_changed: 'ignore'"),
+    ],
+    ids=str,
+)
+def test_a_template_that_rendered_to_nothing_deletes_nothing(
+    arguments: dict[str, Any], words: str, vi: Vi, flow_id: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        delete(flow_id, **arguments)
+    assert vi.sent() == []
+
+
+def test_a_template_that_rendered_to_none_expects_what_no_flow_has(vi: Vi, flow_id: str) -> None:
+    with pytest.raises(AirflowFailException, match="was changed"):
+        delete(flow_id, expected_etag="None")
+    assert flow_id in vi.flows
+
+
+# --- archive_to ----------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_is_archived_and_looked_at_again_before_it_is_deleted(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+    wire = vi.store.get_flow(flow_id)
+    result = delete(flow_id, archive_to=tmp_path.as_uri())
+    assert (result["flow_id"], result["outcome"]) == (flow_id, "deleted")
+    assert archived(tmp_path)[flow_id].to_wire() == wire
+    assert result["archive"].startswith(tmp_path.as_uri())
+    assert flow_id in result["archive"]
+    assert vi.sent() == [f"GET {flow_id}", f"GET {flow_id}", f"DELETE {flow_id}"]
+
+
+def test_the_archive_is_verified_before_the_delete(
+    vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    look = when(ViHook.delete_flow, lambda: found.append(set(archived(tmp_path))))
+    monkeypatch.setattr(ViHook, "delete_flow", look)
+    delete(flow_id, archive_to=tmp_path.as_uri())
+    assert found == [{flow_id}]
+
+
+@pytest.mark.parametrize("if_changed", ENDS)
+def test_a_flow_that_changes_while_it_is_archived_is_left_alone(
+    if_changed: str, vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "write_archive", when(archive.write_archive, lambda: vi.touch(flow_id)))
+    with pytest.raises(ENDS[if_changed], match="was changed"):
+        delete(flow_id, archive_to=tmp_path.as_uri(), if_changed=if_changed)
+    assert flow_id in vi.flows
+
+
+def test_a_flow_that_goes_while_it_is_archived_is_absent(
+    vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "write_archive", when(archive.write_archive, lambda: vi.store.delete_flow(flow_id)))
+    result = delete(flow_id, archive_to=tmp_path.as_uri())
+    assert result["outcome"] == "already_absent"
+    assert set(archived(tmp_path)) == {flow_id}
+
+
+@pytest.mark.parametrize("arguments", [{"dry_run": True}, {"dry_run": "True"}], ids=str)
+def test_a_dry_run_writes_no_archive(arguments: dict[str, Any], vi: Vi, flow_id: str, tmp_path: Path) -> None:
+    result = delete(flow_id, archive_to=tmp_path.as_uri(), **arguments)
+    assert result == {"flow_id": flow_id, "outcome": "would_delete", "archive": None}
+    assert list(tmp_path.iterdir()) == []
+    assert vi.sent() == [f"GET {flow_id}"]
+
+
+def test_a_flow_that_is_absent_needs_no_archive(vi: Vi, tmp_path: Path) -> None:
+    result = delete("nobody", archive_to=tmp_path.as_uri())
+    assert result == {"flow_id": "nobody", "outcome": "already_absent", "archive": None}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_flow(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ArchiveError):
+        delete(flow_id, archive_to=(tmp_path / "file" / "archive").as_uri())
+    assert flow_id in vi.flows
+
+
+def test_a_busy_flow_is_archived_and_left(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+    vi.occupy(flow_id)
+    with pytest.raises(ViConflictError):
+        delete(flow_id, archive_to=tmp_path.as_uri())
+    assert flow_id in vi.flows
+    assert set(archived(tmp_path)) == {flow_id}

@@ -1,0 +1,242 @@
+"""RestoreFlowsOperator against the emulator: what was deleted comes back as it was, and nothing else is touched."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from tests.documents import wire_flow
+from tests.unit.cleanup.support import Vi, run
+from vi_airflow_provider.api.errors import ViServerError
+from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.api.protocol import ViProtocol
+from vi_airflow_provider.archive import ArchiveError, write_archive
+from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
+
+
+def content(flow: dict[str, Any]) -> dict[str, Any]:
+    """What a restore brings back of a flow."""
+    return {"flowId": flow["flowId"], "spec": flow["spec"], "attributes": flow["metadata"]["attributes"]}
+
+
+def contents(vi: Vi) -> dict[str, bytes]:
+    """The same of all flows, as bytes: 1 is not 1.0, and nothing is a detail."""
+    return {flow_id: canonical_json(content(flow)) for flow_id, flow in vi.flows.items()}
+
+
+@pytest.fixture
+def before(vi: Vi) -> dict[str, bytes]:
+    """All flows, before any was deleted."""
+    return contents(vi)
+
+
+@pytest.fixture
+def archive(vi: Vi, before: dict[str, bytes], tmp_path: Path) -> str:
+    """An archive of all stale flows, which are gone."""
+    prune = PruneFlowsOperator(task_id="prune", older_than="P90D", dry_run=False, archive_to=tmp_path.as_uri())
+    uri = run(prune)["archive"]
+    vi.emulator.clear_requests()
+    return str(uri)
+
+
+def restore(archive: str, **arguments: Any) -> list[str]:
+    restored: list[str] = run(RestoreFlowsOperator(task_id="restore", archive=archive, **arguments))
+    return restored
+
+
+def gone(vi: Vi, before: dict[str, bytes]) -> list[str]:
+    return sorted(set(before) - set(vi.flows))
+
+
+def test_all_flows_of_an_archive_come_back_as_they_were(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    missing = gone(vi, before)
+    assert missing
+    assert sorted(restore(archive)) == missing
+    assert contents(vi) == before
+    assert vi.sent("PUT", "PATCH", "DELETE") == [f"PUT {flow_id}" for flow_id in missing]
+
+
+def test_some_flows_come_back_and_no_others(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    some = gone(vi, before)[1:3]
+    assert restore(archive, flow_ids=[*some, some[0]]) == some
+    assert set(some) <= set(vi.flows)
+    assert vi.sent("PUT") == [f"PUT {flow_id}" for flow_id in some]
+
+
+def test_no_ids_are_no_flows(archive: str, vi: Vi) -> None:
+    assert restore(archive, flow_ids=[]) == []
+    assert vi.sent() == []
+
+
+def test_a_second_restore_writes_nothing(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    restore(archive)
+    vi.emulator.clear_requests()
+    assert restore(archive) == []
+    assert vi.sent("PUT") == []
+    assert contents(vi) == before
+
+
+def test_a_retry_goes_on_where_the_first_try_failed(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    missing = gone(vi, before)
+    vi.faults.add(method="PUT", skip=2, status=503)
+    with pytest.raises(ViServerError):
+        restore(archive)
+    assert restore(archive) == missing[2:]
+    assert contents(vi) == before
+
+
+def test_fields_that_we_do_not_know_go_back_as_they_came(
+    vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = {"ünknown": [1, 1.0, True, None, {"b": 1e-05, "a": ""}]}
+    wire = wire_flow(
+        flowId="strange",
+        spec__settings=unknown,
+        spec__future=unknown,
+        spec__trainingProject=None,
+        spec__blocks__0__future=unknown,
+        metadata__attributes={"team": "größe"},
+        metadata__future=unknown,
+        future=unknown,
+    )
+    document = canonical_json(Flow.model_validate(wire).to_wire())
+    uri = write_archive(tmp_path.as_uri(), "archive", {"strange": document}, "org", {}).uri
+    bodies: list[bytes] = []
+    request = ViProtocol._request
+
+    def noted(protocol: ViProtocol, method: str, path: str, body: Any = None) -> Any:
+        made = request(protocol, method, path, body)
+        if method == "PUT":
+            assert made.body is not None
+            bodies.append(made.body)
+        return made
+
+    monkeypatch.setattr(ViProtocol, "_request", noted)
+    assert restore(uri) == ["strange"]
+
+    metadata = {key: wire["metadata"][key] for key in ("attributes", "future")}
+    (body,) = bodies
+    assert canonical_json(json.loads(body)) == canonical_json({"spec": wire["spec"], "metadata": metadata})
+    assert canonical_json(vi.store.get_flow("strange")["spec"]) == canonical_json(wire["spec"])
+    assert vi.store.get_flow("strange")["metadata"]["attributes"] == {"team": "größe"}
+
+
+# --- a flow of this id is there ------------------------------------------------------------------------------------
+
+
+def rename(vi: Vi, flow_id: str, spec: dict[str, Any], attributes: dict[str, str]) -> None:
+    vi.store.put_flow(flow_id, {"spec": {**spec, "name": "Other"}, "metadata": {"attributes": attributes}})
+
+
+def mark(vi: Vi, flow_id: str, spec: dict[str, Any], attributes: dict[str, str]) -> None:
+    vi.store.put_flow(flow_id, {"spec": spec, "metadata": {"attributes": {**attributes, "new": "yes"}}})
+
+
+def retype(vi: Vi, flow_id: str, spec: dict[str, Any], attributes: dict[str, str]) -> None:
+    """For Python, this is equal: ``True == 1 == 1.0``."""
+    changed = copy.deepcopy(spec)
+    changed["blocks"][1]["settings"]["shuffle"] = int(changed["blocks"][1]["settings"]["shuffle"])
+    vi.store.put_flow(flow_id, {"spec": changed, "metadata": {"attributes": attributes}})
+
+
+DIFFERENT: Final = {"another name": rename, "another attribute": mark, "1 for true": retype}
+
+
+@pytest.fixture(params=DIFFERENT)
+def different(request: pytest.FixtureRequest, vi: Vi, before: dict[str, bytes], archive: str) -> str:
+    """Id of a flow that was made again, in another way."""
+    flow_id = gone(vi, before)[2]
+    old = json.loads(before[flow_id])
+    DIFFERENT[request.param](vi, flow_id, old["spec"], old["attributes"])
+    return flow_id
+
+
+def test_a_flow_that_is_there_in_another_way_stops_the_restore_before_it_begins(
+    different: str, vi: Vi, before: dict[str, bytes], archive: str
+) -> None:
+    now = contents(vi)
+    with pytest.raises(AirflowFailException, match=f"1 flows exist with another spec .*, {different} among them"):
+        restore(archive)
+    assert contents(vi) == now
+    assert vi.sent("PUT") == []
+
+
+def test_it_can_be_left_as_it_is(different: str, vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    as_it_is, missing = contents(vi)[different], gone(vi, before)
+    assert restore(archive, if_exists="skip") == missing
+    assert contents(vi) == {**before, different: as_it_is}
+
+
+def test_it_can_be_replaced(different: str, vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    missing = gone(vi, before)
+    assert restore(archive, if_exists="replace") == [*missing, different]
+    assert contents(vi) == before
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def tamper(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"schema":"v1"', b'"schema":"v2"', 1))
+
+
+def forget_the_manifest(path: Path) -> None:
+    Path(str(path).replace(".jsonl", ".manifest.json")).unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, tamper, forget_the_manifest, Path.unlink])
+def test_an_archive_that_is_not_whole_is_refused_before_any_request(damage: Any, vi: Vi, archive: str) -> None:
+    damage(Path(archive.removeprefix("file://")))
+    with pytest.raises(ArchiveError):
+        restore(archive)
+    assert vi.sent() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"flow_ids": ["nobody"]}, r"'nobody' is not in the archive \(1 are not\)"),
+        ({"flow_ids": "abc"}, "a list of ids expected"),
+        ({"if_exists": "overwrite"}, "if_exists: 'overwrite' is not one of"),
+    ],
+    ids=str,
+)
+def test_a_bad_value_fails_the_task_for_good_before_any_request(
+    arguments: dict[str, Any], words: str, vi: Vi, archive: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        restore(archive, **arguments)
+    assert vi.sent() == []
+
+
+def test_a_known_id_beside_an_unknown_one_is_not_restored_either(
+    vi: Vi, before: dict[str, bytes], archive: str
+) -> None:
+    with pytest.raises(AirflowFailException, match="nobody"):
+        restore(archive, flow_ids=[gone(vi, before)[0], "nobody"])
+    assert vi.sent() == []
+
+
+def test_an_error_that_stays_fails_the_task_for_good(vi: Vi, archive: str) -> None:
+    vi.faults.add(status=403)
+    with pytest.raises(AirflowFailException, match="ViPermissionError"):
+        restore(archive)
+
+
+def test_an_archive_can_be_restored_from_where_it_was_copied_to(
+    vi: Vi, before: dict[str, bytes], archive: str, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(archive.removeprefix("file://").rpartition("/")[0], copied)
+    restore((copied / archive.rpartition("/")[2]).as_uri())
+    assert contents(vi) == before

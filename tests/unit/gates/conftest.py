@@ -1,0 +1,44 @@
+"""A service without sockets, in time that does not pass by itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseSensorOperator
+
+from tests.unit.gates.virtual import VirtualClock, VirtualVi
+from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.messages import Answer, Failure, Send
+from vi_airflow_provider.sensors import base as sensors
+from vi_airflow_provider.triggers import lookout
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualClock]:
+    """Virtual time: for event loops that it runs, for sensors, and for whoever asks what time it is."""
+    clock = VirtualClock()
+    # Sleeping, and Airflow's own clock for a timeout, are not a matter of the wall clock.
+    for module in (sensors, sys.modules[BaseSensorOperator.__module__]):
+        monkeypatch.setattr(module, "time", clock.time)
+    with clock.running():
+        yield clock
+
+
+@pytest.fixture
+def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualVi]:
+    """The emulator without flows, behind the connection ``vi_default``."""
+    vi = VirtualVi(clock, monkeypatch.setenv)
+
+    def send(client: ViClient, step: Send) -> Answer | Failure:
+        return vi.send(step, client.settings.read_timeout)
+
+    async def send_async(client: AsyncViClient, step: Send) -> Answer | Failure:
+        return await vi.send_async(step, client.settings.read_timeout)
+
+    monkeypatch.setattr(ViClient, "_send", send)
+    monkeypatch.setattr(AsyncViClient, "_send", send_async)
+    yield vi
+    assert not [lookouts for lookouts in lookout._shared.values() if lookouts], "a trigger did not leave its lookout"

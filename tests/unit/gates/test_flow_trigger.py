@@ -1,0 +1,383 @@
+"""A gate on the triggerer: what it stores, when it looks, and the one event in which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Final
+
+import aiohttp
+import pytest
+
+from tests.unit.gates.modes import events_of, stored
+from tests.unit.gates.virtual import BEGIN, VirtualClock, VirtualVi
+from vi_airflow_provider.api import async_client
+from vi_airflow_provider.api.errors import ViServerError
+from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.gating import Ended, Outcome, read_event
+from vi_airflow_provider.sensors.flows import FlowSpecSensor
+from vi_airflow_provider.triggers.flows import FlowTrigger
+from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL
+
+HOUR: Final = 3600.0
+
+
+def gate(flow_id: str = "f", **condition: Any) -> dict[str, Any]:
+    return {"target": {"flow_id": flow_id}, "condition": condition}
+
+
+def trigger(flow_id: str = "f", **arguments: Any) -> FlowTrigger:
+    """As a triggerer makes it: through the database."""
+    given = {"vi_conn_id": "vi_default", "gate": gate(flow_id), "deadline": BEGIN + HOUR, **arguments}
+    return stored(FlowTrigger(**given))
+
+
+def end_of(clock: VirtualClock, trigger: FlowTrigger) -> Ended:
+    (event,) = clock.run(events_of(trigger))
+    return read_event(event, absent=trigger.gate["condition"].get("absent", False))
+
+
+def looks(vi: VirtualVi) -> list[float]:
+    return [request.at for request in vi.asked]
+
+
+# --- what is stored ------------------------------------------------------------------------------------------------
+
+CONDITION: Final = FlowSpecSensor(
+    task_id="gate",
+    flow_id="f",
+    expected_digest="d",
+    required_blocks=("a", "b"),
+    min_generation=3,
+    attributes={"k": "v"},
+    unchanged_for="P1DT2H",
+).gate()
+
+ARGUMENTS: Final[list[dict[str, Any]]] = [
+    {"vi_conn_id": "c", "gate": gate()},
+    {
+        "vi_conn_id": "c",
+        "gate": CONDITION.model_dump(mode="json"),
+        "deadline": BEGIN + 0.1,
+        "poke_interval": 0.5,
+        "first_look": BEGIN,
+        "max_failures": None,
+        "failures": 3,
+    },
+]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=["few", "all"])
+def test_a_stored_trigger_is_the_same_trigger(arguments: dict[str, Any]) -> None:
+    one = FlowTrigger(**arguments)
+    other = stored(one)
+    assert one.serialize() == other.serialize()
+    assert {key: value for key, value in one.serialize()[1].items() if key in arguments} == arguments
+
+
+def test_a_stored_trigger_is_plain_data_without_a_secret(vi: VirtualVi, clock: VirtualClock) -> None:
+    waiting = trigger(deadline=BEGIN + 61)
+    clock.run(events_of(waiting))  # also after it has read the connection
+
+    path, arguments = waiting.serialize()
+    assert path == "vi_airflow_provider.triggers.flows.FlowTrigger"
+    assert json.loads(json.dumps(arguments, allow_nan=False)) == arguments
+    assert "dtvi_" not in repr(arguments) + repr(vars(waiting))
+
+
+def test_what_an_earlier_version_has_stored_is_understood() -> None:
+    """Whatever is added must have a default: tasks wait while the provider is updated."""
+    first_version = {
+        "vi_conn_id": "c",
+        "gate": {"target": {"flow_id": "f"}},
+        "deadline": None,
+        "poke_interval": 60.0,
+        "first_look": 0.0,
+        "max_failures": 10,
+    }
+    assert FlowTrigger(**first_version).serialize()[1] == {**first_version, "failures": 0}
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, MIN_INTERVAL), (0.01, MIN_INTERVAL), (0.5, 0.5), (90, 90)])
+def test_nobody_can_make_the_event_loop_his_own(given: float, kept: float) -> None:
+    assert trigger(poke_interval=given).poke_interval == kept
+
+
+# --- when it looks -------------------------------------------------------------------------------------------------
+
+
+def test_looks_are_at_ticks_that_all_gates_share(vi: VirtualVi, clock: VirtualClock) -> None:
+    clock.sleep(33)  # half a minute past a tick
+    end_of(clock, trigger(poke_interval=60, deadline=BEGIN + 500))
+    *looked, last = looks(vi)
+    assert [int((BEGIN + at) // 60 * 60 - BEGIN) for at in looked] == [61 + 60 * n for n in range(8)]
+    assert all((BEGIN + at) % 60 <= MAX_SPREAD for at in looked)
+    assert last == pytest.approx(500)
+
+
+@pytest.mark.parametrize("interval", [MIN_INTERVAL, 0.5, 7.0, 60.0, 600.0])
+@pytest.mark.parametrize("rule", [None, {"status": 503}, {"latency_ms": 30_000}], ids=str)
+def test_two_looks_are_an_interval_apart_whatever_comes_of_them(
+    interval: float, rule: dict[str, Any] | None, vi: VirtualVi, clock: VirtualClock
+) -> None:
+    if rule:
+        vi.faults.add(**rule, times=None)
+    deadline = 20 * interval + 300
+    end_of(clock, trigger(poke_interval=interval, deadline=BEGIN + deadline, max_failures=None))
+    *looked, _last = looks(vi)
+    assert len(looked) >= 10
+    assert min(two - one for one, two in pairwise(looked)) >= interval - 1e-6
+
+
+@pytest.mark.parametrize("first_look", [0.0, 100.0, 10 * HOUR])
+def test_the_first_look_is_not_before_its_time_nor_after_the_deadline(
+    first_look: float, vi: VirtualVi, clock: VirtualClock
+) -> None:
+    end_of(clock, trigger(first_look=BEGIN + first_look, deadline=BEGIN + 200))
+    assert min(first_look, 200) - 1e-6 <= looks(vi)[0] <= min(first_look + 61, 200)
+
+
+@pytest.mark.parametrize("ago", [0.0, 1.0, 10 * HOUR])
+def test_a_deadline_that_has_passed_is_worth_one_look(ago: float, vi: VirtualVi, clock: VirtualClock) -> None:
+    assert end_of(clock, trigger(deadline=BEGIN - ago)) == Ended(Outcome.TIMEOUT)
+    assert looks(vi) == [0.0]
+
+    vi.put("f")
+    assert end_of(clock, trigger(deadline=BEGIN - ago)).outcome is Outcome.OPEN
+
+
+@pytest.mark.parametrize("deadline", [59.0, 60.0, 61.0, 61.5, 62.5, 90.0, 121.0])
+def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: VirtualVi, clock: VirtualClock) -> None:
+    assert end_of(clock, trigger(deadline=BEGIN + deadline)) == Ended(Outcome.TIMEOUT)
+    assert looks(vi)[-1] == pytest.approx(deadline)
+    assert sum(at > deadline - 1e-3 for at in looks(vi)) == 1
+    assert clock.elapsed < deadline + 1
+
+
+def test_without_a_deadline_it_waits_for_ever(vi: VirtualVi, clock: VirtualClock) -> None:
+    clock.at(400 * 24 * HOUR, lambda: vi.put("f"))
+    ended = end_of(clock, trigger(deadline=None, poke_interval=6 * HOUR))
+    assert ended.outcome is Outcome.OPEN
+    assert clock.elapsed == pytest.approx(400 * 24 * HOUR, abs=6 * HOUR + 1)
+
+
+def test_a_restart_of_the_triggerer_does_not_move_the_deadline(vi: VirtualVi, clock: VirtualClock) -> None:
+    waiting = trigger(deadline=BEGIN + 1000)
+
+    async def killed_after(seconds: float) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events_of(waiting), seconds)
+
+    for _ in range(3):
+        clock.run(killed_after(290))
+        waiting = stored(waiting)
+    assert end_of(clock, waiting) == Ended(Outcome.TIMEOUT)
+    assert clock.elapsed == pytest.approx(1000, abs=0.1)
+
+
+@pytest.mark.parametrize("jump", [-10 * HOUR, -90.0, 90.0, 10 * HOUR])
+def test_a_clock_that_is_set_anew_does_not_stop_the_looks(
+    jump: float, vi: VirtualVi, clock: VirtualClock
+) -> None:
+    clock.at(1000, lambda: clock.set_wall(jump))
+    clock.at(2000, lambda: vi.put("f"))
+    ended = end_of(clock, trigger(deadline=BEGIN + 100 * HOUR))
+    assert ended.outcome is Outcome.OPEN
+    assert max(two - one for one, two in pairwise(looks(vi))) < 2 * 60 + 1
+    assert clock.elapsed < 2000 + 2 * 60
+
+
+# --- how it ends ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [0, 1, 9])
+def test_failures_before_the_handover_count(before: int, vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.faults.add(status=503, times=None)
+    ended = end_of(clock, trigger(failures=before))
+    assert ended.outcome is Outcome.OUTAGE
+    assert isinstance(ended.error, ViServerError)
+    assert len(vi.asked) == 10 - before
+
+
+def test_a_look_that_succeeds_forgets_the_failures_before_it(vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.faults.add(status=503, times=None, skip=1)
+    end_of(clock, trigger(failures=9))
+    assert len(vi.asked) == 1 + 10
+
+
+def test_the_deadline_does_not_hide_an_outage_nor_a_refusal(vi: VirtualVi, clock: VirtualClock) -> None:
+    for status, outcome in ((503, Outcome.OUTAGE), (403, Outcome.REFUSED)):
+        vi.faults.add(status=status)
+        assert end_of(clock, trigger(deadline=clock.now, max_failures=1)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("variable", "outcome"),
+    [
+        (None, "refused"),
+        ('{"conn_type": "vi", "login": "o", "password": "short"}', "refused"),
+        ('{"conn_type": "vi", "login": "o", "password": "p", "extra": "{"}', "refused"),
+    ],
+    ids=["missing", "a bad key", "a bad extra"],
+)
+def test_a_connection_that_cannot_be_used_is_an_event_too(
+    variable: str | None, outcome: str, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
+    if variable:
+        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", variable)
+    (event,) = clock.run(events_of(trigger()))
+    assert event["outcome"] == outcome
+    assert event["error"]["type"] == "ViConfigurationError"
+    assert vi.asked == []
+
+
+def test_a_gate_that_is_cancelled_yields_nothing_and_leaves_nothing_under_way(
+    vi: VirtualVi, clock: VirtualClock
+) -> None:
+    vi.faults.add(latency_ms=50_000, times=None)
+
+    async def main() -> None:
+        waiting = asyncio.create_task(events_of(trigger()))
+        await asyncio.sleep(5)
+        assert waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    clock.run(main())
+    assert vi.asked == []
+
+
+def test_the_session_is_closed_before_the_event_is_sent(
+    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A triggerer need not come back after the event."""
+    closed: list[float] = []
+
+    async def close(_client: object) -> None:
+        closed.append(clock.elapsed)
+
+    monkeypatch.setattr(async_client.AsyncViClient, "close", close)
+    vi.put("f")
+
+    async def main() -> None:
+        events = trigger().run()
+        await anext(events)
+        assert len(closed) == 1
+        await events.aclose()
+
+    clock.run(main())
+
+
+# --- many of them --------------------------------------------------------------------------------------------------
+
+
+def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[Ended]:
+    """How many gates end that wait for flows of their own."""
+
+    async def main() -> list[list[Any]]:
+        return await asyncio.gather(*(events_of(trigger(f"f{number}", **arguments)) for number in range(count)))
+
+    return [read_event(event) for (event,) in clock.run(main())]
+
+
+def test_a_thousand_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
+    clock.at(100, lambda: vi.put("f500"))
+    ends = crowd(clock, 1000, deadline=BEGIN + 600)
+    assert [number for number, end in enumerate(ends) if end.outcome is Outcome.OPEN] == [500]
+    assert {end.outcome for end in ends} == {Outcome.OPEN, Outcome.TIMEOUT}
+    assert len(vi.asked) == 600 / 60 + 1
+    assert all(request.lists for request in vi.asked)
+
+
+def test_a_thousand_gates_make_no_storm_of_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.faults.add(status=503, times=None)
+    ends = crowd(clock, 1000)
+    assert {end.outcome for end in ends} == {Outcome.OUTAGE}
+    assert len(vi.asked) == 10
+
+
+def test_a_thousand_gates_wait_as_long_as_the_server_asks_one_of_them(vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.faults.add(status=429, retry_after="1000")
+    crowd(clock, 1000, deadline=BEGIN + 1500)
+    first, second, *_ = looks(vi)
+    assert second - first >= 1000
+
+
+def test_a_silent_server_gets_one_request_after_the_other(vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.faults.add(latency_ms=90_000, times=None)
+    crowd(clock, 100, deadline=BEGIN + 1800, max_failures=None)
+    assert min(two - one for one, two in pairwise(looks(vi))) >= 60
+
+
+# --- on a real event loop ------------------------------------------------------------------------------------------
+
+
+async def longest_stall(done: asyncio.Future[Any], beat: float = 0.005) -> float:
+    """How late the event loop was at worst until something was done."""
+    worst = 0.0
+    while not done.done():
+        due = time.perf_counter() + beat
+        await asyncio.sleep(beat)
+        worst = max(worst, time.perf_counter() - due)
+    return worst
+
+
+async def test_a_slow_server_does_not_stall_the_event_loop(vi_emulator: Emulator) -> None:
+    await events_of(trigger(deadline=time.time()))  # imports, look-up of the connection, certificates
+    vi_emulator.faults.add(latency_ms=300, times=None)
+    waiting = asyncio.ensure_future(events_of(trigger(deadline=time.time())))
+    stall = await longest_stall(waiting)
+    assert stall < 0.05
+    assert vi_emulator.requests[-1].ms is not None
+    assert vi_emulator.requests[-1].ms >= 300
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
+    made: list[aiohttp.ClientSession] = []
+
+    def make(*arguments: Any, **options: Any) -> aiohttp.ClientSession:
+        made.append(aiohttp.ClientSession(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(async_client, "aiohttp", _Patched(aiohttp, ClientSession=make))
+    return made
+
+
+class _Patched:
+    """A module with some names replaced, for one importer of it."""
+
+    def __init__(self, module: Any, **names: Any) -> None:
+        self._module = module
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+async def test_all_gates_of_a_connection_share_a_session_that_the_last_one_closes(
+    vi_emulator: Emulator, sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", vi_emulator.airflow_conn)
+    now = time.time()
+    near, far = ({"deadline": now + seconds, "poke_interval": 0.1} for seconds in (0.1, 0.3))
+
+    async def ends(conn_id: str, arguments: dict[str, Any], open_sessions: int) -> None:
+        await asyncio.gather(*(events_of(trigger(f"f{n}", vi_conn_id=conn_id, **arguments)) for n in range(20)))
+        assert sum(not session.closed for session in sessions) == open_sessions
+
+    await asyncio.gather(ends("vi_default", near, 2), ends("other", far, 0))
+    assert len(sessions) == 2
+
+
+async def test_a_gate_opens_upon_what_the_service_says(vi_emulator: Emulator) -> None:
+    flow_id = vi_emulator.store.flow_ids()[0]
+    (event,) = await events_of(trigger(flow_id, poke_interval=0.1, deadline=time.time() + 5))
+    flow = read_event(event).flow
+    assert flow is not None
+    assert flow["flow_id"] == flow_id

@@ -1,0 +1,37 @@
+"""The button "Open in Vi": what the task stored is what it opens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from vi_airflow_provider.links import flows as links
+from vi_airflow_provider.links.flows import ViFlowLink
+
+
+def test_the_button_is_named() -> None:
+    assert ViFlowLink().name == "Open in Vi"
+
+
+@pytest.mark.parametrize(("stored", "opened"), [("https://ui.example/flow", "https://ui.example/flow"), (None, "")])
+def test_the_button_opens_what_the_task_stored(
+    stored: str | None, opened: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Store:
+        @staticmethod
+        def get_value(**key: Any) -> str | None:
+            asked.append(key)
+            return stored
+
+    monkeypatch.setattr(links, "XCom", Store)
+    task_instance: Any = object()
+    assert ViFlowLink().get_link(BaseOperator(task_id="task"), ti_key=task_instance) == opened
+    assert asked == [{"ti_key": task_instance, "key": ViFlowLink().xcom_key}]
+
+
+def test_equal_links_are_equal_so_that_a_dag_does_not_change_each_time_it_is_read() -> None:
+    assert ViFlowLink() == ViFlowLink()

@@ -1,0 +1,38 @@
+"""``python -m vi_airflow_provider.audit``: check an export against its manifest, or show what changed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0: all is well, 1: the exports differ, 2: an export cannot be trusted or read."""
+    parser = argparse.ArgumentParser(prog="python -m vi_airflow_provider.audit", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="check an export against its manifest")
+    verify.add_argument("uri", help="path or URL of the export")
+    diff = commands.add_parser("diff", help="show what changed between two jsonl exports")
+    diff.add_argument("old", help="path or URL of the older export")
+    diff.add_argument("new", help="path or URL of the newer export")
+    chosen = parser.parse_args(arguments)
+
+    from vi_airflow_provider import audit, exports
+
+    try:
+        if chosen.command == "verify":
+            manifest = exports.verify(chosen.uri)
+            print(f"{chosen.uri} is complete: {manifest.count} flows, sha256 {manifest.sha256}")
+            return 0
+        found = audit.diff_exports(exports.read_export(chosen.old), exports.read_export(chosen.new))
+    except (exports.ExportError, ValueError, OSError) as error:
+        print(f"{error}", file=sys.stderr)
+        return 2
+    for line in found.lines():
+        print(line)
+    print(f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed")
+    return 1 if found else 0

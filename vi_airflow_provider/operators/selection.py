@@ -1,0 +1,86 @@
+"""What operators share that read many flows: which ones are meant, and how they are read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from vi_airflow_provider.operators.base import ViBaseOperator, count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+
+    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.hooks.vi import ViHook
+
+_CRITERIA: Final = (
+    *("name_pattern", "training_project", "attributes"),
+    *("created_after", "created_before", "updated_after", "updated_before", "older_than"),
+)
+
+
+class FlowSelectionOperator(ViBaseOperator):
+    """Base of operators that read all flows of an organization, or those that match.
+
+    :param name_pattern: glob on the flow's name, case-sensitive
+    :param training_project: id of the training project
+    :param attributes: attributes that the flow must have, with these values
+    :param created_after: created at this time (aware datetime or ISO 8601 text) or later
+    :param created_before: created earlier than this
+    :param updated_after: last updated at this time or later
+    :param updated_before: last updated earlier than this
+    :param older_than: time since the last update, at least (timedelta or ISO 8601 duration like ``P90D``)
+    :param limit: stop after so many matching flows
+    :param page_size: flows per request; the connection's setting by default
+    """
+
+    template_fields = (*ViBaseOperator.template_fields, *_CRITERIA, "limit", "page_size")
+
+    def __init__(
+        self,
+        *,
+        name_pattern: str | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        updated_after: datetime | str | None = None,
+        updated_before: datetime | str | None = None,
+        older_than: timedelta | str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name_pattern = name_pattern
+        self.training_project = training_project
+        self.attributes = attributes
+        self.created_after = created_after
+        self.created_before = created_before
+        self.updated_after = updated_after
+        self.updated_before = updated_before
+        self.older_than = older_than
+        self.limit = limit
+        self.page_size = page_size
+
+    def criteria(self) -> dict[str, Any]:
+        """Return what was asked for, as it was given."""
+        given = {name: getattr(self, name) for name in (*_CRITERIA, "limit")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def selected(self, hook: ViHook) -> Iterator[Flow]:
+        """Return the flows that are meant, read as they are consumed.
+
+        :raises ViValidationError: an argument is unusable; the message names it
+        """
+        from itertools import islice
+
+        from vi_airflow_provider.filters import FlowFilter
+
+        wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
+        limit, page_size = count("limit", self.limit), count("page_size", self.page_size)
+        # Without a filter, the walk itself can stop at the limit, and ask for no more than that.
+        bound = limit if wanted == FlowFilter() else None
+        flows = hook.list_flows(page_size=page_size, limit=bound)
+        return islice(wanted.select(flows, datetime.now(UTC)), limit)

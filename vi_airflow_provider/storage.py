@@ -1,0 +1,65 @@
+"""Files in any ObjectStoragePath, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: In these there is no folder to make, and mkdir would make a bucket of whatever name was mistyped.
+_WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
+
+
+def write_atomically(path: ObjectStoragePath, content: bytes | Path) -> None:
+    """Write a file so that a reader finds the old one or the new one, never a part, whenever we are killed.
+
+    :param path: where to; its folder is made if it is missing
+    :param content: the bytes, or a local file to copy them from
+    :raises OSError: or whatever the file system's driver raises; the old file is still there
+    """
+
+    def write(file: IO[bytes]) -> None:
+        if isinstance(content, Path):
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+        else:
+            file.write(content)
+
+    if path.protocol not in _WITHOUT_FOLDERS:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.protocol in ("", "file", "local"):
+        _replace(Path(path.path), write)
+    else:
+        # An object store shows an upload when it is complete; the transaction discards it if it fails on the way.
+        with path.fs.transaction, path.fs.open(path.path, "wb") as file:
+            write(file)
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    # In the same folder: across file systems, a move is a copy, which can be seen half-way.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # Reading it means setting it; mkstemp's own 0600 would hide the file from those whom the folder is open to.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
