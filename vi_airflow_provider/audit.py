@@ -7,11 +7,14 @@ generations and etags do not count. ``python -m vi_airflow_provider.audit`` chec
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import canonical_json
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Stands for a value that one of the two sides does not have; JSON has no such value.
 ABSENT: Final = "(absent)"
+#: A key that a path can show as it is; any other is quoted, so that a path means one place.
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,14 @@ class Diff:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """Yield the diff for a person to read."""
+        """Yield the diff for a person to read, without control characters, whatever a flow is called."""
         for sign, flows in (("+", self.added), ("-", self.removed)):
             for flow in flows:
-                yield f"{sign} {flow.flow_id}  {flow.name}"
+                yield one_line(f"{sign} {flow.flow_id}  {flow.name}")
         for flow in self.changed:
-            yield f"~ {flow.flow_id}  {flow.name}"
+            yield one_line(f"~ {flow.flow_id}  {flow.name}")
             for change in flow.changes:
-                yield f"    {change}"
+                yield f"    {one_line(str(change))}"
 
 
 def comparable(flow: Flow) -> dict[str, Any]:
@@ -114,12 +119,13 @@ def diff_values(old: Any, new: Any, path: str = "") -> Iterator[Change]:
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
-            yield from _diff_member(old, new, key, f"{path}.{key}" if path else str(key))
+            yield from _diff_member(old, new, key, _below(path, key))
     elif isinstance(old, list) and isinstance(new, list):
         olds, news = dict(enumerate(old)), dict(enumerate(new))
         for index in range(max(len(old), len(new))):
             yield from _diff_member(olds, news, index, f"{path}[{index}]")
-    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+    elif isinstance(old, bool) != isinstance(new, bool) or (old != new and _text(old) != _text(new)):
+        # NaN is not equal to itself, and yet nothing has changed.
         yield Change(path, _text(old), _text(new))
 
 
@@ -130,6 +136,12 @@ def _diff_member(old: Mapping[Any, Any], new: Mapping[Any, Any], key: Any, path:
         yield Change(path, _text(old[key]), ABSENT)
     else:
         yield from diff_values(old[key], new[key], path)
+
+
+def _below(path: str, key: str) -> str:
+    if not _PLAIN_KEY.fullmatch(key):
+        return f"{path}[{json.dumps(key)}]"
+    return f"{path}.{key}" if path else key
 
 
 def _text(value: Any) -> str:

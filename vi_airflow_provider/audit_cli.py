@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{chosen.uri} is complete: {manifest.count} flows, sha256 {manifest.sha256}")
             return 0
         found = audit.diff_exports(exports.read_export(chosen.old), exports.read_export(chosen.new))
-    except (exports.ExportError, ValueError, OSError) as error:
+    except (exports.ExportError, ValueError, OSError, ImportError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
     for line in found.lines():

@@ -11,21 +11,26 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import sqlite3
 import tempfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from pydantic import TypeAdapter, ValidationError
 
 from vi_airflow_provider import audit
+from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.storage import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
@@ -35,6 +40,11 @@ _SUFFIX: Final = ".manifest.json"
 #: A cell that begins with one of these is a formula to a spreadsheet.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _BATCH: Final = 500
+#: Where the facts of a manifest end and the digests of its flows begin; the facts are within the first bytes.
+_DIGESTS: Final = ',\n "flows": {'
+_HEAD: Final = 1 << 16
+
+log = logging.getLogger(__name__)
 
 _COLUMNS: Final = (
     *("flow_id", "name", "schema", "training_project", "time_created", "last_updated", "generation", "block_count"),
@@ -57,8 +67,11 @@ class ExportManifest:
     size: int
     created_at: str
     organization_id: str
-    filters: Mapping[str, Any]
+    filters: dict[str, Any]
     provider_version: str
+
+
+_MANIFEST: Final = TypeAdapter(ExportManifest)
 
 
 class FlowSpool:
@@ -123,18 +136,44 @@ def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> Path:
     return path
 
 
-def write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: ExportManifest | None) -> Path:
-    """Write the manifest to a local file beside the spool, with the digest of each flow.
+def publish(spool: FlowSpool, target: ObjectStoragePath, file: Path, manifest: ExportManifest) -> None:
+    """Put an export and its manifest in their place: both, or none.
 
-    :param replaced: manifest of the file that is about to be replaced. It is kept inside, because the manifest is
-        published first: whoever reads in between finds one that vouches for the old file, too.
+    The manifest goes first, and vouches for the file that it replaces, too. So whenever we are killed, there is no
+    file that nobody vouches for. If writing fails, what was there before is put back.
+
+    :param file: the export, as :func:`write_file` has written it
     """
+    try:
+        replaced = verify(str(target))
+    except ExportError:
+        replaced = None
+    path = manifest_path(str(target))
+    before = path.read_bytes() if path.exists() else None
+    try:
+        write_atomically(path, _write_manifest(spool, manifest, replaced))
+        write_atomically(target, file)
+    except BaseException:
+        # It may have arrived in spite of the error, as when the answer of the object store was lost.
+        if not target.exists() or _sha256(target) != manifest.sha256:
+            _put_back(path, before)
+        raise
+
+
+def _put_back(path: ObjectStoragePath, content: bytes | None) -> None:
+    if content is not None:
+        write_atomically(path, content)
+    elif path.exists():
+        path.unlink()
+
+
+def _write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: ExportManifest | None) -> Path:
     path = spool.path / "manifest"
     head = {"kind": _KIND, "version": 1, **asdict(manifest), "replaces": replaced and asdict(replaced)}
     with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + ',\n "flows": {')
+        file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + _DIGESTS)
         for number, (flow_id, digest) in enumerate(spool.digests()):
-            file.write(f'{"," if number else ""}\n  "{flow_id}": "{digest}"')
+            file.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{digest}"')
         file.write("\n }\n}\n")
     return path
 
@@ -150,16 +189,22 @@ def read_manifest(uri: str) -> list[ExportManifest]:
 
     :raises ExportError: there is none, or it is none of ours
     """
-    path = manifest_path(uri)
+    return _manifests(manifest_path(uri), whole=True)
+
+
+def _manifests(path: ObjectStoragePath, *, whole: bool) -> list[ExportManifest]:
     try:
-        facts = json.loads(path.read_bytes())
+        # Of a year of exports, only the heads are read to find the newest.
+        with path.fs.open(path.path, "rb", block_size=_HEAD) as file:
+            head, found, _ = ("", "", "") if whole else file.read(_HEAD).decode().partition(_DIGESTS)
+            facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
         if facts["kind"] != _KIND or facts["version"] != 1:
             raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}")
-        names = ExportManifest.__dataclass_fields__
-        found = (facts, facts["replaces"])
-        return [ExportManifest(**{name: each[name] for name in names}) for each in found if each]
+        return [_MANIFEST.validate_python(each) for each in (facts, facts["replaces"]) if each]
     except FileNotFoundError:
         reason = "there is none"
+    except ValidationError as error:
+        reason = mistakes(error)
     except (ValueError, KeyError, TypeError) as error:
         reason = one_line(f"{type(error).__name__}: {error}")
     raise ExportError(f"manifest {path}: {reason}")
@@ -171,18 +216,22 @@ def verify(uri: str) -> ExportManifest:
     :raises ExportError: the file is missing, cut off or changed
     """
     manifests = read_manifest(uri)
-    digest = hashlib.sha256()
-    path = ObjectStoragePath(uri)
     try:
-        with path.fs.open(path.path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        sha256 = _sha256(ObjectStoragePath(uri))
     except FileNotFoundError:
         raise ExportError(f"{uri}: there is a manifest, but no file") from None
     for manifest in manifests:
-        if manifest.sha256 == digest.hexdigest():
+        if manifest.sha256 == sha256:
             return manifest
     raise ExportError(f"{uri} is not what its manifest says: it was cut off or changed")
+
+
+def _sha256(path: ObjectStoragePath) -> str:
+    digest = hashlib.sha256()
+    with path.fs.open(path.path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_export(uri: str) -> Iterator[Flow]:
@@ -197,27 +246,38 @@ def read_export(uri: str) -> Iterator[Flow]:
                 yield Flow.model_validate_json(line)
     except FileNotFoundError:
         raise ExportError(f"there is no export {uri}") from None
-    except (ValueError, EOFError, gzip.BadGzipFile) as error:  # pydantic's errors are ValueErrors
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:  # pydantic's errors are ValueErrors
         reason = one_line(f"{uri} is no jsonl export: {error}")
     else:
         return
     raise ExportError(reason)
 
 
-def latest_export(folder: ObjectStoragePath, organization_id: str) -> str | None:
-    """Return the newest ``jsonl`` export of an organization in a folder, ``None`` where there is none."""
-    newest: tuple[str, str] | None = None
-    for path in folder.iterdir() if folder.exists() else ():
+def previous_export(target: ObjectStoragePath, organization_id: str) -> str | None:
+    """Return the newest ``jsonl`` export of an organization in the folder of a new one, ``None`` where there is none.
+
+    The export at the target itself counts only if there is no other: when a day is exported again, it is compared
+    with the day before, not with itself. One that its manifest does not vouch for is passed over, with a warning.
+    """
+    found: list[tuple[bool, str, str]] = []
+    for path in target.parent.iterdir() if target.parent.exists() else ():
         if not path.name.endswith(_SUFFIX):
             continue
-        uri = str(path.parent / path.name.removesuffix(_SUFFIX))
         try:
-            manifest = read_manifest(uri)[0]
+            manifest = _manifests(path, whole=False)[0]
         except ExportError:
             continue
         if manifest.organization_id == organization_id and manifest.format == "jsonl":
-            newest = max(newest or ("", ""), (manifest.created_at, uri))
-    return newest and newest[1]
+            name = path.name.removesuffix(_SUFFIX)
+            found.append((name != target.name, manifest.created_at, str(path.parent / name)))
+    for *_, uri in sorted(found, reverse=True):
+        try:
+            verify(uri)
+        except ExportError as error:
+            log.warning("Not compared with %s: %s", uri, error)
+        else:
+            return uri
+    return None
 
 
 def file_sha256(path: Path) -> str:
@@ -248,7 +308,8 @@ def _row(flow: Flow) -> dict[str, Any]:
 
 
 def _write_csv(spool: FlowSpool, file: IO[str]) -> None:
-    writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)  # RFC 4180
+    # RFC 4180. All text in quotes: a spreadsheet that splits at semicolons must not find a cell inside a cell.
+    writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(_COLUMNS)
     for flow in spool.flows():
         row = _row(flow)

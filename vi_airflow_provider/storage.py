@@ -44,7 +44,7 @@ def write_atomically(path: ObjectStoragePath, content: bytes | Path) -> None:
 
 def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     # In the same folder: across file systems, a move is a copy, which can be seen half-way.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

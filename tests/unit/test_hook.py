@@ -312,6 +312,7 @@ CALLS: Final[dict[str, tuple[Callable[[ViHook], Any], str, Any]]] = {
         lambda vi: vi.create_flow(wire_spec(), attributes={"a": "b"}, flow_id=FLOW_ID).flow_id,
         *(f"PUT /flows/{FLOW_ID}", FLOW_ID),
     ),
+    "restore_flow": (lambda vi: vi.restore_flow(wire_flow()).flow_id, f"PUT /flows/{FLOW_ID}", FLOW_ID),
     "update_flow": (
         lambda vi: vi.update_flow(FLOW_ID, spec={"name": "n"}, attributes={"a": None}).flow_id,
         *(f"PATCH /flows/{FLOW_ID}", FLOW_ID),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import choice, flag
+from vi_airflow_provider.operators.base import choice, flag, given
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
 
 if TYPE_CHECKING:
@@ -65,18 +66,22 @@ class ExportFlowsOperator(FlowSelectionOperator):
         """Spool, write, compare, publish."""
         from vi_airflow_provider import exports
 
-        fail_on_drift = flag("fail_on_drift", self.fail_on_drift)
         with self.vi(context) as hook, exports.FlowSpool() as spool:
+            fail_on_drift, html_report = (
+                flag("fail_on_drift", self.fail_on_drift),
+                flag("html_report", self.html_report),
+            )
             format_, target = self._checked(fail_on_drift=fail_on_drift)
-            for flow in self._with_progress(self.selected(hook)):
-                spool.add(flow)
+            flows = self.selected(hook)
             old_uri = self._old_export(target, hook.settings.organization_id)
+            for flow in self._with_progress(flows):
+                spool.add(flow)
             diff = self._compare(old_uri, spool)
             manifest = self._publish(spool, target, format_, hook.settings.organization_id)
             result: dict[str, Any] = {
                 "uri": str(target),
                 "manifest_uri": str(exports.manifest_path(str(target))),
-                "report_uri": self._report(spool, target, manifest, diff, old_uri) if self.html_report else None,
+                "report_uri": self._report(spool, target, manifest, diff, old_uri) if html_report else None,
                 "count": manifest.count,
                 "sha256": manifest.sha256,
                 "added": None if diff is None else len(diff.added),
@@ -95,23 +100,22 @@ class ExportFlowsOperator(FlowSelectionOperator):
         return result
 
     def _checked(self, *, fail_on_drift: bool) -> tuple[str, ObjectStoragePath]:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         from vi_airflow_provider.api.errors import ViValidationError
         from vi_airflow_provider.exports import FORMATS
 
         format_ = choice("format", self.format, FORMATS)
-        if not isinstance(self.destination, str) or not self.destination.strip("/"):
-            raise ViValidationError(f"destination: {self.destination!r:.80} is not the URL of a file")
-        if self.destination.endswith("/"):
-            raise ViValidationError(f"destination: {self.destination!r:.200} is a folder; add the name of the file")
+        if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise ViValidationError("format: parquet needs pyarrow: install vi-airflow-provider[parquet]")
+        target = _file("destination", self.destination)
         if format_ == "parquet" and self.destination.endswith(".gz"):
             raise ViValidationError("destination: a parquet file is compressed inside, so it has no .gz")
+        if given("compare_to", self.compare_to) not in (None, "previous"):
+            _file("compare_to", self.compare_to)
         if self.compare_to is not None and format_ != "jsonl":
             raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
         if fail_on_drift and self.compare_to is None:
             raise ViValidationError("fail_on_drift: give compare_to, too; there is no drift without a comparison")
-        return format_, ObjectStoragePath(self.destination)
+        return format_, target
 
     def _with_progress(self, flows: Iterator[Flow]) -> Iterator[Flow]:
         began = time.monotonic()
@@ -122,10 +126,13 @@ class ExportFlowsOperator(FlowSelectionOperator):
             yield flow
 
     def _old_export(self, target: ObjectStoragePath, organization_id: str) -> str | None:
-        from vi_airflow_provider.exports import latest_export
+        """Find what to compare with, and check it, before hours are spent on reading flows."""
+        from vi_airflow_provider import exports
 
         if self.compare_to == "previous":
-            return latest_export(target.parent, organization_id)
+            return exports.previous_export(target, organization_id)
+        if self.compare_to is not None:
+            exports.verify(self.compare_to)
         return self.compare_to
 
     def _compare(self, old_uri: str | None, spool: FlowSpool) -> Diff | None:
@@ -133,14 +140,12 @@ class ExportFlowsOperator(FlowSelectionOperator):
             return None
         from vi_airflow_provider import audit, exports
 
-        exports.verify(old_uri)
         return audit.diff_exports(exports.read_export(old_uri), spool.flows())
 
     def _publish(
         self, spool: FlowSpool, target: ObjectStoragePath, format_: str, organization_id: str
     ) -> ExportManifest:
         from vi_airflow_provider import __version__, exports
-        from vi_airflow_provider.storage import write_atomically
 
         path = exports.write_file(spool, format_, compressed=target.name.endswith(".gz"))
         manifest = exports.ExportManifest(
@@ -154,14 +159,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
             filters=json.loads(json.dumps(self.criteria(), default=str)),
             provider_version=__version__,
         )
-        try:
-            replaced = exports.verify(str(target))
-        except exports.ExportError:
-            replaced = None
-        # The manifest first: if we are killed in between, there is a manifest without its file, or one that vouches
-        # for the old file. The other way round there could be a file that nobody vouches for.
-        write_atomically(exports.manifest_path(str(target)), exports.write_manifest(spool, manifest, replaced))
-        write_atomically(target, path)
+        exports.publish(spool, target, path, manifest)
         return manifest
 
     def _report(
@@ -189,17 +187,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
     def _tell(self, context: Context, result: dict[str, Any], diff: Diff | None) -> None:
         from itertools import islice
 
-        from vi_airflow_provider.api.errors import one_line
-
         self.log.info("%s flows exported: %s, sha256 %s", f"{result['count']:,}", result["uri"], result["sha256"])
         if diff is not None:
-            lines = [
-                ("    " if line.startswith(" ") else "") + one_line(line) for line in islice(diff.lines(), MAX_LOGGED)
-            ]
-            self.log.info(
-                "%d added, %d removed, %d changed.\n%s",
-                *(result["added"], result["removed"], result["changed"], "\n".join(lines)),
-            )
+            lines = "\n".join(islice(diff.lines(), MAX_LOGGED))
+            counts = (result["added"], result["removed"], result["changed"])
+            self.log.info("%d added, %d removed, %d changed.\n%s", *counts, lines)
         # What the event of each outlet tells the DAGs that are scheduled on it.
         events: Any = context.get("outlet_events")
         for outlet in self.outlets if events is not None else ():
@@ -219,3 +211,24 @@ class ExportFlowsOperator(FlowSelectionOperator):
         namespace, name = ("file", f"/{path.lstrip('/')}") if scheme == "file" else (f"{scheme}://{bucket}", key)
         source = Dataset(namespace=f"vi://{self.hook.settings.organization_id}", name="flows")
         return OperatorLineage(inputs=[source], outputs=[Dataset(namespace=namespace, name=name)])
+
+
+def _file(name: str, value: Any) -> ObjectStoragePath:
+    """Return an argument that is the URL of a file in a storage that there is."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from vi_airflow_provider.api.errors import ViValidationError
+
+    if not isinstance(value, str) or not ("://" in value or value.startswith("/")):
+        # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
+        raise ViValidationError(f"{name}: {value!r:.80} is no URL and no absolute path of a file")
+    if value.endswith("/"):
+        raise ViValidationError(f"{name}: {value!r:.200} is a folder; add the name of the file")
+    try:
+        path = ObjectStoragePath(value)
+        path.fs  # noqa: B018 - found when it is asked for
+    except (ValueError, ImportError) as error:
+        reason = f"{name}: {value!r:.200}: {error}"
+    else:
+        return path
+    raise ViValidationError(reason)

@@ -38,7 +38,7 @@ _MAX_SAFE_INTEGER: Final = 2**53 - 1
 _DAY_MS: Final = timedelta(days=1) // timedelta(milliseconds=1)
 #: First day of each bar of the histogram but the first, and the label of each bar.
 _AGE_LIMITS: Final = (1, 8, 31, 91, 181, 366)
-_AGE_LABELS: Final = ("< 1", "1–7", "8–30", "31–90", "91–180", "181–365", "> 365")  # noqa: RUF001 - en dashes of ranges
+_AGE_LABELS: Final = ("< 1", "1–7", "8–30", "31–90", "91–180", "181–365", "> 365")  # noqa: RUF001 - ranges
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _old_and_new(change: Change) -> tuple[str, str]:
 
 
 def _value(value: str, start: int, end: int) -> str:
-    """Return one side of a change. ``value[start:end]`` is what differs: where a long value is folded, it is in sight."""
+    """Return one side of a change. ``value[start:end]`` is what differs: a folded value shows where that begins."""
     if value == ABSENT:
         return "<em>absent</em>"
     if len(value) <= LONG_VALUE:

@@ -139,7 +139,8 @@
           svg("title", {}, settings || block.block),
           svg("text", { class: "block", x: BOX.pad, y: 24 }, shorten(`${index + 1}  ${block.block}`, length - 8)),
           svg("text", { class: "rest", x: boxWidth - BOX.pad, y: 24 }, rest ? `+ ${rest} more` : ""),
-          ...lines.map((line, row) => svg("text", { class: "setting", x: BOX.pad, y: BOX.top + row * BOX.line }, line))));
+          ...lines.map((line, row) =>
+            svg("text", { class: "setting", x: BOX.pad, y: BOX.top + row * BOX.line }, line))));
     });
     return drawing;
   }

@@ -82,6 +82,16 @@ REQUESTS: Final[dict[str, tuple[Callable[[ViProtocol], Any], str, str, bytes | N
         lambda p: p.put_flow("own", SPEC, {"a": "ü"}),
         *("PUT", "/flows/own", b"{" + BODY + ',"metadata":{"attributes":{"a":"ü"}}}'.encode()),
     ),
+    "restore": (
+        lambda p: p.restore_flow(
+            {
+                **{"kind": "Flow", "flowId": "own", "etag": "e", "spec": {"name": "n", "newField": 1}},
+                "metadata": {"timeCreated": 1, "lastUpdated": 2, "generation": 3, "attributes": {"a": "b"}, "newer": 4},
+            }
+        ),
+        *("PUT", "/flows/own"),
+        b'{"spec":{"name":"n","newField":1},"metadata":{"attributes":{"a":"b"},"newer":4}}',
+    ),
     "patch": (lambda p: p.patch_flow("own", {"name": "n"}), "PATCH", "/flows/own", b'{"spec":{"name":"n"}}'),
     "patch of attributes": (
         lambda p: p.patch_flow("own", attributes={"a": None, "b": "c"}),
@@ -391,6 +401,18 @@ def test_an_error_without_an_answer_names_the_server() -> None:
     failure = Failure(FailureKind.CONNECT, "Connection refused")
     error = raised(protocol(max_retries=0).get_flow("a"), failure)
     assert "no TCP connection to the server: Connection refused (vi.example). Check the connection's host" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [(kind, "proxy.example:3128" if kind is FailureKind.PROXY else "vi.example") for kind in FailureKind],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_failure_names_the_machine_that_failed(kind: FailureKind, named: str) -> None:
+    behind_a_proxy = protocol(max_retries=0, proxy="http://me:hunter2@proxy.example:3128")
+    error = raised(behind_a_proxy.get_flow("a"), Failure(kind))
+    assert f"{kind.value} ({named})." in str(error)
+    assert "hunter2" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,10 @@ def redirects() -> Iterator[Case]:
             for target in ("/v2/flow", "http://{here}/v2", "http://{elsewhere}/v2"):
                 yield case(f"{status} to {target} is refused", call, http(status, Location=target), **refused)
         yield case(f"{status} to nowhere is an error", GET, http(status), **refused)
+    yield case("300 with an address is followed", GET, http(300, Location="/v2/flow"), FLOW, gives=FLOW_ID)
+    bad = http(400, Location="/v2/flow")
+    yield case("an address in an error is none", GET, bad, raises=ViValidationError, status=400)
+    yield case("an address in a success is none", CREATE, http(201, wire_flow(), Location="/v2"), gives=FLOW_ID)
     again = http(302, Location="/again")
     yield case("the fifth redirect is followed", GET, *[again] * 5, FLOW, gives=FLOW_ID)
     yield case("the sixth redirect is one too many", GET, *[again] * 6, raises=ViResponseError, status=302)

@@ -1,0 +1,314 @@
+"""The HTML report: what is in the page, and that data cannot become anything but text."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.audit import ABSENT, Change, ChangedFlow, Diff, FlowRef
+from vi_airflow_provider.emulator.samples import sample_flows
+from vi_airflow_provider.report import OPEN_CHANGES, ReportFacts, embedded_json, write_report
+
+EXPORTED_AT: Final = datetime(2026, 9, 30, 2, 0, tzinfo=UTC)
+EXPORTED_MS: Final = int(EXPORTED_AT.timestamp() * 1000)
+DAY_MS: Final = 86_400_000
+FACTS: Final = ReportFacts(
+    organization_id="acme-vision",
+    exported_at=EXPORTED_AT,
+    count=2,
+    sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    uri="s3://audit/2026-09-30/flows.jsonl",
+    compared_to="s3://audit/2026-09-29/flows.jsonl",
+    provider_version="1.2.3",
+)
+HOSTILE: Final = (
+    "<script>owned()</script>",
+    "</script><script>owned()</script>",
+    "<!--<script>",
+    "]]>\u2028\u2029",
+    '" onmouseover="owned()',
+    "&lt;b&gt;&amp;",
+    "{{flows}} {{script}}",
+    "\ud800",
+)
+
+
+def flow(flow_id: str = "flow-1", *, updated: int = EXPORTED_MS, **spec: Any) -> Flow:
+    return Flow.model_validate(
+        {
+            "kind": "Flow",
+            "workspaceId": "acme-vision",
+            "flowId": flow_id,
+            "spec": {"name": "Weld", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": [], **spec},
+            "metadata": {"timeCreated": 0, "lastUpdated": updated, "generation": 1, "attributes": {}},
+            "selfLink": "",
+            "etag": "",
+        }
+    )
+
+
+def report(*flows: Flow, diff: Diff | None = None, facts: ReportFacts = FACTS) -> str:
+    file = io.StringIO()
+    write_report(file, facts, iter(flows), diff)
+    return file.getvalue()
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, their attributes, and the text of each kind of element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.elements: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in {"meta", "link", "input"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "each element is closed, in order"
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+    @property
+    def flows(self) -> list[dict[str, Any]]:
+        data, _code = self.texts["script"]
+        flows: list[dict[str, Any]] = json.loads(data)
+        return flows
+
+
+def attributes_of(text: str, tag: str) -> list[str]:
+    return [value for of, _name, value in Page(text).attributes if of == tag]
+
+
+# --- data stays text -------------------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    # "Cs" and all: an export is read as JSON, and JSON can hold a lone surrogate.
+    | st.text(st.characters()) | st.sampled_from(HOSTILE),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(HOSTILE), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(json_values)
+def test_embedded_json_is_the_same_value_and_cannot_end_its_script(value: Any) -> None:
+    text = embedded_json(value)
+    assert json.loads(text) == value
+    assert text.isascii()
+    assert not set("<>&\n") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(2**53, "9007199254740992"), (-(10**20), "-100000000000000000000"), (float("inf"), "inf"), (float("nan"), "nan")],
+)
+def test_a_number_that_javascript_would_round_or_refuse_is_shown_as_text(value: float, shown: str) -> None:
+    assert json.loads(embedded_json({"deep": [value]})) == {"deep": [shown]}
+
+
+@given(st.text() | st.sampled_from(HOSTILE), json_values)
+def test_whatever_a_flow_says_the_page_has_the_same_elements(name: str, value: Any) -> None:
+    name = name.encode("utf-8", "replace").decode()
+    plain, hostile = (
+        Page(
+            report(
+                flow(name=text, blocks=[{"block": text, "settings": {"value": setting}, "style": {}}]),
+                diff=Diff([FlowRef(text, text)], [FlowRef(text, text)], [ChangedFlow(text, text, [Change(text, "1", text)])]),
+                facts=replace(FACTS, organization_id=text, uri=text, compared_to=text or "-", sha256=text),
+            )
+        )
+        for text, setting in (("plain", 1), (name[:100], value))
+    )  # fmt: skip
+    assert hostile.elements == plain.elements
+    assert [(tag, key) for tag, key, _ in hostile.attributes] == [(tag, key) for tag, key, _ in plain.attributes]
+    assert hostile.flows[0]["spec"]["blocks"][0]["settings"] == {"value": value}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_name_and_a_value_of_a_change_are_shown_as_they_are(text: str) -> None:
+    page = Page(report(diff=Diff(changed=[ChangedFlow("id", text, [Change("spec.name", text, ABSENT)])])))
+    shown = text.encode("utf-8", "replace").decode()
+    assert shown in page.texts["bdi"]
+    assert shown in page.texts["code"]
+    assert "absent" in page.texts["em"]
+
+
+# --- self-contained ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_page_points_outside_of_it() -> None:
+    text = report(flow(), diff=Diff(added=[FlowRef("flow-1", "Weld")]))
+    references = {value for _tag, name, value in Page(text).attributes if name in {"href", "src", "srcset", "action"}}
+    assert references == {"data:,", "#flows", "#added", "#expand=flow-1"}
+    style = "".join(Page(text).texts["style"])
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_content_security_policy_names_the_one_style_and_the_one_script() -> None:
+    text = report(flow())
+    page = Page(text)
+    policy = next(value for value in attributes_of(text, "meta") if "default-src" in value)
+    (style,), (_data, script) = page.texts["style"], page.texts["script"]
+    for directive, content in (("style-src", style), ("script-src", script)):
+        digest = b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert not [name for _tag, name, _value in page.attributes if name == "style" or name.startswith("on")]
+
+
+def test_the_script_makes_no_markup_of_text() -> None:
+    _data, script = Page(report()).texts["script"]
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch("):
+        assert way not in script
+
+
+# --- streaming ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_flow_is_written_before_the_next_is_read() -> None:
+    file = io.StringIO()
+
+    def flows() -> Iterator[Flow]:
+        assert "Content-Security-Policy" in file.getvalue()
+        for number in range(50):
+            yield flow(f"flow-{number}")
+            assert f'"flow-{number}"' in file.getvalue()
+
+    write_report(file, FACTS, flows(), None)
+    assert [shown["id"] for shown in Page(file.getvalue()).flows] == [f"flow-{number}" for number in range(50)]
+
+
+def test_the_same_input_gives_the_same_page() -> None:
+    flows = [Flow.model_validate(document) for document in sample_flows(20, "seed", "acme-vision", EXPORTED_MS)]
+    again = [Flow.model_validate(dict(reversed(one.to_wire().items()))) for one in flows]
+    diff = Diff(added=[FlowRef(flows[0].flow_id, flows[0].spec.name)])
+    assert report(*flows, diff=diff) == report(*again, diff=diff)
+
+
+def test_the_time_zone_of_the_caller_does_not_matter() -> None:
+    from zoneinfo import ZoneInfo
+
+    elsewhere = replace(FACTS, exported_at=EXPORTED_AT.astimezone(ZoneInfo("Asia/Singapore")))
+    assert report(flow(), facts=elsewhere) == report(flow())
+
+
+# --- what the page shows -----------------------------------------------------------------------------------------------
+
+
+def cards(text: str) -> dict[str, str]:
+    found = re.findall(r'<div class="card[^"]*"><dt>(.*?)</dt><dd>(.*?)</dd>', text)
+    return {label: re.sub(r"<.*?>", "", value) for label, value in found}
+
+
+def test_the_cards_say_how_many_and_which_export() -> None:
+    diff = Diff([FlowRef("a", "A")], [], [ChangedFlow("b", "B", [Change("spec.name", '"A"', '"B"')])])
+    assert cards(report(diff=diff, facts=replace(FACTS, count=5000))) == {
+        "Flows": "5,000",
+        "Added": "1",
+        "Removed": "0",
+        "Changed": "1",
+        "Organization": "acme-vision",
+        "Exported": "2026-09-30 02:00 UTC",
+        "SHA-256": "9f86d081884c…",
+    }
+
+
+def test_an_export_that_was_not_compared_does_not_claim_that_nothing_changed() -> None:
+    text = report(flow(), facts=replace(FACTS, compared_to=None))
+    assert cards(text)["Added"] == "–"  # noqa: RUF001 - a dash
+    assert "This export was not compared with an earlier one." in text
+    assert "Nothing was added" not in text
+
+
+def test_a_comparison_that_found_nothing_says_so_and_with_what() -> None:
+    text = report(flow(), diff=Diff())
+    assert "Nothing was added, removed or changed." in text
+    assert "<p class=\"quiet\">Since <code>s3://audit/2026-09-29/flows.jsonl</code></p>" in text  # fmt: skip
+
+
+def test_a_long_value_is_folded_and_what_differs_is_marked_in_sight() -> None:
+    old, new = (f'"{"same words " * 40}{word} and the same end"' for word in ("before", "after"))
+    text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("spec.prompt", old, new)])]))
+    for kind, value, differs in (("del", old, "before"), ("ins", new, "after")):
+        summary, whole = re.findall(rf"<{kind}>.*?<summary><code>(.*?)</code>.*?</summary><code>(.*?)</code>", text)[0]
+        assert f"<b>{differs}</b>" in summary
+        assert f"<b>{differs}</b>" in whole
+        assert len(summary) < 200
+        assert re.sub("<.*?>", "", whole).replace("&quot;", '"') == value
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("a" * 500, "a" * 501), ("a" * 500, ABSENT), ("x" * 200, "y" * 200), ("1", "2")]
+)
+def test_both_values_of_a_change_are_there_whole(old: str, new: str) -> None:
+    text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("path", old, new)])]))
+    for kind, value in (("del", old), ("ins", new)):
+        side = re.findall(rf"<{kind}>(.*?)</{kind}>", text)[0]
+        assert value.strip("()") in re.sub("<.*?>", "", side)
+
+
+def test_many_changed_flows_are_folded() -> None:
+    changes = [ChangedFlow(f"id-{number}", "", [Change("a", "1", "2")]) for number in range(OPEN_CHANGES + 1)]
+    assert '<details class="changed-flow" open>' in report(diff=Diff(changed=changes[1:]))
+    assert '<details class="changed-flow" open>' not in report(diff=Diff(changed=changes))
+
+
+def test_the_table_knows_what_was_added_and_what_was_changed() -> None:
+    diff = Diff([FlowRef("b", "")], [FlowRef("z", "")], [ChangedFlow("c", "", [Change("a", "1", "2")])])
+    flows = Page(report(flow("a"), flow("b"), flow("c"), diff=diff)).flows
+    assert [shown["change"] for shown in flows] == ["", "added", "changed"]
+
+
+def test_the_spec_in_the_page_is_the_canonical_one() -> None:
+    one = flow(blocks=[{"block": "dataset", "settings": {"n": 1}, "style": {"x": 1}}], futureField=[1])
+    assert Page(report(one)).flows[0]["spec"] == one.spec.canonical()
+
+
+@pytest.mark.parametrize(
+    ("days", "bar"),
+    [(-1, "< 1"), (0, "< 1"), (1, "1–7"), (7, "1–7"), (8, "8–30"), (31, "31–90"), (180, "91–180"), (365, "181–365"),
+     (366, "> 365"), (10**9, "> 365")],  # noqa: RUF001 - en dashes of ranges
+)  # fmt: skip
+def test_the_histogram_counts_a_flow_by_its_last_update(days: int, bar: str) -> None:
+    text = report(flow(updated=EXPORTED_MS - days * DAY_MS))
+    (description,) = Page(text).texts["desc"]
+    assert [part for part in description.split("; ") if not part.endswith(": 0")] == [f"{bar} days: 1"]
+
+
+def test_the_histogram_of_no_flows_is_drawn() -> None:
+    text = report()
+    assert Page(text).flows == []
+    assert 'height="0"' in text
+
+
+def test_a_time_just_under_a_day_is_less_than_a_day() -> None:
+    almost = EXPORTED_AT - timedelta(days=1) + timedelta(milliseconds=1)
+    assert "&lt; 1 days: 1" in report(flow(updated=round(almost.timestamp() * 1000)))
