@@ -30,11 +30,10 @@ from vi_airflow_provider.operators.flows import DeleteFlowOperator, ListFlowsOpe
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    render_template_as_native_obj=True,  # a parameter of null is None in a template, and a number is a number
     params={
         "older_than_days": Param(90, type="integer", minimum=1, description="Days since the last update."),
         "max_delete": Param(50, type="integer", minimum=0, description="More than this stops the run."),
-        "archive_to": Param(None, type=["null", "string"], description="URL of a folder for what is deleted."),
+        "archive_to": Param("", type="string", description="URL of a folder for what is deleted."),
         "dry_run": Param(True, type="boolean", description="Look, and delete nothing."),
     },
     tags=["vi", "example"],
@@ -50,28 +49,35 @@ def cleanup_stale_flows() -> None:
     )
 
     @task
-    def select(flows: list[dict[str, Any]], max_delete: int) -> list[dict[str, Any]]:
+    def select(flows: list[dict[str, Any]], max_delete: str, archive_to: str) -> list[dict[str, Any]]:
         """Spare what is marked, and stop before the first delete if there is suspiciously much to do."""
         selected = [flow for flow in flows if flow["attributes"].get("keep") != "true"]
         for flow in selected:
             last_updated = datetime.fromtimestamp(flow["last_updated"] / 1000, UTC)
             print(f"{flow['flow_id']}  {last_updated:%Y-%m-%d}  {flow['name']}")
-        if len(selected) > max_delete:
+        if len(selected) > int(max_delete):
             raise AirflowFailException(f"{len(selected)} flows are stale, more than max_delete ({max_delete}).")
-        return selected
+        return [{**flow, "archive_to": archive_to or None} for flow in selected]
 
     # One task a flow: each has its own log, its own retries and its own place in the grid, where it is shown
     # under the name of its flow. The etag says which version of it was selected.
-    selected = select(stale.output, "{{ params.max_delete }}")  # type: ignore[arg-type]
+    selected = select(stale.output, "{{ params.max_delete }}", "{{ params.archive_to }}")
     deleted = DeleteFlowOperator.partial(
         task_id="delete_flow",
         if_changed="skip",
-        archive_to="{{ params.archive_to }}",
         dry_run="{{ params.dry_run }}",
         map_index_template="{{ ti.xcom_pull(task_ids='select')[ti.map_index]['name'] }}",
         max_active_tis_per_dagrun=4,
         retries=2,
-    ).expand_kwargs(selected.map(lambda flow: {"flow_id": flow["flow_id"], "expected_etag": flow["etag"]}))
+    ).expand_kwargs(
+        selected.map(
+            lambda flow: {
+                "flow_id": flow["flow_id"],
+                "expected_etag": flow["etag"],
+                "archive_to": flow["archive_to"],
+            }
+        )
+    )
 
     # Runs also when a delete failed, to say what became of the others.
     @task(trigger_rule="all_done")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo import local_airflow
+from vi_airflow_provider.exports import verify
 from vi_airflow_provider.hooks.vi import ViHook
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
@@ -153,15 +154,28 @@ class TestAuditFlowSpecs:
         assert written["count"] == len(flows) == 40
         assert written["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def test_the_same_flows_give_the_same_bytes(self, dag, vi_emulator, tmp_path):
-        digests = [
-            local_airflow.returned(local_airflow.run(dag, {"destination": (tmp_path / name).as_uri()}), "write")[0][
-                "sha256"
-            ]
-            for name in ("first", "second")
-        ]
+    def test_says_what_has_changed_since_the_night_before(self, dag, vi_emulator, tmp_path):
+        conf = {"destination": tmp_path.as_uri()}
+        (first,) = local_airflow.returned(local_airflow.run(dag, conf), "write")
+        assert (first["added"], first["removed"], first["changed"]) == (None, None, None)
+        (tonight,) = tmp_path.rglob("*.jsonl")
+        for path in (tonight, tonight.with_name(f"{tonight.name}.manifest.json")):
+            path.rename(path.with_name(path.name.replace(tonight.stem, "2020-01-01")))
 
-        assert digests[0] == digests[1]
+        (second,) = local_airflow.returned(local_airflow.run(dag, conf), "write")
+        assert second["sha256"] == first["sha256"]
+        assert (second["added"], second["removed"], second["changed"]) == (0, 0, 0)
+
+        hook = ViHook()
+        kept, gone, *_ = hook.list_flows(limit=2)
+        hook.update_flow(kept.flow_id, spec={"name": "Renamed"})
+        hook.delete_flow(gone.flow_id)
+        run = local_airflow.run(dag, {**conf, "fail_on_drift": True})
+
+        assert state(run) == "failed"
+        (third,) = local_airflow.returned(run, "write")
+        assert (third["added"], third["removed"], third["changed"]) == (0, 1, 1)
+        assert verify(third["uri"]).count == 39
 
 
 def test_every_example_is_run_in_a_test(examples):

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -307,20 +308,29 @@ def _run_tasks(dag: DAG) -> dict[str, Any]:
 
 
 def _run(block: Block) -> dict[str, Any]:
-    """Run a sample as a reader would: in a DAG, its tasks afterwards; print and return what they return."""
-    code = block.code.replace("dtvi_…", SECRET_KEY)
+    """Run a sample as a reader would: in a DAG, its tasks afterwards; print and return what they return.
+
+    What it writes to /tmp goes to a folder of its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        code = block.code.replace("dtvi_…", SECRET_KEY).replace("/tmp/", f"{folder}/")  # noqa: S108 - in the text
+        results = _run_code(code, str(block))
+    results = json.loads(json.dumps(results).replace(folder, "/tmp"))  # noqa: S108
+    for task_id, result in results.items():
+        print(f"{task_id}: {result!r}")
+    return results
+
+
+def _run_code(code: str, origin: str) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "sample"}
     with DAG("sample", start_date=NOW, schedule=None) as dag:
-        exec(compile(code, str(block), "exec"), namespace)  # noqa: S102 - our own page
+        exec(compile(code, origin, "exec"), namespace)  # noqa: S102 - our own page
     for value in namespace.values():
         function = getattr(value, "function", None)
         if function is not None and not inspect.signature(function).parameters:
             print(f"{function.__name__}: {function()!r}")
     # A sample that makes a DAG of its own leaves ours empty.
-    results = _run_tasks(namespace.get("dag", dag))
-    for task_id, result in results.items():
-        print(f"{task_id}: {result!r}")
-    return results
+    return _run_tasks(namespace.get("dag", dag))
 
 
 # --- samples -----------------------------------------------------------------------------------------------------
@@ -377,6 +387,7 @@ XCOMS: list[tuple[str, int, Callable[[], Any]]] = [
     ("operators/update_flow.md", 0, lambda: _example_call("operators/update_flow.md")),
     ("sensors/flow_exists.md", 0, lambda: _example_call("sensors/flow_exists.md")),
     ("sensors/flow_spec.md", 0, lambda: _example_call("sensors/flow_spec.md")),
+    ("operators/export_flows.md", 0, lambda: _example_call("operators/export_flows.md") | {"sha256": "SHA256"}),
     ("links.md", 0, lambda: ViHook().settings.ui_url("flow_abc123")),
 ]
 

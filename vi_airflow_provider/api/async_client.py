@@ -24,7 +24,7 @@ from vi_airflow_provider.api.messages import (
     system_reason,
 )
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import Scan, ViProtocol, Walk
+from vi_airflow_provider.api.protocol import ViProtocol, Walk
 from vi_airflow_provider.api.settings import ViSettings
 
 T = TypeVar("T")

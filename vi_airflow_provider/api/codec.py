@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
@@ -96,6 +96,14 @@ class RawPage(Generic[M]):
         for number, raw in enumerate(self.raw_items):
             if wanted is None or _peek_says(wanted, raw):
                 yield parse_document(self.model, bytes(raw), self.origin, at=f"items[{number}]")
+
+
+class Scan(NamedTuple):
+    """What a scan of a listing found, and how much of it was read."""
+
+    flows: list[Flow]
+    pages: int
+    complete: bool
 
 
 def parse_page(model: type[M], answer: Answer, origin: Origin) -> RawPage[M]:

@@ -12,7 +12,10 @@ import ssl
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from http import HTTPStatus
 from typing import TypeAlias, TypeVar
+
+from vi_airflow_provider.api.errors import one_line
 
 T = TypeVar("T")
 
@@ -60,6 +63,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
 
+    @property
+    def summary(self) -> str:
+        """Status and its name, for a message or a log."""
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return str(self.status)
+
 
 class FailureKind(Enum):
     """Why there is no complete answer."""
@@ -104,6 +115,11 @@ class Failure:
     kind: FailureKind
     detail: str = ""
     status: int | None = None
+
+    @property
+    def summary(self) -> str:
+        """What is wrong, in one line, for a message or a log."""
+        return self.kind.value + (f": {one_line(self.detail)}" if self.detail else "")
 
 
 #: A call in the making: yields what to do next, is sent the outcome, returns the value or raises a ``ViError``.

@@ -16,14 +16,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel
 
 from vi_airflow_provider.api import codec
-from vi_airflow_provider.api.codec import Origin, RawPage
+from vi_airflow_provider.api.codec import Origin, RawPage, Scan
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
     ViCertificateError,
@@ -104,14 +103,6 @@ def retry_after(outcome: Answer | Failure, now: Callable[[], float] = time.time)
         return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now())
     except (ValueError, OverflowError):
         return None
-
-
-class Scan(NamedTuple):
-    """What a scan of the listing found, and how much of it was read."""
-
-    flows: list[Flow]
-    pages: int
-    complete: bool
 
 
 class Walk(Generic[M]):
@@ -335,7 +326,7 @@ class ViProtocol:
                 *(
                     request.method,
                     request.path,
-                    _verdict(outcome),
+                    outcome.summary,
                     (self._clock() - began) * 1000,
                     origin.trace_id,
                 ),
@@ -354,7 +345,7 @@ class ViProtocol:
                 raise error
             log.warning(
                 "%s %s: %s; trying again in %.1f s (attempt %d)",
-                *(request.method, request.path, _verdict(outcome), delay, call.attempts),
+                *(request.method, request.path, outcome.summary, delay, call.attempts),
             )
             yield Sleep(delay)
 
@@ -382,11 +373,11 @@ class ViProtocol:
         if isinstance(outcome, Failure):
             proxy = self.settings.proxy_url() if outcome.kind is FailureKind.PROXY else None
             url = urlsplit(proxy or call.request.url)
-            return f"{_verdict(outcome)} ({url.netloc.rpartition('@')[2]})"
+            return f"{outcome.summary} ({url.netloc.rpartition('@')[2]})"
         # A server may quote the header that it did not like.
         said = codec.server_message(outcome).replace(self.settings.secret_key, "***")
         said = one_line(_KEY_LIKE.sub("***", said))
-        return f"{_verdict(outcome)}: {said}" if said else _verdict(outcome)
+        return f"{outcome.summary}: {said}" if said else outcome.summary
 
 
 def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
@@ -405,12 +396,3 @@ def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
         f"the server redirects ({answer.status}) to {where}, which is not followed; "
         "if that is where the API is, put it into the connection's host",
     )
-
-
-def _verdict(outcome: Answer | Failure) -> str:
-    if isinstance(outcome, Failure):
-        return outcome.kind.value + (f": {one_line(outcome.detail)}" if outcome.detail else "")
-    try:
-        return f"{outcome.status} {HTTPStatus(outcome.status).phrase}"
-    except ValueError:
-        return str(outcome.status)

@@ -131,7 +131,7 @@ class PruneFlowsOperator(ViBaseOperator):
             elif plan.selected:
                 manifest = self._archive(plan.selected, hook)
                 results += self._delete(plan.selected, hook)
-            self._log(results)
+            self._log_table(results)
             report = self._report(plan, results, manifest, hook)
         report |= {"dry_run": dry_run, "guard": refusal}
         failed = [result for result in results if result.outcome is Outcome.FAILED]
@@ -260,7 +260,7 @@ class PruneFlowsOperator(ViBaseOperator):
                 report["report"] = str(path)
         return report | {"outcomes": outcomes[:MAX_LISTED], "outcomes_omitted": max(0, len(outcomes) - MAX_LISTED)}
 
-    def _log(self, results: Sequence[Result]) -> None:
+    def _log_table(self, results: Sequence[Result]) -> None:
         from vi_airflow_provider.api.errors import one_line
         from vi_airflow_provider.api.models import format_time
 

@@ -13,7 +13,6 @@ import hashlib
 import html
 import json
 import math
-import os.path
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +38,7 @@ _DAY_MS: Final = timedelta(days=1) // timedelta(milliseconds=1)
 #: First day of each bar of the histogram but the first, and the label of each bar.
 _AGE_LIMITS: Final = (1, 8, 31, 91, 181, 366)
 _AGE_LABELS: Final = ("< 1", "1–7", "8–30", "31–90", "91–180", "181–365", "> 365")  # noqa: RUF001 - ranges
+_ARROW: Final = '<span class="arrow" aria-hidden="true">→</span>'
 
 
 @dataclass(frozen=True)
@@ -183,17 +183,20 @@ def _changed_flow(flow: ChangedFlow, opened: str) -> Iterator[str]:
     yield "</ul></details>\n"
 
 
-_ARROW: Final = '<span class="arrow" aria-hidden="true">→</span>'
-
-
 def _old_and_new(change: Change) -> tuple[str, str]:
     old, new = change.old, change.new
-    start = len(os.path.commonprefix([old, new]))
-    end = len(os.path.commonprefix([old[start:][::-1], new[start:][::-1]]))
+    start = _common(old, new)
+    end = _common(old[start:][::-1], new[start:][::-1])
     return (
         f'<del><span class="aloud">was </span>{_value(old, start, len(old) - end)}</del>',
         f'<ins><span class="aloud">now </span>{_value(new, start, len(new) - end)}</ins>',
     )
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their start."""
+    differ = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))
 
 
 def _value(value: str, start: int, end: int) -> str:

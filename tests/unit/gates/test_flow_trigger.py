@@ -12,6 +12,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from tests.documents import wire_spec
 from tests.unit.gates.modes import events_of, stored
 from tests.unit.gates.virtual import BEGIN, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
@@ -23,6 +24,7 @@ from vi_airflow_provider.triggers.flows import FlowTrigger
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL
 
 HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
 
 
 def gate(flow_id: str = "f", **condition: Any) -> dict[str, Any]:
@@ -119,13 +121,12 @@ def test_looks_are_at_ticks_that_all_gates_share(vi: VirtualVi, clock: VirtualCl
 
 
 @pytest.mark.parametrize("interval", [MIN_INTERVAL, 0.5, 7.0, 60.0, 600.0])
-@pytest.mark.parametrize("rule", [None, {"status": 503}, {"latency_ms": 30_000}], ids=str)
+@pytest.mark.parametrize("rule", [{"latency_ms": 0}, {"status": 503}, {"latency_ms": 30_000}], ids=str)
 def test_two_looks_are_an_interval_apart_whatever_comes_of_them(
-    interval: float, rule: dict[str, Any] | None, vi: VirtualVi, clock: VirtualClock
+    interval: float, rule: dict[str, Any], vi: VirtualVi, clock: VirtualClock
 ) -> None:
-    if rule:
-        vi.faults.add(**rule, times=None)
-    deadline = 20 * interval + 300
+    vi.faults.add(**rule, times=None)
+    deadline = 12 * (interval + rule.get("latency_ms", 0) / 1000)
     end_of(clock, trigger(poke_interval=interval, deadline=BEGIN + deadline, max_failures=None))
     *looked, _last = looks(vi)
     assert len(looked) >= 10
@@ -137,19 +138,19 @@ def test_the_first_look_is_not_before_its_time_nor_after_the_deadline(
     first_look: float, vi: VirtualVi, clock: VirtualClock
 ) -> None:
     end_of(clock, trigger(first_look=BEGIN + first_look, deadline=BEGIN + 200))
-    assert min(first_look, 200) - 1e-6 <= looks(vi)[0] <= min(first_look + 61, 200)
+    assert min(first_look, 200) - 1e-6 <= looks(vi)[0] <= min(first_look + 61, 200) + 1e-6
 
 
 @pytest.mark.parametrize("ago", [0.0, 1.0, 10 * HOUR])
 def test_a_deadline_that_has_passed_is_worth_one_look(ago: float, vi: VirtualVi, clock: VirtualClock) -> None:
     assert end_of(clock, trigger(deadline=BEGIN - ago)) == Ended(Outcome.TIMEOUT)
-    assert looks(vi) == [0.0]
+    assert looks(vi) == [pytest.approx(0)]
 
     vi.put("f")
     assert end_of(clock, trigger(deadline=BEGIN - ago)).outcome is Outcome.OPEN
 
 
-@pytest.mark.parametrize("deadline", [59.0, 60.0, 61.0, 61.5, 62.5, 90.0, 121.0])
+@pytest.mark.parametrize("deadline", [59.0, 60.0, 61.0, 64.0, 90.0, 121.0])
 def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: VirtualVi, clock: VirtualClock) -> None:
     assert end_of(clock, trigger(deadline=BEGIN + deadline)) == Ended(Outcome.TIMEOUT)
     assert looks(vi)[-1] == pytest.approx(deadline)
@@ -158,10 +159,10 @@ def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: Virtual
 
 
 def test_without_a_deadline_it_waits_for_ever(vi: VirtualVi, clock: VirtualClock) -> None:
-    clock.at(400 * 24 * HOUR, lambda: vi.put("f"))
-    ended = end_of(clock, trigger(deadline=None, poke_interval=6 * HOUR))
+    clock.at(400 * DAY, lambda: vi.put("f"))
+    ended = end_of(clock, trigger(deadline=None, poke_interval=5 * DAY))
     assert ended.outcome is Outcome.OPEN
-    assert clock.elapsed == pytest.approx(400 * 24 * HOUR, abs=6 * HOUR + 1)
+    assert clock.elapsed == pytest.approx(400 * DAY, abs=5 * DAY + 1)
 
 
 def test_a_restart_of_the_triggerer_does_not_move_the_deadline(vi: VirtualVi, clock: VirtualClock) -> None:
@@ -285,32 +286,32 @@ def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[Ended]:
     return [read_event(event) for (event,) in clock.run(main())]
 
 
-def test_a_thousand_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
-    clock.at(100, lambda: vi.put("f500"))
-    ends = crowd(clock, 1000, deadline=BEGIN + 600)
-    assert [number for number, end in enumerate(ends) if end.outcome is Outcome.OPEN] == [500]
+def test_many_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
+    clock.at(100, lambda: vi.put("f150"))
+    ends = crowd(clock, 300, deadline=BEGIN + 600)
+    assert [number for number, end in enumerate(ends) if end.outcome is Outcome.OPEN] == [150]
     assert {end.outcome for end in ends} == {Outcome.OPEN, Outcome.TIMEOUT}
     assert len(vi.asked) == 600 / 60 + 1
     assert all(request.lists for request in vi.asked)
 
 
-def test_a_thousand_gates_make_no_storm_of_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_make_no_storm_of_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
-    ends = crowd(clock, 1000)
+    ends = crowd(clock, 100)
     assert {end.outcome for end in ends} == {Outcome.OUTAGE}
     assert len(vi.asked) == 10
 
 
-def test_a_thousand_gates_wait_as_long_as_the_server_asks_one_of_them(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_wait_as_long_as_the_server_asks_one_of_them(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=429, retry_after="1000")
-    crowd(clock, 1000, deadline=BEGIN + 1500)
+    crowd(clock, 100, deadline=BEGIN + 1500)
     first, second, *_ = looks(vi)
     assert second - first >= 1000
 
 
-def test_a_silent_server_gets_one_request_after_the_other(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_ask_a_silent_server_one_after_the_other(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(latency_ms=90_000, times=None)
-    crowd(clock, 100, deadline=BEGIN + 1800, max_failures=None)
+    crowd(clock, 100, deadline=BEGIN + 900, max_failures=None)
     assert min(two - one for one, two in pairwise(looks(vi))) >= 60
 
 
@@ -364,15 +365,19 @@ async def test_all_gates_of_a_connection_share_a_session_that_the_last_one_close
     vi_emulator: Emulator, sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", vi_emulator.airflow_conn)
-    now = time.time()
-    near, far = ({"deadline": now + seconds, "poke_interval": 0.1} for seconds in (0.1, 0.3))
 
-    async def ends(conn_id: str, arguments: dict[str, Any], open_sessions: int) -> None:
-        await asyncio.gather(*(events_of(trigger(f"f{n}", vi_conn_id=conn_id, **arguments)) for n in range(20)))
-        assert sum(not session.closed for session in sessions) == open_sessions
+    async def crowd(flow_id: str, conn_id: str) -> None:
+        waiting = trigger(flow_id, vi_conn_id=conn_id, poke_interval=0.1, deadline=None)
+        await asyncio.gather(*(events_of(waiting) for _ in range(20)))
 
-    await asyncio.gather(ends("vi_default", near, 2), ends("other", far, 0))
-    assert len(sessions) == 2
+    crowds = {flow_id: asyncio.create_task(crowd(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))}
+    while {request.path[-2:] for request in vi_emulator.requests} != {"/a", "/b"}:
+        await asyncio.sleep(0.01)
+    for still_open, (flow_id, waiting) in zip((1, 0), crowds.items(), strict=True):
+        assert [session.closed for session in sessions].count(False) == still_open + 1
+        vi_emulator.store.put_flow(flow_id, {"spec": wire_spec()})
+        await waiting
+    assert [session.closed for session in sessions] == [True, True]
 
 
 async def test_a_gate_opens_upon_what_the_service_says(vi_emulator: Emulator) -> None:

@@ -118,8 +118,9 @@ class _SkippingSelector(selectors.DefaultSelector):
         events = super().select(0)
         if timeout is None and not events:
             raise AssertionError("everybody waits, and nothing is planned that could wake them")
-        if timeout and not events:
-            self._clock.sleep(timeout + math.ulp(self._clock.elapsed))  # no less, rounded
+        if timeout is not None and not events:
+            # A little more, lest a rounded time be for ever just before the one that is waited for.
+            self._clock.sleep(timeout + math.ulp(self._clock.elapsed))
         return events
 
 

@@ -1,0 +1,52 @@
+"""What the tests of exports are made of: flows, and exports of them without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from tests.documents import ORGANIZATION_ID, wire_flow
+from vi_airflow_provider import exports
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.exports import ExportManifest, FlowSpool
+
+
+def flow(flow_id: str = "a", **changes: Any) -> Flow:
+    """Return a flow; changes as of ``wire_flow``."""
+    return Flow.model_validate(wire_flow(flowId=flow_id, **changes))
+
+
+def export(uri: str, flows: Iterable[Flow], format_: str = "jsonl", **facts: Any) -> ExportManifest:
+    """Write flows to a file with a manifest, and return what the manifest says."""
+    target = ObjectStoragePath(uri)
+    with FlowSpool() as spool:
+        for each in flows:
+            spool.add(each)
+        path = exports.write_file(spool, format_, compressed=uri.endswith(".gz"))
+        given = {
+            "file": target.name,
+            "format": format_,
+            "count": len(spool),
+            "sha256": exports.file_sha256(path),
+            "size": path.stat().st_size,
+            "created_at": "2026-07-01T00:00:00+00:00",
+            "organization_id": ORGANIZATION_ID,
+            "filters": {},
+            "provider_version": "0",
+        }
+        manifest = ExportManifest(**{**given, **facts})
+        exports.publish(spool, target, path, manifest)
+    return manifest
+
+
+def files(folder: Path) -> set[str]:
+    """Return the names in a folder, hidden ones too."""
+    return {path.name for path in folder.iterdir()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder with their contents."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

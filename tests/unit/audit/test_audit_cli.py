@@ -1,0 +1,105 @@
+"""``python -m vi_airflow_provider.audit``: what it prints, and the exit code that a script goes by."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.audit.support import export, flow
+from vi_airflow_provider.audit_cli import main
+
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def call(*arguments: Any) -> Outcome:
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["flows.jsonl", "flows.jsonl.gz", "flows.csv"])
+def test_an_export_that_is_what_its_manifest_says_is_complete(
+    name: str, cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    manifest = export(str(path), [flow("a"), flow("b")], name.split(".")[1])
+    assert cli("verify", path) == (0, f"{path} is complete: 2 flows, sha256 {manifest.sha256}\n", "")
+
+
+def test_an_export_that_was_changed_is_told_on_stderr_with_code_2(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "flows.jsonl"
+    export(str(path), [flow()])
+    path.write_bytes(path.read_bytes().replace(b"Weld", b"Wild"))
+    assert cli("verify", path) == (2, "", f"{path} is not what its manifest says: it was cut off or changed\n")
+
+
+def test_exports_that_say_the_same_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), [flow()])
+    export(str(tmp_path / "new.jsonl.gz"), [flow(spec__blocks__0__style={}, etag="another")])
+    assert cli("diff", tmp_path / "old.jsonl", tmp_path / "new.jsonl.gz") == (0, "0 added, 0 removed, 0 changed\n", "")
+
+
+def test_exports_that_differ_are_shown_as_a_diff_with_code_1(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), [flow("a"), flow("gone", spec__name="Old one")])
+    export(str(tmp_path / "new.jsonl"), [flow("a", spec__settings={"seed": 8}), flow("new", spec__name="New one")])
+    assert cli("diff", tmp_path / "old.jsonl", tmp_path / "new.jsonl") == (
+        1,
+        "+ new  New one\n"
+        "- gone  Old one\n"
+        "~ a  Weld seam defects - Qwen3-VL 4B\n"
+        "    spec.settings.seed: 7 → 8\n"
+        "1 added, 1 removed, 1 changed\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verify", "missing.jsonl"], "there is none"),
+        (["verify", "nowhere://x/y.jsonl"], "nowhere"),
+        (["diff", "good.jsonl", "missing.jsonl"], "there is no export missing.jsonl"),
+        (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: a follows b"),
+        (["diff", "good.jsonl", "text.jsonl"], "text.jsonl is no jsonl export"),
+        (["diff", "good.jsonl", "folder"], "folder"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_on_stderr_with_code_2(
+    arguments: list[str], words: str, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(str(tmp_path / "good.jsonl"), [flow("a"), flow("b")])
+    lines = (tmp_path / "good.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "unsorted.jsonl").write_bytes(lines[1] + lines[0])
+    (tmp_path / "text.jsonl").write_bytes(b"hello")
+    (tmp_path / "folder").mkdir()
+    code, printed, told = cli(*arguments)
+    assert (code, printed) == (2, "")
+    assert words in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["verify"], ["diff", "one"], ["compare", "one", "two"]], ids=str)
+def test_a_command_that_is_none_is_a_matter_of_usage(
+    arguments: list[str], cli: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli(*arguments)
+    assert "usage: python -m vi_airflow_provider.audit" in capsys.readouterr().err
+
+
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    uri = (tmp_path / "flows.jsonl").as_uri()
+    export(uri, [flow()])
+    command = [sys.executable, "-m", "vi_airflow_provider.audit", "verify", uri]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)  # noqa: S603 - ourselves
+    assert done.returncode == 0, done.stderr
+    assert f"{uri} is complete: 1 flows" in done.stdout

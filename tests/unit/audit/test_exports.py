@@ -1,0 +1,516 @@
+"""An export is complete or absent, the same flows give the same bytes, and the manifest proves what is there."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.documents import wire_flow
+from tests.unit.audit.support import contents, export, files, flow
+from vi_airflow_provider import audit, exports
+from vi_airflow_provider.api.models import canonical_json
+from vi_airflow_provider.exports import ExportError, FlowSpool, previous_export, read_export, read_manifest, verify
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+FLOWS: Final = [
+    flow("b", spec__name="größer\u2028\n"),
+    flow("a", spec__settings={"seed": 1}),
+    flow("B", spec__trainingProject=None, unknown={"kept": [1.5, None]}),
+    flow("a-1", spec__blocks=[]),
+]
+ALL_FORMS: Final = ["flows.jsonl", "flows.jsonl.gz", "flows.csv", "flows.csv.gz", "flows.parquet"]
+
+
+def format_of(name: str) -> str:
+    return name.split(".")[1]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+def test_the_same_flows_give_the_same_bytes_in_whatever_order_they_come(name: str, tmp_path: Path) -> None:
+    orders = [FLOWS, FLOWS[::-1], FLOWS[2:] + FLOWS[:2]]
+    written = set()
+    for number, flows in enumerate(orders):
+        path = tmp_path / str(number) / name
+        export(str(path), flows, format_of(name))
+        written.add(path.read_bytes())
+    assert len(written) == 1
+
+
+def test_jsonl_is_the_canonical_document_of_each_flow_sorted_by_id(tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.jsonl"), FLOWS)
+    ids = ["B", "a", "a-1", "b"]
+    by_id = {each.flow_id: canonical_json(each.to_wire()) + b"\n" for each in FLOWS}
+    assert (tmp_path / "flows.jsonl").read_bytes() == b"".join(by_id[flow_id] for flow_id in ids)
+
+
+@pytest.mark.parametrize("name", ["flows.jsonl", "flows.jsonl.gz"])
+def test_what_is_read_is_what_was_written(name: str, tmp_path: Path) -> None:
+    uri = (tmp_path / name).as_uri()
+    export(uri, FLOWS)
+    assert [each.to_wire() for each in read_export(uri)] == [
+        each.to_wire() for each in sorted(FLOWS, key=lambda each: each.flow_id)
+    ]
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "csv"])
+def test_gz_holds_the_same_as_the_plain_file_and_no_time(format_: str, tmp_path: Path) -> None:
+    for name in (f"plain.{format_}", f"packed.{format_}.gz"):
+        export(str(tmp_path / name), FLOWS, format_)
+    packed = (tmp_path / f"packed.{format_}.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / f"plain.{format_}").read_bytes()
+    assert packed[3:8] == bytes(5)  # RFC 1952: no name in FLG, MTIME of zero
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+def test_no_flows_are_an_export_too(name: str, tmp_path: Path) -> None:
+    uri = str(tmp_path / name)
+    assert export(uri, [], format_of(name)).count == 0
+    assert verify(uri).count == 0
+
+
+def test_a_flow_that_two_pages_show_is_counted_once_as_it_was_last(tmp_path: Path) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    manifest = export(uri, [flow("a", spec__name="first"), flow("b"), flow("a", spec__name="second")])
+    assert manifest.count == 2
+    assert next(read_export(uri)).spec.name == "second"
+
+
+def test_a_spool_leaves_nothing_on_the_disk_when_its_block_fails() -> None:
+    seen: list[Path] = []
+
+    def fail() -> None:
+        with FlowSpool() as spool:
+            seen.append(spool.path)
+            assert spool.path.exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not seen[0].exists()
+
+
+# --- csv -----------------------------------------------------------------------------------------------------------
+
+SLY: Final = st.text(st.sampled_from("=+-@\t\r\n'\";,| aß\x00"), max_size=6)
+
+
+@given(name=SLY, flow_id=SLY.filter(bool), key=SLY, value=SLY, etag=SLY, block=SLY)
+def test_no_cell_of_a_csv_can_become_a_formula(
+    name: str, flow_id: str, key: str, value: str, etag: str, block: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "flows.csv"
+    sly = {"spec__name": name, "spec__schema": value, "spec__trainingProject": name, "etag": etag, "selfLink": value}
+    written = flow(flow_id, metadata__attributes={key: value}, spec__blocks__0__block=block, **sly)
+    export(str(path), [written], "csv")
+
+    (row,) = rows(path)
+    assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+
+    def original(column: str) -> str:
+        """Take away the quote that makes a cell text."""
+        cell = row[column]
+        return cell[1:] if cell[:1] == "'" and cell[1:].startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
+
+    assert original("flow_id") == flow_id or flow_id.startswith("'")
+    assert original("name") == name or name.startswith("'")
+    assert original("etag") == etag or etag.startswith("'")
+    assert json.loads(row["attributes"]) == {key: value}
+    assert json.loads(row["spec"]) == written.spec.to_wire()
+
+
+def test_a_csv_has_one_row_a_flow_with_its_facts_in_columns(tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.csv"), [FLOWS[2], flow()], "csv")
+    bare, row = rows(tmp_path / "flows.csv")
+    assert (bare["flow_id"], bare["training_project"]) == ("B", "")
+    spec = json.loads(row.pop("spec"))
+    assert spec == wire_flow()["spec"]
+    assert row == {
+        "flow_id": "a",
+        "name": "Weld seam defects - Qwen3-VL 4B",
+        "schema": "v1",
+        "training_project": "weld-inspection",
+        "time_created": "1782864000123",
+        "last_updated": "1783209600456",
+        "generation": "4",
+        "block_count": "2",
+        "blocks": "system-prompt > vlm-model",
+        "attributes": '{"team":"line-3"}',
+        "digest": flow().digest,
+        "etag": '"4-9d2f61"',
+        "self_link": flow().self_link,
+        "organization_id": flow().organization_id,
+    }
+
+
+def test_a_spreadsheet_that_splits_at_semicolons_finds_no_cell_inside_a_cell(tmp_path: Path) -> None:
+    """As those of half of Europe do."""
+    export(str(tmp_path / "flows.csv"), [flow(spec__name="a;=HYPERLINK(0)")], "csv")
+    assert b'"a;=HYPERLINK(0)"' in (tmp_path / "flows.csv").read_bytes()
+
+
+# --- parquet -------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_has_typed_columns_and_the_spec_as_json_text(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    export(str(tmp_path / "flows.parquet"), FLOWS, "parquet")
+    table = pq.read_table(tmp_path / "flows.parquet")
+    moments, numbers = {"time_created", "last_updated"}, {"generation", "block_count"}
+    assert {field.name: field.type for field in table.schema} == {
+        name: pa.timestamp("ms", tz="UTC") if name in moments else pa.int64() if name in numbers else pa.string()
+        for name in exports._COLUMNS
+    }
+    first, second, *_ = table.to_pylist()
+    assert (first["flow_id"], first["training_project"]) == ("B", None)
+    assert second["time_created"] == datetime(2026, 7, 1, tzinfo=UTC) + timedelta(milliseconds=123)
+    assert (second["generation"], second["block_count"]) == (4, 2)
+    assert json.loads(second["spec"]) == FLOWS[1].spec.to_wire()
+    assert first["name"] == FLOWS[2].spec.name
+
+
+def test_parquet_of_more_flows_than_a_batch_has_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(exports, "_BATCH", 3)
+    for number in (2, 3, 7):
+        export(str(tmp_path / "flows.parquet"), [flow(f"f{each}") for each in range(number)], "parquet")
+        table = pq.read_table(tmp_path / "flows.parquet")
+        assert table.column("flow_id").to_pylist() == [f"f{each}" for each in range(number)]
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ExportError, match=r"install vi-airflow-provider\[parquet\]"):
+        export(str(tmp_path / "flows.parquet"), [flow()], "parquet")
+    assert files(tmp_path) == set()
+
+
+# --- the manifest --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+def test_the_manifest_says_what_is_in_the_file(name: str, tmp_path: Path) -> None:
+    export(str(tmp_path / name), FLOWS, format_of(name), filters={"limit": 9}, organization_id="acme")
+    content = (tmp_path / name).read_bytes()
+    assert files(tmp_path) == {name, f"{name}.manifest.json"}
+    assert json.loads((tmp_path / f"{name}.manifest.json").read_bytes()) == {
+        "kind": "vi-flow-export",
+        "version": 1,
+        "file": name,
+        "format": format_of(name),
+        "count": 4,
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "created_at": "2026-07-01T00:00:00+00:00",
+        "organization_id": "acme",
+        "filters": {"limit": 9},
+        "provider_version": "0",
+        "replaces": None,
+        "flows": {each.flow_id: audit.digest(each) for each in FLOWS},
+    }
+
+
+def test_an_id_that_no_flow_should_have_does_not_break_the_manifest(tmp_path: Path) -> None:
+    sly = ['"', "a\nb", '": {', "\\", "é"]
+    export(str(tmp_path / "flows.jsonl"), [flow(flow_id) for flow_id in sly])
+    assert set(json.loads((tmp_path / "flows.jsonl.manifest.json").read_bytes())["flows"]) == set(sly)
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+def test_an_export_may_be_moved_with_its_manifest(name: str, tmp_path: Path) -> None:
+    manifest = export(str(tmp_path / "here" / name), FLOWS, format_of(name))
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert verify(str(tmp_path / "there" / name)) == manifest
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-1]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:20] + bytes([content[20] ^ 1]) + content[21:]
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+@pytest.mark.parametrize("damage", [cut, flip, lambda content: content * 2, lambda _: b""])
+def test_a_file_that_is_not_what_was_written_is_refused(
+    name: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    export(str(tmp_path / name), FLOWS, format_of(name))
+    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    with pytest.raises(ExportError, match="is not what its manifest says: it was cut off or changed"):
+        verify(str(tmp_path / name))
+
+
+def test_a_manifest_without_its_file_is_no_export(tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.jsonl"), FLOWS)
+    (tmp_path / "flows.jsonl").unlink()
+    with pytest.raises(ExportError, match="there is a manifest, but no file"):
+        verify(str(tmp_path / "flows.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is none"),
+        (b"", "JSONDecodeError"),
+        (b"\xff", "UnicodeDecodeError"),
+        (b"[]", "TypeError"),
+        (b"{}", "KeyError: 'kind'"),
+        ({"kind": "something else"}, "it is a 'something else' of version 1"),
+        ({"version": 2}, "it is a 'vi-flow-export' of version 2"),
+        ({"count": "many"}, "count: "),
+        ({"created_at": 5}, "created_at: "),
+        ({"replaces": {"sha256": ""}}, "file: Field required"),
+    ],
+)
+def test_a_manifest_that_is_none_of_ours_is_refused(content: Any, words: str, tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.jsonl"), FLOWS)
+    path = tmp_path / "flows.jsonl.manifest.json"
+    whole = json.loads(path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(whole | content).encode())
+    with pytest.raises(ExportError, match=f"manifest .*: .*{words}"):
+        verify(str(tmp_path / "flows.jsonl"))
+
+
+# --- publishing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", [1, 2], ids=["manifest", "file"])
+@pytest.mark.parametrize("before", [None, "old", "foreign"])
+def test_publishing_that_fails_leaves_what_was_there(
+    broken: int, before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    if before == "old":
+        export(uri, FLOWS[:2])
+    elif before == "foreign":
+        Path(uri).write_bytes(b"not ours")
+    found = contents(tmp_path)
+    write, written = exports.write_atomically, []
+
+    def fail_once(path: ObjectStoragePath, content: Any) -> None:
+        written.append(path.name)
+        if len(written) == broken:
+            raise OSError("the disk is full")
+        write(path, content)
+
+    monkeypatch.setattr(exports, "write_atomically", fail_once)
+    with pytest.raises(OSError, match="the disk is full"):
+        export(uri, FLOWS)
+    assert written[:broken] == ["flows.jsonl.manifest.json", "flows.jsonl"][:broken]
+    assert contents(tmp_path) == found
+
+
+def test_a_file_that_arrived_although_its_answer_was_lost_keeps_its_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    write = exports.write_atomically
+
+    def lose_the_answer(path: ObjectStoragePath, content: Any) -> None:
+        write(path, content)
+        if path.name == "flows.jsonl":
+            raise TimeoutError("no answer")
+
+    monkeypatch.setattr(exports, "write_atomically", lose_the_answer)
+    with pytest.raises(TimeoutError):
+        export(uri, FLOWS)
+    assert verify(uri).count == 4
+
+
+def test_between_manifest_and_file_the_manifest_vouches_for_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    old = export(uri, FLOWS[:2], created_at="2026-06-30")
+    write, seen = exports.write_atomically, []
+
+    def look_before(path: ObjectStoragePath, content: Any) -> None:
+        seen.append([manifest.count for manifest in read_manifest(uri)])
+        assert verify(uri) == old
+        write(path, content)
+
+    monkeypatch.setattr(exports, "write_atomically", look_before)
+    new = export(uri, FLOWS)
+    assert seen == [[2], [4, 2]]
+    assert verify(uri) == new
+
+
+# --- the export before ---------------------------------------------------------------------------------------------
+
+
+def previous(folder: Path, name: str = "new.jsonl") -> str | None:
+    uri = previous_export(ObjectStoragePath(str(folder / name)), "acme")
+    return uri and Path(uri).name
+
+
+def day(folder: Path, number: int, name: str | None = None, **facts: Any) -> None:
+    name = name or f"{number}.jsonl"
+    given = {"organization_id": "acme", "created_at": f"2026-07-{number:02}T02:00:00+00:00", **facts}
+    export(str(folder / name), FLOWS, format_of(name), **given)
+
+
+def test_there_is_none_in_a_folder_that_is_missing_empty_or_full_of_other_files(tmp_path: Path) -> None:
+    assert previous(tmp_path / "missing") is None
+    assert previous(tmp_path) is None
+    for name, content in (("new.jsonl", b"no manifest"), ("x.manifest.json", b"[]"), ("y.manifest.json", b"")):
+        (tmp_path / name).write_bytes(content)
+    assert previous(tmp_path) is None
+
+
+def test_it_is_the_one_that_was_made_last_whatever_its_name(tmp_path: Path) -> None:
+    for number, name in ((2, "a.jsonl"), (9, "c.jsonl.gz"), (5, "z.jsonl")):
+        day(tmp_path, number, name)
+    assert previous(tmp_path) == "c.jsonl.gz"
+
+
+def test_it_is_one_of_the_same_organization_that_can_be_compared(tmp_path: Path) -> None:
+    day(tmp_path, 1)
+    day(tmp_path, 2, organization_id="another")
+    day(tmp_path, 3, "3.csv")
+    assert previous(tmp_path) == "1.jsonl"
+
+
+def test_a_day_that_is_exported_again_is_not_compared_with_itself(tmp_path: Path) -> None:
+    day(tmp_path, 1)
+    day(tmp_path, 2)
+    assert previous(tmp_path, "2.jsonl") == "1.jsonl"
+
+
+def test_a_file_that_is_replaced_every_day_is_compared_with_what_it_was(tmp_path: Path) -> None:
+    day(tmp_path, 1, "flows.jsonl")
+    assert previous(tmp_path, "flows.jsonl") == "flows.jsonl"
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["missing", "cut"])
+def test_an_export_that_was_killed_or_damaged_is_passed_over_with_a_warning(
+    damage: Callable[[Path], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day(tmp_path, 1)
+    day(tmp_path, 2)
+    damage(tmp_path / "2.jsonl")
+    assert previous(tmp_path) == "1.jsonl"
+    assert "2.jsonl" in caplog.text
+
+
+def test_to_find_it_in_a_year_of_exports_only_the_heads_of_manifests_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "_HEAD", 1000)
+    for number in (1, 2):
+        export(
+            str(tmp_path / f"{number}.jsonl"),
+            [flow(f"f{each}") for each in range(30)],
+            organization_id="acme",
+            created_at=str(number),
+        )
+    # Cut behind the head: nobody who looks only there can tell.
+    path = tmp_path / "1.jsonl.manifest.json"
+    path.write_bytes(path.read_bytes()[:1200])
+    assert previous(tmp_path) == "2.jsonl"
+    (tmp_path / "2.jsonl.manifest.json").unlink()
+    assert previous(tmp_path) is None
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("no.jsonl", b"hello"),
+        ("no.jsonl", b'{"kind": "Flow"}\n'),
+        ("no.jsonl", b"\xff\xfe"),
+        ("no.jsonl", gzip.compress(b"{}")),
+        ("no.jsonl.gz", b"hello"),
+        ("no.jsonl.gz", gzip.compress(canonical_json(wire_flow()), mtime=0)[:-9]),
+        ("no.jsonl.gz", gzip.compress(canonical_json(wire_flow()), mtime=0)[:40] + b"\xff" * 40),
+    ],
+)
+def test_a_file_that_is_no_jsonl_export_is_refused_by_name(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ExportError, match=f"{name} is no jsonl export: "):
+        list(read_export(str(tmp_path / name)))
+
+
+def test_an_export_that_is_not_there_is_said_not_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"there is no export .*flows\.jsonl"):
+        list(read_export(str(tmp_path / "flows.jsonl")))
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+#: Exports so many flows of 12 blocks, page by page, in a process of its own for each case; prints its peak memory.
+MEASURE: Final = """
+import json, os, re, sys, tempfile
+import pyarrow.parquet, requests_mock
+from tests.documents import wire_flow, wire_page
+from tests.tasks import FLOWS
+from vi_airflow_provider.operators.flows import ExportFlowsOperator
+
+BLOCK = {"block": "step", "settings": {"prompt": "Find each defect. " * 10, "rate": 0.5}, "style": {"x": 1, "y": 2}}
+
+def page(request, context):
+    start = int(request.qs.get("p", ["0"])[0])
+    end = min(start + 100, number)
+    items = [wire_flow(flowId=f"f{i * 7919 % 6000:04}", spec__blocks=[BLOCK] * 12) for i in range(start, end)]
+    return json.dumps(wire_page(*items, nextPage=str(end) if end < number else None))
+
+def export():
+    with requests_mock.Mocker() as mocker, tempfile.TemporaryDirectory() as folder:
+        mocker.get(re.compile(re.escape(FLOWS)), text=page)
+        task = ExportFlowsOperator(task_id="t", destination=f"{folder}/flows", format=format_)
+        assert task.execute({})["count"] == number
+
+number, format_ = 1, "parquet"
+export()  # imports everything
+for format_ in ("jsonl", "csv", "parquet"):
+    for number in (100, 6000):
+        if (child := os.fork()) == 0:
+            export()
+            os._exit(0)
+        _, status, used = os.wait4(child, 0)
+        print(json.dumps([format_, number, status, used.ru_maxrss / 1024]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is that of Linux")
+def test_6000_flows_of_12_blocks_cost_less_than_40_mib_more_than_100() -> None:
+    pytest.importorskip("pyarrow")
+    from tests.tasks import connection
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_CONN_VI_DEFAULT": connection()}
+    done = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-c", MEASURE], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [case[2] for case in cases] == [0] * 6, done.stderr
+    peak = {(format_, number): mib for format_, number, _, mib in cases}
+    growth = {format_: peak[format_, 6000] - peak[format_, 100] for format_ in ("jsonl", "csv", "parquet")}
+    assert max(growth.values()) < 40, growth
