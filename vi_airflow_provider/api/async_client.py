@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -13,7 +14,7 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from vi_airflow_provider.api.codec import checked_id, flow_page
+from vi_airflow_provider.api.codec import Scan, checked_id, flow_page
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -188,7 +189,10 @@ class AsyncViClient:
                 return Answer(status, headers, bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
-            return _failure(error, outer, status)
+            failure = _failure(error, outer, status)
+            # Through a proxy, the only name that is resolved here is the proxy's.
+            of_proxy = self._proxy and failure.kind is FailureKind.NAME_RESOLUTION
+            return replace(failure, kind=FailureKind.PROXY) if of_proxy else failure
 
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -263,6 +263,15 @@ def test_a_proxy_that_is_not_there_is_named_and_tried_again(ask: Ask, unused_por
     assert error.attempts == 4
 
 
+def test_a_proxy_whose_name_does_not_resolve_is_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", _only("127.0.0.1"))
+    error = failure(ask, UPDATE, through("http://proxy.invalid:3128"))
+    assert type(error) is ViNetworkError
+    assert "the proxy did not let us through" in str(error)
+    assert "(proxy.invalid:3128)" in str(error)
+    assert error.attempts == 4
+
+
 def test_a_proxy_that_wants_credentials_is_named(ask: Ask) -> None:
     with ScriptedServer([Act(http_bytes(407))]) as proxy:
         error = failure(ask, GET, settings_for("https://vi.example", proxy=proxy.url, max_retries=0))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import logging
+import socket
 import time
 
 import pytest

@@ -61,7 +61,9 @@ def test_a_flow_is_judged_by_all_that_is_asked(condition: dict[str, Any], reason
     assert judged(condition) == Verdict(reason is None, reason or f"it is there: {name}")
 
 
-@pytest.mark.parametrize("condition", [{}, {"min_generation": 0}, {"attributes": {}}, {"unchanged_for": "PT0S"}], ids=str)
+@pytest.mark.parametrize(
+    "condition", [{}, {"min_generation": 0}, {"attributes": {}}, {"unchanged_for": "PT0S"}], ids=str
+)
 def test_where_there_is_no_flow_only_a_gate_for_its_absence_opens(condition: dict[str, Any]) -> None:
     assert Gate.build(BY_ID, condition).condition.judge(None, NOW) == Verdict(False, "it does not exist")
     assert Gate.build(BY_ID, {"absent": True}).condition.judge(None, NOW) == Verdict(True, "it does not exist")

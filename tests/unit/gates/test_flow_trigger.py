@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.documents import wire_spec
 from tests.unit.gates.modes import events_of, stored
-from tests.unit.gates.virtual import BEGIN, VirtualClock, VirtualVi
+from tests.unit.gates.virtual import BEGIN, LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.emulator import Emulator
@@ -121,12 +120,12 @@ def test_looks_are_at_ticks_that_all_gates_share(vi: VirtualVi, clock: VirtualCl
 
 
 @pytest.mark.parametrize("interval", [MIN_INTERVAL, 0.5, 7.0, 60.0, 600.0])
-@pytest.mark.parametrize("rule", [{"latency_ms": 0}, {"status": 503}, {"latency_ms": 30_000}], ids=str)
+@pytest.mark.parametrize("rule", [{"latency_ms": 1}, {"status": 503}, {"latency_ms": 30_000}], ids=str)
 def test_two_looks_are_an_interval_apart_whatever_comes_of_them(
     interval: float, rule: dict[str, Any], vi: VirtualVi, clock: VirtualClock
 ) -> None:
     vi.faults.add(**rule, times=None)
-    deadline = 12 * (interval + rule.get("latency_ms", 0) / 1000)
+    deadline = 12 * (interval + rule.get("latency_ms", 0) / 1000 + LATENCY)
     end_of(clock, trigger(poke_interval=interval, deadline=BEGIN + deadline, max_failures=None))
     *looked, _last = looks(vi)
     assert len(looked) >= 10
@@ -180,9 +179,7 @@ def test_a_restart_of_the_triggerer_does_not_move_the_deadline(vi: VirtualVi, cl
 
 
 @pytest.mark.parametrize("jump", [-10 * HOUR, -90.0, 90.0, 10 * HOUR])
-def test_a_clock_that_is_set_anew_does_not_stop_the_looks(
-    jump: float, vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_a_clock_that_is_set_anew_does_not_stop_the_looks(jump: float, vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(1000, lambda: clock.set_wall(jump))
     clock.at(2000, lambda: vi.put("f"))
     ended = end_of(clock, trigger(deadline=BEGIN + 100 * HOUR))
@@ -215,23 +212,15 @@ def test_the_deadline_does_not_hide_an_outage_nor_a_refusal(vi: VirtualVi, clock
         assert end_of(clock, trigger(deadline=clock.now, max_failures=1)).outcome is outcome
 
 
-@pytest.mark.parametrize(
-    ("variable", "outcome"),
-    [
-        (None, "refused"),
-        ('{"conn_type": "vi", "login": "o", "password": "short"}', "refused"),
-        ('{"conn_type": "vi", "login": "o", "password": "p", "extra": "{"}', "refused"),
-    ],
-    ids=["missing", "a bad key", "a bad extra"],
-)
+@pytest.mark.parametrize("variable", [None, '{"conn_type": "vi", "login": "o", "password": "short"}'])
 def test_a_connection_that_cannot_be_used_is_an_event_too(
-    variable: str | None, outcome: str, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    variable: str | None, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
     if variable:
         monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", variable)
     (event,) = clock.run(events_of(trigger()))
-    assert event["outcome"] == outcome
+    assert event["outcome"] == "refused"
     assert event["error"]["type"] == "ViConfigurationError"
     assert vi.asked == []
 
@@ -370,7 +359,9 @@ async def test_all_gates_of_a_connection_share_a_session_that_the_last_one_close
         waiting = trigger(flow_id, vi_conn_id=conn_id, poke_interval=0.1, deadline=None)
         await asyncio.gather(*(events_of(waiting) for _ in range(20)))
 
-    crowds = {flow_id: asyncio.create_task(crowd(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))}
+    crowds = {
+        flow_id: asyncio.create_task(crowd(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))
+    }
     while {request.path[-2:] for request in vi_emulator.requests} != {"/a", "/b"}:
         await asyncio.sleep(0.01)
     for still_open, (flow_id, waiting) in zip((1, 0), crowds.items(), strict=True):

@@ -67,7 +67,8 @@ def test_a_tick_is_found_though_nobody_will_live_to_see_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "pause"), [(None, 60), (0.0, 60), (59.0, 60), (61.0, 61), (86_400.0, 86_400), (math.nextafter(60, 61), 60)]
+    ("asked", "pause"),
+    [(None, 60), (0.0, 60), (59.0, 60), (61.0, 61), (86_400.0, 86_400), (math.nextafter(60, 61), 60)],
 )
 def test_a_failure_pauses_as_usual_or_as_long_as_the_server_asks(asked: float | None, pause: float) -> None:
     assert pause_after_failure(ViError("x", retry_after=asked), 60.0) == pytest.approx(pause)
@@ -140,7 +141,11 @@ def test_an_error_of_an_unknown_kind_is_still_an_error_of_ours(name: str) -> Non
     assert read.args == ("words",)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_no_other_data_is_taken_for_an_end(event: Any) -> None:
     with pytest.raises(ViResponseError, match="not understood"):
         read_event(event)

@@ -68,9 +68,7 @@ def told(answer: Flow | BaseException | None) -> Any:
     return answer and answer.flow_id
 
 
-def run(
-    clock: VirtualClock, targets: list[Target], what: Callable[[Lookout], Awaitable[Any]] | None = None
-) -> Any:
+def run(clock: VirtualClock, targets: list[Target], what: Callable[[Lookout], Awaitable[Any]] | None = None) -> Any:
     """Let gates watch the targets and do something; by default, let them all look."""
 
     async def main() -> Any:
@@ -422,9 +420,7 @@ def test_a_call_that_is_under_way_with_the_old_key_is_not_cut_off(
     assert min(closed) > 5
 
 
-def test_those_who_list_and_those_who_make_certain_notice_a_rotated_key_too(
-    vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_those_who_list_and_those_who_make_certain_notice_a_rotated_key_too(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a")
 
     async def main(lookout: Lookout) -> Any:
