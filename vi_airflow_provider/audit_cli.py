@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vi_airflow_provider.audit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="check an export against its manifest")
-    verify.add_argument("uri", help="path or URL of the export")
+    verify.add_argument("uri", type=_absolute, help="path or URL of the export")
     diff = commands.add_parser("diff", help="show what changed between two jsonl exports")
-    diff.add_argument("old", help="path or URL of the older export")
-    diff.add_argument("new", help="path or URL of the newer export")
+    diff.add_argument("old", type=_absolute, help="path or URL of the older export")
+    diff.add_argument("new", type=_absolute, help="path or URL of the newer export")
     chosen = parser.parse_args(arguments)
 
     from vi_airflow_provider import audit, exports
@@ -36,3 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line)
     print(f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed")
     return 1 if found else 0
+
+
+def _absolute(uri: str) -> str:
+    # ObjectStoragePath does not know the working directory on every version of Airflow.
+    return uri if "://" in uri else str(Path(uri).absolute())

@@ -66,9 +66,9 @@ def test_exports_that_differ_are_shown_as_a_diff_with_code_1(cli: Callable[..., 
     [
         (["verify", "missing.jsonl"], "there is none"),
         (["verify", "nowhere://x/y.jsonl"], "nowhere"),
-        (["diff", "good.jsonl", "missing.jsonl"], "there is no export missing.jsonl"),
+        (["diff", "good.jsonl", "missing.jsonl"], "/missing.jsonl"),
         (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: a follows b"),
-        (["diff", "good.jsonl", "text.jsonl"], "text.jsonl is no jsonl export"),
+        (["diff", "good.jsonl", "text.jsonl"], "/text.jsonl is no jsonl export"),
         (["diff", "good.jsonl", "folder"], "folder"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_diff_is_in_the_log_but_not_all_of_a_long_one(
 
 @pytest.mark.usefixtures("vi")
 def test_the_event_of_the_outlet_says_what_was_written(tmp_path: Path) -> None:
-    asset = Asset(name="flow-audit", uri="file:///audit")
+    asset = Asset(uri="file:///audit")
     event = SimpleNamespace(extra={})
     result = run(tmp_path / "flows.jsonl", {"outlet_events": {asset: event}}, outlets=[asset])
     assert event.extra == {"uri": result["uri"], "count": 3, "sha256": result["sha256"]}
@@ -410,7 +410,7 @@ def test_killed_at_any_step_there_is_no_file_or_a_whole_one_with_its_manifest(tm
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     for kind in ("new", "replaced"):
         ends = [status for each, _, status in cases if each == kind]
         assert len(ends) > 5, done.stderr

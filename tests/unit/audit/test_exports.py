@@ -508,7 +508,7 @@ def test_6000_flows_of_12_blocks_cost_less_than_40_mib_more_than_100() -> None:
         [sys.executable, "-c", MEASURE], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
-    cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     assert [case[2] for case in cases] == [0] * 6, done.stderr
     peak = {(format_, number): mib for format_, number, _, mib in cases}
     growth = {format_: peak[format_, 6000] - peak[format_, 100] for format_ in ("jsonl", "csv", "parquet")}

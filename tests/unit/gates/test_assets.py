@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import sys
+from types import SimpleNamespace
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
+from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import Asset
-from airflow.providers_manager import ProvidersManager
 
+from vi_airflow_provider import get_provider_info
 from vi_airflow_provider.assets import convert_asset_to_openlineage, create_asset, flow_uri, sanitize_uri
 
+AIRFLOW_3: Final = not airflow_version.startswith("2.")
 ALL: Final = "vi://acme-vision/flows"
 ONE: Final = "vi://acme-vision/flows/flow_abc123"
 
@@ -34,7 +38,7 @@ def test_flows_have_a_uri(flow_id: str | None, uri: str) -> None:
 )
 def test_a_uri_has_one_form(given: str, kept: str) -> None:
     assert sanitize_uri(urlsplit(given)).geturl() == kept
-    assert Asset(uri=given, name="n").uri == kept
+    assert Asset(uri=given).uri == kept  # Airflow has found it
 
 
 WRONG: Final = [
@@ -68,21 +72,41 @@ def test_a_secret_in_a_uri_is_not_repeated() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_airflow_finds_the_scheme() -> None:
-    manager: Any = ProvidersManager()
-    kind = "asset" if hasattr(manager, "asset_uri_handlers") else "dataset"
-    assert getattr(manager, f"{kind}_uri_handlers")["vi"] is sanitize_uri
-    assert getattr(manager, f"{kind}_factories")["vi"] is create_asset
-    assert getattr(manager, f"{kind}_to_openlineage_converters")["vi"] is convert_asset_to_openlineage
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 only logs what a sanitizer says")
+@pytest.mark.parametrize("uri", WRONG[:3])
+def test_airflow_refuses_an_asset_with_another_uri(uri: str) -> None:
+    with pytest.raises(ValueError, match="must be vi://"):
+        Asset(uri=uri)
 
 
-def test_an_asset_carries_what_it_is_given() -> None:
-    assert create_asset(organization_id="o", extra={"team": "x"}).extra == {"team": "x"}
-    assert create_asset(organization_id="o").extra == {}
+def test_airflow_makes_an_asset_of_what_a_hook_reports() -> None:
+    kwargs, extra = {"organization_id": "acme-vision", "flow_id": "flow_abc123"}, {"team": "x"}
+    if AIRFLOW_3:
+        from airflow.sdk.lineage import HookLineageCollector
+
+        asset = HookLineageCollector().create_asset(scheme="vi", asset_kwargs=kwargs, asset_extra=extra)
+    else:
+        from airflow.lineage.hook import HookLineageCollector
+
+        asset = HookLineageCollector().create_dataset("vi", None, kwargs, extra)
+    assert (asset.uri, asset.extra) == (ONE, extra)
+
+
+def test_both_majors_are_told_the_same_about_the_scheme() -> None:
+    info = get_provider_info()
+    assert info["asset-uris"] == info["dataset-uris"]
+    (told,) = info["asset-uris"]
+    functions = {
+        "handler": sanitize_uri,
+        "factory": create_asset,
+        "to_openlineage_converter": convert_asset_to_openlineage,
+    }
+    paths = {key: f"{function.__module__}.{function.__name__}" for key, function in functions.items()}
+    assert told == {"schemes": ["vi"], **paths}
 
 
 @pytest.mark.parametrize(("uri", "name"), [(ALL, "flows"), (ONE, "flows/flow_abc123")])
-def test_lineage_knows_a_flow_by_its_organization_and_id(uri: str, name: str) -> None:
-    pytest.importorskip("airflow.providers.openlineage")
-    dataset = convert_asset_to_openlineage(Asset(uri=uri, name="n"), None)
-    assert (dataset.namespace, dataset.name) == ("vi://acme-vision", name)
+def test_lineage_knows_a_flow_by_its_organization_and_id(uri: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    facet = SimpleNamespace(Dataset=lambda namespace, name: (namespace, name))
+    monkeypatch.setitem(sys.modules, "airflow.providers.common.compat.openlineage.facet", facet)
+    assert convert_asset_to_openlineage(Asset(uri=uri), None) == ("vi://acme-vision", name)

@@ -362,7 +362,7 @@ async def test_all_gates_of_a_connection_share_a_session_that_the_last_one_close
     crowds = {
         flow_id: asyncio.create_task(crowd(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))
     }
-    while {request.path[-2:] for request in vi_emulator.requests} != {"/a", "/b"}:
+    while {request.path[-2:] for request in vi_emulator.requests} != {"/a", "/b"}:  # noqa: ASYNC110 - in a thread
         await asyncio.sleep(0.01)
     for still_open, (flow_id, waiting) in zip((1, 0), crowds.items(), strict=True):
         assert [session.closed for session in sessions].count(False) == still_open + 1

@@ -21,7 +21,7 @@ from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 
 INTERVAL: Final = 60.0
 #: Not a multiple of the interval, and long enough for any outage here.
-TIMEOUT: Final = 3570.0
+TIMEOUT: Final = 1770.0
 
 # --- what happens while a gate waits -------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ FOUND: Final = [
     says("the flow was never there, as it should be", nothing, 1, absent=True),
 ]
 
-NEVER: Final = Case("the flow never comes", nothing, State.FAILED_FOR_GOOD, "AirflowSensorTimeout", 61)
+NEVER: Final = Case("the flow never comes", nothing, State.FAILED_FOR_GOOD, "AirflowSensorTimeout", 31)
 UNUSABLE: Final = Case(
     "an argument is unusable", nothing, State.FAILED_FOR_GOOD, "AirflowFailException: ViValidationError: ", 0
 ).but(flow_id="../runs")
@@ -179,7 +179,7 @@ FAILURES: Final = [
     *(case for end in (DOWN, GOES_DOWN) for case in (end, end.but(soft_fail=True), end.skipped(never_fail=True))),
     *(replace(DOWN, requests=looks).but(max_failures=looks) for looks in (1, 2, 25)),
     replace(NEVER, behaviour="the service is down all the time", script=DOWN.script).but(silent_fail=True),
-    replace(NEVER, behaviour="the service goes down near the end", script=at(3300, fault(status=503, times=None))),
+    replace(NEVER, behaviour="the service goes down near the end", script=at(1500, fault(status=503, times=None))),
     *(
         replace(DOWN, behaviour=f"{what} is all it gets", script=fault(**rule, times=None), error=f"{error}: GET /w")
         for what, rule, error in (
@@ -197,8 +197,8 @@ FAILURES: Final = [
     opens("a login page passes", all_of(put("f"), fault(**LOGIN_PAGE, times=9)), 10),
     opens(
         "failures that are not in a row do not add up",
-        all_of(fault(status=503, times=9), at(1150, fault(status=503, times=9)), at(2500, put("f"))),
-        43,
+        all_of(fault(status=503, times=9), at(640, fault(status=503, times=9)), at(1480, put("f"))),
+        26,
     ),
 ]
 
@@ -244,17 +244,17 @@ def test_nobody_looks_faster_than_the_poke_interval(
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("skip", [0, 2], ids=["at once", "later"])
 @pytest.mark.parametrize(
-    ("status", "asks"), [(429, "1230"), (503, "1230"), (503, "Thu, 02 Jul 2026 00:25:00 GMT")], ids=str
+    ("status", "asks"), [(429, "630"), (503, "630"), (503, "Thu, 02 Jul 2026 00:15:00 GMT")], ids=str
 )
 def test_retry_after_slows_the_looks(
     status: int, asks: str, skip: int, mode: Mode, wait: Callable[[Case, Mode], End], vi: VirtualVi
 ) -> None:
     answer_takes = 7.0
     limited = fault(status=status, retry_after=asks, latency_ms=answer_takes * 1000, skip=skip)
-    wait(opens("limited", all_of(limited, at(1000, put("f")))), mode)
+    wait(opens("limited", all_of(limited, at(800, put("f")))), mode)
 
     before, after = vi.asked[skip].at + answer_takes, vi.asked[skip + 1].at
-    earliest = before + 1230 if asks == "1230" else 25 * 60 + 1
+    earliest = before + 630 if asks == "630" else 15 * 60 + 1
     assert earliest - 1e-6 <= after <= earliest + INTERVAL + 1
 
 
