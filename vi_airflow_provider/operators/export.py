@@ -178,7 +178,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
             provider_version=manifest.provider_version,
         )
         page = spool.path / "report.html"
-        with page.open("w", encoding="utf-8") as file:
+        with page.open("w", encoding="utf-8", newline="\n") as file:
             write_report(file, facts, spool.flows(), diff)
         path = target.parent / f"{target.name}.report.html"
         write_atomically(path, page)
