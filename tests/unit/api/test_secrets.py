@@ -17,6 +17,7 @@ from tests.three_ways import LIST, UPDATE, Call, settings_for
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
+from vi_airflow_provider.api.messages import Answer, Request
 from vi_airflow_provider.api.settings import Secret, ViSettings
 
 #: As much of the key as would tell something about it.
@@ -81,6 +82,14 @@ def test_no_error_and_no_log_line_shows_the_key(
     log = [f"{record.getMessage()} {record.args}" for record in caplog.records]
     assert any("/workspaces/" in line for line in log)
     assert_hidden(everything_shown(caught.value) | {"log": "\n".join(log)})
+
+
+def test_requests_and_answers_show_neither_headers_nor_bodies() -> None:
+    headers, body = {"authorization": f"Bearer {SECRET_KEY}"}, SECRET_KEY.encode()
+    shown = repr([Request("PUT", "https://vi.example/x", "/x", headers, body), Answer(401, headers, body)])
+    assert "PUT" in shown
+    assert "401" in shown
+    assert_hidden({"repr": shown})
 
 
 CONFIGURATIONS: Final[dict[str, dict[str, Any]]] = {
