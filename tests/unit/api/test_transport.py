@@ -303,7 +303,7 @@ def test_a_proxy_that_breaks_off_may_have_passed_the_delete_on(after: After, ask
 
 
 KEPT = Act(http_bytes(200, wire_bytes(wire_flow()), keep=True), After.KEEP)
-LARGE = Act(http_bytes(200, b"x" * 100_000, keep=True), After.KEEP)
+LARGE = Act(http_bytes(200, b"x" * 5_000_000, keep=True), After.KEEP)
 
 
 def _calls_of_a_client(settings: ViSettings, *, close_after: int) -> list[str]:
