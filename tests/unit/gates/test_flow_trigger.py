@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from typing import Any, Final
@@ -11,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.documents import wire_spec
+from tests.documents import SECRET_KEY, wire_spec
 from tests.unit.gates.modes import events_of, stored
 from tests.unit.gates.virtual import BEGIN, LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
@@ -304,6 +307,22 @@ def test_many_gates_ask_a_silent_server_one_after_the_other(vi: VirtualVi, clock
     assert min(two - one for one, two in pairwise(looks(vi))) >= 60
 
 
+def test_a_listing_that_has_missed_a_flow_does_not_let_a_gate_for_its_absence_open(
+    vi: VirtualVi, clock: VirtualClock
+) -> None:
+    vi.put("f")
+    vi.faults.add(path="/flows$", status=200, body='{"items": []}', times=None)
+
+    async def main() -> Any:
+        absent = trigger(gate=gate("f", absent=True), deadline=BEGIN + 200)
+        others = (trigger(f"f{number}", deadline=BEGIN + 200) for number in range(9))
+        return await asyncio.gather(*map(events_of, (absent, *others)))
+
+    (event,), *_ = clock.run(main())
+    assert event["outcome"] == "timeout"
+    assert {request.path.rpartition("/")[2] for request in vi.asked} == {"flows", "f"}
+
+
 # --- on a real event loop ------------------------------------------------------------------------------------------
 
 
@@ -325,6 +344,28 @@ async def test_a_slow_server_does_not_stall_the_event_loop(vi_emulator: Emulator
     assert stall < 0.05
     assert vi_emulator.requests[-1].ms is not None
     assert vi_emulator.requests[-1].ms >= 300
+
+
+def test_the_http_library_is_loaded_beside_the_event_loop() -> None:
+    """It takes a tenth of a second and more, which a triggerer's first gate would take from all others."""
+    code = """
+import asyncio, sys, threading
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiohttp":
+            print(threading.current_thread() is threading.main_thread())
+from vi_airflow_provider.triggers.flows import FlowTrigger
+sys.meta_path.insert(0, Watch())
+async def main():
+    return [event async for event in FlowTrigger(vi_conn_id="c", gate={"target": {"flow_id": "f"}}, deadline=0).run()]
+asyncio.run(main())
+"""
+    connection = {"conn_type": "vi", "host": "http://127.0.0.1:9", "login": "o", "password": SECRET_KEY}
+    environment = {**os.environ, "AIRFLOW_CONN_C": json.dumps(connection)}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert [line for line in done.stdout.splitlines() if line in ("True", "False")] == ["False"]
 
 
 @pytest.fixture
