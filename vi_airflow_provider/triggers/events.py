@@ -41,10 +41,11 @@ class Mark(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, flow: Flow) -> Mark:
-        """Return the mark of a flow as it is now."""
+    def of(cls, flow: Flow, before: Mark | None = None) -> Mark:
+        """Return the mark of a flow as it is now; ``before`` saves the digest of a flow that has not changed."""
         version = f"{flow.etag}/{flow.metadata.generation}/{flow.metadata.last_updated}"
-        return cls(hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()[:16], flow.digest[:16])
+        version = hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()[:16]
+        return before if before is not None and before.version == version else cls(version, flow.digest[:16])
 
 
 class FlowEventTrigger(BaseEventTrigger):
@@ -126,7 +127,7 @@ class FlowEventTrigger(BaseEventTrigger):
                     earliest = began + self._pause(error, failures, time.time() - began)
                     continue
                 failures = 0
-                seen = {flow.flow_id: Mark.of(flow) for flow in self._filter.select(flows.values(), datetime.now(UTC))}
+                seen = await self._marks(flows, marks or {})
                 changes = [] if marks is None else list(self._changes(marks, seen, flows))
                 if changes:
                     yield TriggerEvent(self._payload(changes))  # type: ignore[no-untyped-call]
@@ -147,6 +148,14 @@ class FlowEventTrigger(BaseEventTrigger):
                 if (flow := await lookout.get(flow_id)) is not None:
                     flows.append(flow)
         return flows
+
+    async def _marks(self, flows: Mapping[str, Flow], before: Mapping[str, Mark]) -> dict[str, Mark]:
+        marks = {}
+        for number, flow in enumerate(self._filter.select(flows.values(), datetime.now(UTC))):
+            if number % 100 == 0:
+                await asyncio.sleep(0)  # a digest takes 50 microseconds, and the event loop belongs to everybody
+            marks[flow.flow_id] = Mark.of(flow, before.get(flow.flow_id))
+        return marks
 
     def _changes(
         self, before: Mapping[str, Mark], after: Mapping[str, Mark], flows: Mapping[str, Flow]

@@ -28,6 +28,7 @@ class StateStore:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.calls = 0
         self.written = 0
         #: Raised by whoever reads or writes.
         self.broken: Exception | None = None
@@ -42,6 +43,7 @@ class StateStore:
         self.values[key] = json.dumps(value, allow_nan=False)
 
     def _check(self) -> None:
+        self.calls += 1
         if self.broken is not None:
             raise self.broken
 
@@ -346,6 +348,12 @@ def test_an_outage_at_the_beginning_is_no_event_when_it_ends(
     assert watching.changes == [("b", "created")]
 
 
+def test_failures_that_are_not_in_a_row_do_not_add_up(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    at(clock, {moment: lambda: vi.faults.add(status=503, times=9) for moment in (100, 900, 1700)})
+    watching.run(3000)
+    assert all(two.at - one.at < INTERVAL + SETTLED for one, two in pairwise(vi.asked))
+
+
 @pytest.mark.parametrize(
     ("rule", "patient"),
     [
@@ -429,6 +437,7 @@ def test_a_trigger_of_several_assets_works_without_the_store(
     clock.at(150, lambda: vi.put("a"))
     watching.run(1000)
     assert watching.changes == [("a", "created")]
+    assert watching.store.calls == 1
 
 
 @pytest.mark.parametrize("jump", [-10 * 3600.0, 10 * 3600.0])
