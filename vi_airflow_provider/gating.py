@@ -52,7 +52,7 @@ def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) 
 
 
 def pause_after_failure(error: ViError, poke_interval: float) -> float:
-    """Return the seconds until the next look: never less than usual, and what ``Retry-After`` asks for, up to a bound."""
+    """Return the seconds until the next look: never less than usual, up to an hour if ``Retry-After`` asks for it."""
     return max(poke_interval, min(error.retry_after or 0.0, MAX_PAUSE))
 
 
