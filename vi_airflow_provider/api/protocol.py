@@ -248,9 +248,12 @@ class ViProtocol:
         return Scan(flows, pages, complete=True)
 
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
-        """Delete a flow. Any 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
+        """Delete a flow. A 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
         request = self._request("DELETE", f"/flows/{codec.checked_id(flow_id)}")
-        answer, _, call = yield from self._exchange(request, accept=frozenset({404}))
+        answer, origin, call = yield from self._exchange(request, accept=frozenset({404}))
+        if answer.status != 404 and answer.body.lstrip()[:1] == b"<":
+            # Some login page or portal said 200; nobody has deleted anything.
+            raise origin.error(ViResponseError, "the answer is a web page where the end of a flow was expected")
         deleted = answer.status != 404 or call.may_have_applied
         return DeletedFlow(id=flow_id, deleted=deleted, already_absent=not deleted)
 
