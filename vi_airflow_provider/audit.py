@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.api.models import canonical_json
+from vi_airflow_provider.api.models import canonical_json, canonical_spec
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
@@ -81,12 +81,21 @@ class Diff:
 
 def comparable(flow: Flow) -> dict[str, Any]:
     """Return what of a flow counts in a comparison, as JSON data."""
-    return {"spec": flow.spec.canonical(), "metadata": {"attributes": dict(flow.metadata.attributes)}}
+    return _comparable(flow.to_wire())
+
+
+def _comparable(wire: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": canonical_spec(wire["spec"]), "metadata": {"attributes": wire["metadata"]["attributes"]}}
 
 
 def digest(flow: Flow) -> str:
     """Return the hexadecimal sha256 of what of a flow counts in a comparison."""
-    return hashlib.sha256(canonical_json(comparable(flow))).hexdigest()
+    return wire_digest(flow.to_wire())
+
+
+def wire_digest(wire: dict[str, Any]) -> str:
+    """Return the digest of a flow's wire form, of which only what counts is left."""
+    return hashlib.sha256(canonical_json(_comparable(wire))).hexdigest()
 
 
 def diff_exports(old: Iterable[Flow], new: Iterable[Flow]) -> Diff:

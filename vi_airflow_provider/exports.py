@@ -88,8 +88,11 @@ class FlowSpool:
 
     def add(self, flow: Flow) -> None:
         """Keep a flow."""
-        row = (flow.flow_id, audit.digest(flow), canonical_json(flow.to_wire()))
-        self._database.execute("INSERT OR REPLACE INTO flow VALUES (?, ?, ?)", row)
+        wire = flow.to_wire()
+        document = canonical_json(wire)  # before the digest takes away what does not count
+        self._database.execute(
+            "INSERT OR REPLACE INTO flow VALUES (?, ?, ?)", (flow.flow_id, audit.wire_digest(wire), document)
+        )
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM flow").fetchone()[0])
