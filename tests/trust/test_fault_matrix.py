@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseOperator  # noqa: F401 - in the main thread, as Airflow 2.11 needs it
 
 from tests.trust.certificates import Authority
 from tests.trust.faults import DELETED_BY_OTHERS, FAULTS, HUGE, Fault
