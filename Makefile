@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system reliability format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,8 +44,8 @@ lint: $(AIRFLOW_3)/.ready
 types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
-test-3: $(AIRFLOW_3)/.ready  ## Unit, contract and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags
+test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix and example DAG tests on Airflow 3.3.2
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/trust tests/dags
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
@@ -58,6 +58,9 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
+
+reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
+	$(AIRFLOW_3)/bin/python -m tests.trust.matrix
 
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
