@@ -21,7 +21,7 @@ from vi_airflow_provider import __version__
 from vi_airflow_provider.api.codec import encode_body, mistakes
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.storage import write_atomically
+from vi_airflow_provider.storage import refuse_secrets, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,7 +62,9 @@ def write_archive(
     :param organization_id: whose flows they are
     :param details: further facts for the manifest, JSON data
     :raises ArchiveError: the archive could not be written, or does not read back as it was written
+    :raises ViValidationError: the URL carries a password or a signature
     """
+    refuse_secrets("archive_to", folder)
     if "://" not in folder and not folder.startswith("/"):
         # A template that rendered to None would otherwise be a folder of this name, wherever the worker runs.
         raise ArchiveError(f"{folder!r:.80} is no URL and no absolute path of a folder")
@@ -101,7 +103,9 @@ def read_archive(uri: str) -> Iterator[Flow]:
     """Yield the flows of an archive, after it was checked against its manifest as a whole.
 
     :raises ArchiveError: it has no manifest, or is not what the manifest says
+    :raises ViValidationError: the URL carries a password or a signature
     """
+    refuse_secrets("archive", uri)
     _check(read_manifest(uri))
     yield from _flows(uri)
 

@@ -6,7 +6,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseOperator,
+    mask_secret,
+)
 
 from vi_airflow_provider.links.flows import ViFlowLink
 
@@ -24,6 +29,7 @@ class ViTaskMixin:
     """A task that calls Vi: where its hook comes from, what its errors mean, where its link leads."""
 
     vi_conn_id: str
+    template_fields: Sequence[str]
 
     @cached_property
     def hook(self) -> ViHook:
@@ -31,6 +37,15 @@ class ViTaskMixin:
         from vi_airflow_provider.hooks.vi import ViHook
 
         return ViHook(self.vi_conn_id)
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Fill in the templates. A URL with a secret in it is refused later; Airflow stores and shows it before."""
+        from vi_airflow_provider.storage import url_secrets
+
+        super().render_template_fields(context, jinja_env)  # type: ignore[misc]
+        for value in (getattr(self, name) for name in self.template_fields):
+            for secret in url_secrets(value) if isinstance(value, str) else ():
+                mask_secret(secret)
 
     @contextmanager
     def vi(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
