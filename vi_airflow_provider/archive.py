@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.codec import encode_body, mistakes
-from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.storage import refuse_secrets, write_atomically
 
@@ -95,7 +95,8 @@ def write_archive(
     except ArchiveError:
         raise
     except Exception as error:  # whatever the file system or its driver raises
-        raise ArchiveError(f"the archive cannot be written to {folder}: {type(error).__name__}: {error}") from error
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise ArchiveError(f"the archive cannot be written to {folder}: {reason}") from error
     return manifest
 
 
@@ -134,8 +135,8 @@ def read_manifest(uri: str) -> Manifest:
         return Manifest(uri, int(facts["count"]), str(facts["sha256"]), str(facts["organization_id"]))
     except FileNotFoundError:
         reason = "there is none, so the archive may be incomplete"
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
     raise ArchiveError(f"manifest {path}: {reason}")
 
 
@@ -156,7 +157,7 @@ def _check_restorable(flow: Flow) -> None:
     try:
         encode_body(flow.to_wire())
     except ViValidationError as error:
-        raise ArchiveError(f"flow {flow.flow_id} could not be restored: {error}") from None
+        raise ArchiveError(f"flow {flow.flow_id!r:.80} could not be restored: {error}") from None
 
 
 def _lines(uri: str) -> Iterator[bytes]:
