@@ -35,6 +35,7 @@ class ViTaskMixin:
     vi_conn_id: str
     if TYPE_CHECKING:
         dag: Any
+        has_dag: Any
         task_id: str
         template_fields: Sequence[str]
 
@@ -61,7 +62,7 @@ class ViTaskMixin:
 
     def _arguments_from_xcom(self, context: Context) -> frozenset[str]:
         """Return the template fields that this task instance has by ``expand_kwargs`` from an XCom."""
-        mapped: Any = getattr(self, "dag", None) and self.dag.task_dict.get(self.task_id)
+        mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
         kwargs = getattr(getattr(mapped, "expand_input", None), "value", None)
         if isinstance(kwargs, (list, tuple)):
             kwargs = kwargs[context["ti"].map_index or 0]
