@@ -45,15 +45,15 @@ types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
 test-3: $(AIRFLOW_3)/.ready  ## Unit, contract and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags tests/trust
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
 		echo 'SKIPPED: Airflow 2.11 needs Python 3.11 or 3.12, and neither is on the PATH'; \
 	else \
 		$(MAKE) --no-print-directory $(AIRFLOW_2)/.ready && \
-		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags' && \
-		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags; \
+		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust' && \
+		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust; \
 	fi
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed

@@ -51,17 +51,21 @@ def leaks_in(content: bytes, secret: str) -> bool:
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield every file below a folder with its bytes, and every table of a SQLite database as SQL.
+    """Yield every file below a folder with its bytes, and every row of the tables of a SQLite database.
 
-    As SQL, because in its file a long value lies scattered over pages.
+    Row by row, because in its file a long value lies scattered over pages.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()
     for path in sorted(folder.rglob("*.db")):
         with closing(sqlite3.connect(path)) as database:
-            for line in database.iterdump():
-                yield f"{path.name}: {line.partition('(')[0]}(", line.encode("utf-8", "surrogatepass")
+            database.text_factory = bytes
+            for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                name = table.decode()
+                for row in database.execute(f'SELECT * FROM "{name}"'):  # noqa: S608 - a name from the database itself
+                    values = (value if isinstance(value, bytes) else str(value).encode() for value in row)
+                    yield f"{path.name}: {name}", b"\n".join(values)
 
 
 def places_that_leak(folder: Path, secret: str) -> set[str]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import urllib.parse
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def main() -> None:
     store_triggers()
     outcome: dict[str, Any] = {"states": {}, "tested": {}}
     for dag in local_airflow.load_dags(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])).values():
+        serialize(dag)
         run = dag.test()
         outcome["states"] |= {ti.task_id: str(getattr(ti.state, "value", ti.state)) for ti in run.get_task_instances()}
     for conn_id in STAGE["connections"]:
@@ -142,6 +144,14 @@ def leak_in_a_trigger() -> None:
     from vi_airflow_provider.triggers.flows import FlowTrigger
 
     store_trigger(FlowTrigger(vi_conn_id=urllib.parse.quote(STAGE["planted"]), gate={"target": {"flow_id": "leak"}}))
+
+
+def serialize(dag: Any) -> None:
+    """Store a DAG as the DAG processor does; on Airflow 3, it is stored already."""
+    if version("apache-airflow").startswith("2."):
+        from airflow.models.serialized_dag import SerializedDagModel
+
+        SerializedDagModel.write_dag(dag)
 
 
 def connection_test(conn_id: str) -> list[Any]:

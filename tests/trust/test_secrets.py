@@ -237,6 +237,7 @@ def run_stage(home: Path, vi: str, quoting: str) -> None:
         "TRUST_STAGE": str(script),
         "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(conns[name]) for name in conns if name not in STORED},
     }
@@ -286,9 +287,9 @@ PLACES: Final = {
     "printed.log": "what was printed and logged",
     "files/exports/leak.html": "a report",
     "airflow.db": "the file of the database",
-    'airflow.db: INSERT INTO "xcom" VALUES(': "an XCom, in base64",
-    'airflow.db: INSERT INTO "rendered_task_instance_fields" VALUES(': "a rendered field, as in a URL",
-    'airflow.db: INSERT INTO "serialized_dag" VALUES(': "a serialized DAG, backwards",
+    "airflow.db: xcom": "an XCom, in base64",
+    "airflow.db: rendered_task_instance_fields": "a rendered field, as in a URL",
+    "airflow.db: serialized_dag": "a serialized DAG, backwards",
     "outcome.json": "a trigger's arguments, as in a URL",
 }
 
