@@ -52,8 +52,8 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 		echo 'SKIPPED: Airflow 2.11 needs Python 3.11 or 3.12, and neither is on the PATH'; \
 	else \
 		$(MAKE) --no-print-directory $(AIRFLOW_2)/.ready && \
-		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags' && \
-		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags; \
+		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust' && \
+		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust; \
 	fi
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed

@@ -161,7 +161,7 @@ def _sorted(flows: Iterable[Flow]) -> Iterator[Flow]:
     last = None
     for flow in flows:
         if last is not None and flow.flow_id <= last:
-            raise ValueError(f"the export is not sorted by flow id: {flow.flow_id} follows {last}")
+            raise ValueError(f"the export is not sorted by flow id: {flow.flow_id!r:.80} follows {last!r:.80}")
         last = flow.flow_id
         yield flow
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 FORMATS: Final = ("jsonl", "csv", "parquet")
 _KIND: Final = "vi-flow-export"
 _SUFFIX: Final = ".manifest.json"
-#: A cell that begins with one of these is a formula to a spreadsheet.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: A cell that begins with one of these is a formula to a spreadsheet; the last four are the wide forms of the first.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BATCH: Final = 500
 #: Where the facts of a manifest end and the digests of its flows begin; the facts are within the first bytes.
 _DIGESTS: Final = ',\n "flows": {'
@@ -208,7 +208,7 @@ def _manifests(path: ObjectStoragePath, *, whole: bool) -> list[ExportManifest]:
         reason = "there is none"
     except ValidationError as error:
         reason = mistakes(error)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(f"{type(error).__name__}: {error}")
     raise ExportError(f"manifest {path}: {reason}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,11 +11,34 @@ from typing import IO, TYPE_CHECKING, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from vi_airflow_provider.api.errors import ViValidationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: In these there is no folder to make, and mkdir would make a bucket of whatever name was mistyped.
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
+
+#: Where a URL carries a secret: a password, or the signature of one that is signed for S3, Google or Azure.
+_PASSWORD: Final = re.compile(r"://[^/@]*:([^/@]+)@")
+_SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
+
+
+def url_secrets(url: str) -> list[str]:
+    """Return the passwords and signatures that a URL carries."""
+    return _PASSWORD.findall(url) + _SIGNATURE.findall(url)
+
+
+def refuse_secrets(name: str, url: str) -> None:
+    """Refuse a URL with a secret in it, which logs, XComs, manifests and reports would show.
+
+    :raises ViValidationError: it carries one; the message does not show it
+    """
+    if url_secrets(url):
+        raise ViValidationError(
+            f"{name}: the URL carries a password or a signature, and would be shown in many places; "
+            "name an Airflow connection instead, as in s3://my_conn@bucket/key"
+        )
 
 
 def write_atomically(path: ObjectStoragePath, content: bytes | Path) -> None:

@@ -218,7 +218,9 @@ def _file(name: str, value: Any) -> ObjectStoragePath:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from vi_airflow_provider.api.errors import ViValidationError
+    from vi_airflow_provider.storage import refuse_secrets
 
+    refuse_secrets(name, value if isinstance(value, str) else "")
     if not isinstance(value, str) or not ("://" in value or value.startswith("/")):
         # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
         raise ViValidationError(f"{name}: {value!r:.80} is no URL and no absolute path of a file")

@@ -112,7 +112,7 @@ class GetFlowOperator(ViBaseOperator):
                 if if_missing == "fail":
                     raise
                 raise AirflowSkipException(f"There is no flow {self.flow_id}.") from None
-        self.log.info("Flow %s: %s", flow.flow_id, flow.spec.name)
+        self.log.info("Flow %s: %.200r", self.flow_id, flow.spec.name)
         return flow.model_dump(mode="json")
 
 
@@ -251,7 +251,7 @@ class CreateFlowOperator(ViBaseOperator):
             flow = self._existing(hook, flow_id, if_exists)
             if flow is None:
                 flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
-                self.log.info("Created flow %s: %s", flow.flow_id, flow.spec.name)
+                self.log.info("Created flow %s: %.200r", flow_id, flow.spec.name)
         return flow.model_dump(mode="json")
 
     def _existing(self, hook: ViHook, flow_id: str, if_exists: str) -> Flow | None:
@@ -303,7 +303,7 @@ class UpdateFlowOperator(ViBaseOperator):
         """Change and return."""
         with self.vi(context, self.flow_id) as hook:
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
-        self.log.info("Updated flow %s: %s, generation %d", flow.flow_id, flow.spec.name, flow.metadata.generation)
+        self.log.info("Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation)
         return flow.model_dump(mode="json")
 
 

@@ -265,16 +265,17 @@ class PruneFlowsOperator(ViBaseOperator):
         from vi_airflow_provider.api.models import format_time
 
         lines = [
-            f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {result.flow_id}  "
+            f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {one_line(result.flow_id)}  "
             f"{one_line(result.name, 60)}  ({one_line(result.reason)})"
             for result in results[:MAX_LISTED]
         ]
         self.log.info("%d flows were selected:\n%s", len(results), "\n".join(lines))
 
     def _failure(self, failed: Sequence[Result]) -> Exception:
+        from vi_airflow_provider.api.errors import one_line
         from vi_airflow_provider.pruning import PruneError
 
-        shown = "; ".join(f"{result.flow_id}: {result.reason}" for result in failed[:5])
+        shown = "; ".join(one_line(f"{result.flow_id}: {result.reason}") for result in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         return PruneError(f"{len(failed)} flows could not be deleted: {shown}{more}")
 

@@ -161,7 +161,7 @@ def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_flow_that_could_not_be_restored_is_not_vouched_for(tmp_path: Path) -> None:
     """1e400 is JSON, and beyond the numbers of Python: it could be read, and not be sent again."""
     content = document("huge", spec__settings={"x": float("inf")})
-    with pytest.raises(ArchiveError, match="flow huge could not be restored"):
+    with pytest.raises(ArchiveError, match="flow 'huge' could not be restored"):
         write(tmp_path, document("a"), content)
     assert "archive.flows.manifest.json" not in files(tmp_path)
 
