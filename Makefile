@@ -65,6 +65,9 @@ test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
 soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
 	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED))
 
+test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers, one of which is killed; installs PostgreSQL and Redis
+	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
+
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
