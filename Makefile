@@ -63,10 +63,12 @@ test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
 	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 60
 
 soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
-	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED))
+	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
+	$(AIRFLOW_3)/bin/python -m tests.trust.reliability
 
 test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers, one of which is killed; installs PostgreSQL and Redis
 	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
+	$(VENV)/distributed/bin/python -m tests.trust.reliability
 
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .

@@ -12,15 +12,15 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from demo.deployment import COMPONENTS, Deployment
 from demo.local_airflow import configure
 from tests.deployed import eventually
-from tests.trust.distributed.memory import Peaks, machine
+from tests.trust.distributed.memory import Peaks
 from tests.trust.distributed.services import MissingProgram, PostgreSQL, Redis, install
+from tests.trust.figures import save
 from vi_airflow_provider.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main() -> int:
     shutil.rmtree(home)
     _print(figures)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        save(options.json, figures)
     return 0
 
 
@@ -91,8 +91,6 @@ def _measure(home: Path) -> dict[str, Any]:
         scenario = Scenario(airflow, vi, archives, seconds)
         scenario.run()
     return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
         "workers": len(WORKERS),
         "worker_tasks": WORKER_TASKS,
         **scenario.facts,

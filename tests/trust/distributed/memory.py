@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -69,9 +68,3 @@ class Peaks(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self.join()
-
-
-def machine() -> dict[str, object]:
-    """Return what a reader must know of the machine."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"cores": len(os.sched_getaffinity(0)), "memory_gib": round(pages / 2**30, 1)}

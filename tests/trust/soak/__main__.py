@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from demo.local_airflow import configure
+from tests.trust.figures import save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,16 +34,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trust.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="how long the operations go on (%(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same operations and faults")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS} threads, {GATES} gates", flush=True)
     with tempfile.TemporaryDirectory(prefix="vi-soak-") as home:
         # Before Airflow is imported. Each of 500 gates would tell of each look.
         configure(Path(home), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
-        return _soak(options.seconds, seed)
+        return _soak(options.seconds, seed, options.json)
 
 
-def _soak(seconds: float, seed: int) -> int:
+def _soak(seconds: float, seed: int, json: Path | None) -> int:
     from tests.trust.soak.emulated import READ_TIMEOUT, Emulated
     from tests.trust.soak.gates import CONN_ID, GateKeeper
     from tests.trust.soak.model import Disagreement
@@ -102,14 +104,20 @@ def _soak(seconds: float, seed: int) -> int:
         if not failures:
             vi.behave()
             failures += _disagreements(vi, workers)
-    _print_table(workers, requests, faults, retries.count, vitals)
+    rows = _rows(workers, requests, faults, retries.count, vitals)
+    for name, value, note in rows:
+        print(f"{name:<38}{value:>12}  {note}".rstrip())
     for failure in failures[:1]:
         if not isinstance(failure, Disagreement):
             raise failure
         print(f"\nDISAGREEMENT, with --seed {seed}: {failure}")
     for leak in vitals.leaks:
         print(f"\nLEAK: {leak}")
-    return 1 if failures or vitals.leaks else 0
+    if failures or vitals.leaks:
+        return 1
+    if json is not None:
+        save(json, {"seconds": seconds, "seed": seed, "rows": rows})
+    return 0
 
 
 class _Retries(logging.Handler):
@@ -143,14 +151,17 @@ def _disagreements(vi: Emulated, workers: list[Worker]) -> list[BaseException]:
     return []
 
 
-def _print_table(workers: list[Worker], requests: int, faults: dict[str, int], retries: int, vitals: Vitals) -> None:
+def _rows(
+    workers: list[Worker], requests: int, faults: dict[str, int], retries: int, vitals: Vitals
+) -> list[tuple[str, str, str]]:
+    """Return the table: what, how much, and of what it is made."""
     from tests.trust.soak.worker import Tally
 
     tally = Tally()
     for worker in workers:
         tally.add(worker.tally)
     (memory, more_memory), (files, more_files) = vitals.thirds(vitals.memory), vitals.thirds(vitals.files)
-    rows: list[tuple[str, object, str]] = [
+    rows: list[tuple[str, str | int, str]] = [
         ("operations", tally.operations.total(), _listed(tally.operations)),
         ("requests", requests, ""),
         ("answers spoilt", sum(faults.values()), f"{sum(faults.values()) / max(1, requests):.1%} of the requests"),
@@ -165,8 +176,7 @@ def _print_table(workers: list[Worker], requests: int, faults: dict[str, int], r
         ("memory, MiB", f"{memory:.1f}", f"in the last third: {more_memory:.1f}"),
         ("open files", f"{files:.0f}", f"in the last third: {more_files:.0f}"),
     ]
-    for name, value, note in rows:
-        print(f"{name:<38}{value if isinstance(value, str) else f'{value:,}':>12}  {note}".rstrip())
+    return [(name, value if isinstance(value, str) else f"{value:,}", note) for name, value, note in rows]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
