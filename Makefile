@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system reliability format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system test-soak soak test-distributed reliability format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,7 +35,7 @@ demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Ai
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-test: lint types test-3 test-2 test-system  ## Everything that CI checks
+test: lint types test-3 test-2 test-system test-soak  ## Everything that CI checks
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -62,6 +62,17 @@ test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
 	$(AIRFLOW_3)/bin/python -m tests.trust.matrix
 
+test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
+	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 60
+
+soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
+	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
+	$(AIRFLOW_3)/bin/python -m tests.trust.reliability
+
+test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers, one of which is killed; installs PostgreSQL and Redis
+	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
+	$(VENV)/distributed/bin/python -m tests.trust.reliability
+
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
@@ -73,6 +84,9 @@ pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
 		pyproject.toml requirements/airflow-2.11.in requirements/test.in \
 		-o requirements/airflow-2.11.txt
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
+		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/distributed.in \
+		-o requirements/distributed.txt
 
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
@@ -85,7 +99,7 @@ $(UV):
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-$(VENV)/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	$(UV) pip install -q --python $(@D)/bin/python -r $<
 	$(UV) pip install -q --python $(@D)/bin/python --no-deps --editable .

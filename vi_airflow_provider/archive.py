@@ -44,11 +44,34 @@ class Manifest:
     organization_id: str
 
 
-def unique_name(*parts: str) -> str:
-    """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
+def prefix_of(instance: str, *parts: str) -> str:
+    """Return what the names of a task instance's archives begin with, whichever of its tries writes them.
+
+    :param instance: tells the task instance from all others
+    :param parts: what a person shall read in the names
+    """
     # A file name has 255 bytes at most, and ids of tasks in groups are long.
-    name = "-".join((*(part[:60] for part in parts), f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", secrets.token_hex(3)))
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    prefix = "-".join((*(part[:60] for part in parts), hashlib.sha256(instance.encode()).hexdigest()[:10]))
+    return re.sub(r"[^A-Za-z0-9._-]", "_", prefix)
+
+
+def unique_name(prefix: str) -> str:
+    """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
+    return f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def archives_of(folder: str, prefix: str) -> list[str]:
+    """Return the archives in a folder whose names begin so, oldest first; without a manifest it is none.
+
+    :raises ArchiveError: the folder cannot be read
+    """
+    try:
+        manifests = sorted(ObjectStoragePath(folder).glob(f"{prefix}-*.manifest.json"), key=str)
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # whatever the file system or its driver raises
+        raise ArchiveError(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+    return [f"{str(path).removesuffix('.manifest.json')}.jsonl" for path in manifests]
 
 
 def write_archive(

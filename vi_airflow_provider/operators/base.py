@@ -124,6 +124,21 @@ class ViBaseOperator(ViTaskMixin, BaseOperator):
         self.vi_conn_id = vi_conn_id
 
 
+def instance_of(context: Context) -> str:
+    """Return what tells a task instance from all others; its tries have it in common."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def earlier_archives(context: Context, folder: str, prefix: str) -> list[str]:
+    """Return what earlier tries of the task instance have archived: they may have ended amid their deletes."""
+    if context["ti"].try_number <= 1:
+        return []
+    from vi_airflow_provider.archive import archives_of
+
+    return archives_of(folder, prefix)
+
+
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return an argument that has one of a few values; it may come from a template."""
     if value in allowed:

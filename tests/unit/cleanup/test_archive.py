@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.documents import wire_bytes, wire_flow
 from vi_airflow_provider import archive
 from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.archive import ArchiveError, read_archive, read_manifest, unique_name, write_archive
+from vi_airflow_provider.archive import ArchiveError, prefix_of, read_archive, read_manifest, unique_name, write_archive
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -91,7 +91,7 @@ def test_an_archive_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_names_are_unique_and_fit_into_a_file_system(tmp_path: Path) -> None:
     parts = ("dag/../" + "d" * 250, "group.task" * 25, "f" * 255)
-    names = {unique_name(*parts) for _ in range(50)}
+    names = {unique_name(prefix_of("dag/run/task/0", *parts)) for _ in range(50)}
     assert len(names) == 50
     for name in names:
         assert "/" not in name
