@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
 
 
-def write_atomically(path: ObjectStoragePath, content: bytes | Path) -> None:
+def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> None:
     """Write a file so that a reader finds the old one or the new one, never a part, whenever we are killed.
 
     :param path: where to; its folder is made if it is missing
-    :param content: the bytes, or a local file to copy them from
+    :param content: the bytes, or a file to copy them from, from its beginning
     :raises OSError: or whatever the file system's driver raises; the old file is still there
     """
 
     def write(file: IO[bytes]) -> None:
-        if isinstance(content, Path):
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, file, 1 << 20)
-        else:
+        if isinstance(content, bytes):
             file.write(content)
+        else:
+            content.seek(0)
+            shutil.copyfileobj(content, file, 1 << 20)
 
     if path.protocol not in _WITHOUT_FOLDERS:
         path.parent.mkdir(parents=True, exist_ok=True)
