@@ -27,7 +27,7 @@ from vi_airflow_provider import audit, scratch
 from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.storage import write_atomically
+from vi_airflow_provider.storage import open_to_read, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,7 +191,7 @@ def _copy(path: ObjectStoragePath, spool: FlowSpool) -> IO[bytes] | None:
     if not path.exists():
         return None
     copy = spool.file()
-    with path.fs.open(path.path, "rb") as file:
+    with open_to_read(path) as file:
         shutil.copyfileobj(file, copy, 1 << 20)
     return copy
 
@@ -236,7 +236,7 @@ def read_manifest(uri: str) -> list[ExportManifest]:
 
 
 def _manifests(path: ObjectStoragePath) -> list[ExportManifest]:
-    with _told(path), path.fs.open(path.path, "rb", block_size=_HEAD) as file:
+    with _told(path), open_to_read(path, _HEAD) as file:
         # Of a year of exports, only the heads are read to find the newest.
         head, found, _ = file.read(_HEAD).decode().partition(_DIGESTS)
         facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
@@ -247,7 +247,7 @@ def _manifests(path: ObjectStoragePath) -> list[ExportManifest]:
 
 def _digests(path: ObjectStoragePath) -> Iterator[tuple[str, str]]:
     """Yield id and digest of each flow in a manifest, which is read as it is consumed."""
-    with _told(path), path.fs.open(path.path, "rb") as file:
+    with _told(path), open_to_read(path) as file:
         lines = iter(file)
         first = _DIGESTS.strip(",\n").encode() + b"\n"
         if first not in lines:
@@ -335,7 +335,7 @@ def _compared(uri: str) -> Iterator[str]:
 
 def _sha256(path: ObjectStoragePath) -> str:
     digest = hashlib.sha256()
-    with path.fs.open(path.path, "rb") as file:
+    with open_to_read(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -348,7 +348,7 @@ def read_export(uri: str) -> Iterator[Flow]:
     """
     path = ObjectStoragePath(uri)
     try:
-        with path.fs.open(path.path, "rb") as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
+        with open_to_read(path) as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
             for line in file:
                 yield Flow.model_validate_json(line)
     except FileNotFoundError:
