@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -73,19 +69,6 @@ def test_an_export_on_s3_is_whole_verified_and_compared(
 
 
 COMPANIONS: Final = (".manifest.json", ".report.html")
-
-
-def test_the_command_verifies_a_file_on_s3_where_no_airflow_was_set_up(
-    vi_emulator: Emulator, s3: Any, tmp_path: Path
-) -> None:
-    uri = export("flows.jsonl.gz")["uri"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
-    done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "vi_airflow_provider.audit", "verify", uri],
-        env={**environment, "AIRFLOW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"{uri} is complete: 40 flows" in done.stdout
 
 
 def test_exports_in_folders_of_their_dates_are_found_below_a_folder(vi_emulator: Emulator, s3: Any) -> None:
