@@ -38,7 +38,10 @@ def test_an_export_that_was_changed_is_told_on_stderr_with_code_2(cli: Callable[
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
     path.write_bytes(path.read_bytes().replace(b"Weld", b"Wild"))
-    assert cli("verify", path) == (2, "", f"{path} is not what its manifest says: it was cut off or changed\n")
+    told = (
+        f"{path} is not what its manifest says: it was cut off or changed\n  {flow().flow_id}: not as it was exported\n"
+    )
+    assert cli("verify", path) == (2, "", told)
 
 
 def test_exports_that_say_the_same_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path) -> None:
