@@ -82,7 +82,10 @@ $(UV):
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-$(VENV)/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+# The folder is named for its pins, and for the Python that the matrix asks for: airflow-3.3, airflow-3.0-3.12.
+.SECONDEXPANSION:
+$(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).txt pyproject.toml \
+		vi_airflow_provider/provider_info.py | $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	$(UV) pip install -q --python $(@D)/bin/python -r $<
 	$(UV) pip install -q --python $(@D)/bin/python --no-deps --editable .
