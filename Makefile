@@ -63,13 +63,15 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
 
-pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/test-s3.in requirements/lint.in \
-		-o requirements/airflow-3.3.txt
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-2.11.in requirements/test.in \
-		-o requirements/airflow-2.11.txt
+COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
+
+# airflow-lowest.in has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
+pins: $(UV)  ## Renews requirements/*.txt from pyproject.toml and requirements/*.in
+	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
+	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/airflow-lowest.in
+	for airflow in lowest 2.11 3.0 3.1 3.2; do \
+		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
+	done
 
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
