@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system test-lowest matrix format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -58,6 +58,12 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
+
+matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="3.0.6-3.12 …" runs some, JOBS=1 one at a time
+	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)
+
+test-lowest: CELLS := lowest-3.11
+test-lowest: matrix  ## The suite with the lowest versions that pyproject.toml allows
 
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
