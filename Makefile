@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system test-lowest matrix format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -64,6 +64,12 @@ matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="
 
 test-lowest: CELLS := lowest-3.11
 test-lowest: matrix  ## The suite with the lowest versions that pyproject.toml allows
+
+audit-deps: $(UV)  ## Ask PyPI for known weaknesses of what is pinned; needs its advisories within reach
+	for airflow in 3.3 2.11; do \
+		$(UV) tool run -q --python $(PYTHON) pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off \
+			-r requirements/airflow-$$airflow.txt; \
+	done
 
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
