@@ -77,10 +77,10 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 
 COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
 
-# airflow-lowest.in has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
+# lowest.txt has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
 pins: $(UV)  ## Renews requirements/*.txt from pyproject.toml and requirements/*.in
 	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
-	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/airflow-lowest.in
+	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
 		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
 	done
