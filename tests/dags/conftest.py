@@ -17,7 +17,7 @@ def database() -> None:
 
 @pytest.fixture(scope="session")
 def one_api_server() -> None:
-    """Let the tasks of `dag.test()` share the API that they talk to: Airflow 3.0 to 3.2 builds one, in seconds, for each."""
+    """Let all tasks of `dag.test()` share one API server: Airflow 3.0 to 3.2 builds one for each, in seconds."""
     try:
         from airflow.sdk.execution_time import supervisor
     except ImportError:  # Airflow 2
