@@ -24,7 +24,8 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system test-soak soak test-distributed reliability format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 test-2 test-system test-soak soak test-distributed reliability \
+	test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -73,20 +74,32 @@ test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers
 	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
 	$(VENV)/distributed/bin/python -m tests.trust.reliability
 
+matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="3.0.6-3.12 …" runs some, JOBS=1 one at a time
+	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)
+
+test-lowest: CELLS := lowest-3.11
+test-lowest: matrix  ## The suite with the lowest versions that pyproject.toml allows
+
+audit-deps: $(UV)  ## Ask PyPI for known weaknesses of what is pinned; needs its advisories within reach
+	for airflow in 3.3 2.11; do \
+		$(UV) tool run -q --python $(PYTHON) pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off \
+			-r requirements/airflow-$$airflow.txt; \
+	done
+
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
 
-pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/test-s3.in requirements/lint.in \
-		-o requirements/airflow-3.3.txt
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-2.11.in requirements/test.in \
-		-o requirements/airflow-2.11.txt
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/distributed.in \
-		-o requirements/distributed.txt
+COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
+
+# lowest.txt has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
+pins: $(UV)  ## Renews requirements/*.txt from pyproject.toml and requirements/*.in
+	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
+	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
+	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
+	for airflow in lowest 2.11 3.0 3.1 3.2; do \
+		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
+	done
 
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
@@ -99,8 +112,18 @@ $(UV):
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-$(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+# The folder is named for its pins, and for the Python that the matrix asks for: airflow-3.3, airflow-3.0-3.12.
+.SECONDEXPANSION:
+$(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).txt pyproject.toml \
+		vi_airflow_provider/provider_info.py | $(UV)
+	$(environment)
+
+$(VENV)/distributed/.ready: requirements/distributed.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+	$(environment)
+
+define environment
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	$(UV) pip install -q --python $(@D)/bin/python -r $<
 	$(UV) pip install -q --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
+endef
