@@ -22,7 +22,8 @@ from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, FlowSpecPat
 M = TypeVar("M", bound=BaseModel)
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: What reading JSON may raise.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class RawPage(Generic[M]):
     raw_items: list[msgspec.Raw]
     next_page: str | None
     prev_page: str | None
-    model: type[M]
+    parse: Callable[[bytes, Origin, str], M]
     origin: Origin
 
     def documents(self, wanted: Callable[[Peek], bool] | None = None) -> Iterator[M]:
@@ -95,7 +96,7 @@ class RawPage(Generic[M]):
         """
         for number, raw in enumerate(self.raw_items):
             if wanted is None or _peek_says(wanted, raw):
-                yield parse_document(self.model, bytes(raw), self.origin, at=f"items[{number}]")
+                yield self.parse(bytes(raw), self.origin, f"items[{number}]")
 
 
 class Scan(NamedTuple):
@@ -106,26 +107,28 @@ class Scan(NamedTuple):
     complete: bool
 
 
-def parse_page(model: type[M], answer: Answer, origin: Origin) -> RawPage[M]:
+def parse_page(parse: Callable[[bytes, Origin, str], M], answer: Answer, origin: Origin) -> RawPage[M]:
     """Read the envelope of a page (VI_API.md section 4).
 
+    :param parse: makes a document of the bytes of an item
     :raises ViResponseError: not JSON, or no ``items`` array in it
     """
     content = json_content(answer, origin, "a page")
     try:
+        content.decode()  # what is not decoded now may not turn out to be no text later
         envelope = msgspec.json.decode(content, type=_Envelope)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         reason = f"the answer is no page of a listing: {one_line(str(error))}"
     else:
         # An empty cursor ends a listing as a missing one does.
-        return RawPage(envelope.items, envelope.nextPage or None, envelope.prevPage or None, model, origin)
+        return RawPage(envelope.items, envelope.nextPage or None, envelope.prevPage or None, parse, origin)
     raise origin.error(ViResponseError, reason)
 
 
 def _peek_says(wanted: Callable[[Peek], bool], raw: msgspec.Raw) -> bool:
     try:
         return wanted(_peek(raw))
-    except _NOT_JSON:
+    except NOT_JSON:
         return True  # not a flow: let its validation say what is wrong
 
 
@@ -143,7 +146,7 @@ def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "")
         if not at:  # pydantic's parser takes NaN; an item of a page has been through this one already
             msgspec.json.decode(content, type=msgspec.Raw)
         return model.model_validate_json(content)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         reason = f"the answer is no JSON: {one_line(str(error))}"
     except ValidationError as error:
         reason = f"the answer is not what the API promises: {mistakes(error, at)}"
@@ -169,7 +172,7 @@ def server_message(answer: Answer) -> str:
     text = answer.body[:1000].decode("utf-8", "replace")
     try:
         body = msgspec.json.decode(answer.body)
-    except _NOT_JSON:
+    except NOT_JSON:
         return "" if "<" in text else text
     if isinstance(body, dict):
         for key in ("message", "error"):

@@ -17,6 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from pydantic.alias_generators import to_camel
 
+from vi_airflow_provider.api.lazy import LazyModel
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,7 +27,7 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-class Document(BaseModel):
+class Document(LazyModel):
     """Base of everything that is read from the wire."""
 
     model_config = ConfigDict(
@@ -111,9 +113,9 @@ with warnings.catch_warnings():
 
         name: str = ""
         schema: str = ""  # type: ignore[assignment]
-        tolerations: dict[str, list[str]] = {}
-        settings: dict[str, Any] = {}
-        blocks: list[FlowBlock] = []
+        tolerations: dict[str, list[str]] = Field({})
+        settings: dict[str, Any] = Field({})
+        blocks: list[FlowBlock] = Field([])
         training_project: str | None = None
 
         @classmethod

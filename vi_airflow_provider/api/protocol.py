@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -38,6 +39,7 @@ from vi_airflow_provider.api.errors import (
     ViValidationError,
     one_line,
 )
+from vi_airflow_provider.api.listed import parse_listed_flow
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
 from vi_airflow_provider.api.settings import Secret, ViSettings
@@ -190,11 +192,11 @@ class ViProtocol:
         self, page_size: int | None = None, limit: int | None = None, token: str | None = None
     ) -> Walk[Flow]:
         """Begin a listing of flows, newest first (VI_API.md section 6)."""
-        return self._walk("flows", Flow, page_size, limit, token)
+        return self._walk("flows", parse_listed_flow, page_size, limit, token)
 
     def walk_simple_flows(self, page_size: int | None = None, limit: int | None = None) -> Walk[SimpleFlow]:
         """Begin a listing of flow ids and names."""
-        return self._walk("simpleFlows", SimpleFlow, page_size, limit, None)
+        return self._walk("simpleFlows", partial(codec.parse_document, SimpleFlow), page_size, limit, None)
 
     def get_flow(self, flow_id: str) -> Steps[Flow]:
         """Read one flow; :class:`ViNotFoundError` where there is none."""
@@ -283,7 +285,12 @@ class ViProtocol:
     # --- requests ----------------------------------------------------------------------------------------------
 
     def _walk(
-        self, collection: str, model: type[M], page_size: int | None, limit: int | None, token: str | None
+        self,
+        collection: str,
+        parse: Callable[[bytes, Origin, str], M],
+        page_size: int | None,
+        limit: int | None,
+        token: str | None,
     ) -> Walk[M]:
         size = self.settings.page_size if page_size is None else codec.checked_count(page_size, "page_size", 1)
         if limit is not None:
@@ -293,7 +300,7 @@ class ViProtocol:
             # The address is built from the cursor alone, whatever else the server says.
             query = urlencode({"s": size} if token is None else {"p": token, "s": size})
             answer, origin, _ = yield from self._exchange(self._request("GET", f"/{collection}?{query}"))
-            return codec.parse_page(model, answer, origin)
+            return codec.parse_page(parse, answer, origin)
 
         return Walk(fetch, size, limit, token)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -14,6 +15,7 @@ from tests.documents import ABSENT, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api import codec
 from vi_airflow_provider.api.codec import Origin
 from vi_airflow_provider.api.errors import ViResponseError, ViValidationError
+from vi_airflow_provider.api.listed import parse_listed_flow
 from vi_airflow_provider.api.messages import Answer
 from vi_airflow_provider.api.models import Flow, FlowSpec, FlowSpecPatch, SimpleFlow
 
@@ -25,7 +27,7 @@ def answer(body: Any, **headers: str) -> Answer:
 
 
 def read_page(body: Any) -> codec.RawPage[Flow]:
-    return codec.parse_page(Flow, answer(body), ORIGIN)
+    return codec.parse_page(parse_listed_flow, answer(body), ORIGIN)
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
@@ -62,7 +64,11 @@ def test_a_page_as_a_document_has_all_its_flows() -> None:
 
 
 def test_a_listing_of_ids_is_read_as_such() -> None:
-    page = codec.parse_page(SimpleFlow, answer(wire_page({"flowId": "a"}, {"flowId": "b", "name": "n"})), ORIGIN)
+    page = codec.parse_page(
+        partial(codec.parse_document, SimpleFlow),
+        answer(wire_page({"flowId": "a"}, {"flowId": "b", "name": "n"})),
+        ORIGIN,
+    )
     assert [(flow.flow_id, flow.name) for flow in page.documents()] == [("a", None), ("b", "n")]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow, wire_spec
+from tests.strategies import OBJECT, wire_flows
 from vi_airflow_provider.api.models import (
     DeletedFlow,
     Flow,
@@ -102,49 +103,6 @@ def test_an_integral_float_is_no_time_as_it_is_written_on_the_wire() -> None:
 
 
 # --- round trips ---------------------------------------------------------------------------------------------------
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
-OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
-#: Fields that this version does not know; the prefix keeps them apart from those it does.
-UNKNOWN = st.dictionaries(
-    TEXT.map("x{}".format) | st.sampled_from(["copy", "model_dump", "digest", "X"]), JSON, max_size=3
-)
-
-
-@st.composite
-def wire_flows(draw: st.DrawFn) -> dict[str, Any]:
-    """Any flow that the API may send: arbitrary JSON where it is free, unknown fields at every level."""
-    spec = {
-        "name": draw(TEXT),
-        "schema": draw(TEXT),
-        "tolerations": draw(st.dictionaries(TEXT, st.lists(TEXT, max_size=2), max_size=2)),
-        "settings": draw(OBJECT),
-        "blocks": draw(
-            st.lists(
-                st.builds(
-                    lambda extra, name, settings, style: {**extra, "block": name, "settings": settings, "style": style},
-                    *(UNKNOWN, TEXT, OBJECT, OBJECT),
-                ),
-                max_size=3,
-            )
-        ),
-        **draw(UNKNOWN),
-        **draw(st.sampled_from([{}, {"trainingProject": None}, {"trainingProject": "p"}])),
-    }
-    metadata = {
-        "timeCreated": draw(st.integers(-(2**60), 2**60)),
-        "lastUpdated": draw(st.integers(0, 2**60)),
-        "generation": draw(st.integers(0, 2**31)),
-        "attributes": draw(st.dictionaries(TEXT, TEXT, max_size=2)),
-        **draw(UNKNOWN),
-    }
-    kind = draw(st.sampled_from([{}, {"kind": "Flow"}]))
-    return wire_flow(kind=ABSENT) | kind | {"spec": spec, "metadata": metadata} | draw(UNKNOWN)
 
 
 @given(wire_flows())

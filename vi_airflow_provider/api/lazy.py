@@ -1,0 +1,109 @@
+"""pydantic models whose instances may hold a part of their fields, and decode the rest when somebody asks for it.
+
+pydantic reads an instance from its ``__dict__``, ``__pydantic_extra__`` and ``__pydantic_fields_set__``. In an instance
+that is not complete, the last two are missing. Whoever asks for them, or for a field that is missing, comes to
+``__getattr__``, and that completes the instance. So a dump, also one within another model, sees the whole of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from pydantic._internal._repr import ReprArgs
+
+L = TypeVar("L", bound="LazyModel")
+
+_get, _set = object.__getattribute__, object.__setattr__  # past __getattr__, and although the models are frozen
+
+
+class Rest(Protocol):
+    """What an incomplete instance does not hold yet."""
+
+    def decode(self, instance: Any, asked: str | None) -> None:
+        """Add the field that is asked for, or all that is missing; what this raises, the asking raises.
+
+        Fields are added to ``__dict__`` as it is, since pydantic may hold it already.
+        """
+
+
+class LazyModel(BaseModel):
+    """Base of models that can be completed later. An instance that pydantic has validated is complete."""
+
+    __slots__ = ("_rest",)
+
+    if not TYPE_CHECKING:  # or mypy would take every misspelt attribute for one that is decoded later
+
+        def __getattr__(self, name: str) -> Any:
+            if (rest := _rest_of(self)) is None:
+                return super().__getattr__(name)
+            rest.decode(self, name)
+            return getattr(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        _complete(self)
+        if isinstance(other, LazyModel):
+            _complete(other)
+        return super().__eq__(other)
+
+    __hash__ = BaseModel.__hash__
+
+    # These read __dict__ before they ask for anything that is missing.
+
+    def __iter__(self) -> Any:
+        _complete(self)
+        return super().__iter__()
+
+    def __repr_args__(self) -> ReprArgs:
+        _complete(self)
+        return super().__repr_args__()
+
+    def __copy__(self) -> Self:
+        _complete(self)
+        return super().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        _complete(self)
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        _complete(self)
+        return super().__getstate__()
+
+
+def incomplete(model: type[L], known: dict[str, Any], rest: Rest) -> L:
+    """Return an instance that holds the first fields of a model, and decodes the others when one is asked for.
+
+    :param known: the first fields by their names, in their order, valid; the instance keeps this dict
+    :param rest: has the others
+    """
+    instance = model.__new__(model)
+    _set(instance, "__dict__", known)
+    _set(instance, "__pydantic_private__", None)
+    _set(instance, "_rest", rest)
+    return instance
+
+
+def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> None:
+    """Declare that an instance has all its fields. Two threads that complete it at once do the same.
+
+    :param given: the names of what the document has, those of ``extra`` among them
+    :param extra: what of it the model does not know
+    """
+    _set(instance, "__pydantic_fields_set__", given)
+    _set(instance, "__pydantic_extra__", extra)
+    _set(instance, "_rest", None)
+
+
+def _rest_of(instance: LazyModel) -> Rest | None:
+    try:
+        return _get(instance, "_rest")  # type: ignore[no-any-return]
+    except AttributeError:  # pydantic has made it
+        return None
+
+
+def _complete(instance: LazyModel) -> None:
+    if (rest := _rest_of(instance)) is not None:
+        rest.decode(instance, None)
