@@ -17,6 +17,8 @@ from vi_airflow_provider.api.errors import ViError, ViResponseError, one_line
 EVENT_VERSION: Final = 1
 #: Looks that may fail one after the other before the wait ends; the sensors' default.
 MAX_FAILURES: Final = 10
+#: Longest pause in seconds that a failed look causes, whatever the server asks for: a broken proxy may ask for years.
+MAX_PAUSE: Final = 3600.0
 
 
 class Outcome(StrEnum):
@@ -50,8 +52,8 @@ def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) 
 
 
 def pause_after_failure(error: ViError, poke_interval: float) -> float:
-    """Return the seconds until the next look: never less than usual, and what ``Retry-After`` asks for."""
-    return max(poke_interval, error.retry_after or 0.0)
+    """Return the seconds until the next look: never less than usual, up to an hour if ``Retry-After`` asks for it."""
+    return max(poke_interval, min(error.retry_after or 0.0, MAX_PAUSE))
 
 
 def next_tick(earliest: float, poke_interval: float) -> float:

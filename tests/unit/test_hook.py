@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from requests_mock import Mocker
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
+from tests.errors import everything_shown
 from tests.scripted_server import Act, ScriptedServer, http_bytes
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViConfigurationError, ViServerError
@@ -231,6 +232,36 @@ def test_the_stripped_key_and_the_password_of_the_proxy_are_masked(
     read()
     assert masked[-2:] == [SECRET_KEY, "hunter2-pass"]  # before that, Airflow masks what it likes
     assert [type(secret) for secret in masked[-2:]] == [str, str]
+
+
+def test_the_password_of_a_proxy_that_the_environment_names_is_masked_as_it_is_meant_too(
+    connect: Connect, masked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2%2Fpass@proxy.example:3128")
+    connect()
+    assert ViHook().settings.proxy is None
+    assert masked == [SECRET_KEY, "hunter2%2Fpass", "hunter2/pass"]
+
+
+BAD: Final[dict[str, dict[str, Any]]] = {
+    "cut": {"password": SECRET_KEY[:-1]},
+    "exchanged": {"login": SECRET_KEY, "password": ORGANIZATION_ID},
+    "bad proxy": {"extra": {"proxy": "ftp://me:hunter2-pass@proxy.example"}},
+    "in the extra": {"extra": {"page_size": SECRET_KEY}},
+    "broken extra": {"extra": '{"proxy": "http://me:hunter2-pass@proxy.example'},
+}
+
+
+@pytest.mark.parametrize("read", [lambda: ViHook().settings, lambda: asyncio.run(ViHook().get_async_conn())])
+@pytest.mark.parametrize("what", BAD)
+def test_the_locals_of_an_error_about_a_connection_show_no_secret(
+    what: str, read: Callable[[], object], connect: Connect
+) -> None:
+    connect(**BAD[what])
+    with pytest.raises(ViConfigurationError) as caught:
+        read()
+    shown = everything_shown(caught.value)
+    assert not [form for form, text in shown.items() if SECRET_KEY[40:60] in text or "hunter2" in text]
 
 
 def test_a_proxy_without_a_password_adds_nothing_to_mask(connect: Connect, masked: list[str]) -> None:

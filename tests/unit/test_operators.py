@@ -13,7 +13,12 @@ from uuid import UUID
 import pytest
 import requests
 import time_machine
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 from requests_mock import ANY, Mocker
 
 from tests.documents import ABSENT, FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_flow, wire_page, wire_spec
@@ -535,6 +540,19 @@ def test_a_bad_connection_fails_the_task_for_good(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(page_size="many"))
     with pytest.raises(AirflowFailException, match=r"^ViConfigurationError: extra\.page_size: 'many'"):
+        run(TASKS[name]())
+    assert requests_mock.call_count == 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_connection_that_is_not_there_fails_the_task_for_good(
+    name: str, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object, conn_id: str) -> None:
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    monkeypatch.setattr(ViHook, "get_connection", missing)
+    with pytest.raises(AirflowFailException, match="The conn_id `vi_default` isn't defined"):
         run(TASKS[name]())
     assert requests_mock.call_count == 0
 

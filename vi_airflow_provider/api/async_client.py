@@ -31,6 +31,9 @@ from vi_airflow_provider.api.settings import ViSettings
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
+#: Bytes of a line in the head of an answer, as in Python's own HTTP client.
+_MAX_LINE: Final = 1 << 16
+
 #: What the library's exceptions mean, where the operating system has not said it; the first that fits counts.
 _KINDS: Final = (
     (aiohttp.ClientConnectorError, FailureKind.CONNECT),
@@ -202,6 +205,8 @@ class AsyncViClient:
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=context, limit=self._max_connections),
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    max_field_size=_MAX_LINE,
+                    max_line_size=_MAX_LINE,
                 )
                 # aiohttp would send a GET, PUT or DELETE a second time by itself, unseen by the protocol.
                 self._session._retry_connection = False

@@ -11,6 +11,7 @@ import requests
 import urllib3.exceptions as urllib3_errors
 from pydantic import BaseModel
 
+from vi_airflow_provider.api import connections
 from vi_airflow_provider.api.codec import checked_id, flow_page
 from vi_airflow_provider.api.messages import (
     Answer,
@@ -36,7 +37,7 @@ _KINDS: Final = (
     (requests.exceptions.ConnectTimeout, FailureKind.CONNECT_TIMEOUT),
     (requests.exceptions.Timeout, FailureKind.TIMEOUT),
     (urllib3_errors.TimeoutError, FailureKind.TIMEOUT),
-    (urllib3_errors.InvalidHeader, FailureKind.INVALID),
+    (requests.exceptions.InvalidHeader, FailureKind.INVALID),
 )
 
 
@@ -46,6 +47,8 @@ class _Session(requests.Session):
     def __init__(self, settings: ViSettings) -> None:
         super().__init__()
         self.trust_env = False  # a netrc file would replace our Authorization header
+        self.mount("https://", connections.Adapter())
+        self.mount("http://", connections.Adapter())
         proxy = settings.proxy_url()
         self.send_options: dict[str, Any] = {
             "proxies": {"http": proxy, "https": proxy} if proxy else {},
@@ -173,6 +176,7 @@ class ViClient:
     def _send(self, send: Send) -> Answer | Failure:
         outer = sys.exception()
         deadline = time.monotonic() + send.timeout
+        connections.deadline.set(deadline)
         response = None
         try:
             response = self._session.send(

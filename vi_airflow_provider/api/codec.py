@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -28,25 +28,28 @@ NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value came from, for the errors found in it."""
+    """Where a value came from, for the errors found in it. ``redact`` takes secrets out of what a server said."""
 
     method: str
     path: str
     status_code: int | None = None
     trace_id: str | None = None
     attempts: int = 0
+    redact: Callable[[str], str] = field(default=str, repr=False)
 
     @classmethod
-    def of(cls, request: Request, outcome: Answer | Failure, attempts: int) -> Origin:
+    def of(cls, request: Request, outcome: Answer | Failure, attempts: int, redact: Callable[[str], str]) -> Origin:
         """Describe the outcome of a request."""
         headers = outcome.headers if isinstance(outcome, Answer) else {}
-        trace_id = one_line(headers.get("x-cloud-trace-context", "").partition("/")[0], 100)
-        return cls(request.method, request.path, outcome.status, trace_id or None, attempts)
+        trace_id = one_line(redact(headers.get("x-cloud-trace-context", "").partition("/")[0][:400]), 100)
+        # The cursor in it is the server's.
+        path = redact(request.path) if "?p=" in request.path else request.path
+        return cls(request.method, path, outcome.status, trace_id or None, attempts, redact)
 
     def error(self, kind: type[ViError], message: str) -> ViError:
         """Build an error that says where it happened."""
         return kind(
-            message,
+            self.redact(message),
             status_code=self.status_code,
             method=self.method,
             path=self.path,

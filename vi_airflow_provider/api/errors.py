@@ -5,15 +5,20 @@ The class says what happened, the attributes say where, and the message ends in 
 
 from __future__ import annotations
 
-import re
-from typing import ClassVar, Final
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+from itertools import groupby
+from typing import ClassVar
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """Make foreign text fit for a message or a log: one line, no control characters, bounded."""
-    text = _CONTROL.sub(" ", text).strip()
+    """Make foreign text fit for a message or a log: one line, bounded, nothing that a terminal would obey.
+
+    Of that kind are line breaks and escapes, and the invisible characters that show a text in another order.
+    """
+    text = text[: 4 * limit]  # a server may send megabytes
+    if not text.isprintable():
+        runs = groupby(text, str.isprintable)
+        text = "".join("".join(run) if printable else " " for printable, run in runs)
+    text = text.strip()
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 

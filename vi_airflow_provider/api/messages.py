@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from vi_airflow_provider.api.errors import one_line
 
@@ -126,6 +126,9 @@ class Failure:
 Steps: TypeAlias = Generator[Send | Sleep, Answer | Failure | None, T]
 
 
+_MALFORMED: Final = (http.client.BadStatusLine, http.client.LineTooLong)
+
+
 def root_failure(error: BaseException, outer: BaseException | None) -> Failure | None:
     """Recognize what the operating system, TLS and the HTTP parser say, however deep a library has wrapped it.
 
@@ -139,8 +142,8 @@ def root_failure(error: BaseException, outer: BaseException | None) -> Failure |
             return Failure(FailureKind.CERTIFICATE, cause.verify_message or "")
         if isinstance(cause, ssl.SSLError) and hasattr(cause, "reason"):
             return Failure(FailureKind.TLS, cause.reason or "")
-        # RemoteDisconnected, a connection closed while idle, is both and no garbage.
-        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
+        # RemoteDisconnected, a connection closed while idle, is a BadStatusLine, too, and no garbage.
+        if isinstance(cause, _MALFORMED) and not isinstance(cause, ConnectionError):
             return Failure(FailureKind.INVALID)
     return None
 

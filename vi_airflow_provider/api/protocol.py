@@ -42,6 +42,7 @@ from vi_airflow_provider.api.errors import (
 from vi_airflow_provider.api.listed import parse_listed_flow
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
+from vi_airflow_provider.api.redaction import Redactor
 from vi_airflow_provider.api.settings import Secret, ViSettings
 
 log = logging.getLogger(__name__)
@@ -177,6 +178,7 @@ class ViProtocol:
         self.settings = settings
         self._clock = clock
         self._jitter = jitter
+        self._redact = Redactor(settings.secrets())
         self._headers = {
             "Authorization": Secret(f"Bearer {settings.secret_key}"),
             "Organization-Id": settings.organization_id,
@@ -248,9 +250,12 @@ class ViProtocol:
         return Scan(flows, pages, complete=True)
 
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
-        """Delete a flow. Any 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
+        """Delete a flow. A 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
         request = self._request("DELETE", f"/flows/{codec.checked_id(flow_id)}")
-        answer, _, call = yield from self._exchange(request, accept=frozenset({404}))
+        answer, origin, call = yield from self._exchange(request, accept=frozenset({404}))
+        if answer.status != 404 and answer.body.lstrip()[:1] == b"<":
+            # Some login page or portal said 200; nobody has deleted anything.
+            raise origin.error(ViResponseError, "the answer is a web page where the end of a flow was expected")
         deleted = answer.status != 404 or call.may_have_applied
         return DeletedFlow(id=flow_id, deleted=deleted, already_absent=not deleted)
 
@@ -327,13 +332,13 @@ class ViProtocol:
             if request.method == "DELETE" and isinstance(outcome, Failure) and outcome.status is not None:
                 outcome = Answer(outcome.status)  # the status says it all; the body was cut off
             call.attempts += 1
-            origin = Origin.of(request, outcome, call.attempts)
+            origin = Origin.of(request, outcome, call.attempts, self._redact)
             log.debug(
                 "%s %s: %s in %.0f ms (trace %s)",
                 *(
                     request.method,
-                    request.path,
-                    outcome.summary,
+                    origin.path,
+                    self._redact(outcome.summary),
                     (self._clock() - began) * 1000,
                     origin.trace_id,
                 ),
@@ -352,7 +357,7 @@ class ViProtocol:
                 raise error
             log.warning(
                 "%s %s: %s; trying again in %.1f s (attempt %d)",
-                *(request.method, request.path, outcome.summary, delay, call.attempts),
+                *(request.method, origin.path, self._redact(outcome.summary), delay, call.attempts),
             )
             yield Sleep(delay)
 
@@ -381,9 +386,8 @@ class ViProtocol:
             proxy = self.settings.proxy_url() if outcome.kind is FailureKind.PROXY else None
             url = urlsplit(proxy or call.request.url)
             return f"{outcome.summary} ({url.netloc.rpartition('@')[2]})"
-        # A server may quote the header that it did not like.
-        said = codec.server_message(outcome).replace(self.settings.secret_key, "***")
-        said = one_line(_KEY_LIKE.sub("***", said))
+        # A server may quote the header that it did not like, also when it was another one's.
+        said = one_line(_KEY_LIKE.sub("***", self._redact(codec.server_message(outcome)[:2000])))
         return f"{outcome.summary}: {said}" if said else outcome.summary
 
 

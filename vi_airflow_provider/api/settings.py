@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from vi_airflow_provider import __version__
@@ -82,6 +82,8 @@ class ViSettings:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # the dataclass is frozen for everybody else
+        _refuse_misplaced_key("host", self.endpoint)
+        _refuse_misplaced_key("login", self.organization_id)
         set_(self, "secret_key", _checked_key(self.secret_key))
         set_(self, "endpoint", _checked_endpoint(self.endpoint, allow_http=self.allow_http))
         if not isinstance(self.organization_id, str) or not _ORGANIZATION_ID.fullmatch(self.organization_id):
@@ -97,12 +99,14 @@ class ViSettings:
         if self.proxy is not None:
             _check_proxy(self.proxy)
         try:
-            self.ui_url()
+            usable = urlsplit(self.ui_url()).scheme in ("http", "https")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ViConfigurationError(
                 "extra.ui_url_template: only {organization_id} and {flow_id} can be filled in "
                 f"({type(error).__name__}: {error})"
             ) from None
+        if not usable:  # a button would run `javascript:`
+            raise ViConfigurationError(f"extra.ui_url_template: put a URL like {DEFAULT_UI_URL} there")
 
     @classmethod
     def from_extra(cls, extra: Mapping[str, Any], **given: Any) -> ViSettings:
@@ -115,6 +119,8 @@ class ViSettings:
             raise ViConfigurationError(
                 f"extra: unknown {', '.join(map(repr, unknown))}; known are {', '.join(EXTRA_FIELDS)}"
             )
+        for key, value in extra.items():
+            _refuse_misplaced_key(f"extra.{key}", value)
         chosen = {key: _plain(key, value) for key, value in extra.items() if value not in (None, "")}
         return cls(**chosen, **given)
 
@@ -153,6 +159,11 @@ class ViSettings:
             return None
         proxy = proxies.get(url.scheme) or proxies.get("all")
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what nobody may see: the key, and the password of the proxy, as it is written and as it is meant."""
+        password = urlsplit(self.proxy_url() or "").password or ""
+        return tuple(filter(None, dict.fromkeys((str(self.secret_key), password, unquote(password)))))
 
 
 #: Keys of the connection's extra, in the order in which messages and the form list them.
@@ -197,6 +208,12 @@ def _checked_key(key: object) -> Secret:
             f"this one has {len(stripped)}. Was it cut when it was copied?"
         )
     return stripped
+
+
+def _refuse_misplaced_key(place: str, value: object) -> None:
+    # All but the password is shown: in messages, addresses and logs.
+    if isinstance(value, str) and re.search(_KEY_PREFIX + "[!-~]{40}", value):
+        raise ViConfigurationError(f"{place}: this looks like a secret key, which belongs into the password alone")
 
 
 def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:

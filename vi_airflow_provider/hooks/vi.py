@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
@@ -84,8 +83,11 @@ class ViHook(BaseHook):
         :raises AirflowNotFoundException: there is no such connection
         """
         if self._settings is None:
-            self._settings = self._accepted(self.get_connection(self.vi_conn_id))
-            for secret in _secrets(self._settings):
+            try:
+                self._settings = self._accepted(self.get_connection(self.vi_conn_id))
+            except ViConfigurationError as error:
+                raise error.with_traceback(None) from None  # its frames hold the connection, which shows its password
+            for secret in self._settings.secrets():
                 mask_secret(secret)
         return self._settings
 
@@ -102,9 +104,11 @@ class ViHook(BaseHook):
         from vi_airflow_provider.api.async_client import AsyncViClient
 
         if self._settings is None:
-            connection = await get_async_connection(self.vi_conn_id, hook=self)
-            self._settings = self._accepted(connection)
-            for secret in _secrets(self._settings):
+            try:
+                self._settings = self._accepted(await get_async_connection(self.vi_conn_id, hook=self))
+            except ViConfigurationError as error:
+                raise error.with_traceback(None) from None  # its frames hold the connection, which shows its password
+            for secret in self._settings.secrets():
                 await _mask_secret_async(secret)
         return AsyncViClient(self._settings)
 
@@ -259,12 +263,6 @@ def _endpoint(connection: Connection) -> str:
     scheme, _, address = (host if "://" in host else f"{schema or 'https'}://{host}").partition("://")
     server, slash, path = address.partition("/")
     return f"{scheme}://{server}{f':{port}' if port else ''}{slash}{path}"
-
-
-def _secrets(settings: ViSettings) -> Iterator[str]:
-    yield str(settings.secret_key)
-    if settings.proxy and (password := urlsplit(settings.proxy).password):
-        yield password
 
 
 async def _mask_secret_async(secret: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
 
 from vi_airflow_provider.links.flows import ViFlowLink
 
@@ -36,8 +36,8 @@ class ViTaskMixin:
     def vi(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
         """Lend the hook for a block of calls, and close its connections afterwards.
 
-        An error that another try cannot mend (credentials, permission, a bad value or connection) fails the
-        task without Airflow retries.
+        An error that another try cannot mend (credentials, permission, a bad value, a bad or missing connection)
+        fails the task without Airflow retries.
 
         :param context: the task's context; the link "Open in Vi" is stored in its task instance
         :param flow_id: the flow that the task is about, if it is about one
@@ -56,6 +56,8 @@ class ViTaskMixin:
             if error.retryable:
                 raise
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        except AirflowNotFoundException as error:  # no such connection
+            raise AirflowFailException(str(error)) from error
         finally:
             self.hook.close()
 

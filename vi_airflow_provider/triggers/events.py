@@ -16,7 +16,7 @@ from vi_airflow_provider.api.codec import checked_id
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import canonical_json
 from vi_airflow_provider.filters import FlowFilter
-from vi_airflow_provider.gating import MAX_FAILURES, next_tick
+from vi_airflow_provider.gating import MAX_FAILURES, MAX_PAUSE, next_tick
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 EVENTS: Final = ("created", "updated", "deleted")
 #: Changes that one event lists at most; ``count`` says how many there were.
 MAX_LISTED: Final = 100
-#: Longest pause in seconds while the server keeps failing, whatever it asks for.
-MAX_PAUSE: Final = 3600.0
 #: Arguments that do not say what is watched, but how often.
 _PACE: Final = frozenset({"poke_interval", "max_failures"})
 

@@ -13,7 +13,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.conditions import Gate
-from vi_airflow_provider.gating import MAX_FAILURES, Ended, Outcome, build_event, next_tick, outcome_of_failure
+from vi_airflow_provider.gating import (
+    MAX_FAILURES,
+    MAX_PAUSE,
+    Ended,
+    Outcome,
+    build_event,
+    next_tick,
+    outcome_of_failure,
+)
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
 
 if TYPE_CHECKING:
@@ -98,7 +106,7 @@ class FlowTrigger(BaseTrigger):
                 self.log.warning("Look %d in a row failed: %s", failures, error)
                 outcome = outcome_of_failure(error, failures, self.max_failures)
                 ended = None if outcome is None else Ended(outcome, error=error)
-                earliest = max(earliest, time.time() + (error.retry_after or 0.0))
+                earliest = max(earliest, time.time() + min(error.retry_after or 0.0, MAX_PAUSE))
             if ended is None and max(moment, time.time()) >= deadline:
                 ended = Ended(Outcome.TIMEOUT)
             if ended is not None:

@@ -82,3 +82,16 @@ def test_an_error_survives_pickling_and_copying() -> None:
 )
 def test_foreign_text_becomes_one_bounded_line(text: str, line: str) -> None:
     assert one_line(text) == line
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["\x1b", "\x9b", "\x7f", "\u2028", "\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\U000e0041"],
+    ids=ascii,
+)
+def test_no_character_of_foreign_text_steers_a_terminal_or_hides(mark: str) -> None:
+    assert one_line(f"a{mark}{mark}b") == "a b"
+
+
+def test_of_megabytes_only_the_beginning_is_looked_at() -> None:
+    assert one_line("\x00" * 50_000_000) == ""

@@ -243,8 +243,11 @@ def silence() -> Iterator[Case]:
 def deletes() -> Iterator[Case]:
     for status in (200, 202, 203, 204):
         yield case(f"{status} is success", DELETE, http(status), gives=DELETED)
-    for body in (b"{}", b"null", b"OK", b"<html></html>", b"\xff\xfe\x00", b'{"error":"x"}', DOCUMENT):
+    for body in (b"{}", b"null", b"OK", b"\xff\xfe\x00", b'{"error":"x"}', DOCUMENT):
         yield case(f"200 with {body[:20]!r} is success", DELETE, http(200, body), gives=DELETED)
+    page = http(200, NOT_A_FLOW["HTML"])
+    yield case("200 with HTML is some login page, and no success", DELETE, page, raises=ViResponseError, status=200)
+    yield case("404 with HTML is a 404", DELETE, http(404, NOT_A_FLOW["HTML"]), gives=NOT_THERE)
     yield case("404 at first means that there was nothing", DELETE, http(404), gives=NOT_THERE)
     for status in PASSING_STATUSES:
         name = f"404 after {status} means that the first request did it"
@@ -376,6 +379,18 @@ def framings() -> Iterator[Case]:
     yield case("a body may end with the connection", GET, raw(ok + b"\r\n" + DOCUMENT, body), gives=FLOW_ID)
     proceed = b"HTTP/1.1 100 Continue\r\n\r\n"
     yield case("100 is passed over", GET, raw(proceed + FLOW.act.send, body), gives=FLOW_ID)
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    yield case("103 is passed over", GET, raw(proceed + hints + hints + FLOW.act.send, body), gives=FLOW_ID)
+    filler = http_bytes(200, DOCUMENT, [("X-Filler", "x" * 60_000)])
+    yield case("a header of 60 kB is read", GET, raw(filler, body), gives=FLOW_ID)
+    invalid = Failure(FailureKind.INVALID)
+    malformed = {
+        "a header of 100 kB": http_bytes(200, DOCUMENT, [("X-Filler", "x" * 100_000)]),
+        "two lengths that differ": http_bytes(200, DOCUMENT, [("Content-Length", "7")]),
+    }
+    for what, answer in malformed.items():
+        yield case(f"{what} may pass", GET, raw(answer, invalid), FLOW, gives=FLOW_ID, slept=(1,))
+        yield case(f"{what} is not tried again", UPDATE, raw(answer, invalid), raises=ViResponseError)
 
 
 def listings() -> Iterator[Case]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from rich.traceback import Traceback
 
-from tests.documents import ORGANIZATION_ID, SECRET_KEY, wire_bytes
+from tests.documents import ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow
+from tests.errors import everything_shown
 from tests.scripted_server import Act, ScriptedServer, http_bytes
 from tests.three_ways import LIST, UPDATE, Call, settings_for
 from vi_airflow_provider.api.async_client import AsyncViClient
@@ -23,12 +24,16 @@ from vi_airflow_provider.api.settings import Secret, ViSettings
 #: As much of the key as would tell something about it.
 PARTS: Final = (SECRET_KEY[5:25], SECRET_KEY[40:60], SECRET_KEY[-20:])
 
+#: What a server says that has seen the key: as a whole, in part, and as other programs write it.
 QUOTE: Final = f"The key {SECRET_KEY} is unknown, said with Authorization: Bearer {SECRET_KEY}"
 SERVERS: Final = {
     "an error that quotes the key": http_bytes(401, wire_bytes({"message": QUOTE})),
     "an error in plain text that quotes the key": http_bytes(400, QUOTE.encode()),
     "an error in HTML that quotes the key": http_bytes(502, f"<html>{QUOTE}</html>".encode()),
     "a redirect": http_bytes(302, QUOTE.encode(), [("Location", "https://vi.example/")]),
+    "a part of the key": http_bytes(401, wire_bytes({"message": f"no key ends with {SECRET_KEY[-30:]}"})),
+    "the key in base64": http_bytes(400, base64.b64encode(f"Bearer {SECRET_KEY}".encode())),
+    "the key as its trace id": http_bytes(503, b"", [("X-Cloud-Trace-Context", f"{SECRET_KEY[5:80]}/1")]),
     "no HTTP": b"\x16\x03\x01 no HTTP\r\n\r\n",
     "nothing": b"",
     "half an answer": http_bytes(200, b"{", missing=5),
@@ -49,22 +54,6 @@ def _ask_async_client(call: Call, settings: ViSettings) -> Any:
     return asyncio.run(run())
 
 
-def everything_shown(error: BaseException) -> dict[str, str]:
-    """All the forms in which an error meets an eye: with the locals of each frame, as Python and rich write them."""
-    with_locals = traceback.TracebackException.from_exception(error, capture_locals=True)
-    by_rich = Traceback.extract(type(error), error, error.__traceback__, show_locals=True)
-    frames = [frame for stack in by_rich.stacks for frame in stack.frames]
-    assert any(frame.locals for frame in frames)
-    return {
-        "str": str(error),
-        "repr": repr(error),
-        "attributes": repr(vars(error)),
-        "traceback": "".join(traceback.format_exception(error)),
-        "traceback with locals": "".join(with_locals.format()),
-        "rich's locals": "\n".join(str(node) for frame in frames for node in (frame.locals or {}).values()),
-    }
-
-
 def assert_hidden(shown: dict[str, str]) -> None:
     leaks = {form: part for form, text in shown.items() for part in PARTS if part in text}
     assert leaks == {}
@@ -82,6 +71,22 @@ def test_no_error_and_no_log_line_shows_the_key(
     log = [f"{record.getMessage()} {record.args}" for record in caplog.records]
     assert any("/workspaces/" in line for line in log)
     assert_hidden(everything_shown(caught.value) | {"log": "\n".join(log)})
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        http_bytes(200, b"x", [("Content-Type", SECRET_KEY)]),
+        http_bytes(200, wire_bytes({"items": [wire_flow(metadata__attributes={SECRET_KEY: 5})]})),
+        http_bytes(301, b"", [("Location", f"http://{SECRET_KEY[5:40]}.example/")]),
+    ],
+    ids=["content type", "JSON path", "address"],
+)
+def test_an_error_about_an_answer_does_not_quote_the_key_from_it(server: bytes) -> None:
+    with ScriptedServer([Act(server)]) as vi, pytest.raises(ViError) as caught:
+        _ask_client(LIST, settings_for(vi.url, max_retries=0))
+    assert "***" in str(caught.value)
+    assert_hidden({"str": str(caught.value), "traceback": "".join(traceback.format_exception(caught.value))})
 
 
 def test_requests_and_answers_show_neither_headers_nor_bodies() -> None:
@@ -116,3 +121,13 @@ def test_no_error_in_the_configuration_shows_the_key(what: str) -> None:
     with pytest.raises(ViConfigurationError) as caught:
         ViSettings.from_extra(extra, **given)
     assert_hidden(everything_shown(caught.value))
+
+
+@pytest.mark.parametrize("place", ["organization_id", "endpoint", "ui_url_template", "verify", "page_size"])
+def test_a_key_in_the_wrong_field_is_refused_unseen(place: str) -> None:
+    given: dict[str, Any] = {"organization_id": ORGANIZATION_ID, "secret_key": Secret(SECRET_KEY)}
+    extra = {place: SECRET_KEY} if place not in ("organization_id", "endpoint") else {}
+    given |= {place: SECRET_KEY} if not extra else {}
+    with pytest.raises(ViConfigurationError, match="this looks like a secret key") as caught:
+        ViSettings.from_extra(extra, **given)
+    assert SECRET_KEY[40:60] not in str(caught.value)

@@ -395,6 +395,13 @@ def test_a_template_of_the_web_address_that_cannot_be_filled_in_is_refused(templ
     assert message.startswith("extra.ui_url_template: only {organization_id} and {flow_id} can be filled in")
 
 
+@pytest.mark.parametrize(
+    "template", ["javascript:alert(1)", "data:text/html,x", "//vi.example/x", "/org", "{flow_id}", "ftp://vi.example"]
+)
+def test_a_web_address_is_one_of_the_web(template: str) -> None:
+    assert refusal(ui_url_template=template).startswith("extra.ui_url_template: put a URL like https://vi.datature.com")
+
+
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_the_environment_names_the_trusted_cas(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, str(tmp_path))

@@ -299,6 +299,33 @@ def test_a_proxy_that_breaks_off_may_have_passed_the_delete_on(after: After, ask
     assert (gone.deleted, gone.already_absent) == (True, False)
 
 
+# --- a server that never ends --------------------------------------------------------------------------------------
+
+
+def test_a_header_that_drips_for_ever_meets_the_deadline(ask: Ask) -> None:
+    given_up = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+                for _ in range(250):  # a client that does not end by itself fails, and does not hang
+                    if given_up.wait(0.02):
+                        break
+                    connection.sendall(b"x")
+
+        server = threading.Thread(target=drip)
+        server.start()
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        error = failure(ask, GET, settings_for(endpoint, retry_budget=0.3))
+        given_up.set()
+        server.join()
+    assert type(error) is ViTimeoutError
+    assert "no complete answer in time" in str(error)
+    assert error.attempts == 1
+
+
 # --- connections ---------------------------------------------------------------------------------------------------
 
 

@@ -14,8 +14,9 @@ from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.gating import MAX_PAUSE
 from vi_airflow_provider.triggers import events
-from vi_airflow_provider.triggers.events import MAX_LISTED, MAX_PAUSE, FlowEventTrigger
+from vi_airflow_provider.triggers.events import MAX_LISTED, FlowEventTrigger
 
 INTERVAL: Final = 60.0
 #: Seconds after which every look that a tick has asked for has been answered.

@@ -1,0 +1,58 @@
+"""Secrets do not survive in foreign text, and nothing else is taken out of it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vi_airflow_provider.api.redaction import Redactor
+
+SECRET: Final = "dtvi_aB3dE5fG7h<J9kL\"1mN2oP'4qR6sT\\8uV0w X+yZ/1a2b3c4d5e6f7g8h"
+redact: Final = Redactor([SECRET, "short"])
+
+
+@pytest.mark.parametrize("write", [str, quote, quote_plus, html.escape, json.dumps])
+def test_a_secret_is_hidden_however_it_is_written(write: Callable[[str], str]) -> None:
+    said = redact(f"no key {write(SECRET)} is known")
+    assert said.startswith("no key ")
+    assert said.endswith(" is known")
+    assert not any(write(SECRET)[at : at + 8] in said for at in range(len(SECRET) - 8))
+
+
+@pytest.mark.parametrize("before", ["", "B", "me:", "Bearer "])
+def test_a_secret_is_hidden_in_base64_whatever_stands_before_it(before: str) -> None:
+    written = base64.b64encode(f"{before}{SECRET} and more".encode()).decode()
+    said = redact(written)
+    assert "***" in said
+    assert len(said.replace("***", "")) < 40
+
+
+@given(st.integers(0, len(SECRET) - 8), st.integers(8, 40))
+def test_a_part_is_hidden(start: int, length: int) -> None:
+    part = SECRET[start : start + length]
+    assert redact(f"({part})") == "(***)"
+
+
+def test_a_short_secret_is_hidden_as_a_whole() -> None:
+    assert redact("a short sho rt word") == "a *** sho rt word"
+
+
+def test_two_secrets_are_two_marks() -> None:
+    assert redact(f"{SECRET} {SECRET}") == "*** ***"
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=60))
+def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
+    assert Redactor(["\u00fc" * 20])(text) == text
+
+
+def test_a_redactor_does_not_show_what_it_hides() -> None:
+    assert SECRET[10:20] not in repr(redact)

@@ -1,0 +1,97 @@
+"""The connections of the synchronous client: ``urllib3``'s, but every read keeps to the deadline of its call.
+
+The timeouts of ``requests`` bound the wait for the next byte. A server that sends a byte now and then, in the headers
+or in the body, would hold a thread for ever.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+import requests
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from urllib3.poolmanager import PoolManager, ProxyManager
+
+#: When answers that begin in this context must be complete, on the clock of ``time.monotonic``.
+deadline: Final[ContextVar[float]] = ContextVar("deadline")
+
+
+class _Reads(io.RawIOBase):
+    """What arrives on a socket, until the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._patience = sock.gettimeout() or float("inf")
+        self._deadline = deadline.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the answer was still arriving")
+        self._sock.settimeout(min(self._patience, remaining))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over informational answers (RFC 9110 section 15.2): the base class knows only 100."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Gives a session these connections, also through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **options)
+        _use_ours(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        """Make the pools of connections through a proxy."""
+        manager: ProxyManager = super().proxy_manager_for(proxy, **options)
+        _use_ours(manager)
+        return manager
+
+
+def _use_ours(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

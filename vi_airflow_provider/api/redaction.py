@@ -1,0 +1,47 @@
+"""Takes secrets out of foreign text: a server or a proxy may quote what it did not like, as a whole or in part."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+_HIDDEN: Final = "***"
+#: Characters of a secret in a row that tell something about it.
+_PART: Final = 8
+
+
+class Redactor:
+    """Replaces secrets, and longer parts of them, however they are written. It does not show them itself.
+
+    :param secrets: what must not be seen; shorter ones than 8 characters are recognized as a whole only
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = list(filter(None, secrets))
+        self._short = [secret for secret in known if len(secret) < _PART]
+        forms = [form for secret in known for form in _forms(secret)]
+        self._parts = {form[at : at + _PART] for form in forms for at in range(len(form) - _PART + 1)}
+
+    def __call__(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for secret in self._short:
+            text = text.replace(secret, _HIDDEN)
+        kept: list[str] = []
+        end = 0
+        for at in range(len(text) - _PART + 1):
+            if text[at : at + _PART] in self._parts:
+                if at > end or not kept:
+                    kept += [text[end:at], _HIDDEN]
+                end = at + _PART
+        return "".join(kept) + text[end:]
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield how a program may write a secret down. A character that must be escaped does not hide its neighbours."""
+    yield from (secret, quote(secret), quote_plus(secret), html.escape(secret), json.dumps(secret)[1:-1])
+    for shift in range(3):  # in base64 it depends on what stands before it; so do the first and last characters
+        yield base64.b64encode(b"\0" * shift + secret.encode()).decode()[3:-4]
