@@ -19,12 +19,13 @@ VENV := .venv
 UV := $(VENV)/tools/bin/uv
 AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
+BENCH := $(VENV)/bench
 PYTEST := -m pytest -q -p no:cacheprovider
 
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system format pins wheel clean
+.PHONY: help demo airflow test lint types test-3 bench-smoke test-2 test-system bench format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,7 +36,7 @@ demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Ai
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-test: lint types test-3 test-2 test-system  ## Everything that CI checks
+test: lint types test-3 bench-smoke test-2 test-system  ## Everything that CI checks
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -46,6 +47,9 @@ types: $(AIRFLOW_3)/.ready
 
 test-3: $(AIRFLOW_3)/.ready  ## Unit, contract and example DAG tests on Airflow 3.3.2
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags
+
+bench-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/benchmarks
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
@@ -59,6 +63,9 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
+bench: $(BENCH)/.ready  ## Measure beside the vendor's SDK and Airflow's HTTP provider; writes docs/performance.md
+	$(BENCH)/bin/python -m benchmarks run
+
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
@@ -70,6 +77,8 @@ pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
 		pyproject.toml requirements/airflow-2.11.in requirements/test.in \
 		-o requirements/airflow-2.11.txt
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+		pyproject.toml requirements/bench.in -o requirements/bench.txt
 
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
@@ -82,7 +91,7 @@ $(UV):
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-$(VENV)/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	$(UV) pip install -q --python $(@D)/bin/python -r $<
 	$(UV) pip install -q --python $(@D)/bin/python --no-deps --editable .

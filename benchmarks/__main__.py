@@ -47,13 +47,15 @@ def main() -> int:
     run.add_argument("--rounds", type=int, default=FULL.rounds)
     run.add_argument("--scale", type=float, default=FULL.scale, help="part of the flows and gates")
     run.add_argument("--gate-seconds", type=float, default=FULL.gate_seconds, help="steady state of the gates")
-    run.add_argument("--only", nargs="+", choices=names, help="families; the others stay as they are in results.json")
+    run.add_argument("--only", nargs="+", choices=names, help="families; for a trial")
     run.add_argument("--trial", type=Path, metavar="FILE", help="write the results there, and no report")
     commands.add_parser("report", help="write docs/performance.md and its plots from results.json")
     arguments = parser.parse_args()
     if arguments.command == "report":
         report.write(Results.load())
         return 0
+    if arguments.only and not arguments.trial:
+        parser.error("a report is of all families: --only is for a --trial")
     plan = replace(FULL, rounds=arguments.rounds, scale=arguments.scale, gate_seconds=arguments.gate_seconds)
     home = Path(tempfile.mkdtemp(prefix="vi-benchmark-"))
     try:

@@ -71,9 +71,8 @@ class Lab:
         kept: list[list[dict[str, Any]]] = [[] for _ in contenders]
         with ExitStack() as stack:
             workers = [stack.enter_context(self.worker(contender.label)) for contender in contenders]
-            for contender, worker in zip(contenders, workers, strict=True):
-                self.server.begin(min(warm_up, flows), 0)
-                worker.measure(contender.run, contender.options, {})
+            self.server.begin(min(warm_up, flows), 0)
+            self.warm_up(workers, contenders, {})
             for _ in range(rounds):
                 for contender, worker, rows in zip(contenders, workers, kept, strict=True):
                     self.server.begin(flows, latency_ms)
@@ -82,6 +81,15 @@ class Lab:
         for contender, rows in zip(contenders, kept, strict=True):
             size = contender.size or flows
             self.measurements.append(Measurement(family, scenario, contender.label, size, latency_ms, rows))
+
+    def warm_up(self, workers: Sequence[Worker], contenders: Sequence[Contender], arguments: dict[str, Any]) -> None:
+        """Let each contender run once, all at the same time: what is made at the first use is not measured."""
+        if self.plan.smoke:
+            return
+        for contender, worker in zip(contenders, workers, strict=True):
+            worker.begin(contender.run, contender.options, arguments)
+        for worker in workers:
+            worker.result()
 
     def checked(self, contender: Contender, found: dict[str, Any]) -> dict[str, Any]:
         """Return what a run found along with what the server saw.
@@ -97,7 +105,7 @@ class Lab:
     @contextmanager
     def worker(self, label: str) -> Iterator[Worker]:
         """Lend a worker: one of its own for each contender, unless the plan has one for all."""
-        if not self.plan.one_worker:
+        if not self.plan.smoke:
             with Worker(self._variables, self._log(label)) as worker:
                 yield worker
         else:

@@ -15,7 +15,7 @@ class Plan:
     :param poll: seconds between two looks of a gate
     :param gate_seconds: steady state of the waiting gates
     :param imports: fresh processes for each import, beside the first one
-    :param one_worker: all contenders share a process. That is quick, and memory means nothing
+    :param smoke: only see that it runs: one process for all, no warming up, fewer scenarios. The figures mean nothing
     """
 
     rounds: int = 5
@@ -23,7 +23,7 @@ class Plan:
     poll: float = 5.0
     gate_seconds: float = 30.0
     imports: int = 10
-    one_worker: bool = False
+    smoke: bool = False
 
     def size(self, full: int) -> int:
         """Return the number of flows or gates where the whole benchmark has ``full``."""
@@ -35,4 +35,4 @@ class Plan:
 
 
 FULL: Final = Plan()
-SMOKE: Final = Plan(rounds=1, scale=0.02, poll=0.3, gate_seconds=0.6, imports=0, one_worker=True)
+SMOKE: Final = Plan(rounds=1, scale=0.02, poll=0.3, gate_seconds=0.6, imports=0, smoke=True)

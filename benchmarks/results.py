@@ -7,6 +7,7 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -76,6 +77,11 @@ class Results:
     def save(self, path: Path = PATH) -> None:
         """Write a run."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @property
+    def digest(self) -> str:
+        """What tells this run from others; its plots carry it."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def of_family(self, family: str) -> list[Measurement]:
         """Return the measurements of a family, in the order in which they were made."""

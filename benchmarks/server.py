@@ -84,10 +84,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._received = b""
+        self._counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._listing.connections += 1
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self._received += data
@@ -96,7 +96,11 @@ class Connection(asyncio.Protocol):
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             if target.startswith("/bench"):
                 self._control(method, target)
-            elif self._listing.latency:
+                continue
+            if not self._counted:
+                self._counted = True
+                self._listing.connections += 1
+            if self._listing.latency:
                 asyncio.get_running_loop().call_later(self._listing.latency, self._reply, method, target)
             else:
                 self._reply(method, target)
@@ -109,8 +113,6 @@ class Connection(asyncio.Protocol):
                 self._listing.begin(int(query["flows"]))
             else:
                 self._listing.shown = int(query["flows"])
-        else:
-            self._listing.connections -= 1  # this one
         self._write(b"200 OK", [self._listing.counts()])
 
     def _reply(self, method: str, target: str) -> None:

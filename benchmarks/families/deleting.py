@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import spread, table
 from benchmarks.targets import Target
 
@@ -55,6 +56,14 @@ def targets(results: Results) -> list[Target]:
         Target(f"{what}: wall, over what latency allows", wall, 1.1),
         Target(f"{what}: CPU a flow, over the SDK loop's", results.ratio(FAMILY, _SCENARIO, OURS, SDK, "cpu"), 0.5),
     ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show time and work for a flow."""
+    rows = results.of_family(FAMILY)
+    wall = [Bar(each.contender, each.spread("wall", each.size / 1e3), each.contender != SDK) for each in rows]
+    cpu = [Bar("", each.spread("cpu", each.size / 1e3), each.contender != SDK) for each in rows]
+    return [Panel("milliseconds a flow", wall, _LATENCY / _CONCURRENCY), Panel("CPU milliseconds a flow", cpu)]
 
 
 def section(results: Results) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.families.listing import OURS
 from benchmarks.lab import Contender
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import megabytes, spread, table
 from benchmarks.targets import Target
 
@@ -47,6 +48,12 @@ def targets(results: Results) -> list[Target]:
         for page_size, latency, full in _SCENARIOS
         for scenario in [_scenario(page_size, latency)]
     ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the time beside that of the listing."""
+    bars = [Bar(f"{each.contender}, {each.scenario}", each.spread("wall"), True) for each in results.of_family(FAMILY)]
+    return [Panel("seconds", bars)]
 
 
 def section(results: Results) -> str:

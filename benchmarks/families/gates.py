@@ -9,6 +9,7 @@ from benchmarks.flows import flow_id
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread, percentile
 from benchmarks.results import Measurement
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import number, spread, table
 from benchmarks.targets import Target
 
@@ -63,20 +64,20 @@ def _watch(lab: Lab, label: str, scenario: _Scenario) -> dict[str, Any]:
     plan = lab.plan
     gates, flows = plan.size(scenario.gates), plan.size(scenario.flows)
     lab.server.begin(flows, _LATENCY)
+    contender = Contender(label, _RUNS[label])
     with lab.worker(label) as worker:
         arguments = {"first": flows, "poll": plan.poll}
-        # Imports first.
-        worker.measure(_RUNS[label], {}, arguments | {"count": 1, "settle": 0, "steady": 0.1, "patience": 0})
+        lab.warm_up([worker], [contender], arguments | {"count": 1, "settle": 0, "steady": 0.1, "patience": 0})
         lab.server.begin(flows, _LATENCY)
         settle, patience = 1.5 * plan.poll + _START, 2 * plan.poll
         times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
-        worker.begin(_RUNS[label], {}, arguments | {"count": gates} | times)
+        worker.begin(contender.run, contender.options, arguments | {"count": gates} | times)
         steady_from = time.time() + settle
         time.sleep(settle)
         before = lab.server.counts()
         appeared = _let_appear(lab, flows, gates, steady_from + plan.gate_seconds)
         after = lab.server.counts()
-        found = lab.checked(Contender(label, _RUNS[label]), worker.result())
+        found = lab.checked(contender, worker.result())
     opened = found.pop("opened")
     if set(opened) - set(appeared):
         raise AssertionError("a gate opened for a flow that was not there")
@@ -116,13 +117,21 @@ def targets(results: Results) -> list[Target]:
     ]
 
 
+def panels(results: Results) -> list[Panel]:
+    """Show the work, and what it does to the event loop."""
+    rows = results.of_family(FAMILY)
+    work = [Bar(f"{each.contender}, {each.scenario}", _cpu_a_minute(each), each.contender == OURS) for each in rows]
+    lag = [Bar("", each.spread("lag_p99", 1e-3), each.contender == OURS) for each in rows]
+    return [Panel("CPU seconds a minute", work), Panel("event-loop lag p99, ms", lag)]
+
+
 def section(results: Results) -> str:
     """Write how it was measured, and a table."""
     rows = [
         [
             each.scenario,
             each.contender,
-            spread(Spread.of([60 * row["steady_cpu"] / row["steady_seconds"] for row in each.rounds])),
+            spread(_cpu_a_minute(each)),
             spread(Spread.of([row["steady_requests"] / row["steady_seconds"] for row in each.rounds])),
             spread(each.spread("server_connections")),
             spread(each.spread("lag_p99"), 1e3, " ms"),
@@ -144,3 +153,7 @@ noticed. *Loop lag* is how much a sleep of 10 ms overslept, *idle* the same befo
 is shown, too, because `FlowTrigger` reads the listing where that is cheaper than asking for each flow.
 
 {table(head, rows)}"""
+
+
+def _cpu_a_minute(measured: Measurement) -> Spread:
+    return Spread.of([60 * row["steady_cpu"] / row["steady_seconds"] for row in measured.rounds])

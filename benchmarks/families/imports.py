@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.numbers import Spread
 from benchmarks.processes import ROOT
 from benchmarks.results import Measurement
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import spread, table
 from benchmarks.targets import Target
 
@@ -57,6 +58,12 @@ def targets(results: Results) -> list[Target]:
         Target("import of operators and sensors, over Airflow's own", ours.spread("wall", 1e-3), 10, " ms"),
         Target("packages of others that it loads", Spread.of(foreign), 0),
     ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the time."""
+    rows = results.of_family(FAMILY)
+    return [Panel("milliseconds", [Bar(each.contender, each.spread("wall", 1e-3), each.contender == OURS) for each in rows])]
 
 
 def section(results: Results) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import megabytes, spread, table
 from benchmarks.targets import Target
 
@@ -32,6 +33,7 @@ _SCENARIOS: Final = (
     *((100, 0, 10_000), (10, 0, 10_000), (500, 0, 10_000)),
     *((100, LATENCY, 5_000), (10, LATENCY, 1_000), (500, LATENCY, 10_000)),
 )
+_BRIEFLY: Final = tuple(each for each in _SCENARIOS if each[:2] in ((100, 0), (10, LATENCY)))
 _DEFAULT_FLOWS: Final = 3_000
 #: A raw socket must be at least so many times as fast as the fastest client, or the server is too slow to tell.
 MARGIN: Final = 3.0
@@ -39,7 +41,7 @@ MARGIN: Final = 3.0
 
 def measure(lab: Lab) -> None:
     """Run all contenders at each page size and latency, then the two typed clients as they come."""
-    for page_size, latency, full in _SCENARIOS:
+    for page_size, latency, full in _BRIEFLY if lab.plan.smoke else _SCENARIOS:
         flows = lab.plan.size(full)
         rounds = lab.plan.rounds if latency == 0 else lab.plan.few(3)
         scenario = f"page size {page_size}, {f'{latency} ms' if latency else 'no latency'}"
@@ -92,6 +94,22 @@ def targets(results: Results) -> list[Target]:
             floor=True,
         ),
     ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the work for a flow, and how soon everybody's defaults are done."""
+    work = [
+        Bar(each.contender, each.spread("cpu", each.size / 1e6), each.contender in (OURS, OURS_EVERY))
+        for each in results.of_family(FAMILY)
+        if each.scenario == MAIN
+    ]
+    defaults = [
+        Bar(each.contender, each.spread("wall"), each.contender == OURS)
+        for each in results.of_family(FAMILY)
+        if each.scenario == DEFAULTS
+    ]
+    flows = results.get(FAMILY, DEFAULTS, OURS).size
+    return [Panel(f"CPU µs a flow, {MAIN}", work), Panel(f"seconds for {flows:,} flows, {DEFAULTS}", defaults)]
 
 
 def section(results: Results) -> str:

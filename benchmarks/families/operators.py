@@ -9,6 +9,7 @@ from benchmarks.flows import age_in_days
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread, exponent
 from benchmarks.results import Measurement
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import megabytes, number, spread, table
 from benchmarks.targets import Target
 
@@ -47,10 +48,10 @@ def measure(lab: Lab) -> None:
     rounds = lab.plan.few(2)
     with lab.worker(FAMILY) as worker:
         for load in _LOADS:
-            sizes = [lab.plan.size(load.flows // part) for part in (4, 2, 1)]
+            sizes = [lab.plan.size(load.flows // part) for part in ((2, 1) if lab.plan.smoke else (4, 2, 1))]
             lab.tell(f"{FAMILY}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
             lab.server.begin(4, 0)
-            worker.measure(load.run, load.options, {})
+            lab.warm_up([worker], [Contender(load.label, load.run, load.options)], {})
             kept: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
             for _ in range(rounds):
                 for size, rows in kept.items():
@@ -83,6 +84,12 @@ def targets(results: Results) -> list[Target]:
         growth = Spread.of([more / less for less, more in zip(half, whole, strict=True)])
         rows.append(Target(f"{load.label}: time for twice the flows", growth, 2 * _NOISE))
     return rows
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the tasks' time."""
+    rows = results.of_family(FAMILY)
+    return [Panel("seconds", [Bar(f"{each.scenario}, {each.contender}", each.spread("task_seconds"), True) for each in rows])]
 
 
 def section(results: Results) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.families.listing import OURS, SDK
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread
+from benchmarks.panels import Bar, Panel
 from benchmarks.tables import megabytes, spread, table
 from benchmarks.targets import Target
 
@@ -43,6 +44,15 @@ def targets(results: Results) -> list[Target]:
         Target("list 100,000 flows, streaming: extra memory", Spread.of([each / 1e6 for each in large]), 10, " MB"),
         Target("its growth from 25,000 to 100,000 flows", Spread.of(growth), 1, " MB"),
     ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the memory."""
+    bars = [
+        Bar(f"{each.contender}, {each.scenario}", each.spread("memory", 1e6), each.contender == OURS)
+        for each in results.of_family(FAMILY)
+    ]
+    return [Panel("extra memory, MB", bars)]
 
 
 def section(results: Results) -> str:
