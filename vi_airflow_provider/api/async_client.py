@@ -14,7 +14,7 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from vi_airflow_provider.api.codec import Scan, checked_id, flow_page
+from vi_airflow_provider.api.codec import RawPage, Scan, checked_id, flow_page
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -66,7 +66,7 @@ class AsyncViClient:
         self._proxy = settings.proxy_url()
 
     def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> AsyncIterator[Flow]:
-        """Yield all flows, newest first, a page at a time as they are consumed."""
+        """Yield all flows, newest first, as they are consumed; the next page is fetched meanwhile, no further one."""
         return self._documents(self._protocol.walk_flows(page_size, limit))
 
     async def iter_flow_pages(
@@ -145,9 +145,23 @@ class AsyncViClient:
         await self.close()
 
     async def _documents(self, walk: Walk[M]) -> AsyncIterator[M]:
-        while (steps := walk.next_page()) is not None:
-            for document in (await self._run(steps)).documents():
-                yield document
+        # One page ahead of the consumer, and never further; as PagesAhead does it with threads.
+        ahead: asyncio.Task[RawPage[M]] | None = None
+        try:
+            while True:
+                if ahead is None:
+                    if (steps := walk.next_page()) is None:
+                        return
+                    ahead = asyncio.create_task(self._run(steps))
+                page = await ahead
+                ahead = None
+                for number, document in enumerate(page.documents()):
+                    if number == 1 and (steps := walk.next_page()) is not None:
+                        ahead = asyncio.create_task(self._run(steps))
+                    yield document
+        finally:
+            if ahead is not None:
+                ahead.cancel()
 
     async def _run(self, steps: Steps[T]) -> T:
         reply: Answer | Failure | None = None

@@ -6,13 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, TypeVar
+from weakref import WeakSet
 
 import requests
 import urllib3.exceptions as urllib3_errors
 from pydantic import BaseModel
 
 from vi_airflow_provider.api import connections
+from vi_airflow_provider.api.ahead import PagesAhead
 from vi_airflow_provider.api.codec import checked_id, flow_page
+from vi_airflow_provider.api.connections import Call, CallEndedError
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -65,22 +68,27 @@ class ViClient:
     """Calls the Vi API for one organization. Thread-safe; close it, or use it in a ``with`` block.
 
     :param settings: whom and how to call
-    :param sleep: waits for a number of seconds between attempts
+    :param sleep: instead of waiting for a number of seconds between two attempts
     """
 
-    def __init__(self, settings: ViSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, settings: ViSettings, *, sleep: Callable[[float], None] | None = None) -> None:
         self.settings = settings
         self._protocol = ViProtocol(settings)
         self._session = _Session(settings)
         self._sleep = sleep
+        self._listings: WeakSet[PagesAhead[Any]] = WeakSet()
 
-    def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[Flow]:
+    def list_flows(
+        self, *, page_size: int | None = None, limit: int | None = None, prefetch: bool = True
+    ) -> Iterator[Flow]:
         """Yield all flows, newest first, a page at a time as they are consumed.
 
         :param page_size: flows per request; the connection's setting by default
         :param limit: stop after so many
+        :param prefetch: fetch the next page, and no further one, while a page is consumed; False for a consumer that
+            will stop when it has found what it looks for
         """
-        return self._documents(self._protocol.walk_flows(page_size, limit))
+        return self._documents(self._protocol.walk_flows(page_size, limit), prefetch)
 
     def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Iterator[FlowPage]:
         """Yield the pages of the listing, from the one behind ``page_token`` on."""
@@ -90,7 +98,7 @@ class ViClient:
 
     def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[SimpleFlow]:
         """Yield id and name of all flows."""
-        return self._documents(self._protocol.walk_simple_flows(page_size, limit))
+        return self._documents(self._protocol.walk_simple_flows(page_size, limit), prefetch=True)
 
     def get_flow(self, flow_id: str) -> Flow:
         """Return one flow.
@@ -147,7 +155,9 @@ class ViClient:
         return self._run(self._protocol.patch_flow(flow_id, spec, attributes))
 
     def close(self) -> None:
-        """Close the connections to the server."""
+        """Close the connections to the server, and end what is being fetched ahead."""
+        for listing in list(self._listings):
+            listing.close()
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -156,11 +166,20 @@ class ViClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _documents(self, walk: Walk[M]) -> Iterator[M]:
-        while (steps := walk.next_page()) is not None:
-            yield from self._run(steps).documents()
+    def _documents(self, walk: Walk[M], prefetch: bool) -> Iterator[M]:
+        pages = PagesAhead(walk, self._run)
+        self._listings.add(pages)
+        try:
+            while (page := pages.next()) is not None:
+                for number, document in enumerate(page.documents()):
+                    if number == 1 and prefetch:  # who asks for a second one is likely to want the rest
+                        pages.fetch()
+                    yield document
+        finally:
+            pages.close()
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, steps: Steps[T], call: Call | None = None) -> T:
+        call = call or Call()
         reply: Answer | Failure | None = None
         while True:
             try:
@@ -168,21 +187,23 @@ class ViClient:
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Send):
-                reply = self._send(step)
+                reply = self._send(step, call)
+                if call.ended and isinstance(reply, Failure):
+                    raise CallEndedError
             else:
-                self._sleep(step.seconds)
+                (self._sleep or call.pause)(step.seconds)
                 reply = None
 
-    def _send(self, send: Send) -> Answer | Failure:
+    def _send(self, send: Send, call: Call) -> Answer | Failure:
         outer = sys.exception()
-        deadline = time.monotonic() + send.timeout
-        connections.deadline.set(deadline)
+        call.deadline = time.monotonic() + send.timeout
+        connections.current.set(call)
         response = None
         try:
             response = self._session.send(
                 _prepared(send.request), timeout=self._timeouts(send.timeout), **self._session.send_options
             )
-            return _read(response, send, deadline)
+            return _read(response, send, call.deadline)
         except (requests.RequestException, urllib3_errors.HTTPError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
             return _failure(error, outer, None if response is None else response.status_code)

@@ -6,9 +6,11 @@ or in the body, would hold a thread for ever.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
+import threading
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +22,53 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager, ProxyManager
 
-#: When answers that begin in this context must be complete, on the clock of ``time.monotonic``.
-deadline: Final[ContextVar[float]] = ContextVar("deadline")
+
+class CallEndedError(Exception):
+    """Another thread has ended the call."""
+
+
+class Call:
+    """A call under way: until when its answer must be complete, and how another thread ends it."""
+
+    def __init__(self) -> None:
+        #: On the clock of ``time.monotonic``.
+        self.deadline = float("inf")
+        self._ended = threading.Event()
+        self._socket: socket.socket | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Has it been ended?"""
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """End it, whether it waits for an answer or for the next attempt. What is connecting ends when it is done."""
+        self._ended.set()
+        self._hang_up()
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two attempts.
+
+        :raises CallEndedError: it was ended meanwhile
+        """
+        if self._ended.wait(seconds):
+            raise CallEndedError
+
+    def read_from(self, sock: socket.socket) -> None:
+        """Note from where the answer comes."""
+        self._socket = sock
+        if self.ended:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Wakes whoever reads from it, as close() does not; past ssl, whose state is the other thread's.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+#: The call whose answers are read in this context.
+current: Final[ContextVar[Call]] = ContextVar("current")
 
 
 class _Reads(io.RawIOBase):
@@ -31,7 +78,7 @@ class _Reads(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._patience = sock.gettimeout() or float("inf")
-        self._deadline = deadline.get()
+        self._deadline = current.get().deadline
 
     def readable(self) -> bool:
         return True
@@ -51,6 +98,7 @@ class _Reads(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
+        current.get().read_from(sock)
         self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock))
 
     def _read_status(self) -> tuple[str, int, str]:

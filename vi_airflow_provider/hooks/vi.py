@@ -148,13 +148,17 @@ class ViHook(BaseHook):
 
     # --- flows -------------------------------------------------------------------------------------------------
 
-    def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[Flow]:
+    def list_flows(
+        self, *, page_size: int | None = None, limit: int | None = None, prefetch: bool = True
+    ) -> Iterator[Flow]:
         """Yield all flows, newest first, a page at a time as they are consumed.
 
         :param page_size: flows per request; the connection's setting by default
         :param limit: stop after so many
+        :param prefetch: fetch the next page, and no further one, while a page is consumed; False for a consumer that
+            will stop when it has found what it looks for
         """
-        return self.get_conn().list_flows(page_size=page_size, limit=limit)
+        return self.get_conn().list_flows(page_size=page_size, limit=limit, prefetch=prefetch)
 
     def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Iterator[FlowPage]:
         """Yield the pages of the listing, from the one behind ``page_token`` on."""

@@ -80,7 +80,8 @@ class FlowSelectionOperator(ViBaseOperator):
 
         wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
         limit, page_size = count("limit", self.limit), count("page_size", self.page_size)
-        # Without a filter, the walk itself can stop at the limit, and ask for no more than that.
+        # Without a filter, the walk itself can stop at the limit, and ask for no more than that. With one, nobody knows
+        # which page is the last one that is needed, so none is fetched before it is.
         bound = limit if wanted == FlowFilter() else None
-        flows = hook.list_flows(page_size=page_size, limit=bound)
+        flows = hook.list_flows(page_size=page_size, limit=bound, prefetch=limit == bound)
         return islice(wanted.select(flows, datetime.now(UTC)), limit)

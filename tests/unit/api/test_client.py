@@ -71,7 +71,7 @@ def test_25_flows_in_pages_of_10_are_three_requests(vi: ViClient, requests_mock:
 
 def test_a_page_is_asked_for_when_it_is_needed(vi: ViClient, requests_mock: Mocker) -> None:
     listing = Listing(requests_mock, 25)
-    flows = vi.list_flows()
+    flows = vi.list_flows(prefetch=False)
     assert len(listing.queries) == 0
     for number in range(1, 26):
         next(flows)
@@ -125,7 +125,7 @@ def test_flows_behind_the_limit_are_not_even_validated(vi: ViClient, requests_mo
 
 def test_a_consumer_that_stops_pays_for_no_further_page(vi: ViClient, requests_mock: Mocker) -> None:
     listing = Listing(requests_mock, 1000)
-    assert len(list(islice(vi.list_flows(), 10))) == 10
+    assert len(list(islice(vi.list_flows(prefetch=False), 10))) == 10
     assert len(listing.queries) == 1
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.connections import Call
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, SimpleFlow
@@ -277,7 +278,7 @@ class CannedClient(ViClient):
         super().__init__(SETTINGS, sleep=lambda _: None)
         self._script = script
 
-    def _send(self, send: Send) -> Answer | Failure:
+    def _send(self, send: Send, _call: Call) -> Answer | Failure:
         return self._script.next(send)
 
 

@@ -1,0 +1,81 @@
+"""The pages of a listing, the next one fetched while the one before is consumed: one page ahead, and never further."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from vi_airflow_provider.api.codec import RawPage
+from vi_airflow_provider.api.connections import Call, CallEndedError
+from vi_airflow_provider.api.messages import Steps
+from vi_airflow_provider.api.protocol import Walk
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PagesAhead(Generic[M]):
+    """Fetches the pages of a walk, in their order, for one consumer.
+
+    A page that is fetched ahead has a thread of its own, which ends with the page. What goes wrong there is raised
+    when it is the page's turn.
+
+    :param run: carries out the steps that fetch a page
+    """
+
+    def __init__(self, walk: Walk[M], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
+        self._walk = walk
+        self._run = run
+        self._ahead: _Fetch[M] | None = None
+
+    def fetch(self) -> None:
+        """Begin to fetch the next page, if there is one."""
+        if self._ahead is None and (steps := self._walk.next_page()) is not None:
+            self._ahead = _Fetch(steps, self._run)
+
+    def next(self) -> RawPage[M] | None:
+        """Return the next page; ``None`` after the last one."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            try:
+                return ahead.result()
+            except CallEndedError:
+                pass  # by close(), before it was there
+        steps = self._walk.next_page()
+        return None if steps is None else self._run(steps, Call())
+
+    def close(self) -> None:
+        """End the fetch that is under way; a page that is asked for later is fetched anew."""
+        if self._ahead is not None:
+            self._ahead.end()
+
+
+class _Fetch(Generic[M]):
+    def __init__(self, steps: Steps[RawPage[M]], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
+        self._steps = steps
+        self._run = run
+        self._call = Call()
+        self._page: RawPage[M] | None = None
+        self._error: BaseException | None = None
+        # In the context of the consumer: what is logged on the way belongs to its task.
+        self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="vi-page", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._page = self._run(self._steps, self._call)
+        except BaseException as error:  # whatever it is, it is raised in the consumer's thread
+            self._error = error
+
+    def result(self) -> RawPage[M]:
+        self._thread.join()
+        if self._page is None:
+            raise self._error or CallEndedError
+        return self._page
+
+    def end(self) -> None:
+        self._call.end()
+        self._thread.join()
