@@ -69,7 +69,8 @@ def _watch(lab: Lab, label: str, scenario: _Scenario) -> dict[str, Any]:
         arguments = {"first": flows, "poll": plan.poll}
         lab.warm_up([worker], [contender], arguments | {"count": 1, "settle": 0, "steady": 0.1, "patience": 0})
         lab.server.begin(flows, _LATENCY)
-        settle, patience = 1.5 * plan.poll + _START, 2 * plan.poll
+        # A gate first looks at the second tick of its interval at the latest, and logs what it has found.
+        settle, patience = 2.2 * plan.poll + _START, 1.5 * plan.poll
         times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
         worker.begin(contender.run, contender.options, arguments | {"count": gates} | times)
         steady_from = time.time() + settle
