@@ -19,13 +19,14 @@ VENV := .venv
 UV := $(VENV)/tools/bin/uv
 AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
+BENCH := $(VENV)/bench
 PYTEST := -m pytest -q -p no:cacheprovider
 
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 test-2 test-system test-soak soak test-distributed reliability \
-	test-lowest matrix audit-deps format pins wheel clean
+.PHONY: help demo airflow test test-rest lint types test-3 test-2 test-system test-soak test-smoke soak bench \
+	test-distributed reliability test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,7 +37,15 @@ demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Ai
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-test: lint types test-3 test-2 test-system test-soak  ## Everything that CI checks
+# Two lanes, of about the same length: these machines have two cores.
+test: lint types  ## Everything that CI checks
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-3 test-rest
+
+test-rest:
+	@$(MAKE) --no-print-directory test-2
+	@$(MAKE) --no-print-directory test-system
+	@$(MAKE) --no-print-directory test-soak
+	@$(MAKE) --no-print-directory test-smoke
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -47,6 +56,9 @@ types: $(AIRFLOW_3)/.ready
 
 test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix and example DAG tests on Airflow 3.3.2
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/trust tests/dags
+
+test-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/benchmarks
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
@@ -86,6 +98,9 @@ audit-deps: $(UV)  ## Ask PyPI for known weaknesses of what is pinned; needs its
 			-r requirements/airflow-$$airflow.txt; \
 	done
 
+bench: $(BENCH)/.ready  ## Measure beside the vendor's SDK and Airflow's HTTP provider; writes docs/performance.md
+	$(BENCH)/bin/python -m benchmarks run
+
 format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
@@ -93,10 +108,11 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
 
 # lowest.txt has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
-pins: $(UV)  ## Renews requirements/*.txt from pyproject.toml and requirements/*.in
+pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
 	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
 	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
+	$(COMPILE) requirements/bench.in -o requirements/bench.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
 		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
 	done
@@ -118,7 +134,7 @@ $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).t
 		vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
-$(VENV)/distributed/.ready: requirements/distributed.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(BENCH)/.ready $(VENV)/distributed/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
 define environment

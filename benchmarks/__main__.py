@@ -1,0 +1,76 @@
+"""``python -m benchmarks``: measure, or write the report of what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.lab import Lab
+from benchmarks.plan import FULL, Plan
+from benchmarks.processes import BenchmarkError, server
+from benchmarks.results import Results
+
+#: Flows that the server can show: the largest organization, and room for those that appear.
+FLOWS = 100_000
+
+
+def measure(plan: Plan, families: list[str], home: Path) -> Results:
+    """Measure families, one after the other.
+
+    :param families: names of families
+    :param home: folder for logs and whatever the contenders write
+    """
+    began = time.monotonic()
+    with server(plan.size(FLOWS)) as started:
+        lab = Lab(plan, started, home, lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
+        try:
+            for family in report.FAMILIES:
+                if family.FAMILY in families:
+                    family.measure(lab)
+        finally:
+            lab.close()
+    return Results.of(plan, lab.measurements)
+
+
+def main() -> int:
+    """Run the command line."""
+    names = [family.FAMILY for family in report.FAMILIES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure, write results.json and docs/performance.md, print the targets")
+    run.add_argument("--rounds", type=int, default=FULL.rounds)
+    run.add_argument("--scale", type=float, default=FULL.scale, help="part of the flows and gates")
+    run.add_argument("--gate-seconds", type=float, default=FULL.gate_seconds, help="steady state of the gates")
+    run.add_argument("--only", nargs="+", choices=names, help="families; for a trial")
+    run.add_argument("--trial", type=Path, metavar="FILE", help="write the results there, and no report")
+    commands.add_parser("report", help="write docs/performance.md and its plots from results.json")
+    arguments = parser.parse_args()
+    if arguments.command == "report":
+        report.write(Results.load())
+        return 0
+    if arguments.only and not arguments.trial:
+        parser.error("a report is of all families: --only is for a --trial")
+    plan = replace(FULL, rounds=arguments.rounds, scale=arguments.scale, gate_seconds=arguments.gate_seconds)
+    home = Path(tempfile.mkdtemp(prefix="vi-benchmark-"))
+    try:
+        results = measure(plan, arguments.only or names, home)
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    results.save(arguments.trial) if arguments.trial else results.save()
+    if not arguments.trial:
+        report.write(results)
+    print(report.verdicts(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

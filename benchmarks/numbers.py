@@ -1,0 +1,41 @@
+"""Medians, spreads and growth: all that is done to raw numbers."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Spread(NamedTuple):
+    """The median of some rounds, the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Summarize values of several rounds."""
+        return cls(median(values), min(values), max(values))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that so many percent of all do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def ratios(values: Sequence[float], others: Sequence[float]) -> Spread:
+    """Divide round by round: both of a pair were measured in the same half minute."""
+    return Spread.of([value / other for value, other in zip(values, others, strict=True)])
+
+
+def exponent(seconds: Mapping[int, float]) -> float:
+    """Return the power of the size with which time grows: 1 for a straight line, 2 for a square (least squares)."""
+    points = [(math.log(size), math.log(time)) for size, time in seconds.items()]
+    x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)

@@ -1,0 +1,118 @@
+"""The raw numbers of a run: written once, read by the report. Nothing is computed before it is stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.numbers import Spread, ratios
+
+if TYPE_CHECKING:
+    from benchmarks.plan import Plan
+
+PATH: Final = Path(__file__).with_name("results.json")
+_PACKAGES: Final = (
+    *("vi-airflow-provider", "vi-sdk", "apache-airflow", "apache-airflow-providers-http"),
+    *("requests", "aiohttp", "httpx", "pydantic", "msgspec"),
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one contender did in one scenario, round by round.
+
+    :param family: what kind of work it is
+    :param scenario: its circumstances
+    :param contender: who did it
+    :param size: number of flows or gates
+    :param latency_ms: how late the server answered
+    :param rounds: the figures of each round, in seconds and bytes
+    """
+
+    family: str
+    scenario: str
+    contender: str
+    size: int
+    latency_ms: float
+    rounds: list[dict[str, Any]]
+
+    def values(self, name: str) -> list[float]:
+        """Return a figure of each round."""
+        return [row[name] for row in self.rounds]
+
+    def spread(self, name: str, per: float = 1.0) -> Spread:
+        """Return median, least and greatest of a figure, divided by ``per``."""
+        return Spread.of([value / per for value in self.values(name)])
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole run."""
+
+    date: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    plan: dict[str, Any]
+    measurements: list[Measurement]
+
+    @classmethod
+    def of(cls, plan: Plan, measurements: list[Measurement]) -> Results:
+        """Put a name and a date to measurements made on this machine, now."""
+        versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+        return cls(f"{datetime.now(UTC):%Y-%m-%d}", _machine(), versions, asdict(plan), measurements)
+
+    @classmethod
+    def load(cls, path: Path = PATH) -> Results:
+        """Read a run."""
+        content = json.loads(path.read_text())
+        return cls(**content | {"measurements": [Measurement(**each) for each in content["measurements"]]})
+
+    def save(self, path: Path = PATH) -> None:
+        """Write a run."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @property
+    def digest(self) -> str:
+        """What tells this run from others; its plots carry it."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def of_family(self, family: str) -> list[Measurement]:
+        """Return the measurements of a family, in the order in which they were made."""
+        return [each for each in self.measurements if each.family == family]
+
+    def get(self, family: str, scenario: str, contender: str) -> Measurement:
+        """Return one measurement.
+
+        :raises KeyError: it was not made
+        """
+        for each in self.measurements:
+            if (each.family, each.scenario, each.contender) == (family, scenario, contender):
+                return each
+        raise KeyError(f"{family}, {scenario}, {contender}")
+
+    def ratio(self, family: str, scenario: str, contender: str, other: str, figure: str) -> Spread:
+        """Compare two contenders of a scenario, round by round; sizes that differ are made equal."""
+        ours, theirs = self.get(family, scenario, contender), self.get(family, scenario, other)
+        return ratios(
+            [value / ours.size for value in ours.values(figure)],
+            [value / theirs.size for value in theirs.values(figure)],
+        )
+
+
+def _machine() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": _cpu(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9), "system": platform.platform()}
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,50 @@
+"""The page is what the results say, and no hand has touched it."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import report
+from benchmarks.numbers import Spread, exponent, percentile, ratios
+from benchmarks.results import Results
+from benchmarks.targets import Target
+
+
+def test_the_page_is_what_the_results_give():
+    assert report.PAGE.read_text() == report.page(Results.load())
+
+
+@pytest.mark.parametrize("family", report.FAMILIES, ids=lambda family: family.FAMILY)
+def test_each_family_has_its_plot_of_these_results(family):
+    plot = report.PAGE.with_suffix("") / f"{family.FAMILY}.svg"
+
+    assert Results.load().digest in plot.read_text()
+
+
+class TestNumbers:
+    def test_a_ratio_is_taken_round_by_round(self):
+        assert ratios([1, 4, 9], [1, 2, 3]) == Spread(2, 1, 3)
+
+    def test_a_percentile_is_one_of_the_values(self):
+        assert percentile([3, 1, 2], 99) == 3
+        assert percentile(range(1, 101), 99) == 99
+        assert percentile([5], 50) == 5
+
+    @pytest.mark.parametrize("power", [1, 2])
+    def test_the_exponent_of_a_power_is_that_power(self, power):
+        assert exponent({size: 3 * size**power for size in (25, 50, 100)}) == pytest.approx(power)
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("median", "floor", "verdict"),
+        [
+            (0.5, False, "met, moonshot too"),
+            (1.0, False, "met"),
+            (1.01, False, "**not met**"),
+            (0.99, True, "**not met**"),
+            (1.0, True, "met, moonshot too"),
+        ],
+    )
+    def test_the_median_decides(self, median, floor, verdict):
+        assert Target("it", Spread(median, 0, 9), 1, floor=floor, moonshot=0.5).verdict == verdict
