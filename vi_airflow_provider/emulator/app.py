@@ -15,13 +15,14 @@ from vi_airflow_provider.emulator.api import create_api
 from vi_airflow_provider.emulator.control import CONTROL_PREFIX, create_control
 from vi_airflow_provider.emulator.errors import ApiError
 from vi_airflow_provider.emulator.misbehaviour import misbehaving
+from vi_airflow_provider.emulator.openapi import describing
 from vi_airflow_provider.emulator.responses import error_response
 from vi_airflow_provider.emulator.world import World
 
 
 def create_app(world: World) -> ASGIApp:
     """The emulator as an ASGI application."""
-    vi = recording(misbehaving(authenticating(create_api(world), world), world), world)
+    vi = describing(recording(misbehaving(authenticating(create_api(world), world), world), world))
     control = create_control(world)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
