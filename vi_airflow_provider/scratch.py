@@ -16,6 +16,9 @@ def database() -> sqlite3.Connection:
     """Return a new database on disk, of which a few megabytes are held in memory."""
     # With the empty name, SQLite unlinks the file as soon as it is open.
     database = sqlite3.connect("", isolation_level=None)
-    # Nobody reads it after a crash, so it need not survive one.
-    database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000;")
+    # Nobody reads it after a crash, so it need not survive one: one transaction, never committed, in large pages. That
+    # writes documents of some kilobytes in a quarter of the time.
+    database.executescript(
+        "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=16384; PRAGMA cache_size=-4000; BEGIN;"
+    )
     return database

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-airflow-providers-amazon[s3fs]")
 
 from tests.contract.object_store import BUCKET, STORE, keys
+from tests.tasks import TaskInstance
 from vi_airflow_provider.archive import ArchiveError, read_archive
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, PruneFlowsOperator, RestoreFlowsOperator
@@ -47,6 +48,15 @@ def test_a_single_flow_is_archived_on_s3_before_it_is_deleted(vi_emulator: Emula
     result = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=FOLDER).execute({})
     assert result["outcome"] == "deleted"
     assert [flow.to_wire() for flow in read_archive(result["archive"])] == [wire]
+
+
+def test_a_retry_finds_on_s3_what_the_first_try_archived(vi_emulator: Emulator, s3: Any) -> None:
+    flow_id = vi_emulator.store.flow_ids()[-1]
+    delete = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=FOLDER)
+    first = delete.execute({"ti": TaskInstance()})["archive"]
+    again = delete.execute({"ti": TaskInstance(try_number=2)})
+    assert again == {"flow_id": flow_id, "outcome": "already_absent", "archive": first}
+    assert delete.execute({"ti": TaskInstance(run_id="another", try_number=2)})["archive"] is None
 
 
 def test_a_bucket_that_is_not_there_deletes_nothing(vi_emulator: Emulator, s3: Any) -> None:

@@ -130,13 +130,19 @@ def instance_of(context: Context) -> str:
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
 
+def archive_prefix(context: Context, *parts: str) -> str:
+    """Return what the names of a task instance's archives begin with, in each of its tries."""
+    from vi_airflow_provider.archive import prefix_of
+
+    return prefix_of(instance_of(context) if "ti" in context else "", *parts)
+
+
 def earlier_archives(context: Context, folder: str, prefix: str) -> list[str]:
     """Return what earlier tries of the task instance have archived: they may have ended amid their deletes."""
-    if context["ti"].try_number <= 1:
-        return []
     from vi_airflow_provider.archive import archives_of
 
-    return archives_of(folder, prefix)
+    tried_before = "ti" in context and context["ti"].try_number > 1
+    return archives_of(folder, prefix) if tried_before else []
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:

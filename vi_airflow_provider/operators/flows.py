@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, earlier_archives, flag, given, instance_of
+from vi_airflow_provider.operators.base import (
+    ViBaseOperator,
+    archive_prefix,
+    choice,
+    count,
+    earlier_archives,
+    flag,
+    given,
+    instance_of,
+)
 from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
@@ -179,16 +188,17 @@ class DeleteFlowOperator(ViBaseOperator):
         archive = None
         dry_run = flag("dry_run", self.look_only)
         etag, folder = given("expected_etag", self.expected_etag), given("archive_to", self.archive_to)
+        prefix = archive_prefix(context, self.dag_id, self.task_id, self.flow_id)
         if dry_run or etag is not None or folder is not None:
             flow = self._unchanged(hook, etag)
             if flow is None:
                 # An earlier try may have archived and deleted it, and was killed before it could say so.
-                earlier = [] if folder is None else earlier_archives(context, folder, self._prefix(context))
+                earlier = [] if folder is None else earlier_archives(context, folder, prefix)
                 return "already_absent", earlier[-1] if earlier else None
             if dry_run:
                 return "would_delete", None
             if folder is not None:
-                archive = self._archive(flow, folder, self._prefix(context))
+                archive = self._archive(flow, folder, prefix)
                 if self._unchanged(hook, flow.etag) is None:
                     return "already_absent", archive
         deleted = hook.delete_flow(self.flow_id)
@@ -202,11 +212,6 @@ class DeleteFlowOperator(ViBaseOperator):
             return flow
         message = f"Flow {self.flow_id} was changed since it was selected, so it is left alone."
         raise AirflowSkipException(message) if self.if_changed == "skip" else AirflowFailException(message)
-
-    def _prefix(self, context: Context) -> str:
-        from vi_airflow_provider.archive import prefix_of
-
-        return prefix_of(instance_of(context), self.dag_id, self.task_id, self.flow_id)
 
     def _archive(self, flow: Flow, folder: str, prefix: str) -> str:
         from vi_airflow_provider.api.models import canonical_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, count, earlier_archives, flag, instance_of
+from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, count, earlier_archives, flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,10 +131,11 @@ class PruneFlowsOperator(ViBaseOperator):
             elif refusal:
                 raise AirflowFailException(f"{refusal} Nothing was deleted.")
             else:
+                prefix = archive_prefix(context, self.dag_id, self.task_id)
                 if self.archive_to:
-                    earlier = earlier_archives(context, self.archive_to, self._prefix(context))
+                    earlier = earlier_archives(context, self.archive_to, prefix)
                 if plan.selected:
-                    manifest = self._archive(plan.selected, hook, context)
+                    manifest = self._archive(plan.selected, hook, prefix)
                     results += self._delete(plan.selected, hook)
             self._log_table(results)
             report = self._report(plan, results, manifest, earlier, hook)
@@ -205,12 +206,7 @@ class PruneFlowsOperator(ViBaseOperator):
 
     # --- archive and delete ------------------------------------------------------------------------------------
 
-    def _prefix(self, context: Context) -> str:
-        from vi_airflow_provider.archive import prefix_of
-
-        return prefix_of(instance_of(context), self.dag_id, self.task_id)
-
-    def _archive(self, selected: Sequence[Decision], hook: ViHook, context: Context) -> Manifest | None:
+    def _archive(self, selected: Sequence[Decision], hook: ViHook, prefix: str) -> Manifest | None:
         if not self.archive_to:
             return None
         from vi_airflow_provider.archive import unique_name, write_archive
@@ -218,7 +214,7 @@ class PruneFlowsOperator(ViBaseOperator):
         policy = {"plan": True} if self.plan is not None else self._rules()
         manifest = write_archive(
             self.archive_to,
-            unique_name(self._prefix(context)),
+            unique_name(prefix),
             {decision.flow_id: decision.document for decision in selected},
             hook.settings.organization_id,
             {"policy": json.loads(json.dumps(policy, default=str))},

@@ -93,6 +93,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
         try:
             for _ in threads:
                 prepared.acquire()
+            vitals.sample()  # at least one, however soon it ends
             end = time.monotonic() + seconds
             while not stop.wait(min(SAMPLE_SECONDS, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
                 vitals.sample()
