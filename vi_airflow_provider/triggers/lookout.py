@@ -43,6 +43,9 @@ MAX_SPREAD: Final = 1.0
 MIN_INTERVAL: Final = 0.1
 #: Up to so many flows are asked for one by one before a listing is considered.
 FEW: Final = 4
+#: So many flows are asked for in the time of a page: the client has as many connections, and a page waits for the one
+#: before it.
+PER_PAGE: Final = 16
 
 
 #: What these say of the listing they say of everything. Any other error may be about one document in it, or about the
@@ -152,7 +155,7 @@ class Lookout:
     def _listing_is_cheaper(self) -> bool:
         # Looking for a name takes the listing anyway.
         by_name = any(target.flow_id is None for target in self._wanted)
-        return by_name or len(self._wanted) > max(FEW, self._pages)
+        return by_name or len(self._wanted) > max(FEW, PER_PAGE * (self._pages - 1))
 
     async def _find(self, targets: frozenset[Target], *, listing: bool) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -182,8 +185,8 @@ class Lookout:
     async def _read_listing(self, targets: Collection[Target]) -> dict[Target, Flow | ViError | None]:
         flow_ids = {target.flow_id for target in targets if target.flow_id is not None}
         names = {target.flow_name for target in targets if target.flow_name is not None}
-        # Without a name to look for, reading more pages than there are flows to ask for would be a loss.
-        max_pages = None if names else len(flow_ids)
+        # Without a name to look for, reading on when asking for the flows would have been faster is a loss.
+        max_pages = None if names else 1 + (len(flow_ids) - 1) // PER_PAGE
         try:
             scan = await self._call(lambda client: client.scan_flows(flow_ids, names, max_pages))
         except _SAME_FOR_ALL as error:

@@ -126,25 +126,33 @@ def test_the_listing_finds_what_asking_would_have_found(vi: VirtualVi, clock: Vi
 
 
 def test_a_listing_that_is_too_long_is_left_and_not_tried_again_soon(vi: VirtualVi, clock: VirtualClock) -> None:
-    """The listing has 40 pages; 9 gates give it up after 9, and until there are more than 18 they do not try."""
+    """The listing has 41 pages, each worth 16 flows that are asked for: it takes 641 gates to make it worth while."""
     vi.connect(extra={"verify": False, "page_size": 1})
     for number in range(40):
         vi.put(f"x{number}")
     vi.put("f3")
 
-    async def main() -> list[int]:
+    async def main() -> list[tuple[int, int]]:
         counts = []
         async with watched(many(9)) as lookout:
-            for more in (0, 0, 9, 1, 30):
+            for more in (0, 0, 8, 1, 30, 631, 632):
                 async with watched([Target(flow_id=f"y{number}") for number in range(more)]):
                     targets = [*many(9), *(Target(flow_id=f"y{number}") for number in range(more))]
                     assert await look(lookout, *targets) == [None] * 3 + ["f3"] + [None] * (len(targets) - 4)
-                    counts.append(sum(request.lists for request in vi.asked))
+                    counts.append((len(targets), sum(request.lists for request in vi.asked)))
                     vi.asked.clear()
         return counts
 
-    # 49 targets, more than twice what it has read so far: it reads on, to the end this time.
-    assert clock.run(main()) == [9, 0, 0, 0, 39]
+    # Each time that it is given up, there must be twice as many gates before it is tried again.
+    assert clock.run(main()) == [(9, 1), (9, 0), (17, 2), (10, 0), (39, 0), (640, 40), (641, 0)]
+
+
+def test_many_gates_do_not_wait_for_a_long_listing(vi: VirtualVi, clock: VirtualClock) -> None:
+    vi.connect(extra={"verify": False, "page_size": 1})
+    for number in range(200):
+        vi.put(f"x{number}")
+    run(clock, many(100))
+    assert sum(request.lists for request in vi.asked) <= 100 / 16 + 1
 
 
 def test_an_answer_is_shared_for_as_long_as_the_asker_allows(vi: VirtualVi, clock: VirtualClock) -> None:
