@@ -69,7 +69,7 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust; \
 	fi
 
-test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
+test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2, whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md

@@ -1,4 +1,4 @@
-"""Gates in a real deployment: api-server, scheduler, dag-processor and triggerer, which is killed on the way."""
+"""Gates and exports in a real deployment: api-server, scheduler, dag-processor and triggerer, which is killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
 from tests.deployed import eventually, start, task_instances, xcom
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.exports import verify
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
 
@@ -25,7 +26,8 @@ def vi() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     home, dags = tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("dags")
-    (dags / "gates.py").write_text((Path(__file__).parent / "dags" / "gates.py").read_text())
+    for path in (Path(__file__).parent / "dags").glob("*.py"):
+        (dags / path.name).write_text(path.read_text())
     # The example as users have it, but that it looks once a second.
     example = (EXAMPLES / "train_when_flow_changes.py").read_text()
     assert "poke_interval=60" in example
@@ -43,7 +45,7 @@ def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         deployment.migrate()
         deployment.start()
         deployment.wait_until_healthy()
-        eventually(lambda: len(deployment.api("GET", "/dags")["dags"]) == 5, "the DAGs were not read")
+        eventually(lambda: len(deployment.api("GET", "/dags")["dags"]) == 7, "the DAGs were not read")
         yield deployment
 
 
@@ -112,3 +114,15 @@ def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(ai
         for change in payload["changes"]
     ]
     assert sorted(told) == ["watched-1", "watched-2"]
+
+
+def test_an_export_starts_what_is_scheduled_on_its_asset_and_tells_it_what_was_written(airflow: Deployment, tmp_path):
+    run_id = start(airflow, "export", destination=(tmp_path / "flows.jsonl.gz").as_uri())
+    eventually(lambda: all_are(airflow, "export", run_id, "success", 1), "nothing was exported")
+    written = xcom(airflow, "export", run_id, "export")
+    (run,) = eventually(
+        lambda: [run for run in runs(airflow, "after_export") if run["state"] == "success"], "no run was started"
+    )
+    told = xcom(airflow, "after_export", run["dag_run_id"], "read")
+    assert told == [{name: written[name] for name in ("uri", "count", "sha256")}]
+    assert verify(told[0]["uri"], every_flow=True).count == told[0]["count"] > 0

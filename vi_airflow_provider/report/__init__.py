@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LONG_VALUE: Final = 120
 #: As many changed flows are shown unfolded.
 OPEN_CHANGES: Final = 20
+#: Of more flows than these, a group of changes is a box that scrolls.
+MOST_AT_ONCE: Final = 50
 #: The largest integer that JavaScript holds exactly.
 _MAX_SAFE_INTEGER: Final = 2**53 - 1
 _DAY_MS: Final = timedelta(days=1) // timedelta(milliseconds=1)
@@ -149,15 +152,22 @@ def _changes(facts: ReportFacts, diff: Diff | None) -> Iterator[str]:
         yield "<p>Nothing was added, removed or changed.</p>\n"
     for title, flows in (("Added", diff.added), ("Removed", diff.removed)):
         if flows:
-            yield _heading(title, len(flows)) + '<ul class="flows">\n'
-            for flow in flows:
-                yield f"<li>{_flow_name(flow, linked=flows is diff.added)}</li>\n"
-            yield "</ul>\n"
+            items = (f"<li>{_flow_name(flow, linked=flows is diff.added)}</li>\n" for flow in flows)
+            yield from _group(title, len(flows), chain(['<ul class="flows">\n'], items, ["</ul>\n"]))
     if diff.changed:
-        yield _heading("Changed", len(diff.changed))
         opened = " open" if len(diff.changed) <= OPEN_CHANGES else ""
-        for changed in diff.changed:
-            yield from _changed_flow(changed, opened)
+        items = chain.from_iterable(_changed_flow(changed, opened) for changed in diff.changed)
+        yield from _group("Changed", len(diff.changed), items)
+
+
+def _group(title: str, count: int, items: Iterable[str]) -> Iterator[str]:
+    """Yield the flows of one kind under their heading; many of them scroll, so that they do not push the rest away."""
+    yield _heading(title, count)
+    if count > MOST_AT_ONCE:
+        yield f'<div class="many" role="region" aria-labelledby="{title.lower()}" tabindex="0">\n'
+    yield from items
+    if count > MOST_AT_ONCE:
+        yield "</div>\n"
 
 
 def _heading(title: str, count: int) -> str:

@@ -241,6 +241,29 @@ def test_the_first_export_has_nothing_to_be_compared_with_and_no_drift(fail_on_d
 
 
 @pytest.mark.usefixtures("vi")
+def test_exports_in_folders_of_their_dates_are_compared_below_the_folder_that_holds_them(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    export(str(tmp_path / "2026-06-30" / "flows.jsonl"), YESTERDAY)
+    target = tmp_path / "2026-07-01" / "flows.jsonl"
+    assert difference(run(target, compare_to="previous")) == dict.fromkeys(DIFFERENCE)
+    assert (
+        f"Nothing to compare with: there is no earlier jsonl export of this organization in {target.parent}/"
+        in log.text
+    )
+    assert difference(run(target, compare_to=f"{tmp_path}/")) == DIFFERENCE
+    assert f"Comparing with {tmp_path}/2026-06-30/flows.jsonl" in log.text
+
+
+@pytest.mark.usefixtures("vi")
+def test_drift_is_still_drift_when_the_failed_task_is_run_again(tmp_path: Path) -> None:
+    export(str(tmp_path / "2026-06-30.jsonl"), YESTERDAY)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=r"differ from .*2026-06-30\.jsonl: 1 added"):
+            run(tmp_path / "2026-07-01.jsonl", compare_to="previous", fail_on_drift=True)
+
+
+@pytest.mark.usefixtures("vi")
 def test_flows_that_have_not_changed_are_no_drift(tmp_path: Path) -> None:
     run(tmp_path / "1.jsonl")
     result = run(tmp_path / "2.jsonl", compare_to="previous", fail_on_drift=True)
@@ -366,6 +389,25 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, mon
     monkeypatch.setattr(csv, "writer", lambda *_, **__: FullWriter())
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "flows.csv", format="csv")
+    assert contents(tmp_path) == found
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["replaced", "new"])
+@pytest.mark.usefixtures("vi")
+def test_a_report_that_cannot_be_made_leaves_what_was_there(
+    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a second try still has the old export to compare with."""
+    if before:
+        export(str(tmp_path / "flows.jsonl"), YESTERDAY)
+    found = contents(tmp_path)
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vi_airflow_provider.report.write_report", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path / "flows.jsonl", compare_to="previous", html_report=True)
     assert contents(tmp_path) == found
 
 

@@ -330,6 +330,64 @@ def test_a_manifest_that_is_none_of_ours_is_refused(content: Any, words: str, tm
         verify(str(tmp_path / "flows.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["flows.jsonl", "flows.jsonl.gz"])
+def test_verifying_every_flow_names_the_first_that_are_not_as_they_were(name: str, tmp_path: Path) -> None:
+    uri = str(tmp_path / name)
+    export(uri, FLOWS)
+    assert verify(uri, every_flow=True).count == 4
+
+    changed = [flow("a", spec__name="another"), *FLOWS[2:], *(flow(f"new-{number}") for number in range(9))]
+    export(str(tmp_path / "changed" / name), changed)
+    (tmp_path / "changed" / name).replace(tmp_path / name)
+    with pytest.raises(ExportError) as caught:
+        verify(uri, every_flow=True)
+    assert str(caught.value).splitlines() == [
+        f"{uri} is not what its manifest says: it was cut off or changed",
+        "  a: not as it was exported",
+        "  b: not in the file",
+        "  new-0: not in the manifest",
+        "  new-1: not in the manifest",
+        "  new-2: not in the manifest",
+        "  …",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b'"count": 4', b'"count": 5', "it counts 5 flows, and lists 4"),
+        (b'"a": "', b'"A": "', "A: not in the file"),
+        (b" }\n}\n", b"", "it is cut off"),
+        (b'"flows": {\n', b'"flows": { \n', "it lists no flows"),
+        (b'  "b": ', b'  "b" ', "JSONDecodeError"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_found_out_although_the_file_is_whole(
+    old: bytes, new: bytes, words: str, tmp_path: Path
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    export(uri, FLOWS)
+    path = tmp_path / "flows.jsonl.manifest.json"
+    assert path.read_bytes().count(old) == 1
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(ExportError, match=words):
+        verify(uri, every_flow=True)
+
+
+def test_a_file_that_was_to_be_replaced_is_verified_by_what_the_manifest_says_of_it(tmp_path: Path) -> None:
+    """As after a kill between manifest and file."""
+    uri = str(tmp_path / "flows.jsonl")
+    old = export(uri, FLOWS[:2])
+    content = (tmp_path / "flows.jsonl").read_bytes()
+    export(uri, FLOWS)
+    (tmp_path / "flows.jsonl").write_bytes(content)
+    assert verify(uri, every_flow=True) == old
+    path = tmp_path / "flows.jsonl.manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"count": 2', b'"count": 3'))
+    with pytest.raises(ExportError, match="is not what its manifest says: it holds 2 flows"):
+        verify(uri, every_flow=True)
+
+
 # --- publishing ----------------------------------------------------------------------------------------------------
 
 
@@ -469,6 +527,20 @@ def test_to_find_it_in_a_year_of_exports_only_the_heads_of_manifests_are_read(
     assert previous(tmp_path) == "2.jsonl"
     (tmp_path / "2.jsonl.manifest.json").unlink()
     assert previous(tmp_path) is None
+
+
+def test_below_a_folder_it_is_the_newest_in_whatever_folder(tmp_path: Path) -> None:
+    for number in (2, 3, 1):
+        export(
+            str(tmp_path / f"day-{number}" / "x.jsonl"), FLOWS, organization_id="acme", created_at=f"2026-07-0{number}"
+        )
+    target = ObjectStoragePath(str(tmp_path / "day-3" / "x.jsonl"))
+    for folder in (f"{tmp_path}/", f"{tmp_path.as_uri()}/"):
+        uri = newest_export(ObjectStoragePath(folder), "acme", but=target, below=True)
+        assert uri is not None
+        assert verify(uri).created_at == "2026-07-02"
+    assert newest_export(ObjectStoragePath(str(tmp_path)), "acme", but=target) is None
+    assert newest_export(ObjectStoragePath(str(tmp_path / "missing")), "acme", but=target, below=True) is None
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

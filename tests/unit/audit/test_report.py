@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit import ABSENT, Change, ChangedFlow, Diff, FlowRef
 from vi_airflow_provider.emulator.samples import sample_flows
-from vi_airflow_provider.report import OPEN_CHANGES, ReportFacts, embedded_json, write_report
+from vi_airflow_provider.report import MOST_AT_ONCE, OPEN_CHANGES, ReportFacts, embedded_json, write_report
 
 EXPORTED_AT: Final = datetime(2026, 9, 30, 2, 0, tzinfo=UTC)
 EXPORTED_MS: Final = int(EXPORTED_AT.timestamp() * 1000)
@@ -313,3 +313,10 @@ def test_the_histogram_of_no_flows_is_drawn() -> None:
 def test_a_time_just_under_a_day_is_less_than_a_day() -> None:
     almost = EXPORTED_AT - timedelta(days=1) + timedelta(milliseconds=1)
     assert "&lt; 1 days: 1" in report(flow(updated=round(almost.timestamp() * 1000)))
+
+
+def test_many_changes_scroll_in_a_box_so_that_the_table_stays_near() -> None:
+    for number, boxes in ((MOST_AT_ONCE, 0), (MOST_AT_ONCE + 1, 3)):
+        refs = [FlowRef(f"id-{each}", "") for each in range(number)]
+        page = report(diff=Diff(refs, refs, [ChangedFlow(each.flow_id, "", []) for each in refs]))
+        assert page.count('<div class="many" role="region"') == boxes
