@@ -25,7 +25,8 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test lint types test-3 bench-smoke test-2 test-system bench format pins wheel clean
+.PHONY: help demo airflow test test-rest lint types test-3 test-2 test-system test-soak test-smoke soak bench \
+	test-distributed reliability test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,7 +37,15 @@ demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Ai
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-test: lint types test-3 bench-smoke test-2 test-system  ## Everything that CI checks
+# Two lanes, of about the same length: these machines have two cores.
+test: lint types  ## Everything that CI checks
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-3 test-rest
+
+test-rest:
+	@$(MAKE) --no-print-directory test-2
+	@$(MAKE) --no-print-directory test-system
+	@$(MAKE) --no-print-directory test-soak
+	@$(MAKE) --no-print-directory test-smoke
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -45,10 +54,10 @@ lint: $(AIRFLOW_3)/.ready
 types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
-test-3: $(AIRFLOW_3)/.ready  ## Unit, contract and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/dags
+test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix and example DAG tests on Airflow 3.3.2
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/trust tests/dags
 
-bench-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
+test-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/benchmarks
 
 test-2:  ## Unit and example DAG tests on Airflow 2.11.2
@@ -56,12 +65,38 @@ test-2:  ## Unit and example DAG tests on Airflow 2.11.2
 		echo 'SKIPPED: Airflow 2.11 needs Python 3.11 or 3.12, and neither is on the PATH'; \
 	else \
 		$(MAKE) --no-print-directory $(AIRFLOW_2)/.ready && \
-		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags' && \
-		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags; \
+		echo '$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust' && \
+		$(AIRFLOW_2)/bin/python $(PYTEST) tests/unit tests/dags tests/trust; \
 	fi
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates in a real deployment of Airflow 3.3.2, whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
+
+reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
+	$(AIRFLOW_3)/bin/python -m tests.trust.matrix
+
+test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
+	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 60
+
+soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
+	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
+	$(AIRFLOW_3)/bin/python -m tests.trust.reliability
+
+test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers, one of which is killed; installs PostgreSQL and Redis
+	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
+	$(VENV)/distributed/bin/python -m tests.trust.reliability
+
+matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="3.0.6-3.12 …" runs some, JOBS=1 one at a time
+	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)
+
+test-lowest: CELLS := lowest-3.11
+test-lowest: matrix  ## The suite with the lowest versions that pyproject.toml allows
+
+audit-deps: $(UV)  ## Ask PyPI for known weaknesses of what is pinned; needs its advisories within reach
+	for airflow in 3.3 2.11; do \
+		$(UV) tool run -q --python $(PYTHON) pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off \
+			-r requirements/airflow-$$airflow.txt; \
+	done
 
 bench: $(BENCH)/.ready  ## Measure beside the vendor's SDK and Airflow's HTTP provider; writes docs/performance.md
 	$(BENCH)/bin/python -m benchmarks run
@@ -70,15 +105,17 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
 
+COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
+
+# lowest.txt has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
 pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-3.3.in requirements/test.in requirements/test-s3.in requirements/lint.in \
-		-o requirements/airflow-3.3.txt
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras \
-		pyproject.toml requirements/airflow-2.11.in requirements/test.in \
-		-o requirements/airflow-2.11.txt
-	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
-		pyproject.toml requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
+	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
+	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
+	$(COMPILE) requirements/bench.in -o requirements/bench.txt
+	for airflow in lowest 2.11 3.0 3.1 3.2; do \
+		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
+	done
 
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
@@ -91,8 +128,18 @@ $(UV):
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-$(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+# The folder is named for its pins, and for the Python that the matrix asks for: airflow-3.3, airflow-3.0-3.12.
+.SECONDEXPANSION:
+$(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).txt pyproject.toml \
+		vi_airflow_provider/provider_info.py | $(UV)
+	$(environment)
+
+$(BENCH)/.ready $(VENV)/distributed/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+	$(environment)
+
+define environment
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)
 	$(UV) pip install -q --python $(@D)/bin/python -r $<
 	$(UV) pip install -q --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
+endef

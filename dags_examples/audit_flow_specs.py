@@ -2,8 +2,8 @@
 
 One file a day and organization, `<destination>/<connection id>/<date>.jsonl`: canonical JSON, one flow a line,
 sorted by flow id, complete or not there at all. A manifest beside it proves that (`python -m
-vi_airflow_provider.audit verify`). Each night is compared with the one before; with the parameter `fail_on_drift`, a
-change fails the task, so that somebody is told.
+vi_airflow_provider.audit verify`). Each night is compared with the one before, and a report says what has changed, as
+a page for people; with the parameter `fail_on_drift`, a change fails the task, so that somebody is told.
 
 `destination` takes any URL that Airflow's ObjectStoragePath takes (`s3://aws_default@bucket/audit`, …).
 """
@@ -47,6 +47,7 @@ def audit_flow_specs() -> None:
         destination="{{ params.destination }}/{{ task.vi_conn_id }}/" + DAY + ".jsonl",
         compare_to="previous",
         fail_on_drift="{{ params.fail_on_drift }}",
+        html_report=True,
         map_index_template="{{ task.vi_conn_id }}",
         retries=3,
     ).expand(vi_conn_id=connections())

@@ -30,6 +30,8 @@ COMPONENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+#: Of these the API says whether they are alive.
+HEARD_OF: Final = ("scheduler", "dag-processor", "triggerer")
 STOP_SECONDS: Final = 15.0
 
 
@@ -39,11 +41,19 @@ class Deployment:
     :param home: folder for everything that Airflow writes
     :param variables: further environment variables
     :param port: port of the web UI and the API; a free one by default
+    :param components: the subcommand of `airflow` that starts each component
     """
 
-    def __init__(self, home: Path, variables: Mapping[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        variables: Mapping[str, str] | None = None,
+        port: int = 0,
+        components: Mapping[str, tuple[str, ...]] = COMPONENTS,
+    ) -> None:
         self.home = home
-        self.port = port or _free_port()
+        self.port = port or free_port()
+        self._components = components
         self.url = f"http://127.0.0.1:{self.port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
@@ -73,9 +83,13 @@ class Deployment:
 
     def start(self, *names: str) -> None:
         """Start components, all of them by default."""
-        for name in names or COMPONENTS:
+        for name in names or self._components:
             with (self.home / f"{name}.log").open("ab") as log:
-                self._processes[name] = self._popen(COMPONENTS[name], log)
+                self._processes[name] = self._popen(self._components[name], log)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process that each running component began with; its process group has the same id."""
+        return {name: process.pid for name, process in list(self._processes.items())}
 
     def kill(self, name: str) -> None:
         """End a component as a power cut would: SIGKILL to it and its children."""
@@ -89,7 +103,7 @@ class Deployment:
         :raises TimeoutError: they did not come up in time
         :raises RuntimeError: one of them has ended
         """
-        wanted = [name.replace("-", "_") for name in names or COMPONENTS if name != "api-server"]
+        wanted = [name.replace("-", "_") for name in names or HEARD_OF]
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
@@ -157,7 +171,8 @@ class Deployment:
         )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -49,8 +49,8 @@ def create_database() -> None:
     db.initdb()
 
 
-def load_dags() -> dict[str, Any]:
-    """Read the example DAG files, as the DAG processor does, and return the DAGs by their id.
+def load_dags(folder: Path = EXAMPLES) -> dict[str, Any]:
+    """Read the example DAG files, or those of another folder, as the DAG processor does; return the DAGs by their id.
 
     :raises ImportError: a file cannot be read
     """
@@ -60,7 +60,7 @@ def load_dags() -> dict[str, Any]:
         from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
         sync_bag_to_db = None  # type: ignore[assignment]
-    bag = DagBag(dag_folder=str(EXAMPLES))
+    bag = DagBag(dag_folder=str(folder))
     if bag.import_errors:
         raise ImportError("\n".join(f"{path}: {error}" for path, error in bag.import_errors.items()))
     if sync_bag_to_db is not None:

@@ -7,6 +7,7 @@ made here: unit tests need none.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import sys
@@ -21,11 +22,21 @@ _HOME = Path(tempfile.mkdtemp(prefix="vi-airflow-home-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 (_HOME / "dags").mkdir()
 
+# Where OpenLineage writes what it is told; only of the DAG that a test of it runs.
+LINEAGE = _HOME / "lineage.jsonl"
+_TRANSPORT = {"type": "file", "log_file_path": str(LINEAGE), "append": True}
+_POLICY = [
+    {"scope": {}, "controls": {"emit": False}},
+    {"scope": {"dag_id": "lineage"}, "controls": {"emit": True}},
+]
+
 os.environ |= {
     "AIRFLOW_HOME": str(_HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(_HOME / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+    "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(_TRANSPORT),
+    "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(_POLICY),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
 if version("apache-airflow").startswith("2."):

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.codec import encode_body, mistakes
-from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.storage import write_atomically
+from vi_airflow_provider.storage import refuse_secrets, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,11 +44,34 @@ class Manifest:
     organization_id: str
 
 
-def unique_name(*parts: str) -> str:
-    """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
+def prefix_of(instance: str, *parts: str) -> str:
+    """Return what the names of a task instance's archives begin with, whichever of its tries writes them.
+
+    :param instance: tells the task instance from all others
+    :param parts: what a person shall read in the names
+    """
     # A file name has 255 bytes at most, and ids of tasks in groups are long.
-    name = "-".join((*(part[:60] for part in parts), f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", secrets.token_hex(3)))
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    prefix = "-".join((*(part[:60] for part in parts), hashlib.sha256(instance.encode()).hexdigest()[:10]))
+    return re.sub(r"[^A-Za-z0-9._-]", "_", prefix)
+
+
+def unique_name(prefix: str) -> str:
+    """Return a name for an archive that no other has: a retry writes beside what the first try has written."""
+    return f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def archives_of(folder: str, prefix: str) -> list[str]:
+    """Return the archives in a folder whose names begin so, oldest first; without a manifest it is none.
+
+    :raises ArchiveError: the folder cannot be read
+    """
+    try:
+        manifests = sorted(ObjectStoragePath(folder).glob(f"{prefix}-*.manifest.json"), key=str)
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # whatever the file system or its driver raises
+        raise ArchiveError(f"{folder} cannot be read: {type(error).__name__}: {error}") from error
+    return [f"{str(path).removesuffix('.manifest.json')}.jsonl" for path in manifests]
 
 
 def write_archive(
@@ -62,7 +85,9 @@ def write_archive(
     :param organization_id: whose flows they are
     :param details: further facts for the manifest, JSON data
     :raises ArchiveError: the archive could not be written, or does not read back as it was written
+    :raises ViValidationError: the URL carries a password or a signature
     """
+    refuse_secrets("archive_to", folder)
     if "://" not in folder and not folder.startswith("/"):
         # A template that rendered to None would otherwise be a folder of this name, wherever the worker runs.
         raise ArchiveError(f"{folder!r:.80} is no URL and no absolute path of a folder")
@@ -93,7 +118,8 @@ def write_archive(
     except ArchiveError:
         raise
     except Exception as error:  # whatever the file system or its driver raises
-        raise ArchiveError(f"the archive cannot be written to {folder}: {type(error).__name__}: {error}") from error
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise ArchiveError(f"the archive cannot be written to {folder}: {reason}") from error
     return manifest
 
 
@@ -101,7 +127,9 @@ def read_archive(uri: str) -> Iterator[Flow]:
     """Yield the flows of an archive, after it was checked against its manifest as a whole.
 
     :raises ArchiveError: it has no manifest, or is not what the manifest says
+    :raises ViValidationError: the URL carries a password or a signature
     """
+    refuse_secrets("archive", uri)
     _check(read_manifest(uri))
     yield from _flows(uri)
 
@@ -130,8 +158,8 @@ def read_manifest(uri: str) -> Manifest:
         return Manifest(uri, int(facts["count"]), str(facts["sha256"]), str(facts["organization_id"]))
     except FileNotFoundError:
         reason = "there is none, so the archive may be incomplete"
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
     raise ArchiveError(f"manifest {path}: {reason}")
 
 
@@ -152,7 +180,7 @@ def _check_restorable(flow: Flow) -> None:
     try:
         encode_body(flow.to_wire())
     except ViValidationError as error:
-        raise ArchiveError(f"flow {flow.flow_id} could not be restored: {error}") from None
+        raise ArchiveError(f"flow {flow.flow_id!r:.80} could not be restored: {error}") from None
 
 
 def _lines(uri: str) -> Iterator[bytes]:

@@ -10,16 +10,18 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.api.models import canonical_json
+from vi_airflow_provider.api.models import canonical_json, canonical_spec
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
 
+#: How a flow of one export relates to the other.
+Kind = Literal["added", "removed", "changed"]
 #: Stands for a value that one of the two sides does not have; JSON has no such value.
 ABSENT: Final = "(absent)"
 #: A key that a path can show as it is; any other is quoted, so that a path means one place.
@@ -55,18 +57,18 @@ class ChangedFlow(FlowRef):
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed from an old export to a new one; each list is sorted by flow id."""
+    """What changed from an old export to a new one; each collection is sorted by flow id."""
 
-    added: list[FlowRef] = field(default_factory=list)
-    removed: list[FlowRef] = field(default_factory=list)
-    changed: list[ChangedFlow] = field(default_factory=list)
+    added: Collection[FlowRef] = field(default_factory=list)
+    removed: Collection[FlowRef] = field(default_factory=list)
+    changed: Collection[ChangedFlow] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
     def as_json(self) -> dict[str, Any]:
         """Return the diff as JSON data."""
-        return asdict(self)
+        return {kind: [asdict(flow) for flow in getattr(self, kind)] for kind in get_args(Kind)}
 
     def lines(self) -> Iterator[str]:
         """Yield the diff for a person to read, without control characters, whatever a flow is called."""
@@ -81,35 +83,52 @@ class Diff:
 
 def comparable(flow: Flow) -> dict[str, Any]:
     """Return what of a flow counts in a comparison, as JSON data."""
-    return {"spec": flow.spec.canonical(), "metadata": {"attributes": dict(flow.metadata.attributes)}}
+    return _comparable(flow.to_wire())
+
+
+def _comparable(wire: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": canonical_spec(wire["spec"]), "metadata": {"attributes": wire["metadata"]["attributes"]}}
 
 
 def digest(flow: Flow) -> str:
     """Return the hexadecimal sha256 of what of a flow counts in a comparison."""
-    return hashlib.sha256(canonical_json(comparable(flow))).hexdigest()
+    return wire_digest(flow.to_wire())
+
+
+def wire_digest(wire: dict[str, Any]) -> str:
+    """Return the digest of a flow's wire form, of which only what counts is left."""
+    return hashlib.sha256(canonical_json(_comparable(wire))).hexdigest()
 
 
 def diff_exports(old: Iterable[Flow], new: Iterable[Flow]) -> Diff:
-    """Compare two exports, each sorted by flow id. They are read side by side, so neither is held in memory.
+    """Compare two exports, each sorted by flow id, and collect what :func:`compare` yields."""
+    found: dict[Kind, list[Any]] = {kind: [] for kind in get_args(Kind)}
+    for kind, flow in compare(old, new):
+        found[kind].append(flow)
+    return Diff(**found)
 
-    :raises ValueError: one of them is not sorted, or names a flow twice
+
+def compare(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[tuple[Kind, FlowRef]]:
+    """Yield what changed, in the order of the flow ids; what ``changed`` is a :class:`ChangedFlow`.
+
+    The exports are read side by side, so neither is held in memory.
+
+    :raises ValueError: one of them is not sorted by flow id, or names a flow twice
     """
-    diff = Diff()
     olds, news = _sorted(old), _sorted(new)
     before, after = next(olds, None), next(news, None)
     while before is not None or after is not None:
         if after is None or (before is not None and before.flow_id < after.flow_id):
             assert before is not None  # noqa: S101 - the loop's condition
-            diff.removed.append(FlowRef(before.flow_id, before.spec.name))
+            yield "removed", FlowRef(before.flow_id, before.spec.name)
             before = next(olds, None)
         elif before is None or after.flow_id < before.flow_id:
-            diff.added.append(FlowRef(after.flow_id, after.spec.name))
+            yield "added", FlowRef(after.flow_id, after.spec.name)
             after = next(news, None)
         else:
             if changes := list(diff_values(comparable(before), comparable(after))):
-                diff.changed.append(ChangedFlow(after.flow_id, after.spec.name, changes))
+                yield "changed", ChangedFlow(after.flow_id, after.spec.name, changes)
             before, after = next(olds, None), next(news, None)
-    return diff
 
 
 def diff_values(old: Any, new: Any, path: str = "") -> Iterator[Change]:
@@ -152,7 +171,7 @@ def _sorted(flows: Iterable[Flow]) -> Iterator[Flow]:
     last = None
     for flow in flows:
         if last is not None and flow.flow_id <= last:
-            raise ValueError(f"the export is not sorted by flow id: {flow.flow_id} follows {last}")
+            raise ValueError(f"the export is not sorted by flow id: {flow.flow_id!r:.80} follows {last!r:.80}")
         last = flow.flow_id
         yield flow
 

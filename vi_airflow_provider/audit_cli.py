@@ -22,21 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diff.add_argument("new", type=_absolute, help="path or URL of the newer export")
     chosen = parser.parse_args(arguments)
 
-    from vi_airflow_provider import audit, exports
+    from vi_airflow_provider import drift, exports
 
     try:
         if chosen.command == "verify":
-            manifest = exports.verify(chosen.uri)
+            manifest = exports.verify(chosen.uri, every_flow=True)
             print(f"{chosen.uri} is complete: {manifest.count} flows, sha256 {manifest.sha256}")
             return 0
-        found = audit.diff_exports(exports.read_export(chosen.old), exports.read_export(chosen.new))
+        with drift.spooled_diff(exports.read_export(chosen.old), exports.read_export(chosen.new)) as found:
+            for line in found.lines():
+                print(line)
+            print(f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed")
+            return 1 if found else 0
     except (exports.ExportError, ValueError, OSError, ImportError) as error:
         print(f"{error}", file=sys.stderr)
         return 2
-    for line in found.lines():
-        print(line)
-    print(f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed")
-    return 1 if found else 0
 
 
 def _absolute(uri: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.codec import checked_id, mistakes
-from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.filters import Duration, Text, milliseconds
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Target(BaseModel):
     training_project: Text | None = None
 
     def __str__(self) -> str:
-        project = f" in training project {self.training_project}" if self.training_project else ""
+        project = f" in training project {self.training_project!r}" if self.training_project else ""
         return f"flow {self.flow_id or repr(self.flow_name)}{project}"
 
 
@@ -66,8 +66,8 @@ class FlowCondition(BaseModel):
         if self.absent:
             return Verdict(False, "it still exists")
         for lacks in self._lacking(flow, now):
-            return Verdict(False, lacks)
-        return Verdict(True, f"it is there: {flow.spec.name}")
+            return Verdict(False, one_line(lacks))
+        return Verdict(True, f"it is there: {flow.spec.name!r:.200}")
 
     def _lacking(self, flow: Flow, now: datetime) -> list[str]:
         lacking = []

@@ -12,22 +12,22 @@ import hashlib
 import io
 import json
 import logging
-import sqlite3
-import tempfile
+import re
+import shutil
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import TypeAdapter, ValidationError
 
-from vi_airflow_provider import audit
+from vi_airflow_provider import audit, scratch
 from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.storage import write_atomically
+from vi_airflow_provider.storage import open_to_read, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,17 @@ if TYPE_CHECKING:
 FORMATS: Final = ("jsonl", "csv", "parquet")
 _KIND: Final = "vi-flow-export"
 _SUFFIX: Final = ".manifest.json"
-#: A cell that begins with one of these is a formula to a spreadsheet.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: So many flows are named that are not as their manifest says.
+_NAMED: Final = 5
+#: What makes a formula of a cell that begins with it, also in the wide and the small forms of East Asian text.
+_SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
+#: Where a cell begins: at its start; for a spreadsheet that splits at semicolons or tabs, after each of these; for a
+#: program that does not know quoted line breaks, on each line.
+_BEGINS: Final = r"[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"
+#: What may stand before the sign: some programs cut blanks off, and do not see the invisible.
+_CUT_OFF: Final = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff\"]*"
+_FORMULA: Final = re.compile(rf"^(?=[\t\r\n])|(?:^|(?<={_BEGINS}))(?={_CUT_OFF}[{_SIGNS}])")
+_FORMULA_IN_JSON: Final = re.compile(rf"(?<={_BEGINS})({_CUT_OFF})([{_SIGNS}])")
 _BATCH: Final = 500
 #: Where the facts of a manifest end and the digests of its flows begin; the facts are within the first bytes.
 _DIGESTS: Final = ',\n "flows": {'
@@ -46,10 +55,15 @@ _HEAD: Final = 1 << 16
 
 log = logging.getLogger(__name__)
 
-_COLUMNS: Final = (
-    *("flow_id", "name", "schema", "training_project", "time_created", "last_updated", "generation", "block_count"),
-    *("blocks", "attributes", "digest", "etag", "self_link", "organization_id", "spec"),
-)
+#: The columns of csv and parquet, and their types.
+COLUMNS: Final = {
+    **dict.fromkeys(("flow_id", "name", "schema", "training_project"), "string"),
+    **dict.fromkeys(("time_created", "last_updated"), "timestamp"),
+    **dict.fromkeys(("generation", "block_count"), "integer"),
+    **{"blocks": "string", "attributes": "json"},
+    **dict.fromkeys(("digest", "etag", "self_link", "organization_id"), "string"),
+    "spec": "json",
+}
 
 
 class ExportError(Exception):
@@ -75,21 +89,25 @@ _MANIFEST: Final = TypeAdapter(ExportManifest)
 
 
 class FlowSpool:
-    """Flows on local disk, to be read back sorted by their id; the last one of an id counts. Closing deletes it."""
+    """Flows on local disk, to be read back sorted by their id; the last one of an id counts.
+
+    Neither closing it nor a kill leaves a file behind.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="vi-export-")
-        self.path = Path(self._folder.name)
-        self._database = sqlite3.connect(self.path / "flows.db", isolation_level=None)
-        # Nobody reads it after a crash, so it need not survive one.
-        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000;")
+        self._open = ExitStack()
+        self._database = scratch.database()
+        self._open.callback(self._database.close)
         self._database.execute("CREATE TABLE flow (id TEXT, digest TEXT, document BLOB)")
         self._database.execute("CREATE UNIQUE INDEX by_id ON flow (id)")
 
     def add(self, flow: Flow) -> None:
         """Keep a flow."""
-        row = (flow.flow_id, audit.digest(flow), canonical_json(flow.to_wire()))
-        self._database.execute("INSERT OR REPLACE INTO flow VALUES (?, ?, ?)", row)
+        wire = flow.to_wire()
+        document = canonical_json(wire)  # before the digest takes away what does not count
+        self._database.execute(
+            "INSERT OR REPLACE INTO flow VALUES (?, ?, ?)", (flow.flow_id, audit.wire_digest(wire), document)
+        )
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM flow").fetchone()[0])
@@ -107,10 +125,13 @@ class FlowSpool:
         """Yield id and digest of each flow."""
         yield from self._database.execute("SELECT id, digest FROM flow ORDER BY id")
 
+    def file(self) -> IO[bytes]:
+        """Return a new local file, which goes when the spool does."""
+        return self._open.enter_context(scratch.file())
+
     def close(self) -> None:
         """Delete it."""
-        self._database.close()
-        self._folder.cleanup()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +140,13 @@ class FlowSpool:
         self.close()
 
 
-def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> Path:
-    """Write the export to a local file beside the spool."""
-    path = spool.path / "export"
+def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]:
+    """Write the export to a local file of the spool."""
+    raw = spool.file()
     if format_ == "parquet":
-        _write_parquet(spool, path)
-        return path
-    with path.open("wb") as raw, _maybe_gzip(raw, compressed) as file:
+        _write_parquet(spool, raw)
+        return raw
+    with _maybe_gzip(raw, compressed) as file:
         if format_ == "jsonl":
             for document in spool.documents():
                 file.write(document + b"\n")
@@ -133,14 +154,20 @@ def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> Path:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
             _write_csv(spool, text)
             text.detach()  # flushes it, and leaves the file open
-    return path
+    return raw
 
 
-def publish(spool: FlowSpool, target: ObjectStoragePath, file: Path, manifest: ExportManifest) -> None:
-    """Put an export and its manifest in their place: both, or none.
+def publish(
+    spool: FlowSpool,
+    target: ObjectStoragePath,
+    file: IO[bytes],
+    manifest: ExportManifest,
+    report: IO[bytes] | None = None,
+) -> None:
+    """Put an export, its manifest and its report in their place: all, or none.
 
-    The manifest goes first, and vouches for the file that it replaces, too. So whenever we are killed, there is no
-    file that nobody vouches for. If writing fails, what was there before is put back.
+    The manifest goes before the file, and vouches for the file that it replaces, too. So whenever we are killed,
+    there is no file that nobody vouches for. If writing fails, what was there before is put back.
 
     :param file: the export, as :func:`write_file` has written it
     """
@@ -148,34 +175,47 @@ def publish(spool: FlowSpool, target: ObjectStoragePath, file: Path, manifest: E
         replaced = verify(str(target))
     except ExportError:
         replaced = None
-    path = manifest_path(str(target))
-    before = path.read_bytes() if path.exists() else None
+    companions = {manifest_path(str(target)): _write_manifest(spool, manifest, replaced)}
+    if report is not None:
+        companions = {report_path(str(target)): report} | companions
+    before = {path: _copy(path, spool) for path in companions}
     try:
-        write_atomically(path, _write_manifest(spool, manifest, replaced))
-        write_atomically(target, file)
+        for path, content in (companions | {target: file}).items():
+            write_atomically(path, content)
     except BaseException:
         # It may have arrived in spite of the error, as when the answer of the object store was lost.
         if not target.exists() or _sha256(target) != manifest.sha256:
-            _put_back(path, before)
+            for path, old in before.items():
+                _put_back(path, old)
         raise
 
 
-def _put_back(path: ObjectStoragePath, content: bytes | None) -> None:
+def _copy(path: ObjectStoragePath, spool: FlowSpool) -> IO[bytes] | None:
+    if not path.exists():
+        return None
+    copy = spool.file()
+    with open_to_read(path) as file:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    return copy
+
+
+def _put_back(path: ObjectStoragePath, content: IO[bytes] | None) -> None:
     if content is not None:
         write_atomically(path, content)
     elif path.exists():
         path.unlink()
 
 
-def _write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: ExportManifest | None) -> Path:
-    path = spool.path / "manifest"
+def _write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: ExportManifest | None) -> IO[bytes]:
+    raw = spool.file()
     head = {"kind": _KIND, "version": 1, **asdict(manifest), "replaces": replaced and asdict(replaced)}
-    with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + _DIGESTS)
-        for number, (flow_id, digest) in enumerate(spool.digests()):
-            file.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{digest}"')
-        file.write("\n }\n}\n")
-    return path
+    file = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+    file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + _DIGESTS)
+    for number, (flow_id, digest) in enumerate(spool.digests()):
+        file.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{digest}"')
+    file.write("\n }\n}\n")
+    file.detach()
+    return raw
 
 
 def manifest_path(uri: str) -> ObjectStoragePath:
@@ -184,51 +224,121 @@ def manifest_path(uri: str) -> ObjectStoragePath:
     return path.parent / f"{path.name}{_SUFFIX}"
 
 
+def report_path(uri: str) -> ObjectStoragePath:
+    """Return where the report of an export is."""
+    path = ObjectStoragePath(uri)
+    return path.parent / f"{path.name}.report.html"
+
+
 def read_manifest(uri: str) -> list[ExportManifest]:
     """Return the manifest of an export, and after it that of the file which it replaces, if there was one.
 
     :raises ExportError: there is none, or it is none of ours
     """
-    return _manifests(manifest_path(uri), whole=True)
+    return _manifests(manifest_path(uri))
 
 
-def _manifests(path: ObjectStoragePath, *, whole: bool) -> list[ExportManifest]:
-    try:
+def _manifests(path: ObjectStoragePath) -> list[ExportManifest]:
+    with _told(path), open_to_read(path, _HEAD) as file:
         # Of a year of exports, only the heads are read to find the newest.
-        with path.fs.open(path.path, "rb", block_size=_HEAD) as file:
-            head, found, _ = ("", "", "") if whole else file.read(_HEAD).decode().partition(_DIGESTS)
-            facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
+        head, found, _ = file.read(_HEAD).decode().partition(_DIGESTS)
+        facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
         if facts["kind"] != _KIND or facts["version"] != 1:
             raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}")
         return [_MANIFEST.validate_python(each) for each in (facts, facts["replaces"]) if each]
+
+
+def _digests(path: ObjectStoragePath) -> Iterator[tuple[str, str]]:
+    """Yield id and digest of each flow in a manifest, which is read as it is consumed."""
+    with _told(path), open_to_read(path) as file:
+        lines = iter(file)
+        first = _DIGESTS.strip(",\n").encode() + b"\n"
+        if first not in lines:
+            raise ValueError("it lists no flows")
+        for line in lines:
+            if line == b" }\n":
+                return
+            ((flow_id, digest),) = json.loads(b"{%b}" % line.strip().removesuffix(b",")).items()
+            yield flow_id, digest
+        raise ValueError("it is cut off")
+
+
+@contextmanager
+def _told(path: ObjectStoragePath) -> Iterator[None]:
+    """Say of a manifest that cannot be read why that is."""
+    try:
+        yield
     except FileNotFoundError:
         reason = "there is none"
     except ValidationError as error:
         reason = mistakes(error)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(f"{type(error).__name__}: {error}")
+    else:
+        return
     raise ExportError(f"manifest {path}: {reason}")
 
 
-def verify(uri: str) -> ExportManifest:
-    """Check an export against its manifest, and return the manifest.
+def verify(uri: str, *, every_flow: bool = False) -> ExportManifest:
+    """Check an export against its manifest, and return the manifest. Memory does not grow with the number of flows.
 
-    :raises ExportError: the file is missing, cut off or changed
+    :param every_flow: of a ``jsonl`` export, compare also the digest of each flow, and name those that are not as
+        the manifest says
+    :raises ExportError: the file is missing, cut off or changed, or the manifest is
     """
     manifests = read_manifest(uri)
     try:
         sha256 = _sha256(ObjectStoragePath(uri))
     except FileNotFoundError:
         raise ExportError(f"{uri}: there is a manifest, but no file") from None
+    listed = sum(1 for _ in _digests(manifest_path(uri)))
+    if listed != manifests[0].count:
+        raise ExportError(f"manifest {manifest_path(uri)}: it counts {manifests[0].count} flows, and lists {listed}")
     for manifest in manifests:
         if manifest.sha256 == sha256:
-            return manifest
-    raise ExportError(f"{uri} is not what its manifest says: it was cut off or changed")
+            break
+    else:
+        told = _disagreements(uri) if every_flow and manifests[0].format == "jsonl" else ""
+        raise ExportError(f"{uri} is not what its manifest says: it was cut off or changed{told}")
+    if every_flow and manifest.format == "jsonl":
+        # If it is the file that was to be replaced, the manifest has its count, and the digests of the next one.
+        told = _disagreements(uri) if manifest is manifests[0] else ""
+        if told or (count := sum(1 for _ in read_export(uri))) != manifest.count:
+            raise ExportError(f"{uri} is not what its manifest says{told or f': it holds {count} flows'}")
+    return manifest
+
+
+def _disagreements(uri: str) -> str:
+    """Name the first flows of a ``jsonl`` export that are not as its manifest says."""
+    found = list(islice(_compared(uri), _NAMED + 1))
+    named = "".join(f"\n  {line}" for line in found[:_NAMED])
+    return f"{named}\n  …" if len(found) > _NAMED else named
+
+
+def _compared(uri: str) -> Iterator[str]:
+    listed = _digests(manifest_path(uri))
+    flows = ((flow.flow_id, audit.digest(flow)) for flow in read_export(uri))
+    try:
+        expected, found = next(listed, None), next(flows, None)
+        while expected or found:
+            if not found or (expected and expected[0] < found[0]):
+                assert expected  # noqa: S101 - the loop's condition
+                yield one_line(f"{expected[0]}: not in the file")
+                expected = next(listed, None)
+            elif not expected or found[0] < expected[0]:
+                yield one_line(f"{found[0]}: not in the manifest")
+                found = next(flows, None)
+            else:
+                if expected[1] != found[1]:
+                    yield one_line(f"{found[0]}: not as it was exported")
+                expected, found = next(listed, None), next(flows, None)
+    except ExportError as error:
+        yield str(error)
 
 
 def _sha256(path: ObjectStoragePath) -> str:
     digest = hashlib.sha256()
-    with path.fs.open(path.path, "rb") as file:
+    with open_to_read(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -241,7 +351,7 @@ def read_export(uri: str) -> Iterator[Flow]:
     """
     path = ObjectStoragePath(uri)
     try:
-        with path.fs.open(path.path, "rb") as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
+        with open_to_read(path) as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
             for line in file:
                 yield Flow.model_validate_json(line)
     except FileNotFoundError:
@@ -253,23 +363,26 @@ def read_export(uri: str) -> Iterator[Flow]:
     raise ExportError(reason)
 
 
-def previous_export(target: ObjectStoragePath, organization_id: str) -> str | None:
-    """Return the newest ``jsonl`` export of an organization in the folder of a new one, ``None`` where there is none.
+def newest_export(
+    folder: ObjectStoragePath, organization_id: str, *, but: ObjectStoragePath, below: bool = False
+) -> str | None:
+    """Return the newest ``jsonl`` export of an organization in a folder, ``None`` where there is none.
 
-    The export at the target itself counts only if there is no other: when a day is exported again, it is compared
-    with the day before, not with itself. One that its manifest does not vouch for is passed over, with a warning.
+    One that its manifest does not vouch for is passed over, with a warning.
+
+    :param but: counts only if there is no other: when a day is exported again, it is compared with the day before,
+        not with itself
+    :param below: look in the folders below it, too
     """
     found: list[tuple[bool, str, str]] = []
-    for path in target.parent.iterdir() if target.parent.exists() else ():
-        if not path.name.endswith(_SUFFIX):
-            continue
+    for path in _manifest_paths(folder, below=below):
         try:
-            manifest = _manifests(path, whole=False)[0]
+            manifest = _manifests(path)[0]
         except ExportError:
             continue
         if manifest.organization_id == organization_id and manifest.format == "jsonl":
-            name = path.name.removesuffix(_SUFFIX)
-            found.append((name != target.name, manifest.created_at, str(path.parent / name)))
+            export = path.parent / path.name.removesuffix(_SUFFIX)
+            found.append((export.path != but.path, manifest.created_at, str(export)))
     for *_, uri in sorted(found, reverse=True):
         try:
             verify(uri)
@@ -280,10 +393,20 @@ def previous_export(target: ObjectStoragePath, organization_id: str) -> str | No
     return None
 
 
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal sha256 of a local file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _manifest_paths(folder: ObjectStoragePath, *, below: bool) -> Iterator[ObjectStoragePath]:
+    folder.fs.invalidate_cache()
+    root = folder.path.rstrip("/")
+    # One listing, not one for each folder: an object store has only keys. A missing folder has none.
+    for name in folder.fs.find(root, maxdepth=None if below else 1):
+        if name.endswith(_SUFFIX):
+            yield folder / name.removeprefix(folder.fs._strip_protocol(root)).lstrip("/")
+
+
+def measured(file: IO[bytes]) -> tuple[str, int]:
+    """Return the hexadecimal sha256 and the size of a local file."""
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    return sha256, file.tell()
 
 
 def _row(flow: Flow) -> dict[str, Any]:
@@ -308,30 +431,35 @@ def _row(flow: Flow) -> dict[str, Any]:
 
 
 def _write_csv(spool: FlowSpool, file: IO[str]) -> None:
-    # RFC 4180. All text in quotes: a spreadsheet that splits at semicolons must not find a cell inside a cell.
+    # RFC 4180, with all text in quotes.
     writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(_COLUMNS)
+    writer.writerow(COLUMNS)
     for flow in spool.flows():
         row = _row(flow)
-        writer.writerow([_cell(row[name]) for name in _COLUMNS])
+        writer.writerow([_cell(row[name], kind) for name, kind in COLUMNS.items()])
 
 
-def _cell(value: Any) -> Any:
-    """Keep text from being a formula: a quote in front makes it text to every spreadsheet."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _cell(value: Any, kind: str) -> Any:
+    """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
+    if kind == "json":
+        return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", value)
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value
 
 
-def _write_parquet(spool: FlowSpool, path: Path) -> None:
+def _write_parquet(spool: FlowSpool, file: IO[bytes]) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise ExportError("parquet needs pyarrow: install vi-airflow-provider[parquet]") from None
-    times, counts = ("time_created", "last_updated"), ("generation", "block_count")
-    kinds = {name: pa.string() for name in _COLUMNS}
-    kinds |= dict.fromkeys(times, pa.timestamp("ms", tz="UTC")) | dict.fromkeys(counts, pa.int64())
-    schema = pa.schema(list(kinds.items()))
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    types = {
+        "string": pa.string(),
+        "json": pa.string(),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
+        "integer": pa.int64(),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for rows in _batches(_row(flow) for flow in spool.flows()):
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
 

@@ -5,7 +5,6 @@ Each flow is looked at again immediately before its delete; one failure does not
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,10 @@ from typing import TYPE_CHECKING, Any
 from vi_airflow_provider.api.errors import ViConflictError, ViError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-    from typing import TypeVar
+    from collections.abc import Sequence
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.retention import Decision
-
-    T = TypeVar("T")
-    R = TypeVar("R")
 
 
 class PruneError(Exception):
@@ -70,6 +65,7 @@ class Result:
 
 async def delete_unchanged(client: AsyncViClient, decisions: Sequence[Decision], concurrency: int) -> list[Result]:
     """Delete the selected flows that are still as they were, at most ``concurrency`` at a time."""
+    from vi_airflow_provider.api.async_client import each  # which brings aiohttp
 
     async def delete(decision: Decision) -> Result:
         try:
@@ -90,19 +86,3 @@ async def _delete_unchanged(client: AsyncViClient, decision: Decision) -> Result
         return Result.of(decision, Outcome.CHANGED, "it was changed since it was selected")
     deleted = await client.delete_flow(decision.flow_id)
     return Result.of(decision, Outcome.ALREADY_ABSENT if deleted.already_absent else Outcome.DELETED)
-
-
-async def each(items: Iterable[T], act: Callable[[T], Awaitable[R]], concurrency: int) -> list[R]:
-    """Act on each item, on at most ``concurrency`` at a time, and return the results in the items' order."""
-    queue = list(enumerate(items))[::-1]
-    results: dict[int, R] = {}
-
-    async def worker() -> None:
-        while queue:
-            index, item = queue.pop()
-            results[index] = await act(item)
-
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(min(concurrency, len(queue))):
-            workers.create_task(worker())
-    return [results[index] for index in range(len(results))]

@@ -1,4 +1,4 @@
-"""The vendor's client, kept away from the real home directory.
+"""The vendor's client, kept away from the real home directory; and an S3 of our own.
 
 Importing the SDK makes a folder in the home directory and every client logs there, keys included,
 so all of this happens in a temporary home.
@@ -7,12 +7,14 @@ so all of this happens in a temporary home.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.contract.object_store import BUCKET, keys
 from vi_airflow_provider.emulator import Emulator
 
 
@@ -46,3 +48,33 @@ def client_of(sdk: ModuleType, vi_emulator: Emulator) -> Iterator[Callable[..., 
 @pytest.fixture
 def client(client_of: Callable[..., Any]) -> Any:
     return client_of()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A moto server."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of the bucket, which is there and empty."""
+    import boto3
+
+    extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ARCHIVE_STORE", json.dumps(connection))
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    client = boto3.client("s3", aws_access_key_id="testing", aws_secret_access_key="testing", **extra)
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    for key in keys(client):
+        client.delete_object(Bucket=BUCKET, Key=key)
+    client.delete_bucket(Bucket=BUCKET)

@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-airflow-providers-amazon[s3fs]")
 
-import boto3
-from moto.server import ThreadedMotoServer
-
+from tests.contract.object_store import BUCKET, STORE, keys
 from vi_airflow_provider.archive import ArchiveError, read_archive
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, PruneFlowsOperator, RestoreFlowsOperator
 
-BUCKET: Final = "archives"
-FOLDER: Final = f"s3://archive_store@{BUCKET}/vi/flows"
-CREDENTIALS: Final = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The bucket, behind a connection that is not the default one: a URL must carry it."""
-    extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    login = {"login": "testing", "password": "testing"}
-    connection = {"conn_type": "aws", **login, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_ARCHIVE_STORE", json.dumps(connection))
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    client = boto3.client("s3", endpoint_url=endpoint, **CREDENTIALS)
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket=BUCKET, Key=key)
-    client.delete_bucket(Bucket=BUCKET)
-
-
-def keys(s3: Any) -> list[str]:
-    return [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+FOLDER: Final = f"{STORE}/vi/flows"
 
 
 def prune(**arguments: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from demo import local_airflow
 from tests.unit.cleanup.support import archived
+from tests.versions import a_person_answers
 from vi_airflow_provider.operators.flows import DeleteFlowOperator
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
@@ -162,6 +163,7 @@ class TestApproveCleanup:
 
         return run
 
+    @a_person_answers
     def test_what_was_approved_is_deleted(self, run, before, stale, vi_emulator, tmp_path):
         made, ((subject, body),) = run("Approve")
 
@@ -173,6 +175,7 @@ class TestApproveCleanup:
             assert f"| {before[flow_id]['spec']['name']} | " in body
             assert f" | {flow_id} |" in body
 
+    @a_person_answers
     def test_what_was_rejected_is_kept(self, run, before, vi_emulator):
         made, shown = run("Reject")
 
@@ -180,6 +183,7 @@ class TestApproveCleanup:
         assert task_states(made)["apply", -1] == "skipped"
         assert left(vi_emulator) == set(before)
 
+    @a_person_answers
     def test_what_changed_while_the_person_thought_about_it_is_spared(self, run, before, stale, vi_emulator):
         touched = min(stale)
         change = {"metadata": {"attributes": {"touched": "yes"}}}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo import local_airflow
+from tests.versions import a_sensor_is_rescheduled
 from vi_airflow_provider.exports import verify
 from vi_airflow_provider.hooks.vi import ViHook
 
@@ -104,6 +105,7 @@ class TestGateTrainingOnFlow:
         monkeypatch.setattr(dag.get_task("wait_for_flow"), "poke_interval", 0.1)
         return dag
 
+    @a_sensor_is_rescheduled
     def test_trains_with_each_seed_once_the_flow_is_there(self, dag, vi_emulator):
         hook = ViHook()
         template = next(hook.list_flows(limit=1)).spec.to_wire()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 
 from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
+from tests.deployed import eventually, start, task_instances, xcom
 from vi_airflow_provider.emulator import Emulator
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
-PATIENCE = 150.0
 
 
 @pytest.fixture(scope="module")
@@ -48,31 +47,12 @@ def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield deployment
 
 
-def eventually(condition: Callable[[], Any], otherwise: str, seconds: float = PATIENCE) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.5)
-    raise AssertionError(f"{otherwise} within {seconds:.0f} s")
-
-
-def start(airflow: Deployment, dag_id: str) -> str:
-    return airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"]
-
-
 def states(airflow: Deployment, dag_id: str, run_id: str) -> list[str]:
-    tasks = airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    return [task["state"] for task in tasks]
+    return [task["state"] for task in task_instances(airflow, dag_id, run_id)]
 
 
 def runs(airflow: Deployment, dag_id: str) -> list[dict[str, Any]]:
     return airflow.api("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
-
-
-def xcom(airflow: Deployment, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-    return airflow.api("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
 
 
 def put(vi: Emulator, flow_id: str, **spec: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -14,7 +14,8 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from vi_airflow_provider.api.codec import RawPage, Scan, checked_id, flow_page
+from vi_airflow_provider.api.codec import RawPage, Scan, checked_count, checked_id, flow_page
+from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.messages import (
     Answer,
     Failure,
@@ -29,6 +30,7 @@ from vi_airflow_provider.api.protocol import ViProtocol, Walk
 from vi_airflow_provider.api.settings import ViSettings
 
 T = TypeVar("T")
+R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)
 
 #: Bytes of a line in the head of an answer, as in Python's own HTTP client.
@@ -105,6 +107,30 @@ class AsyncViClient:
     async def delete_flow(self, flow_id: str) -> DeletedFlow:
         """Delete a flow; one that is absent already is no error."""
         return await self._run(self._protocol.delete_flow(flow_id))
+
+    async def delete_flows(self, flow_ids: Iterable[str], *, concurrency: int = 8) -> list[DeletedFlow]:
+        """Delete flows, several at a time, and return what became of each, in the order of the ids.
+
+        After the first failure no further delete is begun, and those under way are waited for.
+
+        :param concurrency: so many at a time; more than the client has connections wait for one
+        :raises ViValidationError: something is no id; nothing is deleted then
+        :raises ViError: a flow could not be deleted; one that was deleted is ``already_absent`` the next time
+        """
+        ids = [checked_id(flow_id) for flow_id in flow_ids]
+        failures: list[ViError] = []
+
+        async def delete(flow_id: str) -> DeletedFlow | None:
+            try:
+                return None if failures else await self.delete_flow(flow_id)
+            except ViError as error:
+                failures.append(error)
+                return None
+
+        deleted = await each(ids, delete, checked_count(concurrency, "concurrency", 1))
+        if failures:
+            raise failures[0]
+        return [flow for flow in deleted if flow is not None]
 
     async def create_flow(
         self,
@@ -225,6 +251,22 @@ class AsyncViClient:
                 # aiohttp would send a GET, PUT or DELETE a second time by itself, unseen by the protocol.
                 self._session._retry_connection = False
         return self._session
+
+
+async def each(items: Iterable[T], act: Callable[[T], Awaitable[R]], concurrency: int) -> list[R]:
+    """Act on each item, on at most ``concurrency`` at a time, and return the results in the items' order."""
+    queue = list(enumerate(items))[::-1]
+    results: dict[int, R] = {}
+
+    async def worker() -> None:
+        while queue:
+            index, item = queue.pop()
+            results[index] = await act(item)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(min(concurrency, len(queue))):
+            workers.create_task(worker())
+    return [results[index] for index in range(len(results))]
 
 
 def _ssl_context(ca_bundle: str | bool) -> ssl.SSLContext | bool:

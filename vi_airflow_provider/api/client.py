@@ -217,7 +217,7 @@ class ViClient:
 
 
 def _prepared(request: Request) -> requests.PreparedRequest:
-    # The parts are ready to be sent. prepare() would take the URL apart and put it together again: seven times the time.
+    # The parts are ready. prepare() would take the URL apart and put it together again, in seven times the time.
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
     prepared.headers = CaseInsensitiveDict(request.headers)

@@ -29,6 +29,13 @@ class Rest(Protocol):
         """
 
 
+class RestOfDocument(Rest, Protocol):
+    """What an incomplete instance does not hold, where it is a whole document."""
+
+    def wire(self, instance: Any) -> dict[str, Any] | None:
+        """Return the document in its wire form, if nothing of it was decoded that somebody may have changed."""
+
+
 class LazyModel(BaseModel):
     """Base of models that can be completed later. An instance that pydantic has validated is complete."""
 
@@ -97,9 +104,15 @@ def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> No
     _set(instance, "_rest", None)
 
 
-def _rest_of(instance: LazyModel) -> Rest | None:
+def undecoded_wire(instance: LazyModel) -> dict[str, Any] | None:
+    """Return the wire form of a document that nobody has read yet; that saves decoding it."""
+    rest: RestOfDocument | None = _rest_of(instance)
+    return None if rest is None else rest.wire(instance)
+
+
+def _rest_of(instance: LazyModel) -> Any:
     try:
-        return _get(instance, "_rest")  # type: ignore[no-any-return]
+        return _get(instance, "_rest")
     except AttributeError:  # pydantic has made it
         return None
 

@@ -109,14 +109,22 @@ class _Text:
     @property
     def wire(self) -> dict[str, Any]:
         if self._wire is None:
-            try:
-                self._wire = msgspec.json.decode(self._content)
-            except NOT_JSON as error:  # well-formed, and yet no value: a number beyond all bounds
-                reason = one_line(f"{self._at}: {error}")
-            else:
-                return self._wire
-            raise self._origin.error(ViResponseError, f"the answer is not what the API promises: {reason}")
+            self._wire = self.decoded()
         return self._wire
+
+    @property
+    def is_shared(self) -> bool:
+        """Does a document hold parts of what was decoded?"""
+        return self._wire is not None
+
+    def decoded(self) -> dict[str, Any]:
+        try:
+            wire: dict[str, Any] = msgspec.json.decode(self._content)
+        except NOT_JSON as error:  # well-formed, and yet no value: a number beyond all bounds
+            reason = one_line(f"{self._at}: {error}")
+        else:
+            return wire
+        raise self._origin.error(ViResponseError, f"the answer is not what the API promises: {reason}")
 
 
 class _RestOfFlow:
@@ -127,6 +135,14 @@ class _RestOfFlow:
 
     def decode(self, flow: Flow, _asked: str | None) -> None:
         completed(flow, *_given(Flow, self._text.wire))
+
+    def wire(self, flow: Flow) -> dict[str, Any] | None:
+        if self._text.is_shared:
+            return None
+        wire = self._text.decoded()
+        wire["metadata"]["attributes"] = dict(flow.metadata.attributes)
+        wire["spec"]["tolerations"] = {key: list(values) for key, values in flow.spec.tolerations.items()}
+        return wire
 
 
 class _RestOfMetadata:

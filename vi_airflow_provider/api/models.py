@@ -9,22 +9,58 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from pydantic.alias_generators import to_camel
 
-from vi_airflow_provider.api.lazy import LazyModel
+from vi_airflow_provider.api.lazy import LazyModel, undecoded_wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def canonical_json(value: Any) -> bytes:
-    """Serialize JSON data so that equal data gives equal bytes: sorted keys, compact, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    """Serialize JSON data so that equal data gives equal bytes: sorted keys, compact, UTF-8.
+
+    :raises TypeError: this is no JSON data
+    """
+    try:
+        text = msgspec.json.encode(value, order="sorted")
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape
+        text = b"null"
+    if b"null" in text and not _encodable(value):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        )
+    return text
+
+
+def _encodable(value: Any) -> bool:
+    """Tell whether msgspec's JSON says it all: it writes null for a number that is not finite."""
+    match value:
+        case dict():
+            return all(map(_encodable, value)) and all(map(_encodable, value.values()))
+        case list() | tuple():
+            return all(map(_encodable, value))
+        case float():
+            return math.isfinite(value)
+        case str():
+            return not any("\ud800" <= character <= "\udfff" for character in value)
+    return True
+
+
+def canonical_spec(wire: dict[str, Any]) -> dict[str, Any]:
+    """Reduce the wire form of a spec, in place, to what it trains: no layout, no training project of null."""
+    for block in wire["blocks"]:
+        block.pop("style", None)
+    if wire.get("trainingProject") is None:
+        wire.pop("trainingProject", None)
+    return wire
 
 
 class Document(LazyModel):
@@ -101,12 +137,7 @@ with warnings.catch_warnings():
 
         def canonical(self) -> dict[str, Any]:
             """Return what this spec trains as JSON data: no layout (``style``), no training project of null."""
-            wire = self.to_wire()
-            for block in wire["blocks"]:
-                block.pop("style", None)
-            if wire.get("trainingProject") is None:
-                wire.pop("trainingProject", None)
-            return wire
+            return canonical_spec(self.to_wire())
 
     class FlowSpecPatch(Document):
         """The fields of a spec that a PATCH changes; ``blocks`` replaces all blocks."""
@@ -148,7 +179,13 @@ class Flow(Document):
     @property
     def digest(self) -> str:
         """Hexadecimal sha256 of the canonical spec: a change of layout or metadata does not change it."""
-        return hashlib.sha256(canonical_json(self.spec.canonical())).hexdigest()
+        return hashlib.sha256(canonical_json(canonical_spec(self.to_wire()["spec"]))).hexdigest()
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the flow as the API writes it: camelCase keys, JSON types only."""
+        if (wire := undecoded_wire(self)) is not None:
+            return wire
+        return super().to_wire()
 
     def info(self) -> str:
         """Print a summary of the flow for a person, and return its text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +191,25 @@ class ViHook(BaseHook):
         :raises ViConflictError: the flow is in use by a run
         """
         return self.get_conn().delete_flow(flow_id)
+
+    def delete_flows(self, flow_ids: Iterable[str], *, concurrency: int = 8) -> list[DeletedFlow]:
+        """Delete flows, several at a time, and return what became of each, in the order of the ids.
+
+        After the first failure no further delete is begun, and those under way are waited for. This looks at nothing
+        and archives nothing: for a cleanup, see :class:`~vi_airflow_provider.operators.prune.PruneFlowsOperator`. In a
+        coroutine, call it on :meth:`get_async_conn` instead.
+
+        :param concurrency: so many at a time, up to 16
+        :raises ViValidationError: something is no id; nothing is deleted then
+        :raises ViError: a flow could not be deleted; one that was deleted is ``already_absent`` the next time
+        """
+        _ = self.settings  # read here, so that the event loop does not wait for Airflow
+
+        async def delete() -> list[DeletedFlow]:
+            async with await self.get_async_conn() as client:
+                return await client.delete_flows(flow_ids, concurrency=concurrency)
+
+        return asyncio.run(delete())
 
     def create_flow(
         self,

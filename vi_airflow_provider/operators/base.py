@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseOperator,
+    mask_secret,
+)
 
 from vi_airflow_provider.links.flows import ViFlowLink
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -19,11 +25,19 @@ if TYPE_CHECKING:
 
 DEFAULT_CONN_ID = "vi_default"
 
+#: Template fields that do not have the name of their argument.
+_FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "look_only"}
+
 
 class ViTaskMixin:
     """A task that calls Vi: where its hook comes from, what its errors mean, where its link leads."""
 
     vi_conn_id: str
+    if TYPE_CHECKING:
+        dag: Any
+        has_dag: Any
+        task_id: str
+        template_fields: Sequence[str]
 
     @cached_property
     def hook(self) -> ViHook:
@@ -31,6 +45,39 @@ class ViTaskMixin:
         from vi_airflow_provider.hooks.vi import ViHook
 
         return ViHook(self.vi_conn_id)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, *rest: Any, **more: Any
+    ) -> None:
+        """Fill in the templates that the author of the DAG has written, and no others.
+
+        Airflow spares what ``expand`` takes from an XCom, but fills in what ``expand_kwargs`` takes from one. That is
+        data: with ``{{ conn.… }}`` in its name, a flow could read the secrets of every connection.
+        """
+        if parent is self:
+            data = self._arguments_from_xcom(context)
+            template_fields = [name for name in template_fields if name not in data]
+        super()._do_render_template_fields(parent, template_fields, context, *rest, **more)  # type: ignore[misc]
+        self._mask_url_secrets()
+
+    def _arguments_from_xcom(self, context: Context) -> frozenset[str]:
+        """Return the template fields that this task instance has by ``expand_kwargs`` from an XCom."""
+        mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
+        kwargs = getattr(getattr(mapped, "expand_input", None), "value", None)
+        if isinstance(kwargs, (list, tuple)):
+            kwargs = kwargs[context["ti"].map_index or 0]
+        if kwargs is None or isinstance(kwargs, Mapping):  # expand, or kwargs that the author has written
+            return frozenset()
+        written = {_FIELD_OF.get(name, name) for name in mapped.partial_kwargs}
+        return frozenset(self.template_fields) - written
+
+    def _mask_url_secrets(self) -> None:
+        """Have Airflow mask the secrets of URLs, which will be refused: it stores and shows what it has rendered."""
+        from vi_airflow_provider.storage import url_secrets
+
+        for value in (getattr(self, name) for name in self.template_fields):
+            for secret in url_secrets(value) if isinstance(value, str) else ():
+                mask_secret(secret)
 
     @contextmanager
     def vi(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
@@ -75,6 +122,21 @@ class ViBaseOperator(ViTaskMixin, BaseOperator):
     def __init__(self, *, vi_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.vi_conn_id = vi_conn_id
+
+
+def instance_of(context: Context) -> str:
+    """Return what tells a task instance from all others; its tries have it in common."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def earlier_archives(context: Context, folder: str, prefix: str) -> list[str]:
+    """Return what earlier tries of the task instance have archived: they may have ended amid their deletes."""
+    if context["ti"].try_number <= 1:
+        return []
+    from vi_airflow_provider.archive import archives_of
+
+    return archives_of(folder, prefix)
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -15,6 +15,7 @@ from vi_airflow_provider.operators.selection import FlowSelectionOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
@@ -36,14 +37,20 @@ class ExportFlowsOperator(FlowSelectionOperator):
 
     :param destination: URL of the file, as ObjectStoragePath takes it; with the suffix ``.gz`` it is compressed
     :param format: ``"jsonl"`` (canonical JSON, one flow a line), ``"csv"`` (safe for spreadsheets) or ``"parquet"``
-    :param compare_to: URL of an earlier ``jsonl`` export, or ``"previous"`` for the newest one in the folder
+    :param compare_to: URL of an earlier ``jsonl`` export; or ``"previous"``, the newest one in the folder of
+        ``destination``; or URL of a folder, with ``/`` at its end: the newest one in it and in the folders below
     :param fail_on_drift: fail, after the export was written, if anything has changed since ``compare_to``
     :param html_report: write a page for a person beside the export, with what changed and all flows
     :return: ``{"uri", "manifest_uri", "report_uri", "count", "sha256", "added", "removed", "changed"}``; the last
         three are ``None`` where there was nothing to compare with
     """
 
-    template_fields = (*FlowSelectionOperator.template_fields, "destination", "format", "compare_to", "fail_on_drift")
+    template_fields = (
+        *FlowSelectionOperator.template_fields,
+        *("destination", "format", "compare_to", "fail_on_drift", "html_report"),
+    )
+    #: What was written, for OpenLineage.
+    _written: tuple[ObjectStoragePath, ExportManifest] | None = None
 
     def __init__(
         self,
@@ -63,33 +70,36 @@ class ExportFlowsOperator(FlowSelectionOperator):
         self.html_report = html_report
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Spool, write, compare, publish."""
+        """Spool, compare, write, publish."""
         from vi_airflow_provider import exports
 
         with self.vi(context) as hook, exports.FlowSpool() as spool:
-            fail_on_drift, html_report = (
-                flag("fail_on_drift", self.fail_on_drift),
-                flag("html_report", self.html_report),
-            )
+            fail_on_drift = flag("fail_on_drift", self.fail_on_drift)
+            html_report = flag("html_report", self.html_report)
             format_, target = self._checked(fail_on_drift=fail_on_drift)
-            flows = self.selected(hook)
-            old_uri = self._old_export(target, hook.settings.organization_id)
+            flows, organization_id = self.selected(hook), hook.settings.organization_id
+            old_uri = self._old_export(target, organization_id)
             for flow in self._with_progress(flows):
                 spool.add(flow)
-            diff = self._compare(old_uri, spool)
-            manifest = self._publish(spool, target, format_, hook.settings.organization_id)
-            result: dict[str, Any] = {
-                "uri": str(target),
-                "manifest_uri": str(exports.manifest_path(str(target))),
-                "report_uri": self._report(spool, target, manifest, diff, old_uri) if html_report else None,
-                "count": manifest.count,
-                "sha256": manifest.sha256,
-                "added": None if diff is None else len(diff.added),
-                "removed": None if diff is None else len(diff.removed),
-                "changed": None if diff is None else len(diff.changed),
-            }
-        self._tell(context, result, diff)
-        if diff and fail_on_drift:
+            with self._compared(old_uri, spool) as diff:
+                file = exports.write_file(spool, format_, compressed=target.name.endswith(".gz"))
+                manifest = self._manifest(target, format_, organization_id, len(spool), file)
+                report = self._report(spool, target, manifest, diff, old_uri) if html_report else None
+                exports.publish(spool, target, file, manifest, report)
+                self._written = target, manifest
+                result: dict[str, Any] = {
+                    "uri": str(target),
+                    "manifest_uri": str(exports.manifest_path(str(target))),
+                    "report_uri": str(exports.report_path(str(target))) if html_report else None,
+                    "count": manifest.count,
+                    "sha256": manifest.sha256,
+                    "added": None if diff is None else len(diff.added),
+                    "removed": None if diff is None else len(diff.removed),
+                    "changed": None if diff is None else len(diff.changed),
+                }
+                self._tell(context, result, diff)
+                drifted = bool(diff)
+        if drifted and fail_on_drift:
             if task_instance := context.get("ti"):
                 task_instance.xcom_push(key="return_value", value=result)
             # Not to be retried: a second try would compare with what this one has written.
@@ -106,11 +116,13 @@ class ExportFlowsOperator(FlowSelectionOperator):
         format_ = choice("format", self.format, FORMATS)
         if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ViValidationError("format: parquet needs pyarrow: install vi-airflow-provider[parquet]")
-        target = _file("destination", self.destination)
+        target = _place("destination", self.destination)
+        if self.destination.endswith("/"):
+            raise ViValidationError(f"destination: {self.destination!r:.200} is a folder; add the name of the file")
         if format_ == "parquet" and self.destination.endswith(".gz"):
             raise ViValidationError("destination: a parquet file is compressed inside, so it has no .gz")
         if given("compare_to", self.compare_to) not in (None, "previous"):
-            _file("compare_to", self.compare_to)
+            _place("compare_to", self.compare_to)
         if self.compare_to is not None and format_ != "jsonl":
             raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
         if fail_on_drift and self.compare_to is None:
@@ -127,46 +139,62 @@ class ExportFlowsOperator(FlowSelectionOperator):
 
     def _old_export(self, target: ObjectStoragePath, organization_id: str) -> str | None:
         """Find what to compare with, and check it, before hours are spent on reading flows."""
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
         from vi_airflow_provider import exports
 
-        if self.compare_to == "previous":
-            return exports.previous_export(target, organization_id)
-        if self.compare_to is not None:
-            exports.verify(self.compare_to)
-        return self.compare_to
-
-    def _compare(self, old_uri: str | None, spool: FlowSpool) -> Diff | None:
-        if old_uri is None:
+        if self.compare_to is None:
             return None
-        from vi_airflow_provider import audit, exports
+        if self.compare_to == "previous":
+            old = exports.newest_export(target.parent, organization_id, but=target)
+        elif self.compare_to.endswith("/"):
+            old = exports.newest_export(ObjectStoragePath(self.compare_to), organization_id, but=target, below=True)
+        else:
+            old = self.compare_to
+            exports.verify(old)
+        if old is None:
+            place = f"{target.parent}/" if self.compare_to == "previous" else self.compare_to
+            self.log.warning(
+                "Nothing to compare with: there is no earlier jsonl export of this organization in %s", place
+            )
+        else:
+            self.log.info("Comparing with %s", old)
+        return old
 
-        return audit.diff_exports(exports.read_export(old_uri), spool.flows())
+    def _compared(self, old_uri: str | None, spool: FlowSpool) -> AbstractContextManager[Diff | None]:
+        from contextlib import nullcontext
 
-    def _publish(
-        self, spool: FlowSpool, target: ObjectStoragePath, format_: str, organization_id: str
+        if old_uri is None:
+            return nullcontext()
+        from vi_airflow_provider import exports
+        from vi_airflow_provider.drift import spooled_diff
+
+        return spooled_diff(exports.read_export(old_uri), spool.flows())
+
+    def _manifest(
+        self, target: ObjectStoragePath, format_: str, organization_id: str, count: int, file: IO[bytes]
     ) -> ExportManifest:
         from vi_airflow_provider import __version__, exports
 
-        path = exports.write_file(spool, format_, compressed=target.name.endswith(".gz"))
-        manifest = exports.ExportManifest(
+        sha256, size = exports.measured(file)
+        return exports.ExportManifest(
             file=target.name,
             format=format_,
-            count=len(spool),
-            sha256=exports.file_sha256(path),
-            size=path.stat().st_size,
+            count=count,
+            sha256=sha256,
+            size=size,
             created_at=datetime.now(UTC).isoformat(),
             organization_id=organization_id,
             filters=json.loads(json.dumps(self.criteria(), default=str)),
             provider_version=__version__,
         )
-        exports.publish(spool, target, path, manifest)
-        return manifest
 
     def _report(
         self, spool: FlowSpool, target: ObjectStoragePath, manifest: ExportManifest, diff: Diff | None, old: str | None
-    ) -> str:
+    ) -> IO[bytes]:
+        from io import TextIOWrapper
+
         from vi_airflow_provider.report import ReportFacts, write_report
-        from vi_airflow_provider.storage import write_atomically
 
         facts = ReportFacts(
             organization_id=manifest.organization_id,
@@ -177,12 +205,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
             compared_to=old,
             provider_version=manifest.provider_version,
         )
-        page = spool.path / "report.html"
-        with page.open("w", encoding="utf-8", newline="\n") as file:
-            write_report(file, facts, spool.flows(), diff)
-        path = target.parent / f"{target.name}.report.html"
-        write_atomically(path, page)
-        return str(path)
+        file = spool.file()
+        page = TextIOWrapper(file, encoding="utf-8", newline="\n")
+        write_report(page, facts, spool.flows(), diff)
+        page.detach()
+        return file
 
     def _tell(self, context: Context, result: dict[str, Any], diff: Diff | None) -> None:
         from itertools import islice
@@ -199,31 +226,25 @@ class ExportFlowsOperator(FlowSelectionOperator):
                 events[outlet].extra = {name: result[name] for name in ("uri", "count", "sha256")}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage what was read and what was written."""
-        from airflow.providers.common.compat.openlineage.facet import Dataset
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-        from airflow.providers.openlineage.extractors import OperatorLineage
+        """Tell OpenLineage what was read and what was written; after drift, too, when the task has failed."""
+        if self._written is None:
+            return None
+        from vi_airflow_provider.lineage import export_lineage
 
-        target = ObjectStoragePath(self.destination)
-        place = target.fs.unstrip_protocol(target.path)
-        scheme, _, path = place.partition("://")
-        bucket, _, key = path.partition("/")
-        namespace, name = ("file", f"/{path.lstrip('/')}") if scheme == "file" else (f"{scheme}://{bucket}", key)
-        source = Dataset(namespace=f"vi://{self.hook.settings.organization_id}", name="flows")
-        return OperatorLineage(inputs=[source], outputs=[Dataset(namespace=namespace, name=name)])
+        return export_lineage(*self._written)
 
 
-def _file(name: str, value: Any) -> ObjectStoragePath:
-    """Return an argument that is the URL of a file in a storage that there is."""
+def _place(name: str, value: Any) -> ObjectStoragePath:
+    """Return an argument that is a URL in a storage that there is."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from vi_airflow_provider.api.errors import ViValidationError
+    from vi_airflow_provider.storage import refuse_secrets
 
+    refuse_secrets(name, value if isinstance(value, str) else "")
     if not isinstance(value, str) or not ("://" in value or value.startswith("/")):
         # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
-        raise ViValidationError(f"{name}: {value!r:.80} is no URL and no absolute path of a file")
-    if value.endswith("/"):
-        raise ViValidationError(f"{name}: {value!r:.200} is a folder; add the name of the file")
+        raise ViValidationError(f"{name}: {value!r:.80} is no URL and no absolute path")
     try:
         path = ObjectStoragePath(value)
         path.fs  # noqa: B018 - found when it is asked for

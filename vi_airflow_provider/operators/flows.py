@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, flag, given
+from vi_airflow_provider.operators.base import ViBaseOperator, choice, count, earlier_archives, flag, given, instance_of
 from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
@@ -112,7 +112,7 @@ class GetFlowOperator(ViBaseOperator):
                 if if_missing == "fail":
                     raise
                 raise AirflowSkipException(f"There is no flow {self.flow_id}.") from None
-        self.log.info("Flow %s: %s", flow.flow_id, flow.spec.name)
+        self.log.info("Flow %s: %.200r", self.flow_id, flow.spec.name)
         return flow.model_dump(mode="json")
 
 
@@ -126,7 +126,7 @@ class DeleteFlowOperator(ViBaseOperator):
     :param archive_to: URL of a folder; the flow is written there, and verified, before it is deleted
     :param dry_run: look, and delete nothing
     :return: ``{"flow_id", "outcome", "archive"}``; the outcome is ``"deleted"``, ``"already_absent"`` or
-        ``"would_delete"``
+        ``"would_delete"``, and the archive may be one that an earlier try has written
     """
 
     template_fields = (
@@ -167,7 +167,7 @@ class DeleteFlowOperator(ViBaseOperator):
         with self.vi(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
             choice("if_changed", self.if_changed, ("fail", "skip"))
-            outcome, archive = self._outcome(hook)
+            outcome, archive = self._outcome(hook, context)
             if outcome == "already_absent" and if_missing == "fail":
                 raise ViNotFoundError(f"there is no flow {self.flow_id}", status_code=404)
         self.log.info("Flow %s: %s", self.flow_id, outcome)
@@ -175,18 +175,20 @@ class DeleteFlowOperator(ViBaseOperator):
             raise AirflowSkipException(f"There is no flow {self.flow_id}.")
         return {"flow_id": self.flow_id, "outcome": outcome, "archive": archive}
 
-    def _outcome(self, hook: ViHook) -> tuple[str, str | None]:
+    def _outcome(self, hook: ViHook, context: Context) -> tuple[str, str | None]:
         archive = None
         dry_run = flag("dry_run", self.look_only)
         etag, folder = given("expected_etag", self.expected_etag), given("archive_to", self.archive_to)
         if dry_run or etag is not None or folder is not None:
             flow = self._unchanged(hook, etag)
             if flow is None:
-                return "already_absent", None
+                # An earlier try may have archived and deleted it, and was killed before it could say so.
+                earlier = [] if folder is None else earlier_archives(context, folder, self._prefix(context))
+                return "already_absent", earlier[-1] if earlier else None
             if dry_run:
                 return "would_delete", None
             if folder is not None:
-                archive = self._archive(flow, folder)
+                archive = self._archive(flow, folder, self._prefix(context))
                 if self._unchanged(hook, flow.etag) is None:
                     return "already_absent", archive
         deleted = hook.delete_flow(self.flow_id)
@@ -201,13 +203,17 @@ class DeleteFlowOperator(ViBaseOperator):
         message = f"Flow {self.flow_id} was changed since it was selected, so it is left alone."
         raise AirflowSkipException(message) if self.if_changed == "skip" else AirflowFailException(message)
 
-    def _archive(self, flow: Flow, folder: str) -> str:
+    def _prefix(self, context: Context) -> str:
+        from vi_airflow_provider.archive import prefix_of
+
+        return prefix_of(instance_of(context), self.dag_id, self.task_id, self.flow_id)
+
+    def _archive(self, flow: Flow, folder: str, prefix: str) -> str:
         from vi_airflow_provider.api.models import canonical_json
         from vi_airflow_provider.archive import unique_name, write_archive
 
         document = {flow.flow_id: canonical_json(flow.to_wire())}
-        name = unique_name(self.dag_id, self.task_id, flow.flow_id)
-        manifest = write_archive(folder, name, document, flow.organization_id, {"policy": None})
+        manifest = write_archive(folder, unique_name(prefix), document, flow.organization_id, {"policy": None})
         self.log.info("Flow %s is archived, and verified: %s", flow.flow_id, manifest.uri)
         return manifest.uri
 
@@ -251,7 +257,7 @@ class CreateFlowOperator(ViBaseOperator):
             flow = self._existing(hook, flow_id, if_exists)
             if flow is None:
                 flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
-                self.log.info("Created flow %s: %s", flow.flow_id, flow.spec.name)
+                self.log.info("Created flow %s: %.200r", flow_id, flow.spec.name)
         return flow.model_dump(mode="json")
 
     def _existing(self, hook: ViHook, flow_id: str, if_exists: str) -> Flow | None:
@@ -303,7 +309,7 @@ class UpdateFlowOperator(ViBaseOperator):
         """Change and return."""
         with self.vi(context, self.flow_id) as hook:
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
-        self.log.info("Updated flow %s: %s, generation %d", flow.flow_id, flow.spec.name, flow.metadata.generation)
+        self.log.info("Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation)
         return flow.model_dump(mode="json")
 
 
@@ -334,9 +340,7 @@ _SHAPES: Final[Mapping[str, Callable[[Flow], Any]]] = {"flows": _whole, "summari
 
 def _own_flow_id(context: Context) -> str:
     """Make a flow id that a retry of the same task instance makes again, so that it cannot create a second flow."""
-    ti = context["ti"]
-    instance = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{instance}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{instance_of(context)}"))
 
 
 def _says(flow: Flow, spec: FlowSpec | Mapping[str, Any], attributes: Mapping[str, str] | None) -> bool:

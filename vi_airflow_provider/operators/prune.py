@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, count, flag
+from vi_airflow_provider.operators.base import ViBaseOperator, count, earlier_archives, flag, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,8 @@ class PruneFlowsOperator(ViBaseOperator):
     :param allow_unarchived: delete without an archive
     :param concurrency: flows that are deleted at the same time
     :param page_size: flows per request of the listing; the connection's setting by default
-    :return: the report: counts by outcome, ``archive`` and ``report`` (URLs), and ``outcomes``
+    :return: the report: counts by outcome, ``archive``, ``earlier_archives`` (of tries that ended amid their deletes)
+        and ``report`` (URLs), and ``outcomes``
     """
 
     template_fields = (
@@ -123,16 +124,20 @@ class PruneFlowsOperator(ViBaseOperator):
             self._check(dry_run=dry_run)
             plan, results = self._planned(hook)
             refusal = self._refusal(plan)
-            manifest = None
+            manifest: Manifest | None = None
+            earlier: list[str] = []
             if dry_run:
                 results += [Result.of(decision, Outcome.WOULD_DELETE) for decision in plan.selected]
             elif refusal:
                 raise AirflowFailException(f"{refusal} Nothing was deleted.")
-            elif plan.selected:
-                manifest = self._archive(plan.selected, hook)
-                results += self._delete(plan.selected, hook)
+            else:
+                if self.archive_to:
+                    earlier = earlier_archives(context, self.archive_to, self._prefix(context))
+                if plan.selected:
+                    manifest = self._archive(plan.selected, hook, context)
+                    results += self._delete(plan.selected, hook)
             self._log_table(results)
-            report = self._report(plan, results, manifest, hook)
+            report = self._report(plan, results, manifest, earlier, hook)
         report |= {"dry_run": dry_run, "guard": refusal}
         failed = [result for result in results if result.outcome is Outcome.FAILED]
         if failed:
@@ -200,7 +205,12 @@ class PruneFlowsOperator(ViBaseOperator):
 
     # --- archive and delete ------------------------------------------------------------------------------------
 
-    def _archive(self, selected: Sequence[Decision], hook: ViHook) -> Manifest | None:
+    def _prefix(self, context: Context) -> str:
+        from vi_airflow_provider.archive import prefix_of
+
+        return prefix_of(instance_of(context), self.dag_id, self.task_id)
+
+    def _archive(self, selected: Sequence[Decision], hook: ViHook, context: Context) -> Manifest | None:
         if not self.archive_to:
             return None
         from vi_airflow_provider.archive import unique_name, write_archive
@@ -208,7 +218,7 @@ class PruneFlowsOperator(ViBaseOperator):
         policy = {"plan": True} if self.plan is not None else self._rules()
         manifest = write_archive(
             self.archive_to,
-            unique_name(self.dag_id, self.task_id),
+            unique_name(self._prefix(context)),
             {decision.flow_id: decision.document for decision in selected},
             hook.settings.organization_id,
             {"policy": json.loads(json.dumps(policy, default=str))},
@@ -230,7 +240,14 @@ class PruneFlowsOperator(ViBaseOperator):
 
     # --- report ------------------------------------------------------------------------------------------------
 
-    def _report(self, plan: Plan, results: Sequence[Result], manifest: Manifest | None, hook: ViHook) -> dict[str, Any]:
+    def _report(
+        self,
+        plan: Plan,
+        results: Sequence[Result],
+        manifest: Manifest | None,
+        earlier: Sequence[str],
+        hook: ViHook,
+    ) -> dict[str, Any]:
         counts = Counter(result.outcome.value for result in results)
         names = ("deleted", "changed", "busy", "already_absent", "failed")
         report: dict[str, Any] = {
@@ -240,6 +257,7 @@ class PruneFlowsOperator(ViBaseOperator):
             **{name: counts[name] for name in names},
             "spared": len(plan.spared),
             "archive": manifest and manifest.uri,
+            "earlier_archives": list(earlier),
             "report": None,
         }
         outcomes = [result.as_json() for result in results]
@@ -265,16 +283,17 @@ class PruneFlowsOperator(ViBaseOperator):
         from vi_airflow_provider.api.models import format_time
 
         lines = [
-            f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {result.flow_id}  "
+            f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {one_line(result.flow_id)}  "
             f"{one_line(result.name, 60)}  ({one_line(result.reason)})"
             for result in results[:MAX_LISTED]
         ]
         self.log.info("%d flows were selected:\n%s", len(results), "\n".join(lines))
 
     def _failure(self, failed: Sequence[Result]) -> Exception:
+        from vi_airflow_provider.api.errors import one_line
         from vi_airflow_provider.pruning import PruneError
 
-        shown = "; ".join(f"{result.flow_id}: {result.reason}" for result in failed[:5])
+        shown = "; ".join(one_line(f"{result.flow_id}: {result.reason}") for result in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         return PruneError(f"{len(failed)} flows could not be deleted: {shown}{more}")
 

@@ -59,7 +59,7 @@ class RestoreFlowsOperator(ViBaseOperator):
                 )
             for flow in missing + (different if if_exists == "replace" else []):
                 hook.restore_flow(flow.to_wire())
-                self.log.info("Restored flow %s: %s", flow.flow_id, flow.spec.name)
+                self.log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
         written = missing + (different if if_exists == "replace" else [])
         self.log.info(
             "%d flows restored, %d were there already, %d were left as they are.",

@@ -120,7 +120,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
         ended = read_event(event, absent=self.gate().condition.absent)
         if ended.flow is not None:
-            self.log.info("Flow %s is there.", ended.flow.get("flow_id"))
+            self.log.info("Flow %.200r is there.", ended.flow.get("flow_id"))
         with self._lenient():
             return self._result(ended)
 

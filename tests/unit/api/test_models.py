@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow, wire_spec
-from tests.strategies import OBJECT, wire_flows
+from tests.strategies import JSON, OBJECT, wire_flows
 from vi_airflow_provider.api.models import (
     DeletedFlow,
     Flow,
@@ -268,6 +269,35 @@ def test_canonical_json_does_not_see_the_order_of_keys(value: dict[str, Any], ra
     random.shuffle(items)
     assert canonical_json(dict(items)) == canonical_json(value)
     assert json.loads(canonical_json(value)) == value
+
+
+@given(JSON)
+def test_canonical_json_is_that_of_the_standard_library_but_for_the_spelling_of_numbers(value: Any) -> None:
+    ours, theirs = canonical_json(value), json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert json.loads(ours) == value
+    assert _without_numbers(ours.decode()) == _without_numbers(theirs)
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r'("(?:[^"\\]|\\.)*")|-?[0-9][-+.0-9eE]*', lambda found: found[1] or "0", text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": None, "b": float("inf")}, '{"a":null,"b":Infinity}'),
+        ([float("nan"), None], "[NaN,null]"),
+        ({"learningRate": 1e-05, "big": 1e22}, '{"big":1e22,"learningRate":0.00001}'),
+        (2**70, "1180591620717411303424"),
+        ("null", '"null"'),
+    ],
+)
+def test_canonical_json_never_makes_null_of_a_number(value: Any, text: str) -> None:
+    assert canonical_json(value).decode() == text
+
+
+def test_canonical_json_takes_half_a_surrogate_pair() -> None:
+    assert canonical_json({"a": "\ud800"}) == b'{"a":"\xed\xa0\x80"}'
 
 
 # --- what authors write --------------------------------------------------------------------------------------------

@@ -25,20 +25,21 @@ def export(uri: str, flows: Iterable[Flow], format_: str = "jsonl", **facts: Any
     with FlowSpool() as spool:
         for each in flows:
             spool.add(each)
-        path = exports.write_file(spool, format_, compressed=uri.endswith(".gz"))
+        file = exports.write_file(spool, format_, compressed=uri.endswith(".gz"))
+        sha256, size = exports.measured(file)
         given = {
             "file": target.name,
             "format": format_,
             "count": len(spool),
-            "sha256": exports.file_sha256(path),
-            "size": path.stat().st_size,
+            "sha256": sha256,
+            "size": size,
             "created_at": "2026-07-01T00:00:00+00:00",
             "organization_id": ORGANIZATION_ID,
             "filters": {},
             "provider_version": "0",
         }
         manifest = ExportManifest(**{**given, **facts})
-        exports.publish(spool, target, path, manifest)
+        exports.publish(spool, target, file, manifest)
     return manifest
 
 

@@ -178,7 +178,7 @@ def test_two_exports_differ_as_two_dictionaries_do(old: dict[str, int], new: dic
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_an_export_that_is_not_sorted_is_refused(ids: str, side: str) -> None:
     exports = {"old": [], "new": [], side: [flow(flow_id) for flow_id in ids]}
-    with pytest.raises(ValueError, match=f"not sorted by flow id: {ids[-1]} follows {ids[-2]}"):
+    with pytest.raises(ValueError, match=f"not sorted by flow id: '{ids[-1]}' follows '{ids[-2]}'"):
         diff_exports(**exports)
 
 

@@ -38,7 +38,10 @@ def test_an_export_that_was_changed_is_told_on_stderr_with_code_2(cli: Callable[
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
     path.write_bytes(path.read_bytes().replace(b"Weld", b"Wild"))
-    assert cli("verify", path) == (2, "", f"{path} is not what its manifest says: it was cut off or changed\n")
+    told = (
+        f"{path} is not what its manifest says: it was cut off or changed\n  {flow().flow_id}: not as it was exported\n"
+    )
+    assert cli("verify", path) == (2, "", told)
 
 
 def test_exports_that_say_the_same_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -67,7 +70,7 @@ def test_exports_that_differ_are_shown_as_a_diff_with_code_1(cli: Callable[..., 
         (["verify", "missing.jsonl"], "there is none"),
         (["verify", "nowhere://x/y.jsonl"], "nowhere"),
         (["diff", "good.jsonl", "missing.jsonl"], "/missing.jsonl"),
-        (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: a follows b"),
+        (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: 'a' follows 'b'"),
         (["diff", "good.jsonl", "text.jsonl"], "/text.jsonl is no jsonl export"),
         (["diff", "good.jsonl", "folder"], "folder"),
     ],

@@ -6,16 +6,18 @@ import csv
 import json
 import logging
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import MagicMock
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, ObjectStoragePath
 from requests_mock import Mocker
 
 from tests.documents import ORGANIZATION_ID, wire_flow, wire_page
@@ -23,6 +25,7 @@ from tests.tasks import FLOWS, TaskInstance, connection, plain
 from tests.unit.audit.support import contents, export, files, flow
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.exports import ExportError, read_export, verify
+from vi_airflow_provider.lineage import dataset_name
 from vi_airflow_provider.operators import export as module
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
@@ -172,9 +175,28 @@ def test_a_diff_is_in_the_log_but_not_all_of_a_long_one(
 @pytest.mark.usefixtures("vi")
 def test_the_event_of_the_outlet_says_what_was_written(tmp_path: Path) -> None:
     asset = Asset(uri="file:///audit")
-    event = SimpleNamespace(extra={})
-    result = run(tmp_path / "flows.jsonl", {"outlet_events": {asset: event}}, outlets=[asset])
-    assert event.extra == {"uri": result["uri"], "count": 3, "sha256": result["sha256"]}
+    events = MagicMock()  # no dict: an asset of Airflow 3.0 is no key of one
+    result = run(tmp_path / "flows.jsonl", {"outlet_events": events}, outlets=[asset])
+    events.__getitem__.assert_called_once_with(asset)
+    assert events[asset].extra == {"uri": result["uri"], "count": 3, "sha256": result["sha256"]}
+
+
+@pytest.mark.usefixtures("vi")
+def test_openlineage_learns_what_was_read_and_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/flows.csv", format="csv")
+    assert task.get_openlineage_facets_on_complete(None) is None
+    result = task.execute({})
+    # It looks nothing up, and calls nobody.
+    monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
+    monkeypatch.setattr("socket.socket.connect", None)
+    lineage = task.get_openlineage_facets_on_complete(None)
+    (read,), (written,) = lineage.inputs, lineage.outputs
+    assert (read.namespace, read.name) == (f"vi://{ORGANIZATION_ID}", "flows")
+    assert (written.namespace, written.name) == ("file", f"{tmp_path}/flows.csv")
+    assert written.facets["version"].datasetVersion == result["sha256"]
+    assert [field.name for field in written.facets["schema"].fields][:2] == ["flow_id", "name"]
+    statistics = written.outputFacets["outputStatistics"]
+    assert (statistics.rowCount, statistics.size) == (3, (tmp_path / "flows.csv").stat().st_size)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +205,12 @@ def test_the_event_of_the_outlet_says_what_was_written(tmp_path: Path) -> None:
         ("file:///audit/flows.jsonl", "file", "/audit/flows.jsonl"),
         ("/audit/flows.jsonl", "file", "/audit/flows.jsonl"),
         ("s3://bucket/audit/flows.jsonl", "s3://bucket", "audit/flows.jsonl"),
+        ("s3a://conn@bucket/audit/flows.jsonl", "s3://bucket", "audit/flows.jsonl"),
+        ("gcs://conn@bucket/flows.jsonl", "gs://bucket", "flows.jsonl"),
     ],
 )
-def test_openlineage_learns_what_was_read_and_what_was_written(destination: str, namespace: str, name: str) -> None:
-    pytest.importorskip("airflow.providers.openlineage")
-    if destination.startswith("s3"):
-        pytest.importorskip("s3fs")
-    lineage = ExportFlowsOperator(task_id="t", destination=destination).get_openlineage_facets_on_complete(None)
-    assert [(each.namespace, each.name) for each in lineage.inputs] == [(f"vi://{ORGANIZATION_ID}", "flows")]
-    assert [(each.namespace, each.name) for each in lineage.outputs] == [(namespace, name)]
+def test_openlineage_names_a_file_by_its_convention(destination: str, namespace: str, name: str) -> None:
+    assert dataset_name(ObjectStoragePath(destination)) == (namespace, name)
 
 
 # --- what has changed ----------------------------------------------------------------------------------------------
@@ -352,76 +371,89 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, mon
 
 # --- killed --------------------------------------------------------------------------------------------------------
 
-#: Exports again and again, each time in a fork that is killed one step later: a step is whatever Python's audit
-#: events tell of files. Prints how each fork ended. SIGKILL leaves no time to tidy up.
+#: Exports again and again, each time in a fork that is killed at another line of what writes: at random ones, and at
+#: each of the last, around the moment when the new file is there. SIGKILL leaves no time to tidy up.
 KILLED: Final = """
-import json, os, signal, sys
+import json, os, random, signal, sys
 from pathlib import Path
 import requests_mock
 from tests.documents import wire_flow, wire_page
 from tests.tasks import FLOWS
+from vi_airflow_provider import drift, exports, scratch, storage
+from vi_airflow_provider.operators import export as operator
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-STEPS = {"open", "os.rename", "os.chmod", "os.mkdir", "os.remove", "os.rmdir", "sqlite3.connect", "tempfile.mkstemp"}
-left = None
-
-def step(event, arguments):
-    global left
-    if left is not None and event in STEPS:
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(step)
+TRACED = {module.__file__ for module in (drift, exports, scratch, storage, operator)}
 
 def export(folder, *ids):
     with requests_mock.Mocker() as mocker:
         mocker.get(FLOWS, json=wire_page(*(wire_flow(flowId=each) for each in ids)))
-        return ExportFlowsOperator(task_id="t", destination=f"{folder}/flows.jsonl").execute({})
+        given = {"destination": f"{folder}/flows.jsonl", "compare_to": "previous", "html_report": True}
+        return ExportFlowsOperator(task_id="t", **given).execute({})
 
-root = Path(sys.argv[1])
+def fork(folder, last):
+    "Export in a fork that is killed before that line; tell how many lines there were, and how it ended."
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        if frame.f_code.co_filename not in TRACED:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        sys.settrace(trace)
+        export(folder, "a", "b")
+        sys.settrace(None)
+        os.write(writer, str(lines).encode())
+        os._exit(0)
+    os.close(writer)
+    told = os.read(reader, 20)
+    os.close(reader)
+    return int(told or 0), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+root, seed = Path(sys.argv[1]), int(sys.argv[2])
 export(root / "warm-up", "a")
 for kind in ("new", "replaced"):
-    for number in range(1000):
-        folder = root / f"{kind}-{number}"
+    whole = root / f"{kind}-whole"
+    if kind == "replaced":
+        export(whole, "old")
+    total, status = fork(whole, 0)
+    for last in [*random.Random(seed).sample(range(1, total - 30), 25), *range(total - 30, total + 1)]:
+        folder = root / f"{kind}-{last}"
         if kind == "replaced":
             export(folder, "old")
-        if (child := os.fork()) == 0:
-            left = number
-            export(folder, "a", "b")
-            left = None
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps([kind, number, status]))
-        if status != -signal.SIGKILL:
-            break
+        print(json.dumps([kind, last, *fork(folder, last)]))
 """
 
 
-def test_killed_at_any_step_there_is_no_file_or_a_whole_one_with_its_manifest(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(tmp_path),
-        "AIRFLOW_CONN_VI_DEFAULT": connection(),
-    }
+def test_killed_anywhere_there_is_no_file_or_a_whole_one_with_its_manifest(tmp_path: Path) -> None:
+    temporary, exported = tmp_path / "temporary", tmp_path / "exported"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_CONN_VI_DEFAULT": connection()}
+    environment |= {"TMPDIR": str(temporary), "SQLITE_TMPDIR": str(temporary)}
+    seed = random.randrange(1 << 32)
     done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-c", KILLED, str(tmp_path)],
-        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=180,
+        [sys.executable, "-c", KILLED, str(exported), str(seed)],
+        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     cases = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    for kind in ("new", "replaced"):
-        ends = [status for each, _, status in cases if each == kind]
-        assert len(ends) > 5, done.stderr
-        assert (set(ends[:-1]), ends[-1]) == ({-9}, 0), done.stderr
-    seen = {"new": set(), "replaced": set()}
-    for kind, number, _ in cases:
-        path = tmp_path / f"{kind}-{number}" / "flows.jsonl"
+    assert len(cases) > 100
+    assert {(lines, status) for _, _, lines, status in cases} == {(0, -signal.SIGKILL)}, done.stderr
+    seen: dict[str, set[int | None]] = {"new": set(), "replaced": set()}
+    for kind, last, *_ in cases:
+        path = exported / f"{kind}-{last}" / "flows.jsonl"
         if path.exists():
-            manifest = verify(str(path))
-            assert len(ids(str(path))) == manifest.count
+            manifest = verify(str(path), every_flow=True)
+            assert len(ids(str(path))) == manifest.count, (seed, kind, last)
             seen[kind].add(manifest.count)
         else:
             seen[kind].add(None)
-    assert seen == {"new": {None, 2}, "replaced": {1, 2}}
+    assert seen == {"new": {None, 2}, "replaced": {1, 2}}, seed
+    assert files(temporary) == set()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -40,24 +41,29 @@ def memory() -> Iterator[ObjectStoragePath]:
 
 
 @pytest.fixture
-def big(tmp_path: Path) -> Path:
+def big() -> Iterator[IO[bytes]]:
     """More than one block of it is copied."""
-    path = tmp_path / "source"
-    path.write_bytes(os.urandom(1 << 20) + b"tail")
-    return path
+    with tempfile.TemporaryFile() as file:
+        file.write(os.urandom(1 << 20) + b"tail")
+        yield file
+
+
+def whole(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-def test_a_local_file_is_written_and_its_folders_are_made(form: str, tmp_path: Path, big: Path) -> None:
+def test_a_local_file_is_written_and_its_folders_are_made(form: str, tmp_path: Path, big: IO[bytes]) -> None:
     for name, content in (("bytes", b"x"), ("file", big)):
         write_atomically(ObjectStoragePath(form.format(tmp_path / "a" / "b" / name)), content)
-    assert contents(tmp_path / "a" / "b") == {"bytes": b"x", "file": big.read_bytes()}
+    assert contents(tmp_path / "a" / "b") == {"bytes": b"x", "file": whole(big)}
 
 
-def test_a_file_in_an_object_store_is_written_and_replaced(memory: ObjectStoragePath, big: Path) -> None:
+def test_a_file_in_an_object_store_is_written_and_replaced(memory: ObjectStoragePath, big: IO[bytes]) -> None:
     for content in (b"old", big):
         write_atomically(memory / "file", content)
-    assert (memory / "file").read_bytes() == big.read_bytes()
+    assert (memory / "file").read_bytes() == whole(big)
     assert [path.name for path in memory.iterdir()] == ["file"]
 
 
@@ -104,7 +110,7 @@ def full_disk(*_: Any) -> None:
 @pytest.mark.parametrize("step", ["copyfileobj", "fsync", "replace"])
 @pytest.mark.parametrize("before", [{}, {"file": b"old"}], ids=["new", "replaced"])
 def test_a_local_write_that_fails_leaves_what_was_there_and_nothing_else(
-    step: str, before: dict[str, bytes], tmp_path: Path, big: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, before: dict[str, bytes], tmp_path: Path, big: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -128,7 +134,7 @@ def test_a_local_write_that_fails_leaves_what_was_there_and_nothing_else(
 
 @pytest.mark.parametrize("before", [None, b"old"], ids=["new", "replaced"])
 def test_an_upload_that_fails_leaves_what_was_there(
-    before: bytes | None, memory: ObjectStoragePath, big: Path, monkeypatch: pytest.MonkeyPatch
+    before: bytes | None, memory: ObjectStoragePath, big: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if before is not None:
         write_atomically(memory / "file", before)

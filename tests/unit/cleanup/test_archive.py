@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.documents import wire_bytes, wire_flow
 from vi_airflow_provider import archive
 from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.archive import ArchiveError, read_archive, read_manifest, unique_name, write_archive
+from vi_airflow_provider.archive import ArchiveError, prefix_of, read_archive, read_manifest, unique_name, write_archive
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -91,7 +91,7 @@ def test_an_archive_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_names_are_unique_and_fit_into_a_file_system(tmp_path: Path) -> None:
     parts = ("dag/../" + "d" * 250, "group.task" * 25, "f" * 255)
-    names = {unique_name(*parts) for _ in range(50)}
+    names = {unique_name(prefix_of("dag/run/task/0", *parts)) for _ in range(50)}
     assert len(names) == 50
     for name in names:
         assert "/" not in name
@@ -161,7 +161,7 @@ def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_flow_that_could_not_be_restored_is_not_vouched_for(tmp_path: Path) -> None:
     """1e400 is JSON, and beyond the numbers of Python: it could be read, and not be sent again."""
     content = document("huge", spec__settings={"x": float("inf")})
-    with pytest.raises(ArchiveError, match="flow huge could not be restored"):
+    with pytest.raises(ArchiveError, match="flow 'huge' could not be restored"):
         write(tmp_path, document("a"), content)
     assert "archive.flows.manifest.json" not in files(tmp_path)
 

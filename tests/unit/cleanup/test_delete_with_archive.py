@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import Vi, archived, run, when
 from vi_airflow_provider import archive
 from vi_airflow_provider.api.errors import ViConflictError
@@ -141,6 +142,19 @@ def test_a_flow_that_is_absent_needs_no_archive(vi: Vi, tmp_path: Path) -> None:
     result = delete("nobody", archive_to=tmp_path.as_uri())
     assert result == {"flow_id": "nobody", "outcome": "already_absent", "archive": None}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_retry_names_the_archive_of_the_killed_try_that_deleted_the_flow(
+    vi: Vi, flow_id: str, tmp_path: Path
+) -> None:
+    operator = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=tmp_path.as_uri())
+    first = run(operator)["archive"]  # but nobody learns it
+    assert run(operator, TaskInstance(try_number=2)) == {
+        "flow_id": flow_id,
+        "outcome": "already_absent",
+        "archive": first,
+    }
+    assert run(operator, TaskInstance(try_number=2, map_index=1))["archive"] is None
 
 
 def test_an_archive_that_cannot_be_written_leaves_the_flow(vi: Vi, flow_id: str, tmp_path: Path) -> None:

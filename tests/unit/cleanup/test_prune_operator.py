@@ -20,7 +20,7 @@ from tests.unit.cleanup.support import OLD, Vi, archived, archives, outcomes, ru
 from vi_airflow_provider import archive, storage
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.archive import ArchiveError
+from vi_airflow_provider.archive import ArchiveError, read_archive
 from vi_airflow_provider.operators import prune
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
 from vi_airflow_provider.pruning import PruneError
@@ -647,18 +647,18 @@ def test_an_error_that_stays_fails_the_task_for_good(status: int, name: str, vi:
 # --- SIGKILL, and a retry ------------------------------------------------------------------------------------------
 
 TASK: Final = """
+import json
 import sys
+from tests.tasks import TaskInstance
 from vi_airflow_provider.operators.flows import PruneFlowsOperator
 PruneFlowsOperator(
-    task_id="prune", older_than="P90D", dry_run=False, archive_to=sys.argv[1], concurrency=2
-).execute({})
+    task_id="prune", dry_run=False, archive_to=sys.argv[1], concurrency=2, **json.loads(sys.argv[2])
+).execute({"ti": TaskInstance()})
 """
 
 
-def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
-    vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, stale = vi.flows, vi.stale()
+def kill_amid_the_deletes(vi: Vi, folder: Path, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a task in a process, and kill it when it has deleted six flows."""
     # Six deletes are let through; those after them hang, until the client is killed.
     vi.faults.add(method="DELETE", skip=6, times=None, latency_ms=600_000)
     hangs = threading.Event()
@@ -672,7 +672,8 @@ def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
         return recorded
 
     monkeypatch.setattr(journal, "record", watched)
-    command = [sys.executable, "-W", "ignore", "-c", TASK, for_real["archive_to"]]
+    before = len(vi.flows)
+    command = [sys.executable, "-W", "ignore", "-c", TASK, folder.as_uri(), json.dumps(arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as task:  # noqa: S603
         if not hangs.wait(120):
             task.kill()
@@ -680,16 +681,53 @@ def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
         task.send_signal(signal.SIGKILL)
         task.communicate()
     assert task.returncode == -signal.SIGKILL
-    assert len(before) - len(vi.flows) == 6
-    assert set(archived(folder)) == stale
-
+    assert before - len(vi.flows) == 6
     vi.faults.clear()
-    report = run(operator(**for_real))
+
+
+def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
+    vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, stale = vi.flows, vi.stale()
+    kill_amid_the_deletes(vi, folder, {"older_than": OLD}, monkeypatch)
+    assert set(archived(folder)) == stale
+    (first,) = archives(folder)
+
+    report = run(operator(**for_real), TaskInstance(try_number=2))
 
     assert counts(report) == {"deleted": len(stale) - 6}
     assert vi.flows == {flow_id: flow for flow_id, flow in before.items() if flow_id not in stale}
     assert len(archives(folder)) == 2
     assert {flow_id: flow.to_wire() for flow_id, flow in archived(folder).items()} == {i: before[i] for i in stale}
+    assert [Path(uri).name for uri in report["earlier_archives"]] == [Path(first).name]
+
+
+def test_a_retry_with_a_plan_names_the_archive_of_what_the_killed_try_deleted(
+    vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = vi.flows
+    plan = run(operator())["outcomes"]
+    kill_amid_the_deletes(vi, folder, {"plan": plan}, monkeypatch)
+
+    report = run(operator(**for_real, plan=plan), TaskInstance(try_number=2))
+
+    assert counts(report) == {"already_absent": 6, "deleted": len(plan) - 6}
+    (first,) = report["earlier_archives"]
+    absent = {flow_id for flow_id, outcome in outcomes(report).items() if outcome == "already_absent"}
+    assert absent == before.keys() - vi.flows.keys() - {flow.flow_id for flow in read_archive(report["archive"])}
+    assert absent <= {flow.flow_id for flow in read_archive(first)}
+
+
+@pytest.mark.parametrize(
+    ("other", "earlier"),
+    [({"try_number": 2}, 1), ({}, 0), ({"try_number": 2, "map_index": 3}, 0), ({"try_number": 2, "run_id": "r"}, 0)],
+    ids=str,
+)
+def test_earlier_archives_are_those_of_earlier_tries_of_the_same_task_instance(
+    other: dict[str, Any], earlier: int, vi: Vi, for_real: dict[str, Any]
+) -> None:
+    assert run(operator(**for_real))["earlier_archives"] == []
+    assert len(run(operator(**for_real), TaskInstance(**other))["earlier_archives"]) == earlier
 
 
 # --- size ----------------------------------------------------------------------------------------------------------

@@ -81,13 +81,13 @@ def test_airflow_refuses_an_asset_with_another_uri(uri: str) -> None:
 
 def test_airflow_makes_an_asset_of_what_a_hook_reports() -> None:
     kwargs, extra = {"organization_id": "acme-vision", "flow_id": "flow_abc123"}, {"team": "x"}
-    if AIRFLOW_3:
+    try:
         from airflow.sdk.lineage import HookLineageCollector
-
+    except ImportError:  # before 3.1
+        from airflow.lineage.hook import HookLineageCollector
+    if AIRFLOW_3:
         asset = HookLineageCollector().create_asset(scheme="vi", asset_kwargs=kwargs, asset_extra=extra)
     else:
-        from airflow.lineage.hook import HookLineageCollector
-
         asset = HookLineageCollector().create_dataset("vi", None, kwargs, extra)
     assert (asset.uri, asset.extra) == (ONE, extra)
 

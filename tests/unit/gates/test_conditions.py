@@ -58,7 +58,7 @@ def judged(condition: dict[str, Any], **changes: Any) -> Verdict:
 )
 def test_a_flow_is_judged_by_all_that_is_asked(condition: dict[str, Any], reason: str | None) -> None:
     name = wire_flow()["spec"]["name"]
-    assert judged(condition) == Verdict(reason is None, reason or f"it is there: {name}")
+    assert judged(condition) == Verdict(reason is None, reason or f"it is there: {name!r}")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_gate_is_frozen_and_knows_its_fields() -> None:
     [
         (Target(flow_id="f1"), "flow f1"),
         (Target(flow_name="weld"), "flow 'weld'"),
-        (Target(flow_name="weld", training_project="p"), "flow 'weld' in training project p"),
+        (Target(flow_name="weld", training_project="p"), "flow 'weld' in training project 'p'"),
     ],
 )
 def test_a_target_can_be_named_in_a_log(target: Target, text: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from vi_airflow_provider.pruning import each
+from vi_airflow_provider.api.async_client import each
 
 
 @pytest.mark.parametrize(("items", "concurrency", "most"), [(10, 1, 1), (10, 3, 3), (2, 8, 2), (0, 8, 0)])

@@ -1,0 +1,117 @@
+"""Every operator and every sensor of the provider, succeeding and failing; and a DAG that leaks on purpose."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+
+from vi_airflow_provider.operators.flows import (
+    CreateFlowOperator,
+    DeleteFlowOperator,
+    ExportFlowsOperator,
+    GetFlowOperator,
+    ListFlowsOperator,
+    PruneFlowsOperator,
+    RestoreFlowsOperator,
+    UpdateFlowOperator,
+)
+from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
+
+STAGE: dict[str, Any] = json.loads(Path(os.environ["TRUST_STAGE"]).read_text())
+FILES = STAGE["files"]
+SPEC = {"name": "Made by a task", "schema": "v1", "blocks": []}
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+
+
+def everything(conn: str) -> None:
+    """One task a verb, on the flows that the stage has made for this connection."""
+    gate: dict[str, Any] = {"vi_conn_id": conn, "poke_interval": 0.2, "timeout": 20, "max_failures": 1}
+    ListFlowsOperator(task_id=f"list.{conn}", vi_conn_id=conn, limit=3)
+    GetFlowOperator(task_id=f"get.{conn}", vi_conn_id=conn, flow_id=f"{conn}-get")
+    CreateFlowOperator(task_id=f"create.{conn}", vi_conn_id=conn, spec=SPEC)
+    UpdateFlowOperator(task_id=f"update.{conn}", vi_conn_id=conn, flow_id=f"{conn}-update", spec={"name": "x"})
+    DeleteFlowOperator(
+        task_id=f"delete.{conn}", vi_conn_id=conn, flow_id=f"{conn}-delete", archive_to=f"{FILES}/archives"
+    )
+    PruneFlowsOperator(
+        task_id=f"prune.{conn}",
+        vi_conn_id=conn,
+        older_than="PT0S",
+        attributes={"prune": conn},
+        dry_run=False,
+        archive_to=f"{FILES}/archives",
+    )
+    RestoreFlowsOperator(task_id=f"restore.{conn}", vi_conn_id=conn, archive=STAGE["archive"], if_exists="replace")
+    ExportFlowsOperator(
+        task_id=f"export.{conn}", vi_conn_id=conn, destination=f"{FILES}/exports/{conn}.jsonl", html_report=True
+    )
+    FlowExistsSensor(task_id=f"poke.{conn}", flow_id=f"{conn}-get", **gate)
+    FlowExistsSensor(
+        task_id=f"reschedule.{conn}", flow_name=f"{conn}-get", mode="reschedule", **{**gate, "poke_interval": 60}
+    )
+    FlowSpecSensor(task_id=f"defer.{conn}", flow_id=f"{conn}-get", deferrable=True, unchanged_for=STAGE["wait"], **gate)
+
+
+def something(conn: str) -> None:
+    """One task for each client: synchronous, asynchronous in a worker, asynchronous in a trigger."""
+    GetFlowOperator(task_id=f"get.{conn}", vi_conn_id=conn, flow_id=f"{conn}-get")
+    PruneFlowsOperator(
+        task_id=f"prune.{conn}",
+        vi_conn_id=conn,
+        plan=[{"flow_id": "a", "name": "a", "etag": "e", "last_updated": 1, "reason": "r"}],
+        dry_run=False,
+        allow_unarchived=True,
+    )
+    FlowExistsSensor(
+        task_id=f"defer.{conn}", vi_conn_id=conn, flow_id="nobody", deferrable=True, poke_interval=0.2, timeout=1
+    )
+
+
+def shown_url(number: int) -> str:
+    """Return a URL with a secret in it, as a template does that takes it from somewhere safe."""
+    return str(STAGE["urls"][number])
+
+
+with DAG("everything", schedule=None, start_date=START, user_defined_macros={"shown_url": shown_url}):
+    for conn_id in STAGE["everything"]:
+        everything(conn_id)
+    for conn_id in STAGE["something"]:
+        something(conn_id)
+    for conn_id in STAGE["one thing"]:
+        GetFlowOperator(task_id=f"get.{conn_id}", vi_conn_id=conn_id, flow_id=f"{conn_id}-get")
+    for number in range(len(STAGE["urls"])):
+        url = f"{{{{ shown_url({number}) }}}}"
+        ExportFlowsOperator(task_id=f"export.to_{number}", vi_conn_id="env", destination=url)
+        DeleteFlowOperator(task_id=f"archive.to_{number}", vi_conn_id="env", flow_id="keep", archive_to=url)
+        RestoreFlowsOperator(task_id=f"restore.from_{number}", vi_conn_id="env", archive=url)
+
+
+class LeakingOperator(BaseOperator):
+    """Leaks in all the ways that a task has."""
+
+    template_fields = ("argument",)
+
+    def __init__(self, *, argument: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.argument = argument
+
+    def execute(self, context: Any) -> str:
+        """Leak."""
+        planted: str = STAGE["planted"]
+        logging.getLogger("urllib3").debug("Authorization: %s", json.dumps(planted[10:70]))
+        print("printed", repr(planted[20:60]))
+        Path(FILES, "exports").mkdir(parents=True, exist_ok=True)
+        Path(FILES, "exports", "leak.html").write_text(planted[30:70])
+        return base64.b64encode(f"as they say {planted}".encode()).decode()
+
+
+with DAG("leaking", schedule=None, start_date=START, doc_md=STAGE["planted"][::-1]):
+    LeakingOperator(task_id="leak", argument="{{ '" + urllib.parse.quote(STAGE["planted"][40:90]) + "' }}")

@@ -1,0 +1,21 @@
+"""Local files without a name: they are gone when their process is, however it ends."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from typing import IO
+
+
+def file() -> IO[bytes]:
+    """Return a new file, open for writing and reading."""
+    return tempfile.TemporaryFile()
+
+
+def database() -> sqlite3.Connection:
+    """Return a new database on disk, of which a few megabytes are held in memory."""
+    # With the empty name, SQLite unlinks the file as soon as it is open.
+    database = sqlite3.connect("", isolation_level=None)
+    # Nobody reads it after a crash, so it need not survive one.
+    database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000;")
+    return database
