@@ -38,4 +38,5 @@ def exponent(seconds: Mapping[int, float]) -> float:
     """Return the power of the size with which time grows: 1 for a straight line, 2 for a square (least squares)."""
     points = [(math.log(size), math.log(time)) for size, time in seconds.items()]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    slope: float = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    return slope

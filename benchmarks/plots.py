@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
 
 _INK: Final = "#7d8590"
-_OURS: Final, _OTHERS: Final = "#2f81f7", "#9a8f80"
+_OURS: Final = "#2f81f7"
+_OTHERS: Final = "#9a8f80"
 
 mpl.use("svg")
 mpl.rcParams.update(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.families import deleting, exporting, gates, imports, listing, operators, streaming
 from benchmarks.processes import ROOT
 from benchmarks.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from benchmarks.results import Results
@@ -46,14 +47,15 @@ Each figure is the median of the rounds, with the least and the greatest behind 
 
 ## How it is measured
 
-- **Machine**: {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB; {machine["system"]}; on {results.date}.
+- **Machine**: {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB; {machine["system"]}.
+- **Date**: {results.date}.{_reduced(plan)}
 - **Flows** have 8 blocks and about 4.1 KB of JSON each.
 - **Server**: a process of its own that sends slices of finished bytes and parses nothing but the request line. A raw
-  socket that reads the same pages must be at least {listing.MARGIN:g} times as fast as the fastest client; the table above says
-  how fast it was.
-- **Rounds**: {plan["rounds"]}, fewer where one takes long; the contenders take turns (A B C A B C), so that what disturbs the machine
-  disturbs them all. Each has a process of its own, which has Airflow loaded, as in a task. It warms up on a small
-  organization first, so imports and connections are not counted.
+  socket that reads the same pages in the same rounds must be at least {listing.MARGIN:g} times as fast as the fastest
+  client; the table above says how fast it was.
+- **Rounds**: {plan["rounds"]}, fewer where one takes long. The contenders take turns (A B C A B C), so that what
+  disturbs the machine disturbs them all. Each has a process of its own, which has Airflow loaded, as in a task, and
+  warms up on a small organization first: imports and connections are not counted.
 - **CPU** is user and system time of the client's process. **Extra memory** is the peak of its resident memory beyond
   that after the warm-up, the greatest of all rounds.
 - **Checks**: each contender must find every flow, with exactly the requests that the page size demands, or there is no
@@ -70,6 +72,11 @@ Each figure is the median of the rounds, with the least and the greatest behind 
 - Nobody has measured the real service. How large a page it allows decides how much a larger page can save.
 - The figures of a run differ from those of the next by what else the machine does; the spread says how much.
 """
+
+
+def _reduced(plan: Mapping[str, Any]) -> str:
+    """Say so if the numbers of flows and gates are not those that the headings name."""
+    return "" if plan["scale"] == 1 else f" A reduced run: {plan['scale']:.0%} of the flows and gates that are named."
 
 
 def write(results: Results) -> None:

@@ -19,7 +19,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def spread(figure: Spread, factor: float = 1.0, unit: str = "") -> str:
     """Write a median and, if there were several rounds, the least and the greatest."""
     middle, low, high = (number(value * factor) for value in figure)
-    return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low}–{high})"
+    return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low} to {high})"
 
 
 def number(value: float) -> str:

@@ -88,4 +88,4 @@ def _create_database() -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     local_airflow.create_database()
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]

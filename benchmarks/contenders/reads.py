@@ -14,10 +14,10 @@ def every(flow: Any) -> None:
     """Read all of it, down to a value in each block's settings and style."""
     key(flow)
     flow.organization_id, flow.self_link, flow.etag, flow.spec.schema, flow.spec.training_project  # noqa: B018
-    flow.spec.tolerations["spot"], flow.spec.settings["seed"]  # noqa: B018
-    flow.metadata.time_created, flow.metadata.generation, flow.metadata.attributes["team"]  # noqa: B018
+    flow.spec.tolerations["spot"], flow.spec.settings["seed"]
+    flow.metadata.time_created, flow.metadata.generation, flow.metadata.attributes["team"]
     for block in flow.spec.blocks:
-        block.block, block.settings["label"], block.style["x"]  # noqa: B018
+        block.block, block.settings["label"], block.style["x"]
 
 
 def reader(*, everything: bool) -> Any:

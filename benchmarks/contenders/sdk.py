@@ -39,7 +39,7 @@ def delete_one_by_one(count: int) -> Callable[[], Any]:
 def _client() -> Any:
     # It shares its process with Airflow, as it does in a task.
     import airflow.sdk  # noqa: F401
-    import vi
+    import vi  # type: ignore[import-untyped]
 
     return vi.Client(
         secret_key=os.environ["BENCHMARK_SECRET_KEY"],

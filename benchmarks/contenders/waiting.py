@@ -31,9 +31,7 @@ def wait(triggers: Mapping[str, BaseTrigger], *, settle: float, steady: float, p
     return asyncio.run(_wait(triggers, settle, steady, patience))
 
 
-async def _wait(
-    triggers: Mapping[str, BaseTrigger], settle: float, steady: float, patience: float
-) -> dict[str, Any]:
+async def _wait(triggers: Mapping[str, BaseTrigger], settle: float, steady: float, patience: float) -> dict[str, Any]:
     opened: dict[str, float] = {}
 
     async def gate(flow: str, trigger: BaseTrigger) -> None:

@@ -78,7 +78,8 @@ def section(results: Results) -> str:
         ]
         for each in results.of_family(FAMILY)
     ]
-    return f"""Each delete is one request, answered after {_LATENCY} ms. The loops delete fewer flows, because they take as long for
-each.
+    return f"""\
+Each delete is one request, answered after {_LATENCY} ms. The loops delete fewer flows: however many there are,
+they take as long for each.
 
 {table(["client", "flows", "wall a flow", "CPU a flow", "connections opened"], rows)}"""

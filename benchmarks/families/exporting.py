@@ -70,8 +70,9 @@ def section(results: Results) -> str:
         for each in results.of_family(FAMILY)
     ]
     head = ["scenario", "what", "flows", "wall", "CPU µs a flow", "extra memory"]
-    return f"""`ExportFlowsOperator` reads every field of every flow, sorts them by id, and writes canonical JSON with a checksum
-and a manifest to the local disk. The bare listing reads id, name and last update, and drops the rest.
+    return f"""\
+`ExportFlowsOperator` sorts the flows by id and writes all of each, as canonical JSON with a digest, to the local
+disk, with a checksum and a manifest. The bare listing reads id, name and last update.
 
 {table(head, rows)}"""
 

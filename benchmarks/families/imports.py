@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.numbers import Spread
+from benchmarks.panels import Bar, Panel
 from benchmarks.processes import ROOT
 from benchmarks.results import Measurement
-from benchmarks.panels import Bar, Panel
 from benchmarks.tables import spread, table
 from benchmarks.targets import Target
 
@@ -36,11 +36,12 @@ _MODULES: Final = {
 def measure(lab: Lab) -> None:
     """Import each in fresh processes; a first one compiles what is not compiled yet."""
     rounds = lab.plan.imports
-    lab.tell(f"{FAMILY}: {', '.join(_MODULES)} ({rounds} rounds)")
-    kept: dict[str, list[dict[str, Any]]] = {label: [] for label in _MODULES}
+    labels = [OURS] if lab.plan.smoke else list(_MODULES)
+    lab.tell(f"{FAMILY}: {', '.join(labels)} ({rounds} rounds)")
+    kept: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}
     for _ in range(rounds + 1):
-        for label, modules in _MODULES.items():
-            kept[label].append(_import(modules, lab.environment()))
+        for label, rows in kept.items():
+            rows.append(_import(_MODULES[label], lab.environment()))
     lab.measurements += [Measurement(FAMILY, _SCENARIO, label, 1, 0, rows[1:] or rows) for label, rows in kept.items()]
 
 
@@ -63,7 +64,8 @@ def targets(results: Results) -> list[Target]:
 def panels(results: Results) -> list[Panel]:
     """Show the time."""
     rows = results.of_family(FAMILY)
-    return [Panel("milliseconds", [Bar(each.contender, each.spread("wall", 1e-3), each.contender == OURS) for each in rows])]
+    bars = [Bar(each.contender, each.spread("wall", 1e-3), each.contender == OURS) for each in rows]
+    return [Panel("milliseconds", bars)]
 
 
 def section(results: Results) -> str:
@@ -77,6 +79,7 @@ def section(results: Results) -> str:
         ]
         for each in results.of_family(FAMILY)
     ]
-    return f"""Fresh processes, bytecode compiled before, `airflow.sdk` with its base classes already imported.
+    return f"""\
+Fresh processes, bytecode compiled before, `airflow.sdk` with its base classes already imported.
 
 {table(["what", "import", "modules", "packages that Airflow had not loaded"], rows)}"""

@@ -117,12 +117,15 @@ def section(results: Results) -> str:
     rows = [_row(results, each) for each in results.of_family(FAMILY)]
     head = ["scenario", "client", "flows", "CPU µs a flow", "wall µs a flow", "times the SDK's speed", "extra memory"]
     every = results.ratio(FAMILY, MAIN, OURS_EVERY, SDK_EVERY, "cpu")
-    return f"""All flows are listed, and of each the id, the name and the last update are read; where it says *every field*, also
-each setting and style of each block. `ViHook.list_flows` and the SDK's `client.flows.list().all_items()` give typed
-flows; `HttpOperator` gives the parsed JSON of its response filter. *Socket* reads the bytes and looks at nothing.
+    cpu = f"{every.median:.2f} of the SDK's CPU ({every.low:.2f} to {every.high:.2f})"
+    return f"""\
+All flows are listed, and of each the id, the name and the last update are read; where it says *every field read*,
+also each setting and style of each block. `ViHook.list_flows` and the SDK's `client.flows.list().all_items()` give
+typed flows; `HttpOperator` gives what its response filter picks from the parsed JSON. *Socket* reads the bytes and
+looks at nothing. With latency there are fewer flows where the round trips would take minutes.
 
 {table(head, rows)}
-A user who reads every field of every flow pays {every.median:.2f} of the SDK's CPU ({every.low:.2f}–{every.high:.2f}).
+A user who reads every field of every flow pays {cpu}.
 """
 
 
@@ -134,6 +137,6 @@ def _row(results: Results, each: Measurement) -> list[str]:
         f"{each.size:,}",
         spread(each.spread("cpu", each.size), 1e6),
         spread(each.spread("wall", each.size), 1e6),
-        spread(speed, unit="×"),
+        spread(speed),
         megabytes(max(each.values("memory"))),
     ]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from benchmarks.flows import age_in_days
 from benchmarks.lab import Contender
 from benchmarks.numbers import Spread, exponent
-from benchmarks.results import Measurement
 from benchmarks.panels import Bar, Panel
+from benchmarks.results import Measurement
 from benchmarks.tables import megabytes, number, spread, table
 from benchmarks.targets import Target
 
@@ -44,7 +44,7 @@ _LOADS: Final = (
 
 
 def measure(lab: Lab) -> None:
-    """Run each operator on a quarter, on half and on all of its flows, in one process, which Airflow's start is worth."""
+    """Run each operator on a quarter, on half and on all of its flows; all in one process, as Airflow starts slowly."""
     rounds = lab.plan.few(2)
     with lab.worker(FAMILY) as worker:
         for load in _LOADS:
@@ -89,7 +89,8 @@ def targets(results: Results) -> list[Target]:
 def panels(results: Results) -> list[Panel]:
     """Show the tasks' time."""
     rows = results.of_family(FAMILY)
-    return [Panel("seconds", [Bar(f"{each.scenario}, {each.contender}", each.spread("task_seconds"), True) for each in rows])]
+    bars = [Bar(f"{each.scenario}, {each.contender}", each.spread("task_seconds"), True) for each in rows]
+    return [Panel("seconds", bars)]
 
 
 def section(results: Results) -> str:
@@ -108,9 +109,12 @@ def section(results: Results) -> str:
                     f"n^{number(power)}" if each is measured[-1] else "",
                 ]
             )
+    chance = _NOISE - 1
     head = ["operator", "flows", "task", "extra memory", "time grows as"]
-    return f"""Whole tasks in `dag.test()`, with Airflow's database on SQLite: from start to end of the task, its XCom included.
-Page size and concurrency are the defaults, and there is no latency. The last deletes what it has selected and archived,
-with one look and one delete for each.
+    return f"""\
+Whole tasks in `dag.test()`, with Airflow's database on SQLite: from start to end of the task, its XCom included.
+Page size and concurrency are the defaults, and there is no latency. The last one archives what it has selected, and
+deletes it, with one look and one delete for each flow. Twice the flows may take twice the time and, by chance,
+{chance:.0%} more.
 
 {table(head, rows)}"""

@@ -66,7 +66,8 @@ def section(results: Results) -> str:
         ]
         for each in results.of_family(FAMILY)
     ]
-    return f"""All flows are listed, and dropped as they are read; page size {_PAGE_SIZE}, no latency.
+    return f"""\
+All flows are listed, and dropped as they are read; page size {_PAGE_SIZE}, no latency.
 
 {table(["flows", "client", "extra memory at most", "wall"], rows)}"""
 

@@ -62,7 +62,6 @@ class TestRequests:
             lab.compare("test", "wrong", [contender], flows=40)
 
 
-
 def test_a_flow_has_eight_blocks_and_four_kilobytes():
     documents = [flow(number, 1_782_864_000_000) for number in range(48)]
 
