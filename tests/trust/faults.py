@@ -240,8 +240,8 @@ async def _others_at_work(exchange: Exchange) -> None:
 
 # --- the faults, by what they are about ----------------------------------------------------------------------------
 
-_PATIENCE: Final = {"read_timeout": 0.2}
-_BUDGET: Final = {"retry_budget": 0.2}
+_PATIENCE: Final = {"read_timeout": 0.25}
+_BUDGET: Final = {"retry_budget": 0.25}
 
 
 def _network(name: str, **how: Any) -> Fault:
@@ -294,7 +294,7 @@ GROUPS: Final[Mapping[str, tuple[Fault, ...]]] = {
         _status(408, ViTimeoutError, Again.IDEMPOTENT),
         _status(409, ViConflictError, Again.NONE),
         _limited("7 seconds", _says(429, Retry_After="7"), 7),
-        _limited("a date in 7 seconds", _asks_for_a_date, 5, 7),
+        _limited("a date in 7 seconds", _asks_for_a_date, 3, 7),
         _limited("a date in the past", _says(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), 0),
         _limited("absurd (10²⁰ seconds)", _says(429, Retry_After="1" + "0" * 20), 60),
         _limited("garbage", _says(429, Retry_After="soon"), 0, 1),

@@ -174,7 +174,7 @@ def test_an_answer_that_is_too_large_is_not_held_in_memory(
     finally:
         tracemalloc.stop()
     assert said == "ViResponseError"
-    assert peak < 2.5 * protocol.MAX_ANSWER_BYTES
+    assert peak < 1.5 * protocol.MAX_ANSWER_BYTES
 
 
 def test_the_page_shows_this_table() -> None:
