@@ -117,7 +117,7 @@ def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(ai
 
 
 def test_an_export_starts_what_is_scheduled_on_its_asset_and_tells_it_what_was_written(airflow: Deployment, tmp_path):
-    run_id = start(airflow, "export", destination=(tmp_path / "flows.jsonl.gz").as_uri())
+    run_id = start(airflow, "export", {"destination": (tmp_path / "flows.jsonl.gz").as_uri()})
     eventually(lambda: all_are(airflow, "export", run_id, "success", 1), "nothing was exported")
     written = xcom(airflow, "export", run_id, "export")
     (run,) = eventually(

@@ -146,8 +146,7 @@ def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "")
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path
     """
     try:
-        if not at:  # pydantic's parser takes NaN; an item of a page has been through this one already
-            msgspec.json.decode(content, type=msgspec.Raw)
+        msgspec.json.decode(content)  # pydantic's parser takes NaN, and a number beyond all bounds as infinity
         return model.model_validate_json(content)
     except NOT_JSON as error:
         reason = f"the answer is no JSON: {one_line(str(error))}"
