@@ -250,7 +250,7 @@ def run_stage(home: Path, vi: str, quoting: str) -> None:
             stdout=printed,
             stderr=subprocess.STDOUT,
             check=True,
-            timeout=300,
+            timeout=900,
         )
     # The stand-in for a supervisor, which only dag.test() has, logs what it is asked to mask. A real one does not.
     lines = (home / "printed.log").read_bytes().splitlines(keepends=True)
