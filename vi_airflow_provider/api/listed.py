@@ -126,6 +126,16 @@ class _Text:
             return wire
         raise self._origin.error(ViResponseError, f"the answer is not what the API promises: {reason}")
 
+    def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
+        """Tell which fields a document in the flow has, and what of it its model does not know."""
+        names, every = _NAMES[model]
+        if wire.keys() == names.keys():
+            return every.copy(), {}
+        extra = {key: wire[key] for key in wire if key not in names}
+        if extra.keys() & every:
+            parse_document(Flow, self._content, self._origin, self._at)  # refuses it, and says why
+        return {names.get(key, key) for key in wire}, extra
+
 
 class _RestOfFlow:
     __slots__ = ("_text",)
@@ -134,7 +144,7 @@ class _RestOfFlow:
         self._text = text
 
     def decode(self, flow: Flow, _asked: str | None) -> None:
-        completed(flow, *_given(Flow, self._text.wire))
+        completed(flow, *self._text.given(Flow, self._text.wire))
 
     def wire(self, flow: Flow) -> dict[str, Any] | None:
         if self._text.is_shared:
@@ -152,7 +162,7 @@ class _RestOfMetadata:
         self._text = text
 
     def decode(self, metadata: ResourceMetadata, _asked: str | None) -> None:
-        completed(metadata, *_given(ResourceMetadata, self._text.wire["metadata"]))
+        completed(metadata, *self._text.given(ResourceMetadata, self._text.wire["metadata"]))
 
 
 class _RestOfSpec:
@@ -172,7 +182,7 @@ class _RestOfSpec:
         fields["settings"] = wire["settings"]
         for name in ("blocks", "training_project"):  # come after the settings in a dump
             fields[name] = fields.pop(name)
-        completed(spec, *_given(FlowSpec, wire))
+        completed(spec, *self._text.given(FlowSpec, wire))
 
 
 class _RestOfBlocks:
@@ -188,15 +198,7 @@ class _RestOfBlocks:
             fields = block.__dict__
             fields["settings"] = wire["settings"]
             fields["style"] = wire["style"]
-            completed(block, *(_given(FlowBlock, wire) if len(wire) > len(_BLOCK) else (_BLOCK.copy(), {})))
-
-
-def _given(model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
-    """Tell which fields a document of a model has, and what of it the model does not know."""
-    names, every = _NAMES[model]
-    if wire.keys() == names.keys():
-        return every.copy(), {}
-    return {names.get(key, key) for key in wire}, {key: wire[key] for key in wire if key not in names}
+            completed(block, *(self._text.given(FlowBlock, wire) if len(wire) > len(_BLOCK) else (_BLOCK.copy(), {})))
 
 
 def _names(model: type[LazyModel]) -> tuple[dict[str, str], set[str]]:

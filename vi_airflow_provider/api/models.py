@@ -13,10 +13,10 @@ import math
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 
 from vi_airflow_provider.api.lazy import LazyModel, undecoded_wire
@@ -75,6 +75,13 @@ class Document(LazyModel):
         protected_namespaces=(),
         ser_json_inf_nan="constants",  # not null, which would be another document; encode_body refuses them
     )
+
+    @model_validator(mode="after")
+    def _without_twins(self) -> Self:
+        # In the XCom form, an unknown field of the name that we give to another one would take its place.
+        if self.__pydantic_extra__ and (twins := self.__pydantic_extra__.keys() & type(self).model_fields.keys()):
+            raise ValueError(f"{min(twins)} is here beside {to_camel(min(twins))}: which one is meant?")
+        return self
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """Dump as pydantic does, but without fields that the document did not have.

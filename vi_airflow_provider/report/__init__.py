@@ -156,8 +156,8 @@ def _changes(facts: ReportFacts, diff: Diff | None) -> Iterator[str]:
             yield from _group(title, len(flows), chain(['<ul class="flows">\n'], items, ["</ul>\n"]))
     if diff.changed:
         opened = " open" if len(diff.changed) <= OPEN_CHANGES else ""
-        items = chain.from_iterable(_changed_flow(changed, opened) for changed in diff.changed)
-        yield from _group("Changed", len(diff.changed), items)
+        changed = chain.from_iterable(_changed_flow(flow, opened) for flow in diff.changed)
+        yield from _group("Changed", len(diff.changed), changed)
 
 
 def _group(title: str, count: int, items: Iterable[str]) -> Iterator[str]:

@@ -42,6 +42,7 @@ NAMES: Final = (
     *("__class__", "__dict__", "__pydantic_extra__", "model_fields", "model_dump", "model_extra", "copy", "json"),
     *("self", "cls", "digest", "info", "to_wire", "canonical", "items", "keys", "", "a.b", "{{ name }}"),
     *("\x00\n\u2028", "organizationId", "id", "spec", "schema", "blocks"),
+    *("flow_id", "training_project", "last_updated", "self_link"),
 )
 LEAVES: Final = (
     st.none()

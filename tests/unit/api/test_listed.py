@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
-from tests.documents import ABSENT, wire_bytes, wire_flow
+from tests.documents import ABSENT, FLOW_ID, wire_bytes, wire_flow
 from tests.strategies import wire_flows
 from vi_airflow_provider.api.codec import Origin
 from vi_airflow_provider.api.errors import ViResponseError
@@ -151,6 +151,14 @@ def test_a_damaged_flow_is_refused_at_once_or_whole(damage: bytes, place: int) -
     except (UnicodeDecodeError, ViResponseError):
         return
     flow.model_dump_json()
+
+
+@pytest.mark.parametrize("path", ["flow_id", "spec__training_project", "metadata__last_updated"])
+def test_a_field_that_would_take_the_place_of_ours_in_an_xcom_is_refused_there(path: str) -> None:
+    flow = listed(wire_flow(**{path: "another"}))
+    assert (flow.flow_id, flow.spec.training_project) == (FLOW_ID, "weld-inspection")
+    with pytest.raises(ViResponseError, match=r"items\[3\].*which one is meant"):
+        flow.model_dump(mode="json")
 
 
 def test_an_attribute_that_is_not_there_is_an_error_as_ever() -> None:

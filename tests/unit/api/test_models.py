@@ -103,6 +103,20 @@ def test_an_integral_float_is_no_time_as_it_is_written_on_the_wire() -> None:
         Flow.model_validate_json(content)
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("flow_id", "flow_id"),
+        ("spec__training_project", "training_project"),
+        ("metadata__last_updated", "last_updated"),
+        ("metadata__time_created", "time_created"),
+    ],
+)
+def test_a_field_that_would_take_the_place_of_ours_in_an_xcom_is_refused(path: str, name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} is here beside"):
+        Flow.model_validate_json(wire_bytes(wire_flow(**{path: "another"})))
+
+
 # --- round trips ---------------------------------------------------------------------------------------------------
 
 
