@@ -6,13 +6,11 @@ flows give the same bytes in whatever order the server lists them.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
 import json
 import logging
-import re
 import shutil
 import zlib
 from contextlib import ExitStack, contextmanager
@@ -23,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import TypeAdapter, ValidationError
 
-from vi_airflow_provider import audit, scratch
+from vi_airflow_provider import audit, scratch, tables
 from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Flow, canonical_json
@@ -39,31 +37,11 @@ _KIND: Final = "vi-flow-export"
 _SUFFIX: Final = ".manifest.json"
 #: So many flows are named that are not as their manifest says.
 _NAMED: Final = 5
-#: What makes a formula of a cell that begins with it, also in the wide and the small forms of East Asian text.
-_SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
-#: Where a cell begins: at its start; for a spreadsheet that splits at semicolons or tabs, after each of these; for a
-#: program that does not know quoted line breaks, on each line.
-_BEGINS: Final = r"[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"
-#: What may stand before the sign: some programs cut blanks off, and do not see the invisible.
-_CUT_OFF: Final = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff\"]*"
-_FORMULA: Final = re.compile(rf"^(?=[\t\r\n])|(?:^|(?<={_BEGINS}))(?={_CUT_OFF}[{_SIGNS}])")
-_FORMULA_IN_JSON: Final = re.compile(rf"(?<={_BEGINS})({_CUT_OFF})([{_SIGNS}])")
-_BATCH: Final = 500
 #: Where the facts of a manifest end and the digests of its flows begin; the facts are within the first bytes.
 _DIGESTS: Final = ',\n "flows": {'
 _HEAD: Final = 1 << 16
 
 log = logging.getLogger(__name__)
-
-#: The columns of csv and parquet, and their types.
-COLUMNS: Final = {
-    **dict.fromkeys(("flow_id", "name", "schema", "training_project"), "string"),
-    **dict.fromkeys(("time_created", "last_updated"), "timestamp"),
-    **dict.fromkeys(("generation", "block_count"), "integer"),
-    **{"blocks": "string", "attributes": "json"},
-    **dict.fromkeys(("digest", "etag", "self_link", "organization_id"), "string"),
-    "spec": "json",
-}
 
 
 class ExportError(Exception):
@@ -144,7 +122,10 @@ def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]
     """Write the export to a local file of the spool."""
     raw = spool.file()
     if format_ == "parquet":
-        _write_parquet(spool, raw)
+        try:
+            tables.write_parquet(spool.flows(), raw)
+        except ImportError:
+            raise ExportError("parquet needs pyarrow: install vi-airflow-provider[parquet]") from None
         return raw
     with _maybe_gzip(raw, compressed) as file:
         if format_ == "jsonl":
@@ -152,7 +133,7 @@ def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]
                 file.write(document + b"\n")
         else:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            _write_csv(spool, text)
+            tables.write_csv(spool.flows(), text)
             text.detach()  # flushes it, and leaves the file open
     return raw
 
@@ -407,76 +388,6 @@ def measured(file: IO[bytes]) -> tuple[str, int]:
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     return sha256, file.tell()
-
-
-def _row(flow: Flow) -> dict[str, Any]:
-    spec, metadata = flow.spec, flow.metadata
-    return {
-        "flow_id": flow.flow_id,
-        "name": spec.name,
-        "schema": spec.schema,
-        "training_project": spec.training_project,
-        "time_created": metadata.time_created,
-        "last_updated": metadata.last_updated,
-        "generation": metadata.generation,
-        "block_count": len(spec.blocks),
-        "blocks": " > ".join(block.block for block in spec.blocks),
-        "attributes": _json(metadata.attributes),
-        "digest": flow.digest,
-        "etag": flow.etag,
-        "self_link": flow.self_link,
-        "organization_id": flow.organization_id,
-        "spec": _json(spec.to_wire()),
-    }
-
-
-def _write_csv(spool: FlowSpool, file: IO[str]) -> None:
-    # RFC 4180, with all text in quotes.
-    writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(COLUMNS)
-    for flow in spool.flows():
-        row = _row(flow)
-        writer.writerow([_cell(row[name], kind) for name, kind in COLUMNS.items()])
-
-
-def _cell(value: Any, kind: str) -> Any:
-    """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
-    if kind == "json":
-        return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", value)
-    return _FORMULA.sub("'", value) if isinstance(value, str) else value
-
-
-def _write_parquet(spool: FlowSpool, file: IO[bytes]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise ExportError("parquet needs pyarrow: install vi-airflow-provider[parquet]") from None
-    types = {
-        "string": pa.string(),
-        "json": pa.string(),
-        "timestamp": pa.timestamp("ms", tz="UTC"),
-        "integer": pa.int64(),
-    }
-    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _batches(_row(flow) for flow in spool.flows()):
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
-
-
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _json(value: Any) -> str:
-    return canonical_json(value).decode("utf-8", "replace")
 
 
 @contextmanager

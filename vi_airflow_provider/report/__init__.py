@@ -152,7 +152,7 @@ def _changes(facts: ReportFacts, diff: Diff | None) -> Iterator[str]:
         yield "<p>Nothing was added, removed or changed.</p>\n"
     for title, flows in (("Added", diff.added), ("Removed", diff.removed)):
         if flows:
-            items = (f"<li>{_flow_name(flow, linked=flows is diff.added)}</li>\n" for flow in flows)
+            items: Iterable[str] = (f"<li>{_flow_name(flow, linked=flows is diff.added)}</li>\n" for flow in flows)
             yield from _group(title, len(flows), chain(['<ul class="flows">\n'], items, ["</ul>\n"]))
     if diff.changed:
         opened = " open" if len(diff.changed) <= OPEN_CHANGES else ""

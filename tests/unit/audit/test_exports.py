@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_flow
 from tests.unit.audit.support import contents, export, files, flow
-from vi_airflow_provider import audit, exports
+from vi_airflow_provider import audit, exports, tables
 from vi_airflow_provider.api.models import canonical_json
 from vi_airflow_provider.exports import ExportError, FlowSpool, newest_export, read_export, read_manifest, verify
 
@@ -214,7 +214,7 @@ def test_parquet_has_typed_columns_and_the_spec_as_json_text(tmp_path: Path) -> 
     moments, numbers = {"time_created", "last_updated"}, {"generation", "block_count"}
     assert {field.name: field.type for field in table.schema} == {
         name: pa.timestamp("ms", tz="UTC") if name in moments else pa.int64() if name in numbers else pa.string()
-        for name in exports.COLUMNS
+        for name in tables.COLUMNS
     }
     first, second, *_ = table.to_pylist()
     assert (first["flow_id"], first["training_project"]) == ("B", None)
@@ -226,7 +226,7 @@ def test_parquet_has_typed_columns_and_the_spec_as_json_text(tmp_path: Path) -> 
 
 def test_parquet_of_more_flows_than_a_batch_has_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(exports, "_BATCH", 3)
+    monkeypatch.setattr(tables, "_BATCH", 3)
     for number in (2, 3, 7):
         export(str(tmp_path / "flows.parquet"), [flow(f"f{each}") for each in range(number)], "parquet")
         table = pq.read_table(tmp_path / "flows.parquet")

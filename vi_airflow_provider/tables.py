@@ -1,0 +1,110 @@
+"""Flows as a table, one row a flow: csv that is safe in a spreadsheet, and parquet."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from vi_airflow_provider.api.models import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vi_airflow_provider.api.models import Flow
+
+#: What makes a formula of a cell that begins with it, also in the wide and the small forms of East Asian text.
+_SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
+#: Where a cell begins: at its start; for a spreadsheet that splits at semicolons or tabs, after each of these; for a
+#: program that does not know quoted line breaks, on each line.
+_BEGINS: Final = r"[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"
+#: What may stand before the sign: some programs cut blanks off, and do not see the invisible.
+_CUT_OFF: Final = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff\"]*"
+_FORMULA: Final = re.compile(rf"^(?=[\t\r\n])|(?:^|(?<={_BEGINS}))(?={_CUT_OFF}[{_SIGNS}])")
+_FORMULA_IN_JSON: Final = re.compile(rf"(?<={_BEGINS})({_CUT_OFF})([{_SIGNS}])")
+_BATCH: Final = 500
+
+#: The columns of csv and parquet, and their types.
+COLUMNS: Final = {
+    **dict.fromkeys(("flow_id", "name", "schema", "training_project"), "string"),
+    **dict.fromkeys(("time_created", "last_updated"), "timestamp"),
+    **dict.fromkeys(("generation", "block_count"), "integer"),
+    **{"blocks": "string", "attributes": "json"},
+    **dict.fromkeys(("digest", "etag", "self_link", "organization_id"), "string"),
+    "spec": "json",
+}
+
+
+def _row(flow: Flow) -> dict[str, Any]:
+    spec, metadata = flow.spec, flow.metadata
+    return {
+        "flow_id": flow.flow_id,
+        "name": spec.name,
+        "schema": spec.schema,
+        "training_project": spec.training_project,
+        "time_created": metadata.time_created,
+        "last_updated": metadata.last_updated,
+        "generation": metadata.generation,
+        "block_count": len(spec.blocks),
+        "blocks": " > ".join(block.block for block in spec.blocks),
+        "attributes": _json(metadata.attributes),
+        "digest": flow.digest,
+        "etag": flow.etag,
+        "self_link": flow.self_link,
+        "organization_id": flow.organization_id,
+        "spec": _json(spec.to_wire()),
+    }
+
+
+def write_csv(flows: Iterable[Flow], file: IO[str]) -> None:
+    """Write a csv as of RFC 4180, with all text in quotes.
+
+    :param file: open for text, without translation of line ends
+    """
+    writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(COLUMNS)
+    for flow in flows:
+        row = _row(flow)
+        writer.writerow([_cell(row[name], kind) for name, kind in COLUMNS.items()])
+
+
+def _cell(value: Any, kind: str) -> Any:
+    """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
+    if kind == "json":
+        return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", value)
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value
+
+
+def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
+    """Write a parquet file, with typed columns.
+
+    :raises ImportError: pyarrow is missing
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "string": pa.string(),
+        "json": pa.string(),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
+        "integer": pa.int64(),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in _batches(_row(flow) for flow in flows):
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _json(value: Any) -> str:
+    return canonical_json(value).decode("utf-8", "replace")
