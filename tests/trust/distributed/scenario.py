@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -100,9 +103,7 @@ class Scenario:
                 worker = self._worker_of(task)
                 if worker is not None and 0 < self._gone(batch) < len(batch):
                     lost = [one["id"] for one in running if self._worker_of(one) == worker]
-                    pid = self.airflow.pids()[worker]
-                    self.airflow.kill(worker)
-                    assert not processes(pid), "a process of the killed worker is alive"
+                    self._cut_the_power_of(worker)
                     assert self._gone(batch) < len(batch), "the batch was done before its worker died"
                     self.facts |= {
                         "deletes_before_the_kill": self._gone(stale),
@@ -112,6 +113,14 @@ class Scenario:
                     return task["map_index"], lost
             time.sleep(0.1)
         raise AssertionError("no worker was seen amid a batch")
+
+    def _cut_the_power_of(self, worker: str) -> None:
+        family = processes(self.airflow.pids()[worker])
+        self.airflow.kill(worker)
+        for pid in family:  # a task may have left the group of its worker
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(map(processes, family)), "a process of the killed worker is alive")
 
     def _worker_of(self, task: Mapping[str, Any]) -> str | None:
         workers = {name: pid for name, pid in self.airflow.pids().items() if name.startswith("worker")}
