@@ -24,9 +24,10 @@ _SECONDS: Final = {
 def render(page: str) -> str:
     """Return the page with the figures of the last runs between its markers."""
     for name, section in (("soak", _soak), ("distributed", _distributed)):
-        figures = json.loads((DOCS / "measured" / f"{name}.json").read_text())
+        file = DOCS / "measured" / f"{name}.json"
+        text = section(json.loads(file.read_text())) if file.exists() else "Nobody has run it yet."
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        written = f"{begin}\n{section(figures)}\n{end}"
+        written = f"{begin}\n{text}\n{end}"
         page, count = re.subn(f"{begin}.*?{end}", lambda _, text=written: text, page, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"{PAGE.name} must have the markers of {name} once")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WORKERS: Final = ("worker-1", "worker-2")
 WORKER_TASKS: Final = 3
+FLOWS: Final = 800
 DAGS: Final = Path(__file__).parent / "dags"
 
 
@@ -62,7 +63,7 @@ def _measure(home: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     began = time.monotonic()
     with ExitStack() as stack:
-        vi = stack.enter_context(Emulator(flows=560, latency_ms=LATENCY_MS))
+        vi = stack.enter_context(Emulator(flows=FLOWS, latency_ms=LATENCY_MS))
         configure(home / "here", **vi.environment)  # for what this process reads and restores
         postgres = stack.enter_context(PostgreSQL(home / "postgresql"))
         redis = stack.enter_context(Redis(home / "redis"))

@@ -13,12 +13,14 @@ EVERY_SECONDS: Final = 3.0
 
 
 def processes(pid: int) -> list[int]:
-    """Return a process, its descendants, and what else is in its session."""
+    """Return a process, its descendants, and what else is in its session, as far as they live."""
     parents, sessions = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # The name, which comes second, may contain anything.
             fields = path.read_text().rpartition(")")[2].split()
+            if fields[0] == "Z":  # it has ended, and nobody has asked how
+                continue
             parents[int(path.parent.name)], sessions[int(path.parent.name)] = int(fields[1]), int(fields[3])
     children = defaultdict(list)
     for child, parent in parents.items():

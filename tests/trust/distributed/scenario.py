@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -95,27 +98,33 @@ class Scenario:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             running = [task for task in task_instances(self.airflow, "cleanup", run_id) if task["state"] == "running"]
-            for task in running:
-                batch = batches[task["map_index"]] if task["task_id"] == "prune" else set()
-                worker = self._worker_of(task)
-                if worker is not None and 0 < self._gone(batch) < len(batch):
-                    lost = [one["id"] for one in running if self._worker_of(one) == worker]
-                    pid = self.airflow.pids()[worker]
-                    self.airflow.kill(worker)
-                    assert not processes(pid), "a process of the killed worker is alive"
-                    assert self._gone(batch) < len(batch), "the batch was done before its worker died"
-                    self.facts |= {
-                        "deletes_before_the_kill": self._gone(stale),
-                        "killed_batch": {"flows": len(batch), "deleted": self._gone(batch)},
-                        "tasks_lost": len(lost),
-                    }
-                    return task["map_index"], lost
+            # All that takes time comes before the look at the batch: it goes on being deleted.
+            for worker, family in self._workers().items():
+                lost = [task for task in running if task["pid"] in family]
+                for task in lost:
+                    batch = batches[task["map_index"]] if task["task_id"] == "prune" else set()
+                    if 0 < self._gone(batch) < len(batch):
+                        self._cut_the_power_of(worker, family)
+                        assert self._gone(batch) < len(batch), "the batch was done before its worker died"
+                        self.facts |= {
+                            "deletes_before_the_kill": self._gone(stale),
+                            "killed_batch": {"flows": len(batch), "deleted": self._gone(batch)},
+                            "tasks_lost": len(lost),
+                        }
+                        return task["map_index"], [task["id"] for task in lost]
             time.sleep(0.1)
         raise AssertionError("no worker was seen amid a batch")
 
-    def _worker_of(self, task: Mapping[str, Any]) -> str | None:
-        workers = {name: pid for name, pid in self.airflow.pids().items() if name.startswith("worker")}
-        return next((name for name, pid in workers.items() if task["pid"] in processes(pid)), None)
+    def _workers(self) -> dict[str, list[int]]:
+        """Return the processes of each worker."""
+        return {name: processes(pid) for name, pid in self.airflow.pids().items() if name.startswith("worker")}
+
+    def _cut_the_power_of(self, worker: str, family: list[int]) -> None:
+        for pid in family:  # one by one: Airflow gives each task a process group of its own
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.airflow.kill(worker)
+        eventually(lambda: not any(map(processes, family)), "a process of the killed worker is alive")
 
     # --- checks ------------------------------------------------------------------------------------------------
 

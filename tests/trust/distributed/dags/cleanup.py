@@ -11,7 +11,7 @@ from vi_airflow_provider.operators.flows import DeleteFlowOperator, PruneFlowsOp
 from vi_airflow_provider.sensors.flows import FlowExistsSensor
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-BATCH = 20
+BATCH = 30
 #: Flows that have a task each, beside the batches.
 SINGLES = 10
 # A worker that dies takes its tasks with it: they are to be tried again, on the other one.
@@ -46,7 +46,7 @@ with DAG(
         return [{"flow_id": flow["flow_id"], "expected_etag": flow["etag"]} for flow in report["outcomes"][:SINGLES]]
 
     PruneFlowsOperator.partial(
-        task_id="prune", dry_run=False, archive_to="{{ params.archive_to }}", concurrency=2
+        task_id="prune", dry_run=False, archive_to="{{ params.archive_to }}", concurrency=1
     ).expand(plan=batches(plan.output))
     DeleteFlowOperator.partial(task_id="delete", archive_to="{{ params.archive_to }}").expand_kwargs(
         singles(plan.output)
