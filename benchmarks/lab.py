@@ -64,15 +64,22 @@ class Lab:
         latency_ms: float = 0,
         rounds: int | None = None,
         warm_up: int = WARM_UP,
+        in_turns: bool = False,
     ) -> None:
-        """Let contenders run in turns against an organization of so many flows, and keep what comes of it."""
+        """Let contenders run in turns against an organization of so many flows, and keep what comes of it.
+
+        :param warm_up: flows of the organization on which they warm up
+        :param in_turns: have them warm up one after the other, since they delete what they find
+        """
         rounds = rounds or self.plan.rounds
         self.tell(f"{family}: {scenario} ({', '.join(each.label for each in contenders)}; {rounds} rounds)")
         kept: list[list[dict[str, Any]]] = [[] for _ in contenders]
         with ExitStack() as stack:
             workers = [stack.enter_context(self.worker(contender.label)) for contender in contenders]
-            self.server.begin(min(warm_up, flows), 0)
-            self.warm_up(workers, contenders, {})
+            groups = [slice(n, n + 1) for n in range(len(workers))] if in_turns else [slice(None)]
+            for group in groups:
+                self.server.begin(min(warm_up, flows), 0)
+                self.warm_up(workers[group], contenders[group], {})
             for _ in range(rounds):
                 for contender, worker, rows in zip(contenders, workers, kept, strict=True):
                     self.server.begin(flows, latency_ms)

@@ -19,8 +19,9 @@ FAMILIES: Final[tuple[ModuleType, ...]] = (listing, streaming, deleting, exporti
 
 
 def verdicts(results: Results) -> str:
-    """Return the table of all targets."""
-    rows = [target.row() for family in FAMILIES for target in family.targets(results)]
+    """Return the table of the targets, of those families that were measured."""
+    measured = [family for family in FAMILIES if results.of_family(family.FAMILY)]
+    rows = [target.row() for family in measured for target in family.targets(results)]
     return table(["what", "target", "measured", "verdict"], rows)
 
 

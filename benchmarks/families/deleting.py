@@ -39,7 +39,16 @@ def measure(lab: Lab) -> None:
         Contender(SDK, "sdk:delete_one_by_one", {"count": loop}, _expected(loop), loop),
     ]
     rounds = lab.plan.few(3)
-    lab.compare(FAMILY, _SCENARIO, contenders, flows=flows, latency_ms=_LATENCY, rounds=rounds, warm_up=flows)
+    lab.compare(
+        FAMILY,
+        _SCENARIO,
+        contenders,
+        flows=flows,
+        latency_ms=_LATENCY,
+        rounds=rounds,
+        warm_up=flows,
+        in_turns=True,
+    )
 
 
 def _expected(count: int) -> dict[str, int]:
