@@ -55,12 +55,11 @@ def load_dags(folder: Path = EXAMPLES) -> dict[str, Any]:
     :raises ImportError: a file cannot be read
     """
     try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db  # Airflow 3.2 and later
+        from airflow.dag_processing import dagbag  # Airflow 3.2 and later
     except ImportError:
-        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
-
-        sync_bag_to_db = None  # type: ignore[assignment]
-    bag = DagBag(dag_folder=str(folder))
+        from airflow.models import dagbag  # type: ignore[no-redef]
+    sync_bag_to_db = getattr(dagbag, "sync_bag_to_db", None)  # before Airflow 3.1, a DAG can be run without
+    bag = dagbag.DagBag(dag_folder=str(folder))
     if bag.import_errors:
         raise ImportError("\n".join(f"{path}: {error}" for path, error in bag.import_errors.items()))
     if sync_bag_to_db is not None:

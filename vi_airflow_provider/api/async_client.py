@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import BaseModel
@@ -240,7 +241,9 @@ class AsyncViClient:
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             # Reading a CA bundle takes tens of milliseconds, which the event loop does not have.
-            context = await asyncio.to_thread(_ssl_context, self.settings.ca_bundle())
+            context: ssl.SSLContext | bool = True
+            if "https" in {urlsplit(url).scheme for url in (self.settings.endpoint, self._proxy or "")}:
+                context = await asyncio.to_thread(_ssl_context, self.settings.ca_bundle())
             if self._session is None:
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=context, limit=self._max_connections),
