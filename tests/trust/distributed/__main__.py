@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WORKERS: Final = ("worker-1", "worker-2")
 WORKER_TASKS: Final = 3
-FLOWS: Final = 800
+FLOWS: Final = 900
 DAGS: Final = Path(__file__).parent / "dags"
 
 

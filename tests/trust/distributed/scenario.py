@@ -77,15 +77,17 @@ class Scenario:
     # --- steps -------------------------------------------------------------------------------------------------
 
     def _prepare_flows(self) -> dict[str, dict[str, Any]]:
-        """Touch flows until so many are stale; return these as they are on the wire, by their id."""
+        """Touch flows until so many are stale, beside those that are to be kept; return the former, by their id."""
         now, store = time.time() * 1000, self.vi.store
         flows = {flow_id: store.get_flow(flow_id) for flow_id in store.flow_ids()}
         busy = set(store.busy_flow_ids())
         ages = {flow_id: now - flow["metadata"]["lastUpdated"] for flow_id, flow in flows.items()}
-        stale = [flow_id for flow_id, age in ages.items() if age > 91 * _DAY_MS and flow_id not in busy][:STALE]
+        kept = {flow_id for flow_id, flow in flows.items() if flow["metadata"]["attributes"].get("keep") == "true"}
+        free = flows.keys() - busy - kept
+        stale = [flow_id for flow_id, age in ages.items() if age > 91 * _DAY_MS and flow_id in free][:STALE]
         assert len(stale) == STALE
         for flow_id, age in ages.items():
-            if age > 89 * _DAY_MS and flow_id not in stale:
+            if age > 89 * _DAY_MS and flow_id not in kept.union(stale):
                 store.patch_flow(flow_id, {"metadata": {"attributes": {"touched": "yes"}}})
         self.facts |= {"flows": len(flows), "stale": len(stale), "latency_ms": LATENCY_MS}
         return {flow_id: flows[flow_id] for flow_id in stale}
