@@ -24,8 +24,9 @@ from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.protocol import ViProtocol
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.walk import Walk
 
 # --- what may happen to a request ----------------------------------------------------------------------------------
 

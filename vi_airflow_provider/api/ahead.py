@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from vi_airflow_provider.api.codec import RawPage
 from vi_airflow_provider.api.connections import Call, CallEndedError
 from vi_airflow_provider.api.messages import Steps
-from vi_airflow_provider.api.protocol import Walk
+from vi_airflow_provider.api.walk import Walk
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -27,8 +27,9 @@ from vi_airflow_provider.api.messages import (
     system_reason,
 )
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.protocol import ViProtocol
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.walk import Walk
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel
@@ -44,6 +44,7 @@ from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Reque
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
 from vi_airflow_provider.api.redaction import Redactor
 from vi_airflow_provider.api.settings import Secret, ViSettings
+from vi_airflow_provider.api.walk import Walk
 
 log = logging.getLogger(__name__)
 
@@ -106,44 +107,6 @@ def retry_after(outcome: Answer | Failure, now: Callable[[], float] = time.time)
         return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now())
     except (ValueError, OverflowError):
         return None
-
-
-class Walk(Generic[M]):
-    """A walk through the pages of one listing: which page is next, and when it is over."""
-
-    def __init__(
-        self,
-        fetch: Callable[[int, str | None], Steps[RawPage[M]]],
-        size: int,
-        limit: int | None,
-        token: str | None,
-    ) -> None:
-        self._fetch = fetch
-        self._size = size if limit is None else max(1, min(size, limit))
-        self._remaining = limit
-        self._token = token
-        self._seen = {token}
-        self._ended = limit == 0
-
-    def next_page(self) -> Steps[RawPage[M]] | None:
-        """Return the steps that fetch the next page, ``None`` after the last one.
-
-        :raises ViResponseError: (from the steps) the server repeats a cursor; the walk would never end
-        """
-        return None if self._ended else self._steps()
-
-    def _steps(self) -> Steps[RawPage[M]]:
-        page = yield from self._fetch(self._size, self._token)
-        if self._remaining is not None:
-            page = replace(page, raw_items=page.raw_items[: self._remaining])
-            self._remaining -= len(page.raw_items)
-        # An empty page is no end: a filter on the server's side, or a delete meanwhile, may have emptied it.
-        self._ended = page.next_page is None or self._remaining == 0
-        if not self._ended and page.next_page in self._seen:
-            raise page.origin.error(ViResponseError, "the server repeats a page cursor; the listing would never end")
-        self._token = page.next_page
-        self._seen.add(self._token)
-        return page
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wi
 from tests.scripted_server import Act, Received, ScriptedServer, http_bytes
 from tests.three_ways import Clock, settings_for
 from vi_airflow_provider import __version__
-from vi_airflow_provider.api import client
+from vi_airflow_provider.api import client, walk
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import (
@@ -127,6 +127,20 @@ def test_a_consumer_that_stops_pays_for_no_further_page(vi: ViClient, requests_m
     listing = Listing(requests_mock, 1000)
     assert len(list(islice(vi.list_flows(prefetch=False), 10))) == 10
     assert len(listing.queries) == 1
+
+
+@pytest.mark.parametrize("prefetch", [True, False])
+def test_a_server_that_shows_empty_pages_for_ever_is_left(
+    vi: ViClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch, prefetch: bool
+) -> None:
+    monkeypatch.setattr(walk, "MAX_EMPTY_PAGES", 5)
+    empty = [{"json": wire_page(nextPage=str(number))} for number in range(9)]
+    requests_mock.get(FLOWS, [*empty[:4], {"json": wire_page(wire_flow(), nextPage="x")}, *empty])
+    flows = vi.list_flows(prefetch=prefetch)
+    next(flows)
+    with pytest.raises(ViResponseError, match="5 empty pages in a row"):
+        next(flows)
+    assert requests_mock.call_count == 10
 
 
 def test_pages_are_whole_and_can_be_resumed(vi: ViClient, requests_mock: Mocker) -> None:

@@ -22,8 +22,9 @@ from vi_airflow_provider.api.connections import Call
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol, Walk
+from vi_airflow_provider.api.protocol import ViProtocol
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.walk import Walk
 
 SETTINGS: Final = ViSettings(organization_id=ORGANIZATION_ID, secret_key=SECRET_KEY, endpoint="https://vi.example")
 #: More requests than any call may need for the scripts below; beyond it, a call is one that does not end.
