@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.unit.audit.support import export, flow
 from vi_airflow_provider.audit_cli import main
@@ -18,6 +19,10 @@ Outcome = tuple[int, str, str]
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    # Airflow 3.0 looks for file systems once, and says on stdout what it finds.
+    ObjectStoragePath("file:///").exists()
+    capsys.readouterr()
+
     def call(*arguments: Any) -> Outcome:
         code = main([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
