@@ -1,9 +1,10 @@
 """Run cells of the matrix, some at a time, and print the table; `make matrix` calls this.
 
-    python -m tests.matrix [--jobs 2] [CELL ...]
+    python -m tests.matrix [--jobs 2] [--publish] [CELL ...]
 
 What was run on the same commit before is not run again. A run of all cells takes its result into docs/matrix.json and
-the README, unless the work tree has changes: then nobody could tell what was tested.
+the README, unless the work tree has changes: then nobody could tell what was tested. So does a run of some cells with
+`--publish`; those that were not run on this commit say so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.matrix.outcomes import KEPT, Commit, Outcome, checked_out, keep, kept
 from tests.matrix.table import as_document, as_markdown, in_words, publish
 
 BROKE_OFF: Final = "broke off"
+NOT_RUN: Final = "not run"
 
 
 def main() -> int:
@@ -30,6 +32,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="make matrix")
     arguments.add_argument("cells", nargs="*", metavar="CELL", help=", ".join(cells))
     arguments.add_argument("--jobs", type=int, default=2, help="cells at a time (default: 2)")
+    arguments.add_argument("--publish", action="store_true", help="take the result of some cells into the README, too")
     asked = arguments.parse_args()
     if unknown := set(asked.cells) - set(cells):
         arguments.error(f"no such cell: {', '.join(sorted(unknown))}; there are {', '.join(cells)}")
@@ -38,11 +41,13 @@ def main() -> int:
     with ThreadPoolExecutor(asked.jobs) as pool:
         chosen = [cells[name] for name in asked.cells] or list(cells.values())
         outcomes = dict(zip(chosen, pool.map(lambda cell: outcome_of(cell, commit), chosen), strict=True))
+    if asked.publish:
+        outcomes = {c: outcomes.get(c) or c.impossible or kept(c, commit) or NOT_RUN for c in cells.values()}
     document = as_document(outcomes, commit, datetime.now(UTC).date())
     print("\n" + as_markdown(document))
     if commit.changed:
         print("The work tree has changes: the result is neither kept nor taken into the README.")
-    elif not asked.cells:
+    elif asked.publish or not asked.cells:
         publish(document)
         print("Taken into docs/matrix.json and README.md.")
     return int(
