@@ -114,8 +114,12 @@ def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> No
     :param given: the names of what the document has, those of ``extra`` among them
     :param extra: what of it the model does not know
     """
-    fields = instance.__dict__
-    _set(instance, "__dict__", {name: fields[name] for name in type(instance).__pydantic_fields__})
+    held = instance.__dict__
+    ordered = {name: held[name] for name in type(instance).__pydantic_fields__}
+    _set(instance, "__dict__", ordered)
+    # pydantic may hold this dict already, and goes on with it when it has what it asked for. Others see the new one.
+    held.clear()
+    held.update(ordered)
     _set(instance, "__pydantic_fields_set__", given)
     _set(instance, "__pydantic_extra__", extra)
     _set(instance, "_rest", None)

@@ -35,6 +35,11 @@ class Holder(BaseModel):
     flow: Flow
 
 
+def _old_copy(flow: Flow) -> FlowSpec:
+    with pytest.warns(DeprecationWarning, match="model_copy"):
+        return flow.spec.copy()
+
+
 def _hash_error(flow: Flow) -> str:
     with pytest.raises(TypeError) as caught:
         hash(flow)
@@ -52,7 +57,7 @@ LOOKS: Final[dict[str, Callable[[Flow], Any]]] = {
     "within a page": lambda f: json.loads(FlowPage(items=[f]).model_dump_json()),
     "within a user's model": lambda f: json.loads(Holder(flow=f).model_dump_json()),
     "spec within a user's model": lambda f: json.loads(TypeAdapter(dict[str, FlowSpec]).dump_json({"spec": f.spec})),
-    "pydantic's old copy": lambda f: f.spec.copy().model_dump_json(),
+    "pydantic's old copy": lambda f: _old_copy(f).model_dump_json(),
     "repr": repr,
     "str": str,
     "dict": dict,
