@@ -156,7 +156,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
             old = exports.newest_export(ObjectStoragePath(self.compare_to), organization_id, but=target, below=True)
         else:
             old = self.compare_to
-            exports.verify(old)
+            manifest = exports.verify(old)
+            if manifest.format != "jsonl":
+                raise exports.ExportError(f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared")
+            if manifest.organization_id != organization_id:
+                self.log.warning("%s is an export of another organization, %.200r", old, manifest.organization_id)
         if old is None:
             place = f"{target.parent}/" if self.compare_to == "previous" else self.compare_to
             self.log.warning(
