@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     from vi_airflow_provider import drift, exports
+    from vi_airflow_provider.api.errors import one_line
 
     try:
         if chosen.command == "verify":
@@ -34,9 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(line)
             print(f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed")
             return 1 if found else 0
-    except (exports.ExportError, ValueError, OSError, ImportError) as error:
-        print(f"{error}", file=sys.stderr)
-        return 2
+    except exports.ExportError as error:  # it may name several flows, each on a line
+        print(error, file=sys.stderr)
+    except Exception as error:  # whatever a storage's driver raises: an outage must not look like a difference
+        print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
+    return 2
 
 
 def _absolute(uri: str) -> str:

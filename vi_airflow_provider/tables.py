@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 _SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
 #: Where a cell begins: at its start; for a spreadsheet that splits at semicolons or tabs, after each of these; for a
 #: program that does not know quoted line breaks, on each line.
-_BEGINS: Final = r"[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"
-#: What may stand before the sign: some programs cut blanks off, and do not see the invisible.
-_CUT_OFF: Final = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff\"]*"
-_FORMULA: Final = re.compile(rf"^(?=[\t\r\n])|(?:^|(?<={_BEGINS}))(?={_CUT_OFF}[{_SIGNS}])")
-_FORMULA_IN_JSON: Final = re.compile(rf"(?<={_BEGINS})({_CUT_OFF})([{_SIGNS}])")
+_BEGINS: Final = re.compile(r"(?<=[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])")
+#: What may stand before the sign: some programs cut blanks off, and do not see the invisible. All that a cell begins
+#: after is among it, but for the semicolon.
+_CUT_OFF: Final = (
+    r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\"]"
+)
+#: A sign with all of that before it. A run is looked at once, from its start, however long it is.
+_SIGN: Final = re.compile(rf"(?:^|(?<=;)|(?<!{_CUT_OFF})(?={_CUT_OFF}))({_CUT_OFF}*+)([{_SIGNS}])")
 _BATCH: Final = 500
 
 #: The columns of csv and parquet, and their types.
@@ -71,8 +74,25 @@ def write_csv(flows: Iterable[Flow], file: IO[str]) -> None:
 def _cell(value: Any, kind: str) -> Any:
     """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
     if kind == "json":
-        return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", value)
-    return _FORMULA.sub("'", value) if isinstance(value, str) else value
+        return _SIGN.sub(_escaped, value)
+    if not isinstance(value, str):
+        return value
+    text = _SIGN.sub(_quoted, value)
+    return f"'{text}" if value.startswith(("\t", "\r", "\n")) and not text.startswith("'") else text
+
+
+def _quoted(found: re.Match[str]) -> str:
+    first = "'" if found.start() == 0 or _is_behind_semicolon(found) else ""
+    return first + _BEGINS.sub("'", found[1]) + found[2]
+
+
+def _escaped(found: re.Match[str]) -> str:
+    begins = _is_behind_semicolon(found) or _BEGINS.search(found[1])
+    return f"{found[1]}\\u{ord(found[2]):04x}" if begins else found[0]
+
+
+def _is_behind_semicolon(found: re.Match[str]) -> bool:
+    return found.string.endswith(";", 0, found.start())
 
 
 def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:

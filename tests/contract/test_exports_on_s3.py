@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
 pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-airflow-providers-amazon[s3fs]")
 
@@ -66,6 +66,14 @@ def test_an_export_on_s3_is_whole_verified_and_compared(
     assert main(["verify", second["uri"]]) == 0
     assert main(["diff", first["uri"], second["uri"]]) == 1
     assert "0 added, 1 removed, 1 changed" in capsys.readouterr().out
+
+
+def test_two_slashes_before_the_name_are_refused_for_they_part_file_and_manifest(
+    vi_emulator: Emulator, s3: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match="has an empty part before the name of the file; write one slash"):
+        export("/flows.jsonl")
+    assert keys(s3) == []
 
 
 COMPANIONS: Final = (".manifest.json", ".report.html")

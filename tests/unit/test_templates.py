@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, TaskGroup
 
 from vi_airflow_provider.operators import base
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, ExportFlowsOperator, ListFlowsOperator
@@ -18,13 +18,19 @@ class TaskInstance:
     map_index = 0
 
 
-def rendered(kwargs: Any, **partial: Any) -> Any:
-    """The task of a mapped operator as a worker has it, with its templates filled in."""
-    with DAG("d", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC")):
+def rendered(
+    kwargs: Any, *, brought: Any = None, of_dag: Any = None, of_group: Any = None, strict: bool = True, **partial: Any
+) -> Any:
+    """The task of a mapped operator as a worker has it, with its templates filled in.
+
+    :param kwargs: what the author gives to ``expand_kwargs``; ``None``: an XCom, which brings what is brought
+    """
+    with DAG("d", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), default_args=of_dag or {}):
         listed = ListFlowsOperator(task_id="listed")
         given = listed.output.map(lambda flow: flow) if kwargs is None else kwargs
-        mapped = DeleteFlowOperator.partial(task_id="delete", **partial).expand_kwargs(given)
-    task = mapped.unmap({"flow_id": HOSTILE} if kwargs is None else kwargs[0])
+        with TaskGroup("group", default_args=of_group or {}):
+            mapped = DeleteFlowOperator.partial(task_id="delete", **partial).expand_kwargs(given, strict=strict)
+    task = mapped.unmap((brought or {"flow_id": HOSTILE}) if kwargs is None else kwargs[0])
     context: Any = {"ti": TaskInstance(), "task": task}
     task._do_render_template_fields(task, task.template_fields, context, task.get_template_env(), set())
     return task
@@ -37,6 +43,22 @@ def test_what_expand_kwargs_takes_from_an_xcom_is_no_template() -> None:
 def test_what_the_author_has_written_beside_it_is_one() -> None:
     task = rendered(None, archive_to="s3://archive/{{ 6 * 7 }}", dry_run="{{ 1 == 1 }}")
     assert (task.flow_id, task.archive_to, task.look_only) == (HOSTILE, "s3://archive/42", "True")
+
+
+@pytest.mark.parametrize("where", ["of_dag", "of_group"])
+def test_so_is_what_the_author_has_written_for_all_tasks(where: str) -> None:
+    authored: Any = {where: {"archive_to": "s3://archive/{{ 6 * 7 }}", "dry_run": "{{ 1 == 1 }}"}}
+    task = rendered(None, **authored)
+    assert (task.flow_id, task.archive_to, task.look_only) == (HOSTILE, "s3://archive/42", "True")
+
+
+@pytest.mark.parametrize("where", ["partial", "of_dag", "of_group"])
+def test_an_xcom_that_overrides_what_the_author_has_written_is_no_template(where: str) -> None:
+    authored = {"archive_to": "s3://archive/{{ 6 * 7 }}", "dry_run": "{{ 1 == 1 }}", "if_changed": "{{ 'skip' }}"}
+    brought = {"flow_id": HOSTILE, "archive_to": HOSTILE, "dry_run": HOSTILE}
+    given: Any = authored if where == "partial" else {where: authored}
+    task = rendered(None, brought=brought, strict=False, **given)
+    assert (task.flow_id, task.archive_to, task.look_only, task.if_changed) == (HOSTILE, HOSTILE, HOSTILE, "skip")
 
 
 def test_kwargs_that_the_author_has_written_are_templates() -> None:

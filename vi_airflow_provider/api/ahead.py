@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
@@ -34,7 +36,8 @@ class PagesAhead(Generic[M]):
     def fetch(self) -> None:
         """Begin to fetch the next page, if there is one."""
         if self._ahead is None and (steps := self._walk.next_page()) is not None:
-            self._ahead = _Fetch(steps, self._run)
+            with suppress(RuntimeError):  # there can be no more threads; the page is fetched when it is its turn
+                self._ahead = _Fetch(steps, self._run)
 
     def next(self) -> RawPage[M] | None:
         """Return the next page; ``None`` after the last one."""
@@ -49,8 +52,8 @@ class PagesAhead(Generic[M]):
 
     def close(self) -> None:
         """End the fetch that is under way; a page that is asked for later is fetched anew."""
-        if self._ahead is not None:
-            self._ahead.end()
+        if (ahead := self._ahead) is not None:
+            ahead.end()
 
 
 class _Fetch(Generic[M]):
@@ -71,11 +74,17 @@ class _Fetch(Generic[M]):
             self._error = error
 
     def result(self) -> RawPage[M]:
-        self._thread.join()
+        try:
+            self._thread.join()
+        except BaseException:  # a timeout of the task, or Ctrl-C
+            self._call.end()
+            raise
         if self._page is None:
             raise self._error or CallEndedError
         return self._page
 
     def end(self) -> None:
         self._call.end()
-        self._thread.join()
+        # A daemon thread does not go on when the interpreter ends. And garbage may be collected by any thread.
+        if not sys.is_finalizing() and self._thread is not threading.current_thread():
+            self._thread.join()

@@ -68,6 +68,7 @@ class AsyncViClient:
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self._proxy = settings.proxy_url()
+        self._fetches: set[asyncio.Task[Any]] = set()
 
     def list_flows(self, *, page_size: int | None = None, limit: int | None = None) -> AsyncIterator[Flow]:
         """Yield all flows, newest first, as they are consumed; the next page is fetched meanwhile, no further one."""
@@ -161,7 +162,11 @@ class AsyncViClient:
         return await self._run(self._protocol.patch_flow(flow_id, spec, attributes))
 
     async def close(self) -> None:
-        """Close the connections to the server."""
+        """Close the connections to the server, and end what is being fetched ahead."""
+        fetches = list(self._fetches)
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -180,16 +185,33 @@ class AsyncViClient:
                 if ahead is None:
                     if (steps := walk.next_page()) is None:
                         return
-                    ahead = asyncio.create_task(self._run(steps))
-                page = await ahead
+                    ahead = self._begin(steps)
+                try:
+                    page = await ahead
+                except asyncio.CancelledError:
+                    if not ahead.cancelled() or (asyncio.current_task() or ahead).cancelling():
+                        raise
+                    ahead = None  # close() has ended it: fetch it anew
+                    continue
                 ahead = None
                 for number, document in enumerate(page.documents()):
                     if number == 1 and (steps := walk.next_page()) is not None:
-                        ahead = asyncio.create_task(self._run(steps))
+                        ahead = self._begin(steps)
                     yield document
         finally:
             if ahead is not None:
                 ahead.cancel()
+
+    def _begin(self, steps: Steps[T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(self._run(steps))
+        self._fetches.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._fetches.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the consumer has gone
 
     async def _run(self, steps: Steps[T]) -> T:
         reply: Answer | Failure | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, TypeVar
@@ -79,6 +80,7 @@ class ViClient:
         self._session = _Session(settings)
         self._sleep = sleep
         self._listings: WeakSet[PagesAhead[Any]] = WeakSet()
+        self._lock = threading.Lock()
 
     def list_flows(
         self, *, page_size: int | None = None, limit: int | None = None, prefetch: bool = True
@@ -158,9 +160,13 @@ class ViClient:
 
     def close(self) -> None:
         """Close the connections to the server, and end what is being fetched ahead."""
-        for listing in list(self._listings):
-            listing.close()
-        self._session.close()
+        try:
+            with self._lock:
+                listings = list(self._listings)
+            for listing in listings:
+                listing.close()
+        finally:
+            self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +176,8 @@ class ViClient:
 
     def _documents(self, walk: Walk[M], prefetch: bool) -> Iterator[M]:
         pages = PagesAhead(walk, self._run)
-        self._listings.add(pages)
+        with self._lock:
+            self._listings.add(pages)
         try:
             while (page := pages.next()) is not None:
                 for number, document in enumerate(page.documents()):
@@ -190,7 +197,7 @@ class ViClient:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Send):
                 reply = self._send(step, call)
-                if call.ended and isinstance(reply, Failure):
+                if call.ended:  # whatever came: an answer that was cut off may look complete
                     raise CallEndedError
             else:
                 (self._sleep or call.pause)(step.seconds)

@@ -34,7 +34,8 @@ class Call:
         #: On the clock of ``time.monotonic``.
         self.deadline = float("inf")
         self._ended = threading.Event()
-        self._socket: socket.socket | None = None
+        self._lock = threading.RLock()  # a signal handler may come in between
+        self._socket: Any = None
 
     @property
     def ended(self) -> bool:
@@ -44,7 +45,8 @@ class Call:
     def end(self) -> None:
         """End it, whether it waits for an answer or for the next attempt. What is connecting ends when it is done."""
         self._ended.set()
-        self._hang_up()
+        with self._lock:
+            self._hang_up()
 
     def pause(self, seconds: float) -> None:
         """Wait between two attempts.
@@ -56,15 +58,22 @@ class Call:
 
     def read_from(self, sock: socket.socket) -> None:
         """Note from where the answer comes."""
-        self._socket = sock
-        if self.ended:
-            self._hang_up()
+        with self._lock:
+            self._socket = sock
+            if self.ended:
+                self._hang_up()
+
+    def read_all(self) -> None:
+        """Forget from where the answer came: the connection may serve another call now."""
+        with self._lock:
+            self._socket = None
 
     def _hang_up(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 # Wakes whoever reads from it, as close() does not; past ssl, whose state is the other thread's.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                # TLS through a TLS proxy has no socket of its own, but one within.
+                socket.socket.shutdown(getattr(self._socket, "socket", self._socket), socket.SHUT_RDWR)
 
 
 #: The call whose answers are read in this context.
@@ -98,8 +107,14 @@ class _Reads(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        current.get().read_from(sock)
+        self._call = current.get()
+        self._call.read_from(sock)
         self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock))
+
+    def _close_conn(self) -> None:
+        # At the end of the body, before anybody else can get the connection.
+        self._call.read_all()
+        super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over informational answers (RFC 9110 section 15.2): the base class knows only 100."""

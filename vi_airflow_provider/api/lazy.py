@@ -7,7 +7,8 @@ that is not complete, the last two are missing. Whoever asks for them, or for a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound="LazyModel")
 
 _get, _set = object.__getattribute__, object.__setattr__  # past __getattr__, and although the models are frozen
+
+
+#: Held while an instance is completed: two threads may read it at once. Reentrant, as a document holds others.
+_decoding: Final = threading.RLock()
 
 
 class Rest(Protocol):
@@ -44,10 +49,13 @@ class LazyModel(BaseModel):
     if not TYPE_CHECKING:  # or mypy would take every misspelt attribute for one that is decoded later
 
         def __getattr__(self, name: str) -> Any:
-            if (rest := _rest_of(self)) is None:
+            with _decoding:
+                if name not in self.__dict__ and (rest := _rest_of(self)) is not None:
+                    rest.decode(self, name)
+            try:
+                return _get(self, name)
+            except AttributeError:
                 return super().__getattr__(name)
-            rest.decode(self, name)
-            return getattr(self, name)
 
     def __eq__(self, other: object) -> bool:
         _complete(self)
@@ -55,7 +63,9 @@ class LazyModel(BaseModel):
             _complete(other)
         return super().__eq__(other)
 
-    __hash__ = BaseModel.__hash__
+    def __hash__(self) -> int:
+        _complete(self)
+        return hash((type(self), *self.__dict__.values()))
 
     # These read __dict__ before they ask for anything that is missing.
 
@@ -74,6 +84,11 @@ class LazyModel(BaseModel):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         _complete(self)
         return super().__deepcopy__(memo)
+
+    def copy(self, **options: Any) -> Self:
+        """Copy in pydantic's deprecated way."""
+        _complete(self)
+        return super().copy(**options)
 
     def __getstate__(self) -> dict[Any, Any]:
         _complete(self)
@@ -94,11 +109,17 @@ def incomplete(model: type[L], known: dict[str, Any], rest: Rest) -> L:
 
 
 def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> None:
-    """Declare that an instance has all its fields. Two threads that complete it at once do the same.
+    """Declare that an instance has all its fields, and put them in order.
 
     :param given: the names of what the document has, those of ``extra`` among them
     :param extra: what of it the model does not know
     """
+    held = instance.__dict__
+    ordered = {name: held[name] for name in type(instance).__pydantic_fields__}
+    _set(instance, "__dict__", ordered)
+    # pydantic may hold this dict already, and goes on with it when it has what it asked for. Others see the new one.
+    held.clear()
+    held.update(ordered)
     _set(instance, "__pydantic_fields_set__", given)
     _set(instance, "__pydantic_extra__", extra)
     _set(instance, "_rest", None)
@@ -118,5 +139,6 @@ def _rest_of(instance: LazyModel) -> Any:
 
 
 def _complete(instance: LazyModel) -> None:
-    if (rest := _rest_of(instance)) is not None:
-        rest.decode(instance, None)
+    with _decoding:
+        if (rest := _rest_of(instance)) is not None:
+            rest.decode(instance, None)

@@ -14,7 +14,7 @@ import msgspec
 from vi_airflow_provider.api.codec import NOT_JSON, Origin, parse_document
 from vi_airflow_provider.api.errors import ViResponseError, one_line
 from vi_airflow_provider.api.lazy import LazyModel, completed, incomplete
-from vi_airflow_provider.api.models import Flow, FlowBlock, FlowSpec, ResourceMetadata
+from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
 
 # The contract (VI_API.md section 4) in the wire's names. What it does not name is passed over here, and kept below.
 
@@ -132,8 +132,8 @@ class _Text:
         if wire.keys() == names.keys():
             return every.copy(), {}
         extra = {key: wire[key] for key in wire if key not in names}
-        if extra.keys() & every:
-            parse_document(Flow, self._content, self._origin, self._at)  # refuses it, and says why
+        if twins := extra.keys() & every:
+            raise self._origin.error(ViResponseError, f"{self._at}: {min(twins)}: {TWIN}")
         return {names.get(key, key) for key in wire}, extra
 
 
@@ -147,7 +147,7 @@ class _RestOfFlow:
         completed(flow, *self._text.given(Flow, self._text.wire))
 
     def wire(self, flow: Flow) -> dict[str, Any] | None:
-        if self._text.is_shared:
+        if self._text.is_shared or "blocks" in flow.spec.__dict__:
             return None
         wire = self._text.decoded()
         wire["metadata"]["attributes"] = dict(flow.metadata.attributes)
@@ -180,8 +180,6 @@ class _RestOfSpec:
                 return
         wire = self._text.wire["spec"]
         fields["settings"] = wire["settings"]
-        for name in ("blocks", "training_project"):  # come after the settings in a dump
-            fields[name] = fields.pop(name)
         completed(spec, *self._text.given(FlowSpec, wire))
 
 

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
@@ -63,6 +63,10 @@ def canonical_spec(wire: dict[str, Any]) -> dict[str, Any]:
     return wire
 
 
+#: What is wrong with an unknown field whose name is the one that we give to another field.
+TWIN: Final = "the document has a field of this name beside the one that we call so: which one is meant?"
+
+
 class Document(LazyModel):
     """Base of everything that is read from the wire."""
 
@@ -80,7 +84,7 @@ class Document(LazyModel):
     def _without_twins(self) -> Self:
         # In the XCom form, an unknown field of the name that we give to another one would take its place.
         if self.__pydantic_extra__ and (twins := self.__pydantic_extra__.keys() & type(self).model_fields.keys()):
-            raise ValueError(f"{min(twins)} is here beside {to_camel(min(twins))}: which one is meant?")
+            raise ValueError(f"{min(twins)}: {TWIN}")
         return self
 
     def model_dump(self, **options: Any) -> dict[str, Any]:

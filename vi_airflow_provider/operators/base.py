@@ -68,8 +68,14 @@ class ViTaskMixin:
             kwargs = kwargs[context["ti"].map_index or 0]
         if kwargs is None or isinstance(kwargs, Mapping):  # expand, or kwargs that the author has written
             return frozenset()
-        written = {_FIELD_OF.get(name, name) for name in mapped.partial_kwargs}
-        return frozenset(self.template_fields) - written
+        # By identity, not by name: what an XCom brings may override what the author has written.
+        group = getattr(mapped.task_group, "default_args", None) or {}
+        written = {**(self.dag.default_args or {}), **group, **mapped.partial_kwargs}
+        authored = {_FIELD_OF.get(name, name): value for name, value in written.items()}
+        # What is in neither and not from the XCom is a default of ours, and has no template in it.
+        return frozenset(
+            name for name in self.template_fields if name not in authored or getattr(self, name) is not authored[name]
+        )
 
     def _mask_url_secrets(self) -> None:
         """Have Airflow mask the secrets of URLs, which will be refused: it stores and shows what it has rendered."""

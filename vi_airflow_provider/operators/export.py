@@ -119,6 +119,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
         target = _place("destination", self.destination)
         if self.destination.endswith("/"):
             raise ViValidationError(f"destination: {self.destination!r:.200} is a folder; add the name of the file")
+        if (target.parent / target.name).path != target.path:  # to an object store, a//b is another folder than a/b
+            raise ViValidationError(
+                f"destination: {self.destination!r:.200} has an empty part before the name of the file; "
+                "write one slash there; what a template fills in may end with one already"
+            )
         if format_ == "parquet" and self.destination.endswith(".gz"):
             raise ViValidationError("destination: a parquet file is compressed inside, so it has no .gz")
         if given("compare_to", self.compare_to) not in (None, "previous"):
@@ -151,7 +156,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
             old = exports.newest_export(ObjectStoragePath(self.compare_to), organization_id, but=target, below=True)
         else:
             old = self.compare_to
-            exports.verify(old)
+            manifest = exports.verify(old)
+            if manifest.format != "jsonl":
+                raise exports.ExportError(f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared")
+            if manifest.organization_id != organization_id:
+                self.log.warning("%s is an export of another organization, %.200r", old, manifest.organization_id)
         if old is None:
             place = f"{target.parent}/" if self.compare_to == "previous" else self.compare_to
             self.log.warning(

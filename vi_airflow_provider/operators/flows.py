@@ -129,7 +129,8 @@ class DeleteFlowOperator(ViBaseOperator):
     """Delete one flow. A flow in use by a run is refused by the server (``ViConflictError``).
 
     :param flow_id: the flow's id
-    :param if_missing: what to do when there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``
+    :param if_missing: what to do when there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``; one that this
+        task, in this or an earlier try, has archived was there
     :param expected_etag: delete the flow only if it still has this etag, as a listing has shown it
     :param if_changed: what to do when it has another one: ``"fail"`` or ``"skip"``; it is left alone either way
     :param archive_to: URL of a folder; the flow is written there, and verified, before it is deleted
@@ -177,10 +178,13 @@ class DeleteFlowOperator(ViBaseOperator):
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
             choice("if_changed", self.if_changed, ("fail", "skip"))
             outcome, archive = self._outcome(hook, context)
-            if outcome == "already_absent" and if_missing == "fail":
+            # A flow that this task instance has archived was there. If an earlier try was killed after its delete,
+            # a retry must not fail for ever, nor must a skip lose where the archive is.
+            missing = outcome == "already_absent" and archive is None
+            if missing and if_missing == "fail":
                 raise ViNotFoundError(f"there is no flow {self.flow_id}", status_code=404)
         self.log.info("Flow %s: %s", self.flow_id, outcome)
-        if outcome == "already_absent" and if_missing == "skip":
+        if missing and if_missing == "skip":
             raise AirflowSkipException(f"There is no flow {self.flow_id}.")
         return {"flow_id": self.flow_id, "outcome": outcome, "archive": archive}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -146,6 +147,47 @@ def test_a_listing_that_is_dropped_leaves_no_thread(server: ScriptedServer, clie
     assert time.monotonic() - began < PATIENCE / 2
 
 
+def test_a_listing_that_is_dropped_when_its_page_is_there_leaves_the_connection_to_others(
+    server: ScriptedServer, client: ViClient
+) -> None:
+    server.acts += [page(0), page(1), page(2, last=True)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: server.requests == 2 and not page_threads())
+    del flows
+    assert len(list(client.list_flows())) == 3
+    assert server.connections == 1
+
+
+def test_a_consumer_that_is_interrupted_while_it_waits_ends_the_fetch(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG)]
+    flows = client.list_flows()
+    ids(flows, 3)
+    eventually(lambda: server.requests == 2)
+    (thread,) = page_threads()
+    monkeypatch.setattr(thread, "join", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(flows)
+    eventually(lambda: not page_threads())
+
+
+def test_a_listing_goes_on_where_no_thread_can_be_started(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), page(1, last=True)]
+    flows = client.list_flows()
+    ids(flows, 1)
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("vi_airflow_provider.api.ahead.threading.Thread", NoThread)
+    assert [flow.flow_id for flow in flows] == ["0-1", "0-2", "1-0", "1-1", "1-2"]
+
+
 def test_a_listing_that_is_dropped_between_two_attempts_leaves_no_thread(
     server: ScriptedServer, client: ViClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,3 +267,33 @@ async def test_the_asynchronous_client_raises_an_error_in_its_place(server: Scri
         assert [(await anext(flows)).flow_id for _ in range(3)] == ["0-0", "0-1", "0-2"]
         with pytest.raises(ViPermissionError):
             await anext(flows)
+
+
+async def test_the_asynchronous_clients_close_ends_the_fetch_and_a_consumer_that_goes_on_fetches_anew(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
+    client = AsyncViClient(settings_for(server.url))
+    flows = client.list_flows()
+    assert [(await anext(flows)).flow_id for _ in range(2)] == ["0-0", "0-1"]
+    await asyncio.to_thread(eventually, lambda: server.requests == 2)
+    await client.close()
+    assert len(asyncio.all_tasks()) == 1
+    assert [flow.flow_id async for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
+    await client.close()
+    assert "trying again" not in caplog.text
+
+
+async def test_a_failure_ahead_of_a_consumer_that_has_gone_is_nobodys_error(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.acts += [page(0), refusal(403)]
+    async with AsyncViClient(settings_for(server.url)) as client:
+        flows = client.list_flows()
+        assert [(await anext(flows)).flow_id for _ in range(2)] == ["0-0", "0-1"]
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        await flows.aclose()  # type: ignore[attr-defined]
+        del flows
+        gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.unit.audit.support import export, flow
+from vi_airflow_provider import exports
 from vi_airflow_provider.audit_cli import main
 
 Outcome = tuple[int, str, str]
@@ -93,6 +94,24 @@ def test_what_cannot_be_read_is_one_line_on_stderr_with_code_2(
     assert (code, printed) == (2, "")
     assert words in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["verify", "diff"])
+def test_an_outage_is_no_difference(
+    command: str, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndpointConnectionError(Exception):
+        """As botocore's, which is no OSError."""
+
+    def fail(*_: Any) -> Any:
+        raise EndpointConnectionError("could not connect:\nnobody is there")
+
+    path = tmp_path / "flows.jsonl"
+    export(str(path), [flow()])
+    monkeypatch.setattr(exports, "open_to_read", fail)
+    arguments = [path] if command == "verify" else [path, path]
+    told = "EndpointConnectionError: could not connect: nobody is there\n"
+    assert cli(command, *arguments) == (2, "", told)
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify"], ["diff", "one"], ["compare", "one", "two"]], ids=str)

@@ -304,6 +304,31 @@ def test_a_named_export_that_cannot_be_trusted_is_found_out_before_flows_are_rea
     assert not (tmp_path / "new.jsonl").exists()
 
 
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_named_export_that_cannot_be_compared_is_found_out_before_flows_are_read(
+    format_: str, vi: Mocker, tmp_path: Path
+) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    old = tmp_path / f"old.{format_}"
+    export(str(old), YESTERDAY, format_)
+    with pytest.raises(ExportError, match=rf"old\.{format_} is a {format_} export; only jsonl can be compared"):
+        run(tmp_path / "new.jsonl", compare_to=str(old))
+    assert not vi.called
+
+
+@pytest.mark.usefixtures("vi")
+def test_a_named_export_of_another_organization_is_compared_with_a_warning(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    export(str(tmp_path / "ours.jsonl"), YESTERDAY)
+    export(str(tmp_path / "theirs.jsonl"), YESTERDAY, organization_id="theirs")
+    for old, warned in (("ours", False), ("theirs", True)):
+        log.clear()
+        assert difference(run(tmp_path / "new.jsonl", compare_to=str(tmp_path / f"{old}.jsonl"))) == DIFFERENCE
+        assert ("theirs.jsonl is an export of another organization, 'theirs'" in log.text) == warned
+
+
 # --- failures ------------------------------------------------------------------------------------------------------
 
 

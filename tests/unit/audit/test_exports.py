@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,6 +165,7 @@ def test_no_cell_of_a_csv_can_become_a_formula(
         ("-1", "'-1"),
         ("  =1+1", "'  =1+1"),
         ("\ufeff=1+1", "'\ufeff=1+1"),
+        ("\x7f\xad\u061c\u180e\u202e\u2066\ufe0f=1+1", "'\x7f\xad\u061c\u180e\u202e\u2066\ufe0f=1+1"),
         ("\uff1d1+1", "'\uff1d1+1"),
         ("a\n=1+1", "a\n'=1+1"),
         ("a;=1+1", "a;'=1+1"),
@@ -178,6 +180,16 @@ def test_a_quote_in_front_makes_text_of_what_would_be_a_formula(name: str, cell:
     export(str(tmp_path / "flows.csv"), [flow(spec__name=name)], "csv")
     (row,) = rows(tmp_path / "flows.csv")
     assert row["name"] == cell
+
+
+@pytest.mark.parametrize("run", ["\n", " ", "\u2028", ";", '"', "=", ";\u2028"])
+@pytest.mark.parametrize("end", ["", "=", "x"])
+def test_a_long_run_of_what_may_stand_before_a_sign_takes_no_time(run: str, end: str) -> None:
+    hostile = run * (1_000_000 // len(run)) + end
+    began = time.process_time()
+    for kind in ("string", "json"):
+        tables._cell(hostile, kind)
+    assert time.process_time() - began < 1
 
 
 def test_a_csv_has_one_row_a_flow_with_its_facts_in_columns(tmp_path: Path) -> None:

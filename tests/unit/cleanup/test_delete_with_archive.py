@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import Vi, archived, run, when
 from vi_airflow_provider import archive
-from vi_airflow_provider.api.errors import ViConflictError
+from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
 from vi_airflow_provider.archive import ArchiveError
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator
@@ -144,17 +144,30 @@ def test_a_flow_that_is_absent_needs_no_archive(vi: Vi, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("if_missing", ["success", "skip", "fail"])
 def test_a_retry_names_the_archive_of_the_killed_try_that_deleted_the_flow(
-    vi: Vi, flow_id: str, tmp_path: Path
+    if_missing: Any, vi: Vi, flow_id: str, tmp_path: Path
 ) -> None:
-    operator = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=tmp_path.as_uri())
+    arguments: dict[str, Any] = {"flow_id": flow_id, "archive_to": tmp_path.as_uri()}
+    operator = DeleteFlowOperator(task_id="delete", if_missing=if_missing, **arguments)
     first = run(operator)["archive"]  # but nobody learns it
     assert run(operator, TaskInstance(try_number=2)) == {
         "flow_id": flow_id,
         "outcome": "already_absent",
         "archive": first,
     }
-    assert run(operator, TaskInstance(try_number=2, map_index=1))["archive"] is None
+
+
+@pytest.mark.parametrize(("if_missing", "end"), [("skip", AirflowSkipException), ("fail", ViNotFoundError)])
+def test_what_another_task_has_archived_and_deleted_is_missing(
+    if_missing: Any, end: type[Exception], vi: Vi, flow_id: str, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"flow_id": flow_id, "archive_to": tmp_path.as_uri()}
+    run(DeleteFlowOperator(task_id="delete", **arguments))
+    other = TaskInstance(try_number=2, map_index=1)
+    assert run(DeleteFlowOperator(task_id="delete", **arguments), other)["archive"] is None
+    with pytest.raises(end):
+        run(DeleteFlowOperator(task_id="delete", if_missing=if_missing, **arguments), other)
 
 
 def test_an_archive_that_cannot_be_written_leaves_the_flow(vi: Vi, flow_id: str, tmp_path: Path) -> None:
