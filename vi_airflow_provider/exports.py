@@ -148,7 +148,8 @@ def publish(
     """Put an export, its manifest and its report in their place: all, or none.
 
     The manifest goes before the file, and vouches for the file that it replaces, too. So whenever we are killed,
-    there is no file that nobody vouches for. If writing fails, what was there before is put back.
+    there is no file that nobody vouches for. If writing fails, what was there before is put back. The report of an
+    export that is replaced by one without a report goes.
 
     :param file: the export, as :func:`write_file` has written it
     """
@@ -164,11 +165,24 @@ def publish(
         for path, content in (companions | {target: file}).items():
             write_atomically(path, content)
     except BaseException:
-        # It may have arrived in spite of the error, as when the answer of the object store was lost.
-        if not target.exists() or _sha256(target) != manifest.sha256:
+        if not _may_have_arrived(target, manifest.sha256):
             for path, old in before.items():
                 _put_back(path, old)
         raise
+    if report is None:
+        _put_back(report_path(str(target)), None)
+
+
+def _may_have_arrived(target: ObjectStoragePath, sha256: str) -> bool:
+    """Tell whether an export is there in spite of an error, as when the answer of the object store was lost.
+
+    If that cannot be seen, it may: the new manifest vouches for the old file, but the old one not for the new file.
+    """
+    try:
+        return target.exists() and _sha256(target) == sha256
+    except Exception as error:  # whatever the file system's driver raises; it must not hide the error that we have
+        log.warning("Whether %s has arrived cannot be seen: %s: %s", target, type(error).__name__, error)
+        return True
 
 
 def _copy(path: ObjectStoragePath, spool: FlowSpool) -> IO[bytes] | None:
@@ -181,10 +195,15 @@ def _copy(path: ObjectStoragePath, spool: FlowSpool) -> IO[bytes] | None:
 
 
 def _put_back(path: ObjectStoragePath, content: IO[bytes] | None) -> None:
-    if content is not None:
-        write_atomically(path, content)
-    elif path.exists():
-        path.unlink()
+    """Make a companion what it was before; a failure is logged, for the others are to be put back all the same."""
+    try:
+        if content is not None:
+            write_atomically(path, content)
+        elif path.exists():
+            path.unlink()
+    except Exception as error:  # whatever the file system's driver raises
+        done = "removed" if content is None else "put back as it was"
+        log.warning("%s could not be %s: %s: %s", path, done, type(error).__name__, error)
 
 
 def _write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: ExportManifest | None) -> IO[bytes]:
@@ -376,7 +395,7 @@ def newest_export(
 
 def _manifest_paths(folder: ObjectStoragePath, *, below: bool) -> Iterator[ObjectStoragePath]:
     folder.fs.invalidate_cache()
-    root = folder.path.rstrip("/")
+    root = folder.path.rstrip("/") or folder.path  # of "/", nothing would be left: the working directory
     # One listing, not one for each folder: an object store has only keys. A missing folder has none.
     for name in folder.fs.find(root, maxdepth=None if below else 1):
         if name.endswith(_SUFFIX):

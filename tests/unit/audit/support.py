@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ def flow(flow_id: str = "a", **changes: Any) -> Flow:
     return Flow.model_validate(wire_flow(flowId=flow_id, **changes))
 
 
-def export(uri: str, flows: Iterable[Flow], format_: str = "jsonl", **facts: Any) -> ExportManifest:
+def export(
+    uri: str, flows: Iterable[Flow], format_: str = "jsonl", *, report: bytes | None = None, **facts: Any
+) -> ExportManifest:
     """Write flows to a file with a manifest, and return what the manifest says."""
     target = ObjectStoragePath(uri)
     with FlowSpool() as spool:
@@ -39,7 +42,7 @@ def export(uri: str, flows: Iterable[Flow], format_: str = "jsonl", **facts: Any
             "provider_version": "0",
         }
         manifest = ExportManifest(**{**given, **facts})
-        exports.publish(spool, target, file, manifest)
+        exports.publish(spool, target, file, manifest, BytesIO(report) if report else None)
     return manifest
 
 

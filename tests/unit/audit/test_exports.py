@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -429,6 +430,68 @@ def test_publishing_that_fails_leaves_what_was_there(
     assert contents(tmp_path) == found
 
 
+@pytest.mark.parametrize("kind", ["replaced", "new"])
+def test_what_cannot_be_put_back_hides_neither_the_error_nor_keeps_the_rest_from_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    old = export(uri, FLOWS[:2], report=b"old") if kind == "replaced" else None
+    found = contents(tmp_path)
+    write, unlink, broken = exports.write_atomically, ObjectStoragePath.unlink, []
+
+    def fails(path: ObjectStoragePath, act: Callable[[], None]) -> None:
+        if path.name == "flows.jsonl":
+            broken.append(path)
+            raise OSError("the disk is full")
+        if broken and path.name == "flows.jsonl.report.html":
+            raise PermissionError("nor may you")
+        act()
+
+    monkeypatch.setattr(exports, "write_atomically", lambda path, content: fails(path, lambda: write(path, content)))
+    monkeypatch.setattr(ObjectStoragePath, "unlink", lambda path: fails(path, lambda: unlink(path)))
+    with pytest.raises(OSError, match="the disk is full"):
+        export(uri, FLOWS, report=b"new")
+    assert contents(tmp_path) == {**found, "flows.jsonl.report.html": b"new"}
+    assert old is None or verify(uri) == old
+    done = "put back as it was" if old else "removed"
+    assert f"flows.jsonl.report.html could not be {done}: PermissionError: nor may you" in caplog.text
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_storage_that_fails_altogether_does_not_hide_what_failed_first(
+    arrived: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    old = export(uri, FLOWS[:2])
+    write, sha256, failed = exports.write_atomically, exports._sha256, []
+
+    def until_it_fails(act: Callable[..., Any], *arguments: Any) -> Any:
+        if failed:
+            raise ConnectionError("second")
+        if act is write and arguments[0].name == "flows.jsonl":
+            failed.append(arguments)
+            if arrived:
+                act(*arguments)
+            raise TimeoutError("first")
+        return act(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exports, "write_atomically", partial(until_it_fails, write))
+        patched.setattr(exports, "_sha256", partial(until_it_fails, sha256))
+        with pytest.raises(TimeoutError, match="first"):
+            export(uri, FLOWS)
+    assert "flows.jsonl has arrived cannot be seen: ConnectionError: second" in caplog.text
+    assert verify(uri).count == (len(FLOWS) if arrived else old.count)
+
+
+def test_no_report_stays_beside_an_export_that_it_does_not_tell_of(tmp_path: Path) -> None:
+    uri = str(tmp_path / "flows.jsonl")
+    export(uri, FLOWS[:2], report=b"old")
+    assert "flows.jsonl.report.html" in files(tmp_path)
+    export(uri, FLOWS)
+    assert files(tmp_path) == {"flows.jsonl", "flows.jsonl.manifest.json"}
+
+
 def test_a_file_that_arrived_although_its_answer_was_lost_keeps_its_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,6 +616,15 @@ def test_below_a_folder_it_is_the_newest_in_whatever_folder(tmp_path: Path) -> N
         assert verify(uri).created_at == "2026-07-02"
     assert newest_export(ObjectStoragePath(str(tmp_path)), "acme", but=target) is None
     assert newest_export(ObjectStoragePath(str(tmp_path / "missing")), "acme", but=target, below=True) is None
+
+
+def test_exports_in_the_root_folder_are_not_looked_for_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(str(tmp_path / "flows.jsonl"), FLOWS)
+    monkeypatch.chdir(tmp_path)
+    found = exports._manifest_paths(ObjectStoragePath("file:///"), below=False)
+    assert "flows.jsonl.manifest.json" not in {path.name for path in found}
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
