@@ -25,7 +25,7 @@ PYTEST := -m pytest -q -p no:cacheprovider
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test test-rest lint types test-3 test-2 test-system test-soak test-smoke soak bench \
+.PHONY: help demo airflow test test-one-lane test-other-lane lint types test-3 test-2 test-system test-soak test-smoke soak bench \
 	test-distributed reliability test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
@@ -39,13 +39,16 @@ airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emul
 
 # Two lanes, of about the same length: these machines have two cores.
 test: lint types  ## Everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-3 test-rest
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-one-lane test-other-lane
 
-test-rest:
+test-one-lane:
+	@$(MAKE) --no-print-directory test-3
+	@$(MAKE) --no-print-directory test-smoke
+
+test-other-lane:
 	@$(MAKE) --no-print-directory test-2
 	@$(MAKE) --no-print-directory test-system
 	@$(MAKE) --no-print-directory test-soak
-	@$(MAKE) --no-print-directory test-smoke
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
