@@ -20,9 +20,7 @@ _SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
 _BEGINS: Final = re.compile(r"(?<=[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])")
 #: What may stand before the sign: some programs cut blanks off, and do not see the invisible. All that a cell begins
 #: after is among it, but for the semicolon.
-_CUT_OFF: Final = (
-    r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\"]"
-)
+_CUT_OFF: Final = r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\"]"
 #: A sign with all of that before it. A run is looked at once, from its start, however long it is.
 _SIGN: Final = re.compile(rf"(?:^|(?<=;)|(?<!{_CUT_OFF})(?={_CUT_OFF}))({_CUT_OFF}*+)([{_SIGNS}])")
 _BATCH: Final = 500

@@ -158,7 +158,9 @@ class ExportFlowsOperator(FlowSelectionOperator):
             old = self.compare_to
             manifest = exports.verify(old)
             if manifest.format != "jsonl":
-                raise exports.ExportError(f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared")
+                raise exports.ExportError(
+                    f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared"
+                )
             if manifest.organization_id != organization_id:
                 self.log.warning("%s is an export of another organization, %.200r", old, manifest.organization_id)
         if old is None:
