@@ -174,7 +174,7 @@ def test_no_cell_of_a_csv_can_become_a_formula(
         ("\ttext", "'\ttext"),
         ("a\u2028\ttext", "a\u2028'\ttext"),
         ("a;\ttext", "a;'\ttext"),
-        ('a\u2028"\ttext', 'a\u2028\'"\ttext'),
+        ('a\u2028"\ttext', "a\u2028'\"\ttext"),
         ("a\t\ttext", "a\t\ttext"),
         ("weld - T4", "weld - T4"),
         ("a;b", "a;b"),
