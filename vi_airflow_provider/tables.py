@@ -23,6 +23,8 @@ _BEGINS: Final = re.compile(r"(?<=[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])")
 _CUT_OFF: Final = r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\"]"
 #: A sign with all of that before it. A run is looked at once, from its start, however long it is.
 _SIGN: Final = re.compile(rf"(?:^|(?<=;)|(?<!{_CUT_OFF})(?={_CUT_OFF}))({_CUT_OFF}*+)([{_SIGNS}])")
+#: A cell that begins with a tab or a line break may become a formula without a sign, too; quotes may go from before it.
+_BLANK: Final = re.compile(r"^(?=[\t\r\n])|(?<=[;\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?=\"*\t)")
 _BATCH: Final = 500
 
 #: The columns of csv and parquet, and their types.
@@ -73,10 +75,7 @@ def _cell(value: Any, kind: str) -> Any:
     """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
     if kind == "json":
         return _SIGN.sub(_escaped, value)
-    if not isinstance(value, str):
-        return value
-    text = _SIGN.sub(_quoted, value)
-    return f"'{text}" if value.startswith(("\t", "\r", "\n")) and not text.startswith("'") else text
+    return _BLANK.sub("'", _SIGN.sub(_quoted, value)) if isinstance(value, str) else value
 
 
 def _quoted(found: re.Match[str]) -> str:
