@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.documents import wire_bytes, wire_flow
 from tests.tasks import TaskInstance
 from vi_airflow_provider import exports
-from vi_airflow_provider.archive import ArchiveError, read_archive, unique_name, write_archive
+from vi_airflow_provider.archive import ArchiveError, prefix_of, read_archive, unique_name, write_archive
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import (
     CreateFlowOperator,
@@ -120,7 +120,7 @@ def test_what_a_server_says_makes_one_line(vi: Emulator, caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..", "/etc/passwd", "a/b", "a\\b", "a\x00b", "ü" * 300, NAME])
 def test_a_name_of_an_archive_is_one_step_of_a_path(name: str) -> None:
-    made = unique_name(name, name)
+    made = unique_name(prefix_of(name, name, name))
     assert Path(made).name == made
     assert ".." not in Path(made).parts
     assert len(made.encode()) < 200
@@ -230,9 +230,11 @@ def test_any_archive_is_read_or_refused(folder: Path, data: st.DataObject, conte
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
     """All ways to read an export."""
     yield lambda: exports.verify(str(path / name))
+    yield lambda: exports.verify(str(path / name), every_flow=True)
     yield lambda: exports.read_manifest(str(path / name))
     yield lambda: list(exports.read_export(str(path / name)))
-    yield lambda: exports.previous_export(ObjectStoragePath(str(path / "next.jsonl")), "o")
+    target = ObjectStoragePath(str(path / "next.jsonl"))
+    yield lambda: exports.newest_export(target.parent, "o", but=target)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -134,11 +134,11 @@ def test_a_server_that_shows_empty_pages_for_ever_is_left(
     vi: ViClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     monkeypatch.setattr(walk, "MAX_EMPTY_PAGES", 5)
-    empty = [{"json": wire_page(nextPage=str(number))} for number in range(9)]
-    requests_mock.get(FLOWS, [*empty[:4], {"json": wire_page(wire_flow(), nextPage="x")}, *empty])
+    empty = [{"json": wire_page(nextPage=str(number))} for number in range(20)]
+    requests_mock.get(FLOWS, [*empty[:4], {"json": wire_page(wire_flow(), nextPage="x")}, *empty[4:]])
     flows = vi.list_flows(prefetch=prefetch)
     next(flows)
-    with pytest.raises(ViResponseError, match="5 empty pages in a row"):
+    with pytest.raises(ViResponseError, match="5 pages in a row are empty"):
         next(flows)
     assert requests_mock.call_count == 10
 

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.connections import Call
 from vi_airflow_provider.api.messages import Answer, Failure, Send
 from vi_airflow_provider.sensors import base as sensors
 from vi_airflow_provider.triggers import lookout
@@ -32,7 +33,7 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     """The emulator without flows, behind the connection ``vi_default``."""
     vi = VirtualVi(clock, monkeypatch.setenv)
 
-    def send(client: ViClient, step: Send) -> Answer | Failure:
+    def send(client: ViClient, step: Send, _call: Call) -> Answer | Failure:
         return vi.send(step, client.settings.read_timeout)
 
     async def send_async(client: AsyncViClient, step: Send) -> Answer | Failure:
