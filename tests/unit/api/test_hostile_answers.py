@@ -207,7 +207,7 @@ def check_error(error: ViError) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(outcomes=st.lists(ANSWERS | ANSWERS | FAILURES, min_size=1, max_size=3))
 def test_a_call_ends_with_a_value_or_a_vi_error(call: str, outcomes: list[Answer | Failure]) -> None:
     try:
