@@ -12,7 +12,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from enum import Enum, auto
 from functools import cache
@@ -56,7 +56,7 @@ class Fault:
     :param of_listing: it is about the pages after the first of a listing
     :param status_arrives: a DELETE is done when a 2xx has arrived, whatever follows
     :param others: what somebody else does at the same time is part of it
-    :param settings: of the connection, to make patience short
+    :param limit: the setting of the connection that ends it
     """
 
     name: str
@@ -69,7 +69,7 @@ class Fault:
     of_listing: bool = False
     status_arrives: bool = False
     others: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    limit: str | None = None
 
 
 # --- on the wire ---------------------------------------------------------------------------------------------------
@@ -240,9 +240,6 @@ async def _others_at_work(exchange: Exchange) -> None:
 
 # --- the faults, by what they are about ----------------------------------------------------------------------------
 
-_PATIENCE: Final = {"read_timeout": 0.25}
-_BUDGET: Final = {"retry_budget": 0.25}
-
 
 def _network(name: str, **how: Any) -> Fault:
     return Fault(name, ViNetworkError, Again.ALL, **how)
@@ -272,7 +269,7 @@ GROUPS: Final[Mapping[str, tuple[Fault, ...]]] = {
     "No connection": (
         _network("the name does not resolve", door=Door.UNRESOLVED),
         _network("refused", door=Door.CLOSED),
-        Fault("connect timeout", ViTimeoutError, Again.ALL, door=Door.FULL, settings={"connect_timeout": 0.1}),
+        Fault("connect timeout", ViTimeoutError, Again.ALL, door=Door.FULL, limit="connect_timeout"),
         Fault("TLS: certificate of another host", ViCertificateError, door=Door.WRONG_HOST),
         Fault("TLS: unknown CA", ViCertificateError, door=Door.UNKNOWN_CA),
     ),
@@ -283,12 +280,15 @@ GROUPS: Final[Mapping[str, tuple[Fault, ...]]] = {
         _broken("truncated body", _truncate, applied=True, status_arrives=True),
     ),
     "The answer does not come": (
-        Fault("silence", ViTimeoutError, Again.IDEMPOTENT, strike=_silence, settings=_PATIENCE),
+        Fault("silence", ViTimeoutError, Again.IDEMPOTENT, strike=_silence, limit="read_timeout"),
         Fault(
             "a body that drips for ever", ViTimeoutError, Again.NONE, True,
-            strike=_drip_body, status_arrives=True, settings=_BUDGET,
+            strike=_drip_body, status_arrives=True, limit="retry_budget",
         ),
-        Fault("headers that drip for ever", ViTimeoutError, Again.NONE, True, strike=_drip_head, settings=_BUDGET),
+        Fault(
+            "headers that drip for ever", ViTimeoutError, Again.NONE, True,
+            strike=_drip_head, limit="retry_budget",
+        ),
     ),
     "The server or a proxy says no": (
         _status(408, ViTimeoutError, Again.IDEMPOTENT),

@@ -230,7 +230,7 @@ def broken_connections() -> Iterator[Case]:
 
 def silence() -> Iterator[Case]:
     # The only cases that wait by the clock on the wall: a read timeout is the socket's own. Hence so few.
-    soon = {"read_timeout": 0.2}
+    soon = {"read_timeout": 0.5}
     late = {"raises": ViTimeoutError, **soon}
     yield case("silence may pass", GET, SILENT, FLOW, gives=FLOW_ID, slept=(1,), **soon)
     yield case("silence is not tried again", UPDATE, SILENT, **late)
