@@ -22,10 +22,12 @@ _IDLE: Final = 0.5
 def wait(triggers: Mapping[str, BaseTrigger], *, settle: float, steady: float, patience: float) -> dict[str, Any]:
     """Run the triggers, and measure while nothing but their waiting goes on.
 
+    To measure the lag of the loop costs more CPU than our gates do, so one comes after the other.
+
     :param triggers: by the flow that each waits for
     :param settle: seconds before that
-    :param steady: seconds of it
-    :param patience: seconds afterwards, in which gates may still open
+    :param steady: seconds in which CPU is measured, and then seconds in which lag is
+    :param patience: seconds after the former, at least, in which gates may still open
     :return: CPU seconds and lags of the steady state, and when each gate ``opened``
     """
     return asyncio.run(_wait(triggers, settle, steady, patience))
@@ -43,9 +45,10 @@ async def _wait(triggers: Mapping[str, BaseTrigger], settle: float, steady: floa
     gates = [asyncio.create_task(gate(flow, trigger)) for flow, trigger in triggers.items()]
     await asyncio.sleep(settle)
     cpu = time.process_time()
-    lags = await _lags(steady)
+    await asyncio.sleep(steady)
     cpu = time.process_time() - cpu
-    await asyncio.sleep(patience)
+    lags = await _lags(steady)
+    await asyncio.sleep(max(0.0, patience - steady))
     for task in gates:
         task.cancel()
     failures = [e for e in await asyncio.gather(*gates, return_exceptions=True) if isinstance(e, Exception)]

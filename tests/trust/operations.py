@@ -232,7 +232,7 @@ BEGIN: Final = 1_800_000_000.0
 
 def virtual_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait: neither clients that are made by hooks, nor gates, for which time goes on as they sleep."""
-    from vi_airflow_provider.triggers import flows
+    from vi_airflow_provider.triggers import crowds, flows
 
     for client, sleep in ((ViClient, stage.sleep), (AsyncViClient, stage.sleep_async)):
         monkeypatch.setitem(client.__init__.__kwdefaults__, "sleep", sleep)
@@ -242,7 +242,7 @@ def virtual_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += seconds
         await stage.sleep_async(seconds)
 
-    monkeypatch.setattr(flows, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(crowds, "sleep", sleep)
     monkeypatch.setattr(flows, "time", SimpleNamespace(time=lambda: now[0]))
     # Two looks follow each other at once, and shall not share an answer.
     monkeypatch.setattr(flows, "MAX_SPREAD", 0.0)

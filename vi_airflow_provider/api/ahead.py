@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,6 +17,10 @@ from vi_airflow_provider.api.messages import Steps
 from vi_airflow_provider.api.walk import Walk
 
 M = TypeVar("M", bound=BaseModel)
+
+#: Seconds that a consumer waits at most until the request for the next page is sent. If it went on at once, it would
+#: keep the interpreter to itself for the 5 ms of ``sys.getswitchinterval`` each time that the other thread wants it.
+_HEAD_START: Final = 0.005
 
 
 class PagesAhead(Generic[M]):
@@ -66,6 +70,7 @@ class _Fetch(Generic[M]):
         # In the context of the consumer: what is logged on the way belongs to its task.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="vi-page", daemon=True)
         self._thread.start()
+        self._call.let_go_ahead(_HEAD_START)
 
     def _work(self) -> None:
         try:

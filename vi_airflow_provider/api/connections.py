@@ -34,6 +34,7 @@ class Call:
         #: On the clock of ``time.monotonic``.
         self.deadline = float("inf")
         self._ended = threading.Event()
+        self._sent = threading.Event()
         self._lock = threading.RLock()  # a signal handler may come in between
         self._socket: Any = None
 
@@ -57,11 +58,16 @@ class Call:
             raise CallEndedError
 
     def read_from(self, sock: socket.socket) -> None:
-        """Note from where the answer comes."""
+        """Note that the request is sent, and from where the answer comes."""
         with self._lock:
             self._socket = sock
             if self.ended:
                 self._hang_up()
+        self._sent.set()
+
+    def let_go_ahead(self, seconds: float) -> None:
+        """Let another thread send its first request, for so many seconds at most."""
+        self._sent.wait(seconds)
 
     def read_all(self) -> None:
         """Forget from where the answer came: the connection may serve another call now."""

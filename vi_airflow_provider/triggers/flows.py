@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
@@ -22,6 +21,7 @@ from vi_airflow_provider.gating import (
     next_tick,
     outcome_of_failure,
 )
+from vi_airflow_provider.triggers import crowds
 from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class FlowTrigger(BaseTrigger):
             tick = next_tick(max(earliest, time.time()), self.poke_interval)
             # The deadline is worth a last look: what came just before it still counts.
             moment = min(tick + offset, deadline)
-            await asyncio.sleep(max(0.0, moment - time.time()))
+            await crowds.sleep(moment - time.time())
             earliest = min(tick, time.time()) + self.poke_interval  # the clock may have been set back
             try:
                 ended = await self._look(gate, lookout, max_age=spread)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -27,6 +28,7 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.models import last_update
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.triggers.crowds import Crowd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -59,7 +61,14 @@ _SAME_FOR_ALL: Final = (
     ViTimeoutError,
 )
 
+#: Answers that are noted in one turn of the event loop: about a millisecond's work.
+_TURN: Final = 50
+
 T = TypeVar("T")
+
+
+#: Says what was found about a target.
+_Found: TypeAlias = "Callable[[Target], Flow | ViError | None]"
 
 
 class _Answer(NamedTuple):
@@ -72,6 +81,18 @@ class _Answer(NamedTuple):
     listed: bool
 
 
+class _Job(NamedTuple):
+    """Requests under way, and the looks that wait for what they bring."""
+
+    task: asyncio.Task[None]
+    crowd: Crowd
+
+    async def result(self) -> None:
+        """Wait for it. It belongs to all who do, not to the one who is cancelled."""
+        await self.crowd.join()
+        self.task.result()
+
+
 class Lookout:
     """Looks for flows on behalf of the gates that wait on one connection, in one event loop."""
 
@@ -82,7 +103,7 @@ class Lookout:
         self._opening = asyncio.Lock()
         self._wanted: Counter[Target] = Counter()
         self._answers: dict[Target, _Answer] = {}
-        self._jobs: dict[Target, asyncio.Task[None]] = {}
+        self._jobs: dict[Target, _Job] = {}
         #: Pages that a listing has, as far as is known.
         self._pages = 1
 
@@ -110,7 +131,7 @@ class Lookout:
         answer = self._answers.get(target)
         if answer is None or now - answer.asked_at > max_age:
             job = self._jobs.get(target) or self._start(target)
-            await asyncio.shield(job)  # it belongs to all who wait for it, not to the one who is cancelled
+            await job.result()
             answer = self._answers[target]
         if isinstance(answer.found, ViError):
             raise answer.found.with_traceback(None)  # of the one who raised it before
@@ -132,25 +153,27 @@ class Lookout:
 
     async def close(self) -> None:
         """End what is under way, and close the session."""
-        jobs = set(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        tasks = {job.task for job in self._jobs.values()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for client in self._clients:
             await client.close()
 
-    def _start(self, target: Target) -> asyncio.Task[None]:
+    def _start(self, target: Target) -> _Job:
         """Begin to look for a target, and for all others if the listing is to be read for it."""
         listing = self._listing_is_cheaper()
         targets = frozenset(self._wanted) if listing else frozenset({target})
-        job = asyncio.create_task(self._find(targets, listing=listing), name=f"vi-lookout-{self._vi_conn_id}")
+        work = asyncio.create_task(self._find(targets, listing=listing), name=f"vi-lookout-{self._vi_conn_id}")
+        job = _Job(work, Crowd())
         for each in targets:
             self._jobs.setdefault(each, job)
-        job.add_done_callback(self._forget)
+        work.add_done_callback(lambda _: self._end(job))
         return job
 
-    def _forget(self, job: asyncio.Task[None]) -> None:
+    def _end(self, job: _Job) -> None:
         self._jobs = {target: other for target, other in self._jobs.items() if other is not job}
+        job.crowd.wake()
 
     def _listing_is_cheaper(self) -> bool:
         # Looking for a name takes the listing anyway.
@@ -160,11 +183,13 @@ class Lookout:
     async def _find(self, targets: frozenset[Target], *, listing: bool) -> None:
         asked_at = asyncio.get_running_loop().time()
         found = await self._read_listing(targets) if listing else await self._ask_each(targets)
-        for target in targets:
+        for number, target in enumerate(targets, 1):
             if target in self._wanted:
-                self._answers[target] = _Answer(asked_at, found[target], listing)
+                self._answers[target] = _Answer(asked_at, found(target), listing)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
 
-    async def _ask_each(self, targets: Collection[Target]) -> dict[Target, Flow | ViError | None]:
+    async def _ask_each(self, targets: Collection[Target]) -> _Found:
         """Ask for each flow by itself; the connection limit of the client keeps the requests within bounds."""
 
         async def answer(target: Target) -> Flow | ViError | None:
@@ -173,7 +198,7 @@ class Lookout:
             except ViError as error:
                 return error
 
-        return dict(zip(targets, await asyncio.gather(*map(answer, targets)), strict=True))
+        return dict(zip(targets, await asyncio.gather(*map(answer, targets)), strict=True)).__getitem__
 
     async def _ask(self, target: Target) -> Flow | None:
         return await self._call(
@@ -182,7 +207,7 @@ class Lookout:
             )
         )
 
-    async def _read_listing(self, targets: Collection[Target]) -> dict[Target, Flow | ViError | None]:
+    async def _read_listing(self, targets: Collection[Target]) -> _Found:
         flow_ids = {target.flow_id for target in targets if target.flow_id is not None}
         names = {target.flow_name for target in targets if target.flow_name is not None}
         # Without a name to look for, reading on when asking for the flows would have been faster is a loss.
@@ -190,7 +215,7 @@ class Lookout:
         try:
             scan = await self._call(lambda client: client.scan_flows(flow_ids, names, max_pages))
         except _SAME_FOR_ALL as error:
-            return dict.fromkeys(targets, error)
+            return dict.fromkeys(targets, error).__getitem__
         except ViError:
             return await self._ask_each(targets)
         self._pages = scan.pages if scan.complete else 2 * scan.pages
@@ -200,7 +225,7 @@ class Lookout:
         for flow in scan.flows:
             by_key.setdefault(f"id:{flow.flow_id}", []).append(flow)
             by_key.setdefault(f"name:{flow.spec.name}", []).append(flow)
-        return {target: _best(by_key, target) for target in targets}
+        return partial(_best, by_key)
 
     async def _call(self, ask: Callable[[AsyncViClient], Awaitable[T]]) -> T:
         """Call the service; once more if the key was refused and the connection has another one by now."""
