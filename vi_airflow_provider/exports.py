@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -21,16 +21,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import TypeAdapter, ValidationError
 
-from vi_airflow_provider import audit, scratch, tables
+from vi_airflow_provider import audit, tables
 from vi_airflow_provider.api.codec import mistakes
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.spool import FlowSpool
 from vi_airflow_provider.storage import open_to_read, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
 _KIND: Final = "vi-flow-export"
@@ -64,58 +63,6 @@ class ExportManifest:
 
 
 _MANIFEST: Final = TypeAdapter(ExportManifest)
-
-
-class FlowSpool:
-    """Flows on local disk, to be read back sorted by their id; the last one of an id counts.
-
-    Neither closing it nor a kill leaves a file behind.
-    """
-
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._database = scratch.database()
-        self._open.callback(self._database.close)
-        self._database.execute("CREATE TABLE flow (id TEXT, digest TEXT, document BLOB)")
-        self._database.execute("CREATE UNIQUE INDEX by_id ON flow (id)")
-
-    def add(self, flow: Flow) -> None:
-        """Keep a flow."""
-        wire = flow.to_wire()
-        document = canonical_json(wire)  # before the digest takes away what does not count
-        self._database.execute(
-            "INSERT OR REPLACE INTO flow VALUES (?, ?, ?)", (flow.flow_id, audit.wire_digest(wire), document)
-        )
-
-    def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM flow").fetchone()[0])
-
-    def documents(self) -> Iterator[bytes]:
-        """Yield the flows as canonical JSON."""
-        for (document,) in self._database.execute("SELECT document FROM flow ORDER BY id"):
-            yield document
-
-    def flows(self) -> Iterator[Flow]:
-        """Yield the flows."""
-        return map(Flow.model_validate_json, self.documents())
-
-    def digests(self) -> Iterator[tuple[str, str]]:
-        """Yield id and digest of each flow."""
-        yield from self._database.execute("SELECT id, digest FROM flow ORDER BY id")
-
-    def file(self) -> IO[bytes]:
-        """Return a new local file, which goes when the spool does."""
-        return self._open.enter_context(scratch.file())
-
-    def close(self) -> None:
-        """Delete it."""
-        self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.audit import Diff
-    from vi_airflow_provider.exports import ExportManifest, FlowSpool
+    from vi_airflow_provider.exports import ExportManifest
+    from vi_airflow_provider.spool import FlowSpool
 
 #: Flows between two lines of progress in the task log.
 PROGRESS: Final = 1000
@@ -72,8 +73,9 @@ class ExportFlowsOperator(FlowSelectionOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Spool, compare, write, publish."""
         from vi_airflow_provider import exports
+        from vi_airflow_provider.spool import FlowSpool
 
-        with self.vi(context) as hook, exports.FlowSpool() as spool:
+        with self.vi(context) as hook, FlowSpool() as spool:
             fail_on_drift = flag("fail_on_drift", self.fail_on_drift)
             html_report = flag("html_report", self.html_report)
             format_, target = self._checked(fail_on_drift=fail_on_drift)

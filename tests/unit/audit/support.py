@@ -12,7 +12,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tests.documents import ORGANIZATION_ID, wire_flow
 from vi_airflow_provider import exports
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.exports import ExportManifest, FlowSpool
+from vi_airflow_provider.exports import ExportManifest
+from vi_airflow_provider.spool import FlowSpool
 
 
 def flow(flow_id: str = "a", **changes: Any) -> Flow:

@@ -446,11 +446,11 @@ from pathlib import Path
 import requests_mock
 from tests.documents import wire_flow, wire_page
 from tests.tasks import FLOWS
-from vi_airflow_provider import drift, exports, scratch, storage
+from vi_airflow_provider import drift, exports, scratch, spool, storage
 from vi_airflow_provider.operators import export as operator
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-TRACED = {module.__file__ for module in (drift, exports, scratch, storage, operator)}
+TRACED = {module.__file__ for module in (drift, exports, scratch, spool, storage, operator)}
 
 def export(folder, *ids):
     with requests_mock.Mocker() as mocker:

@@ -27,7 +27,8 @@ from tests.documents import wire_flow
 from tests.unit.audit.support import contents, export, files, flow
 from vi_airflow_provider import audit, exports, tables
 from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.exports import ExportError, FlowSpool, newest_export, read_export, read_manifest, verify
+from vi_airflow_provider.exports import ExportError, newest_export, read_export, read_manifest, verify
+from vi_airflow_provider.spool import FlowSpool
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FLOWS: Final = [
