@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 #: Seconds that a consumer waits at most until the request for the next page is sent. If it went on at once, it would
 #: keep the interpreter to itself for the 5 ms of ``sys.getswitchinterval`` each time that the other thread wants it.
-_HEAD_START: Final = 0.005
+HEAD_START: Final = 0.005
 
 
 class PagesAhead(Generic[M]):
@@ -42,6 +42,7 @@ class PagesAhead(Generic[M]):
         if self._ahead is None and (steps := self._walk.next_page()) is not None:
             with suppress(RuntimeError):  # there can be no more threads; the page is fetched when it is its turn
                 self._ahead = _Fetch(steps, self._run)
+                self._ahead.call.wait_until_sent(HEAD_START)
 
     def next(self) -> RawPage[M] | None:
         """Return the next page; ``None`` after the last one."""
@@ -64,32 +65,33 @@ class _Fetch(Generic[M]):
     def __init__(self, steps: Steps[RawPage[M]], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
         self._steps = steps
         self._run = run
-        self._call = Call()
+        self.call = Call()
         self._page: RawPage[M] | None = None
         self._error: BaseException | None = None
         # In the context of the consumer: what is logged on the way belongs to its task.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="vi-page", daemon=True)
         self._thread.start()
-        self._call.let_go_ahead(_HEAD_START)
 
     def _work(self) -> None:
         try:
-            self._page = self._run(self._steps, self._call)
+            self._page = self._run(self._steps, self.call)
         except BaseException as error:  # whatever it is, it is raised in the consumer's thread
             self._error = error
+        finally:
+            self.call.note_sent()  # or it will never be
 
     def result(self) -> RawPage[M]:
         try:
             self._thread.join()
         except BaseException:  # a timeout of the task, or Ctrl-C
-            self._call.end()
+            self.call.end()
             raise
         if self._page is None:
             raise self._error or CallEndedError
         return self._page
 
     def end(self) -> None:
-        self._call.end()
+        self.call.end()
         # A daemon thread does not go on when the interpreter ends. And garbage may be collected by any thread.
         if not sys.is_finalizing() and self._thread is not threading.current_thread():
             self._thread.join()

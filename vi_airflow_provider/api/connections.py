@@ -58,15 +58,19 @@ class Call:
             raise CallEndedError
 
     def read_from(self, sock: socket.socket) -> None:
-        """Note that the request is sent, and from where the answer comes."""
+        """Note that the request is sent, and from where its answer comes."""
         with self._lock:
             self._socket = sock
             if self.ended:
                 self._hang_up()
+        self.note_sent()
+
+    def note_sent(self) -> None:
+        """Release those who wait until the first request is sent."""
         self._sent.set()
 
-    def let_go_ahead(self, seconds: float) -> None:
-        """Let another thread send its first request, for so many seconds at most."""
+    def wait_until_sent(self, seconds: float) -> None:
+        """Wait until the first request is sent, for so many seconds at most."""
         self._sent.wait(seconds)
 
     def read_all(self) -> None:

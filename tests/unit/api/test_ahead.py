@@ -17,9 +17,11 @@ import pytest
 from tests.documents import wire_flow, wire_page
 from tests.scripted_server import Act, After, ScriptedServer, http_bytes
 from tests.three_ways import settings_for
+from vi_airflow_provider.api import ahead
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.errors import ViPermissionError, ViResponseError
+from vi_airflow_provider.api.connections import Call
+from vi_airflow_provider.api.errors import ViNetworkError, ViPermissionError, ViResponseError
 from vi_airflow_provider.api.models import Flow
 
 #: Longer than anything here takes: where it is waited for, an event ends the wait.
@@ -94,6 +96,38 @@ def test_nothing_is_fetched_after_the_last_page(server: ScriptedServer, client: 
     server.acts += [page(0), page(1, size=0), page(2, last=True)]
     assert [flow.flow_id for flow in client.list_flows()] == [f"{n}-{place}" for n in (0, 2) for place in range(3)]
     assert server.requests == 3
+
+
+def test_the_request_for_the_next_page_is_sent_before_the_consumer_goes_on(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "HEAD_START", PATIENCE)
+    server.acts += [page(0), Act(after=After.HANG)]
+    order: list[str] = []
+    read_from = Call.read_from
+    monkeypatch.setattr(Call, "read_from", lambda call, sock: (order.append("sent"), read_from(call, sock)))
+    flows = client.list_flows()
+    began = time.monotonic()
+    ids(flows, 2)
+    order.append("consumed")
+    assert order == ["sent", "sent", "consumed"]
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_a_consumer_does_not_wait_for_a_request_that_cannot_be_sent(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "HEAD_START", PATIENCE)
+    server.acts.append(page(0))
+    with ViClient(settings_for(server.url, max_retries=0)) as client:
+        flows = client.list_flows()
+        ids(flows, 1)
+        server.__exit__()
+        began = time.monotonic()
+        assert ids(flows, 2) == ["0-1", "0-2"]
+        assert time.monotonic() - began < PATIENCE / 2
+        with pytest.raises(ViNetworkError):
+            next(flows)
 
 
 def test_the_pages_of_a_listing_share_a_connection(server: ScriptedServer, client: ViClient) -> None:
@@ -171,6 +205,18 @@ def test_a_consumer_that_is_interrupted_while_it_waits_ends_the_fetch(
     with pytest.raises(KeyboardInterrupt):
         next(flows)
     eventually(lambda: not page_threads())
+
+
+def test_a_consumer_that_is_interrupted_before_the_request_is_sent_ends_the_fetch(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG)]
+    flows = client.list_flows()
+    ids(flows, 1)
+    monkeypatch.setattr(Call, "wait_until_sent", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(flows)
+    assert page_threads() == []
 
 
 def test_a_listing_goes_on_where_no_thread_can_be_started(
