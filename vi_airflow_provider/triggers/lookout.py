@@ -62,7 +62,7 @@ _SAME_FOR_ALL: Final = (
 )
 
 #: Answers that are noted in one turn of the event loop: about a millisecond's work.
-_TURN: Final = 50
+TURN: Final = 50
 
 T = TypeVar("T")
 
@@ -129,10 +129,12 @@ class Lookout:
         """
         now = asyncio.get_running_loop().time()
         answer = self._answers.get(target)
-        if answer is None or now - answer.asked_at > max_age:
+        if answer is not None and now - answer.asked_at > max_age:
+            answer = None
+        while answer is None:
             job = self._jobs.get(target) or self._start(target)
             await job.result()
-            answer = self._answers[target]
+            answer = self._answers.get(target)  # none, if nobody watched it when the answers came
         if isinstance(answer.found, ViError):
             raise answer.found.with_traceback(None)  # of the one who raised it before
         if answer.found is None and answer.listed and certain:
@@ -186,7 +188,7 @@ class Lookout:
         for number, target in enumerate(targets, 1):
             if target in self._wanted:
                 self._answers[target] = _Answer(asked_at, found(target), listing)
-            if number % _TURN == 0:
+            if number % TURN == 0:
                 await asyncio.sleep(0)
 
     async def _ask_each(self, targets: Collection[Target]) -> _Found:

@@ -251,6 +251,45 @@ def test_a_gate_that_comes_back_before_its_answer_gets_it(vi: VirtualVi, clock: 
     assert paths(vi) == ["a"]
 
 
+def test_a_gate_that_was_away_when_the_answers_came_looks_again(
+    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = many(10)
+    noted: list[Target] = []
+    best = lookouts._best
+
+    async def main(lookout: Lookout) -> Any:
+        def note(by_key: Any, target: Target) -> Any:
+            noted.append(target)
+            late = next(each for each in targets if each is not noted[0])
+            if len(noted) == 1:
+                del lookout._wanted[late]
+            elif len(noted) == 9:
+                lookout._wanted[late] = 1
+            return best(by_key, target)
+
+        monkeypatch.setattr(lookouts, "_best", note)
+        return await look(lookout, *targets)
+
+    assert run(clock, targets, main) == [None] * 10
+    assert len(paths(vi)) == 2
+
+
+def test_what_nobody_expects_reaches_all_who_wait(
+    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise LookupError("a mistake of ours")
+
+    monkeypatch.setattr(Lookout, "_read_listing", broken)
+
+    async def main(lookout: Lookout) -> Any:
+        looks = (lookout.look(target) for target in many(50))
+        return await asyncio.gather(*looks, return_exceptions=True)
+
+    assert {type(error) for error in run(clock, many(50), main)} == {LookupError}
+
+
 # --- trouble -------------------------------------------------------------------------------------------------------
 
 
