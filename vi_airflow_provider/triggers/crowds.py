@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from itertools import islice
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -23,18 +23,21 @@ class Crowd:
     """Tasks that wait for one thing."""
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     async def join(self) -> None:
         """Wait with the others. To be cancelled is nothing that they notice."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)
 
     def wake(self) -> None:
         """Wake all of them, in the order in which they came."""
-        for _ in range(min(BATCH, len(self._waiting))):
-            future = self._waiting.popleft()
+        for future in tuple(islice(self._waiting, BATCH)):
+            del self._waiting[future]
             if not future.done():
                 future.set_result(None)
         if self._waiting:

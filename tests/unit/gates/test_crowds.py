@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -70,3 +72,17 @@ def test_a_thousand_who_wake_at_about_the_same_time_share_a_timer(clock: Virtual
 
     clock.run(main())
     assert len(timers) <= 2
+
+
+def test_sleepers_that_are_cancelled_leave_their_loop_free(clock: VirtualClock) -> None:
+    async def main() -> Any:
+        asleep = [asyncio.create_task(sleep(3600.0)) for _ in range(100)]
+        await asyncio.sleep(0)
+        for task in asleep:
+            task.cancel()
+        await asyncio.wait(asleep)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = clock.run(main())
+    gc.collect()
+    assert loop() is None
