@@ -255,20 +255,22 @@ def test_a_gate_that_was_away_when_the_answers_came_looks_again(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets = many(10)
-    noted: list[Target] = []
-    best = lookouts._best
+    gone: list[Target] = []
+    best, end = lookouts._best, Lookout._end
 
     async def main(lookout: Lookout) -> Any:
         def note(by_key: Any, target: Target) -> Any:
-            noted.append(target)
-            late = next(each for each in targets if each is not noted[0])
-            if len(noted) == 1:
-                del lookout._wanted[late]
-            elif len(noted) == 9:
-                lookout._wanted[late] = 1
+            if not gone:
+                gone.append(next(each for each in targets if each is not target))
+                del lookout._wanted[gone[0]]
             return best(by_key, target)
 
+        def come_back(lookout: Lookout, job: Any) -> None:
+            lookout._wanted[gone[0]] = 1
+            end(lookout, job)
+
         monkeypatch.setattr(lookouts, "_best", note)
+        monkeypatch.setattr(Lookout, "_end", come_back)
         return await look(lookout, *targets)
 
     assert run(clock, targets, main) == [None] * 10
