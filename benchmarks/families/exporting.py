@@ -75,7 +75,8 @@ def section(results: Results) -> str:
 disk, with a checksum and a manifest. The bare listing reads id, name and last update, and builds nothing else of a
 flow. So without latency an export costs several listings: the JSON of each flow is decoded, written in canonical form
 for the file and again for the digest, hashed, and kept on disk to be sorted. With latency, it does that while the next
-page is on its way.
+page is on its way. To be within one and a half listings without latency, it would have to give up the canonical form
+and the digests, or to share the work among processes.
 
 {table(head, rows)}"""
 
