@@ -22,7 +22,7 @@ AIRFLOW_2 := $(VENV)/airflow-2.11
 BENCH := $(VENV)/bench
 PYTEST := -m pytest -q -p no:cacheprovider
 # Without the fault matrix, which is about the clients, and those know no Airflow.
-SUITE_2 := tests/unit tests/dags tests/trust/test_secrets.py tests/trust/test_hostile_data.py
+SUITE_2 := tests/unit tests/dags tests/security
 
 # Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
 export UV_SYSTEM_CERTS := 1
@@ -60,7 +60,7 @@ types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
 test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/trust tests/dags
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/reliability tests/security tests/dags
 
 test-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/benchmarks
@@ -78,18 +78,18 @@ test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of A
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
-	$(AIRFLOW_3)/bin/python -m tests.trust.matrix
+	$(AIRFLOW_3)/bin/python -m tests.reliability.matrix
 
 test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
-	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 60
+	$(AIRFLOW_3)/bin/python -m tests.reliability.soak --seconds 60
 
 soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
-	$(AIRFLOW_3)/bin/python -m tests.trust.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
-	$(AIRFLOW_3)/bin/python -m tests.trust.reliability
+	$(AIRFLOW_3)/bin/python -m tests.reliability.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
+	$(AIRFLOW_3)/bin/python -m tests.reliability.page
 
 test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers, one of which is killed; installs PostgreSQL and Redis
-	$(VENV)/distributed/bin/python -m tests.trust.distributed --json docs/measured/distributed.json
-	$(VENV)/distributed/bin/python -m tests.trust.reliability
+	$(VENV)/distributed/bin/python -m tests.reliability.distributed --json docs/measured/distributed.json
+	$(VENV)/distributed/bin/python -m tests.reliability.page
 
 matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="3.0.6-3.12 …" runs some, JOBS=1 one at a time
 	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)

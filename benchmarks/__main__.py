@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.lab import Lab
 from benchmarks.plan import FULL, Plan
 from benchmarks.processes import BenchmarkError, server
 from benchmarks.results import Results
+from benchmarks.runner import Lab
 
 #: Flows that the server can show: the largest organization, and room for those that appear.
 FLOWS = 100_000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.numbers import Spread
+    from benchmarks.stats import Spread
 
 
 class Bar(NamedTuple):

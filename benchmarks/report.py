@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.families import deleting, exporting, gates, imports, listing, operators, streaming
 from benchmarks.processes import ROOT
+from benchmarks.suites import deleting, exporting, gates, imports, listing, operators, streaming
 from benchmarks.tables import table
 
 if TYPE_CHECKING:

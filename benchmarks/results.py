@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.numbers import Spread, ratios
+from benchmarks.stats import Spread, ratios
 
 if TYPE_CHECKING:
     from benchmarks.plan import Plan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.numbers import Spread
+    from benchmarks.stats import Spread
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.numbers import Spread
+    from benchmarks.stats import Spread
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Contender:
 
     def __init__(self, contender: str, options: dict[str, Any]) -> None:
         module, _, function = contender.partition(":")
-        self._run = getattr(import_module(f"benchmarks.contenders.{module}"), function)(**options)
+        self._run = getattr(import_module(f"benchmarks.clients.{module}"), function)(**options)
         self._warm = False
         self._memory = 0
 

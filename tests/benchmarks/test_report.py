@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import report
-from benchmarks.numbers import Spread, exponent, percentile, ratios
 from benchmarks.results import Results
+from benchmarks.stats import Spread, exponent, percentile, ratios
 from benchmarks.targets import Target
 
 

@@ -10,10 +10,10 @@ from math import ceil, isfinite
 import pytest
 
 from benchmarks.flows import flow
-from benchmarks.lab import Contender, Lab
 from benchmarks.plan import SMOKE
 from benchmarks.processes import BenchmarkError, server
 from benchmarks.report import FAMILIES, page
+from benchmarks.runner import Contender, Lab
 
 
 @pytest.fixture(scope="module")

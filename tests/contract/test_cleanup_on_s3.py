@@ -10,7 +10,7 @@ pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-a
 
 from tests.contract.object_store import BUCKET, STORE, keys
 from tests.tasks import TaskInstance
-from vi_airflow_provider.archive import ArchiveError, read_archive
+from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, PruneFlowsOperator, RestoreFlowsOperator
 

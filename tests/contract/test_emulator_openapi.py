@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.emulator.openapi import openapi
+from vi_airflow_provider.emulator.http.openapi import openapi
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 schema = schemathesis.openapi.from_dict(openapi())

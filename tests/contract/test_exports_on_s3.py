@@ -12,11 +12,11 @@ pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-a
 from s3fs.core import S3File
 
 from tests.contract.object_store import BUCKET, STORE, keys
-from vi_airflow_provider.audit_cli import main
+from vi_airflow_provider.audit.__main__ import main
+from vi_airflow_provider.audit.lineage import dataset_name
+from vi_airflow_provider.audit.writer import read_export, verify
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.exports import read_export, verify
 from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.lineage import dataset_name
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
 FOLDER: Final = f"{STORE}/audit"

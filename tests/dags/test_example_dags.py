@@ -15,7 +15,7 @@ import pytest
 
 from demo import local_airflow
 from tests.versions import a_sensor_is_rescheduled
-from vi_airflow_provider.exports import verify
+from vi_airflow_provider.audit.writer import verify
 from vi_airflow_provider.hooks.vi import ViHook
 
 pytestmark = pytest.mark.vi_emulator(flows=40)

@@ -9,7 +9,7 @@ import pytest
 
 from demo import local_airflow
 from tests.conftest import LINEAGE
-from vi_airflow_provider.exports import verify
+from vi_airflow_provider.audit.writer import verify
 from vi_airflow_provider.hooks.vi import ViHook
 
 

@@ -11,8 +11,8 @@ import pytest
 from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
 from tests.deployed import eventually, start, task_instances, xcom
+from vi_airflow_provider.audit.writer import verify
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.exports import verify
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
 

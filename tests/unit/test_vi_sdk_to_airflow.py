@@ -33,9 +33,9 @@ from tests.documents import SECRET_KEY
 from tests.versions import extra_may_be_no_json
 from vi_airflow_provider.api import errors, models
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
-from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.protocol import error_class, may_retry
+from vi_airflow_provider.api.protocol.flows import error_class, may_retry
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Request
 from vi_airflow_provider.api.settings import EXTRA_FIELDS, ViSettings
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import (

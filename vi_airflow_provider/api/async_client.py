@@ -15,9 +15,11 @@ import aiohttp
 from pydantic import BaseModel
 from yarl import URL
 
-from vi_airflow_provider.api.codec import RawPage, Scan, checked_count, checked_id, flow_page
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.messages import (
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+from vi_airflow_provider.api.protocol.codec import RawPage, Scan, checked_count, checked_id, flow_page
+from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.protocol.messages import (
     Answer,
     Failure,
     FailureKind,
@@ -26,10 +28,8 @@ from vi_airflow_provider.api.messages import (
     root_failure,
     system_reason,
 )
-from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol
+from vi_airflow_provider.api.protocol.paging import Walk
 from vi_airflow_provider.api.settings import ViSettings
-from vi_airflow_provider.api.walk import Walk
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,11 +14,10 @@ import urllib3.exceptions as urllib3_errors
 from pydantic import BaseModel
 from requests.structures import CaseInsensitiveDict
 
-from vi_airflow_provider.api import connections
-from vi_airflow_provider.api.ahead import PagesAhead
-from vi_airflow_provider.api.codec import checked_id, flow_page
-from vi_airflow_provider.api.connections import Call, CallEndedError
-from vi_airflow_provider.api.messages import (
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+from vi_airflow_provider.api.protocol.codec import checked_id, flow_page
+from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.protocol.messages import (
     Answer,
     Failure,
     FailureKind,
@@ -28,10 +27,11 @@ from vi_airflow_provider.api.messages import (
     root_failure,
     system_reason,
 )
-from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol
+from vi_airflow_provider.api.protocol.paging import Walk
 from vi_airflow_provider.api.settings import ViSettings
-from vi_airflow_provider.api.walk import Walk
+from vi_airflow_provider.api.transport import deadlines
+from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
+from vi_airflow_provider.api.transport.prefetch import PagesAhead
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -53,8 +53,8 @@ class _Session(requests.Session):
     def __init__(self, settings: ViSettings) -> None:
         super().__init__()
         self.trust_env = False  # a netrc file would replace our Authorization header
-        self.mount("https://", connections.Adapter())
-        self.mount("http://", connections.Adapter())
+        self.mount("https://", deadlines.Adapter())
+        self.mount("http://", deadlines.Adapter())
         proxy = settings.proxy_url()
         self.send_options: dict[str, Any] = {
             "proxies": {"http": proxy, "https": proxy} if proxy else {},
@@ -206,7 +206,7 @@ class ViClient:
     def _send(self, send: Send, call: Call) -> Answer | Failure:
         outer = sys.exception()
         call.deadline = time.monotonic() + send.timeout
-        connections.current.set(call)
+        deadlines.current.set(call)
         response = None
         try:
             response = self._session.send(

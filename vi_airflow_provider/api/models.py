@@ -19,7 +19,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 
-from vi_airflow_provider.api.lazy import LazyModel, undecoded_wire
+from vi_airflow_provider.api.lazy_model import LazyModel, undecoded_wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

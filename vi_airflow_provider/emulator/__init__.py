@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.emulator.faults import Fault
+    from vi_airflow_provider.emulator.fault_rules import Fault
     from vi_airflow_provider.emulator.server import Emulator
 
 __all__ = ["Emulator", "Fault"]
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return Emulator
     if name == "Fault":
-        from vi_airflow_provider.emulator.faults import Fault
+        from vi_airflow_provider.emulator.fault_rules import Fault
 
         return Fault
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
-from vi_airflow_provider.emulator.state import StateError
+from vi_airflow_provider.emulator.store.state_file import StateError
 
 if TYPE_CHECKING:
     from vi_airflow_provider.emulator.server import Emulator

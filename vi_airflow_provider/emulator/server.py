@@ -16,12 +16,12 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from vi_airflow_provider.emulator.app import create_app
-from vi_airflow_provider.emulator.faults import FaultBook
-from vi_airflow_provider.emulator.journal import RecordedRequest
+from vi_airflow_provider.emulator.backend import Changes, World
+from vi_airflow_provider.emulator.fault_rules import FaultBook
+from vi_airflow_provider.emulator.http.app import create_app
+from vi_airflow_provider.emulator.request_log import RecordedRequest
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
-from vi_airflow_provider.emulator.store import Clock, Store, system_clock
-from vi_airflow_provider.emulator.world import Changes, World
+from vi_airflow_provider.emulator.store.store import Clock, Store, system_clock
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_VI_DEFAULT"
 

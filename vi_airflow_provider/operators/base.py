@@ -79,7 +79,7 @@ class ViTaskMixin:
 
     def _mask_url_secrets(self) -> None:
         """Have Airflow mask the secrets of URLs, which will be refused: it stores and shows what it has rendered."""
-        from vi_airflow_provider.storage import url_secrets
+        from vi_airflow_provider.storage.files import url_secrets
 
         for value in (getattr(self, name) for name in self.template_fields):
             for secret in url_secrets(value) if isinstance(value, str) else ():
@@ -95,8 +95,8 @@ class ViTaskMixin:
         :param context: the task's context; the link "Open in Vi" is stored in its task instance
         :param flow_id: the flow that the task is about, if it is about one
         """
-        from vi_airflow_provider.api.codec import checked_id
         from vi_airflow_provider.api.errors import ViError, ViValidationError
+        from vi_airflow_provider.api.protocol.codec import checked_id
 
         try:
             if flow_id == "None":  # a valid id, but for a delete it would be "absent already", and nobody would notice
@@ -138,14 +138,14 @@ def instance_of(context: Context) -> str:
 
 def archive_prefix(context: Context, *parts: str) -> str:
     """Return what the names of a task instance's archives begin with, in each of its tries."""
-    from vi_airflow_provider.archive import prefix_of
+    from vi_airflow_provider.cleanup.archive import prefix_of
 
     return prefix_of(instance_of(context) if "ti" in context else "", *parts)
 
 
 def earlier_archives(context: Context, folder: str, prefix: str) -> list[str]:
     """Return what earlier tries of the task instance have archived: they may have ended amid their deletes."""
-    from vi_airflow_provider.archive import archives_of
+    from vi_airflow_provider.cleanup.archive import archives_of
 
     tried_before = "ti" in context and context["ti"].try_number > 1
     return archives_of(folder, prefix) if tried_before else []

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.audit import Diff
-    from vi_airflow_provider.exports import ExportManifest
-    from vi_airflow_provider.spool import FlowSpool
+    from vi_airflow_provider.audit.diff import Diff
+    from vi_airflow_provider.audit.spool import FlowSpool
+    from vi_airflow_provider.audit.writer import ExportManifest
 
 #: Flows between two lines of progress in the task log.
 PROGRESS: Final = 1000
@@ -72,8 +72,8 @@ class ExportFlowsOperator(FlowSelectionOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Spool, compare, write, publish."""
-        from vi_airflow_provider import exports
-        from vi_airflow_provider.spool import FlowSpool
+        from vi_airflow_provider.audit import writer
+        from vi_airflow_provider.audit.spool import FlowSpool
 
         with self.vi(context) as hook, FlowSpool() as spool:
             fail_on_drift = flag("fail_on_drift", self.fail_on_drift)
@@ -84,15 +84,15 @@ class ExportFlowsOperator(FlowSelectionOperator):
             for flow in self._with_progress(flows):
                 spool.add(flow)
             with self._compared(old_uri, spool) as diff:
-                file = exports.write_file(spool, format_, compressed=target.name.endswith(".gz"))
+                file = writer.write_file(spool, format_, compressed=target.name.endswith(".gz"))
                 manifest = self._manifest(target, format_, organization_id, len(spool), file)
                 report = self._report(spool, target, manifest, diff, old_uri) if html_report else None
-                exports.publish(spool, target, file, manifest, report)
+                writer.publish(spool, target, file, manifest, report)
                 self._written = target, manifest
                 result: dict[str, Any] = {
                     "uri": str(target),
-                    "manifest_uri": str(exports.manifest_path(str(target))),
-                    "report_uri": str(exports.report_path(str(target))) if html_report else None,
+                    "manifest_uri": str(writer.manifest_path(str(target))),
+                    "report_uri": str(writer.report_path(str(target))) if html_report else None,
                     "count": manifest.count,
                     "sha256": manifest.sha256,
                     "added": None if diff is None else len(diff.added),
@@ -113,7 +113,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
 
     def _checked(self, *, fail_on_drift: bool) -> tuple[str, ObjectStoragePath]:
         from vi_airflow_provider.api.errors import ViValidationError
-        from vi_airflow_provider.exports import FORMATS
+        from vi_airflow_provider.audit.writer import FORMATS
 
         format_ = choice("format", self.format, FORMATS)
         if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -148,21 +148,19 @@ class ExportFlowsOperator(FlowSelectionOperator):
         """Find what to compare with, and check it, before hours are spent on reading flows."""
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-        from vi_airflow_provider import exports
+        from vi_airflow_provider.audit import writer
 
         if self.compare_to is None:
             return None
         if self.compare_to == "previous":
-            old = exports.newest_export(target.parent, organization_id, but=target)
+            old = writer.newest_export(target.parent, organization_id, but=target)
         elif self.compare_to.endswith("/"):
-            old = exports.newest_export(ObjectStoragePath(self.compare_to), organization_id, but=target, below=True)
+            old = writer.newest_export(ObjectStoragePath(self.compare_to), organization_id, but=target, below=True)
         else:
             old = self.compare_to
-            manifest = exports.verify(old)
+            manifest = writer.verify(old)
             if manifest.format != "jsonl":
-                raise exports.ExportError(
-                    f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared"
-                )
+                raise writer.ExportError(f"compare_to: {old} is a {manifest.format} export; only jsonl can be compared")
             if manifest.organization_id != organization_id:
                 self.log.warning("%s is an export of another organization, %.200r", old, manifest.organization_id)
         if old is None:
@@ -179,18 +177,19 @@ class ExportFlowsOperator(FlowSelectionOperator):
 
         if old_uri is None:
             return nullcontext()
-        from vi_airflow_provider import exports
-        from vi_airflow_provider.drift import spooled_diff
+        from vi_airflow_provider.audit import writer
+        from vi_airflow_provider.audit.stored_diff import spooled_diff
 
-        return spooled_diff(exports.read_export(old_uri), spool.flows())
+        return spooled_diff(writer.read_export(old_uri), spool.flows())
 
     def _manifest(
         self, target: ObjectStoragePath, format_: str, organization_id: str, count: int, file: IO[bytes]
     ) -> ExportManifest:
-        from vi_airflow_provider import __version__, exports
+        from vi_airflow_provider import __version__
+        from vi_airflow_provider.audit import writer
 
-        sha256, size = exports.measured(file)
-        return exports.ExportManifest(
+        sha256, size = writer.measured(file)
+        return writer.ExportManifest(
             file=target.name,
             format=format_,
             count=count,
@@ -207,7 +206,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
     ) -> IO[bytes]:
         from io import TextIOWrapper
 
-        from vi_airflow_provider.report import ReportFacts, write_report
+        from vi_airflow_provider.audit.report import ReportFacts, write_report
 
         facts = ReportFacts(
             organization_id=manifest.organization_id,
@@ -242,7 +241,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
         """Tell OpenLineage what was read and what was written; after drift, too, when the task has failed."""
         if self._written is None:
             return None
-        from vi_airflow_provider.lineage import export_lineage
+        from vi_airflow_provider.audit.lineage import export_lineage
 
         return export_lineage(*self._written)
 
@@ -252,7 +251,7 @@ def _place(name: str, value: Any) -> ObjectStoragePath:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from vi_airflow_provider.api.errors import ViValidationError
-    from vi_airflow_provider.storage import refuse_secrets
+    from vi_airflow_provider.storage.files import refuse_secrets
 
     refuse_secrets(name, value if isinstance(value, str) else "")
     if not isinstance(value, str) or not ("://" in value or value.startswith("/")):

@@ -219,7 +219,7 @@ class DeleteFlowOperator(ViBaseOperator):
 
     def _archive(self, flow: Flow, folder: str, prefix: str) -> str:
         from vi_airflow_provider.api.models import canonical_json
-        from vi_airflow_provider.archive import unique_name, write_archive
+        from vi_airflow_provider.cleanup.archive import unique_name, write_archive
 
         document = {flow.flow_id: canonical_json(flow.to_wire())}
         manifest = write_archive(folder, unique_name(prefix), document, flow.organization_id, {"policy": None})
@@ -354,8 +354,8 @@ def _own_flow_id(context: Context) -> str:
 
 def _says(flow: Flow, spec: FlowSpec | Mapping[str, Any], attributes: Mapping[str, str] | None) -> bool:
     """Tell whether a flow is what a spec and attributes would make of it."""
-    from vi_airflow_provider.api.codec import wire_spec
     from vi_airflow_provider.api.models import FlowSpec
+    from vi_airflow_provider.api.protocol.codec import wire_spec
 
     wanted = FlowSpec.model_validate(wire_spec(FlowSpec.complete, spec))
     same_attributes = attributes is None or flow.metadata.attributes == dict(attributes)

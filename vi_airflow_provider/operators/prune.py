@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from vi_airflow_provider.archive import Manifest
+    from vi_airflow_provider.cleanup.archive import Manifest
+    from vi_airflow_provider.cleanup.deletion import Result
+    from vi_airflow_provider.cleanup.policy import Decision, Plan
     from vi_airflow_provider.hooks.vi import ViHook
-    from vi_airflow_provider.pruning import Result
-    from vi_airflow_provider.retention import Decision, Plan
 
 #: Outcomes that the XCom lists at most; ``outcomes_omitted`` counts the others, and the report file has all.
 MAX_LISTED: Final = 1000
@@ -117,7 +117,7 @@ class PruneFlowsOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete."""
-        from vi_airflow_provider.pruning import Outcome, Result
+        from vi_airflow_provider.cleanup.deletion import Outcome, Result
 
         with self.vi(context) as hook:
             dry_run = flag("dry_run", self.look_only)
@@ -166,7 +166,7 @@ class PruneFlowsOperator(ViBaseOperator):
         """Return the plan, and results for the flows of a given plan that are not there as planned any more."""
         if self.plan is not None:
             return self._given_plan(hook)
-        from vi_airflow_provider.retention import RetentionPolicy, plan_retention
+        from vi_airflow_provider.cleanup.policy import RetentionPolicy, plan_retention
 
         policy = RetentionPolicy.build(**self._rules())
         flows = hook.list_flows(page_size=count("page_size", self.page_size))
@@ -175,8 +175,8 @@ class PruneFlowsOperator(ViBaseOperator):
     def _given_plan(self, hook: ViHook) -> tuple[Plan, list[Result]]:
         """Look at each flow of a given plan, and keep those that are as they were."""
         from vi_airflow_provider.api.models import canonical_json
-        from vi_airflow_provider.pruning import Outcome, Result
-        from vi_airflow_provider.retention import Plan, read_plan
+        from vi_airflow_provider.cleanup.deletion import Outcome, Result
+        from vi_airflow_provider.cleanup.policy import Plan, read_plan
 
         planned, kept, results = read_plan(self.plan), [], []
         for decision in planned:
@@ -209,7 +209,7 @@ class PruneFlowsOperator(ViBaseOperator):
     def _archive(self, selected: Sequence[Decision], hook: ViHook, prefix: str) -> Manifest | None:
         if not self.archive_to:
             return None
-        from vi_airflow_provider.archive import unique_name, write_archive
+        from vi_airflow_provider.cleanup.archive import unique_name, write_archive
 
         policy = {"plan": True} if self.plan is not None else self._rules()
         manifest = write_archive(
@@ -225,7 +225,7 @@ class PruneFlowsOperator(ViBaseOperator):
     def _delete(self, selected: Sequence[Decision], hook: ViHook) -> list[Result]:
         import asyncio
 
-        from vi_airflow_provider.pruning import delete_unchanged
+        from vi_airflow_provider.cleanup.deletion import delete_unchanged
 
         async def delete() -> list[Result]:
             # The connection was read already, so this does not wait for Airflow.
@@ -260,8 +260,8 @@ class PruneFlowsOperator(ViBaseOperator):
         if manifest is not None:
             from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-            from vi_airflow_provider.archive import SUFFIX
-            from vi_airflow_provider.storage import write_atomically
+            from vi_airflow_provider.cleanup.archive import SUFFIX
+            from vi_airflow_provider.storage.files import write_atomically
 
             path = ObjectStoragePath(manifest.uri.removesuffix(SUFFIX) + ".report.json")
             content = json.dumps({**report, "report": str(path), "outcomes": outcomes}, indent=2).encode()
@@ -287,7 +287,7 @@ class PruneFlowsOperator(ViBaseOperator):
 
     def _failure(self, failed: Sequence[Result]) -> Exception:
         from vi_airflow_provider.api.errors import one_line
-        from vi_airflow_provider.pruning import PruneError
+        from vi_airflow_provider.cleanup.deletion import PruneError
 
         shown = "; ".join(one_line(f"{result.flow_id}: {result.reason}") for result in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""

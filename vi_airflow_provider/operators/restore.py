@@ -69,7 +69,7 @@ class RestoreFlowsOperator(ViBaseOperator):
 
     def _wanted(self) -> list[Flow]:
         from vi_airflow_provider.api.errors import ViValidationError
-        from vi_airflow_provider.archive import read_archive
+        from vi_airflow_provider.cleanup.archive import read_archive
 
         flows = {flow.flow_id: flow for flow in read_archive(self.archive)}
         if self.flow_ids is None:

@@ -76,7 +76,7 @@ class FlowSelectionOperator(ViBaseOperator):
         """
         from itertools import islice
 
-        from vi_airflow_provider.filters import FlowFilter
+        from vi_airflow_provider.selection.filter import FlowFilter
 
         wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
         limit, page_size = count("limit", self.limit), count("page_size", self.page_size)

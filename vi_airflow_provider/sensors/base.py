@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.errors import ViError
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.conditions import Gate, Target
-    from vi_airflow_provider.gating import Ended
+    from vi_airflow_provider.gates.condition import Gate, Target
+    from vi_airflow_provider.gates.outcome import Ended
     from vi_airflow_provider.hooks.vi import ViHook
 
 #: Seconds after the gate's own deadline at which Airflow ends a deferred task, should the triggerer not have.
@@ -104,7 +104,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         It is repeated within one poke because a rescheduled sensor is another process each time, which could not
         count failures in a row.
         """
-        from vi_airflow_provider.gating import pause_after_failure
+        from vi_airflow_provider.gates.outcome import pause_after_failure
 
         failures: list[ViError] = []
         while True:
@@ -116,7 +116,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the triggerer: return the flow, or end as the same end would look in a worker."""
-        from vi_airflow_provider.gating import read_event
+        from vi_airflow_provider.gates.outcome import read_event
 
         ended = read_event(event, absent=self.gate().condition.absent)
         if ended.flow is not None:
@@ -137,7 +137,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
     def _look(self, context: Context, failures: list[ViError]) -> PokeReturnValue:
         """Look once, and keep count of failures in a row; raise when they end the wait."""
         from vi_airflow_provider.api.errors import ViError
-        from vi_airflow_provider.gating import outcome_of_failure
+        from vi_airflow_provider.gates.outcome import outcome_of_failure
 
         with self.vi(context, getattr(self, "flow_id", None)):
             gate = self.gate()
@@ -193,7 +193,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         return first.timestamp() if first else time.time()
 
     def _hand_over(self, failures: list[ViError]) -> NoReturn:
-        from vi_airflow_provider.gating import pause_after_failure
+        from vi_airflow_provider.gates.outcome import pause_after_failure
         from vi_airflow_provider.triggers.flows import FlowTrigger
 
         pause = pause_after_failure(failures[-1], self.poke_interval) if failures else self.poke_interval
@@ -213,7 +213,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         raise AssertionError("defer() does not return")
 
     def _result(self, ended: Ended) -> dict[str, Any] | None:
-        from vi_airflow_provider.gating import Outcome
+        from vi_airflow_provider.gates.outcome import Outcome
 
         if ended.outcome is Outcome.OPEN:
             return ended.flow

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from vi_airflow_provider.conditions import Gate
+    from vi_airflow_provider.gates.condition import Gate
 
 
 class FlowExistsSensor(FlowGateSensor):
@@ -38,7 +38,7 @@ class FlowExistsSensor(FlowGateSensor):
 
     def gate(self) -> Gate:
         """Return what this sensor waits for."""
-        from vi_airflow_provider.conditions import Gate
+        from vi_airflow_provider.gates.condition import Gate
 
         return Gate.build(
             {"flow_id": self.flow_id, "flow_name": self.flow_name, "training_project": self.training_project}
@@ -90,7 +90,7 @@ class FlowSpecSensor(FlowGateSensor):
 
     def gate(self) -> Gate:
         """Return what this sensor waits for."""
-        from vi_airflow_provider.conditions import Gate
+        from vi_airflow_provider.gates.condition import Gate
 
         return Gate.build(
             {"flow_id": self.flow_id},

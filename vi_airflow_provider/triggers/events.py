@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from vi_airflow_provider.api.codec import checked_id
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.filters import FlowFilter
-from vi_airflow_provider.gating import MAX_FAILURES, MAX_PAUSE, next_tick
-from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
+from vi_airflow_provider.api.protocol.codec import checked_id
+from vi_airflow_provider.gates.outcome import MAX_FAILURES, MAX_PAUSE, next_tick
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
+from vi_airflow_provider.selection.filter import FlowFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.triggers.lookout import Lookout
+    from vi_airflow_provider.gates.poller import Lookout
 
 EVENTS: Final = ("created", "updated", "deleted")
 #: Changes that one event lists at most; ``count`` says how many there were.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.conditions import Gate
-from vi_airflow_provider.gating import (
+from vi_airflow_provider.gates import timers
+from vi_airflow_provider.gates.condition import Gate
+from vi_airflow_provider.gates.outcome import (
     MAX_FAILURES,
     MAX_PAUSE,
     Ended,
@@ -21,8 +22,7 @@ from vi_airflow_provider.gating import (
     next_tick,
     outcome_of_failure,
 )
-from vi_airflow_provider.triggers import crowds
-from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,7 +96,7 @@ class FlowTrigger(BaseTrigger):
             tick = next_tick(max(earliest, time.time()), self.poke_interval)
             # The deadline is worth a last look: what came just before it still counts.
             moment = min(tick + offset, deadline)
-            await crowds.sleep(moment - time.time())
+            await timers.sleep(moment - time.time())
             earliest = min(tick, time.time()) + self.poke_interval  # the clock may have been set back
             try:
                 ended = await self._look(gate, lookout, max_age=spread)

@@ -16,9 +16,9 @@ from requests_mock import Mocker
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
 from tests.scripted_server import Act, Received, ScriptedServer, http_bytes
-from tests.three_ways import Clock, settings_for
+from tests.transports import Clock, settings_for
 from vi_airflow_provider import __version__
-from vi_airflow_provider.api import client, walk
+from vi_airflow_provider.api import client
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import (
@@ -28,6 +28,7 @@ from vi_airflow_provider.api.errors import (
     ViTimeoutError,
     ViValidationError,
 )
+from vi_airflow_provider.api.protocol import paging
 
 HOST: Final = "https://vi.example"
 ROOT: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}"
@@ -133,7 +134,7 @@ def test_a_consumer_that_stops_pays_for_no_further_page(vi: ViClient, requests_m
 def test_a_server_that_shows_empty_pages_for_ever_is_left(
     vi: ViClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
-    monkeypatch.setattr(walk, "MAX_EMPTY_PAGES", 5)
+    monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 5)
     empty = [{"json": wire_page(nextPage=str(number))} for number in range(20)]
     requests_mock.get(FLOWS, [*empty[:4], {"json": wire_page(wire_flow(), nextPage="x")}, *empty[4:]])
     flows = vi.list_flows(prefetch=prefetch)

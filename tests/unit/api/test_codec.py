@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import ABSENT, wire_bytes, wire_flow, wire_page, wire_spec
-from vi_airflow_provider.api import codec
-from vi_airflow_provider.api.codec import Origin
 from vi_airflow_provider.api.errors import ViResponseError, ViValidationError
-from vi_airflow_provider.api.listed import parse_listed_flow
-from vi_airflow_provider.api.messages import Answer
 from vi_airflow_provider.api.models import Flow, FlowSpec, FlowSpecPatch, SimpleFlow
+from vi_airflow_provider.api.protocol import codec
+from vi_airflow_provider.api.protocol.codec import Origin
+from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
+from vi_airflow_provider.api.protocol.messages import Answer
 
 ORIGIN: Final = Origin("GET", "/workspaces/o/flows", 200, "trace", 2)
 

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ValidationError
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.connections import Call
 from vi_airflow_provider.api.errors import ViError, ViResponseError
-from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol import ViProtocol
+from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.paging import Walk
 from vi_airflow_provider.api.settings import ViSettings
-from vi_airflow_provider.api.walk import Walk
+from vi_airflow_provider.api.transport.deadlines import Call
 
 SETTINGS: Final = ViSettings(organization_id=ORGANIZATION_ID, secret_key=SECRET_KEY, endpoint="https://vi.example")
 #: More requests than any call may need for the scripts below; beyond it, a call is one that does not end.

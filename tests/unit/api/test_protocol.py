@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
-from tests.three_ways import Clock, settings_for, upper_bound
-from vi_airflow_provider.api.codec import Scan
+from tests.transports import Clock, settings_for, upper_bound
 from vi_airflow_provider.api.errors import (
     ViError,
     ViRateLimitError,
@@ -24,8 +23,9 @@ from vi_airflow_provider.api.errors import (
     ViTimeoutError,
     ViValidationError,
 )
-from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
-from vi_airflow_provider.api.protocol import ViProtocol, error_class, may_retry, retry_after
+from vi_airflow_provider.api.protocol.codec import Scan
+from vi_airflow_provider.api.protocol.flows import ViProtocol, error_class, may_retry, retry_after
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
 
 HERE: Final = "https://vi.example"
 ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"

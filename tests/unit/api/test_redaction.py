@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vi_airflow_provider.api.redaction import Redactor
+from vi_airflow_provider.api.protocol.redaction import Redactor
 
 SECRET: Final = "dtvi_aB3dE5fG7h<J9kL\"1mN2oP'4qR6sT\\8uV0w X+yZ/1a2b3c4d5e6f7g8h"
 redact: Final = Redactor([SECRET, "short"])

@@ -1,7 +1,7 @@
 """The one table of what answers mean. Each case is played three ways, and all must decide the same.
 
 A case says what a script of outcomes means: the value or the error, how many requests were sent, and how long
-the waits between them were. See ``tests.three_ways`` for how a case is played.
+the waits between them were. See ``tests.transports`` for how a case is played.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.documents import ABSENT, FLOW_ID, wire_bytes, wire_flow, wire_page
 from tests.scripted_server import http_bytes
-from tests.three_ways import (
+from tests.transports import (
     CLOSED,
     CREATE,
     DELETE,
@@ -54,9 +54,9 @@ from vi_airflow_provider.api.errors import (
     ViTimeoutError,
     ViValidationError,
 )
-from vi_airflow_provider.api.messages import Answer, Failure, FailureKind
 from vi_airflow_provider.api.models import DeletedFlow
-from vi_airflow_provider.api.protocol import MAX_ANSWER_BYTES
+from vi_airflow_provider.api.protocol.flows import MAX_ANSWER_BYTES
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind
 
 DOCUMENT: Final = wire_bytes(wire_flow())
 FLOW: Final = http(200, wire_flow())

@@ -14,11 +14,11 @@ import pytest
 from tests.documents import ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow
 from tests.errors import everything_shown
 from tests.scripted_server import Act, ScriptedServer, http_bytes
-from tests.three_ways import LIST, UPDATE, Call, settings_for
+from tests.transports import LIST, UPDATE, Call, settings_for
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
-from vi_airflow_provider.api.messages import Answer, Request
+from vi_airflow_provider.api.protocol.messages import Answer, Request
 from vi_airflow_provider.api.settings import Secret, ViSettings
 
 #: As much of the key as would tell something about it.

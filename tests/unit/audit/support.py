@@ -10,10 +10,10 @@ from typing import Any
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.documents import ORGANIZATION_ID, wire_flow
-from vi_airflow_provider import exports
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.exports import ExportManifest
-from vi_airflow_provider.spool import FlowSpool
+from vi_airflow_provider.audit import writer
+from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.writer import ExportManifest
 
 
 def flow(flow_id: str = "a", **changes: Any) -> Flow:
@@ -29,8 +29,8 @@ def export(
     with FlowSpool() as spool:
         for each in flows:
             spool.add(each)
-        file = exports.write_file(spool, format_, compressed=uri.endswith(".gz"))
-        sha256, size = exports.measured(file)
+        file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"))
+        sha256, size = writer.measured(file)
         given = {
             "file": target.name,
             "format": format_,
@@ -43,7 +43,7 @@ def export(
             "provider_version": "0",
         }
         manifest = ExportManifest(**{**given, **facts})
-        exports.publish(spool, target, file, manifest, BytesIO(report) if report else None)
+        writer.publish(spool, target, file, manifest, BytesIO(report) if report else None)
     return manifest
 
 

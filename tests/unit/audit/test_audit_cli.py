@@ -12,8 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.unit.audit.support import export, flow
-from vi_airflow_provider import exports
-from vi_airflow_provider.audit_cli import main
+from vi_airflow_provider.audit import writer
+from vi_airflow_provider.audit.__main__ import main
 
 Outcome = tuple[int, str, str]
 
@@ -108,7 +108,7 @@ def test_an_outage_is_no_difference(
 
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
-    monkeypatch.setattr(exports, "open_to_read", fail)
+    monkeypatch.setattr(writer, "open_to_read", fail)
     arguments = [path] if command == "verify" else [path, path]
     told = "EndpointConnectionError: could not connect: nobody is there\n"
     assert cli(command, *arguments) == (2, "", told)

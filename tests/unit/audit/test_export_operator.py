@@ -24,8 +24,8 @@ from tests.documents import ORGANIZATION_ID, wire_flow, wire_page
 from tests.tasks import FLOWS, TaskInstance, connection, plain
 from tests.unit.audit.support import contents, export, files, flow
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
-from vi_airflow_provider.exports import ExportError, read_export, verify
-from vi_airflow_provider.lineage import dataset_name
+from vi_airflow_provider.audit.lineage import dataset_name
+from vi_airflow_provider.audit.writer import ExportError, read_export, verify
 from vi_airflow_provider.operators import export as module
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
@@ -430,7 +430,7 @@ def test_a_report_that_cannot_be_made_leaves_what_was_there(
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vi_airflow_provider.report.write_report", fail)
+    monkeypatch.setattr("vi_airflow_provider.audit.report.write_report", fail)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "flows.jsonl", compare_to="previous", html_report=True)
     assert contents(tmp_path) == found
@@ -446,11 +446,12 @@ from pathlib import Path
 import requests_mock
 from tests.documents import wire_flow, wire_page
 from tests.tasks import FLOWS
-from vi_airflow_provider import drift, exports, scratch, spool, storage
+from vi_airflow_provider.audit import spool, stored_diff, writer
+from vi_airflow_provider.storage import files, tempfiles
 from vi_airflow_provider.operators import export as operator
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-TRACED = {module.__file__ for module in (drift, exports, scratch, spool, storage, operator)}
+TRACED = {module.__file__ for module in (stored_diff, writer, tempfiles, spool, files, operator)}
 
 def export(folder, *ids):
     with requests_mock.Mocker() as mocker:

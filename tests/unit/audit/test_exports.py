@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_flow
 from tests.unit.audit.support import contents, export, files, flow
-from vi_airflow_provider import audit, exports, tables
 from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.exports import ExportError, newest_export, read_export, read_manifest, verify
-from vi_airflow_provider.spool import FlowSpool
+from vi_airflow_provider.audit import diff, tabular, writer
+from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.writer import ExportError, newest_export, read_export, read_manifest, verify
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FLOWS: Final = [
@@ -114,7 +114,7 @@ def test_a_spool_is_on_the_disk_but_has_no_name_there() -> None:
     with FlowSpool() as spool:
         for number in range(1000):
             spool.add(flow(f"f{number}", spec__settings={"text": f"{number} " * 2000}))
-        exports.write_file(spool, "jsonl", compressed=False)
+        writer.write_file(spool, "jsonl", compressed=False)
         assert nameless() == before + 2
     assert nameless() == before
 
@@ -194,7 +194,7 @@ def test_a_long_run_of_what_may_stand_before_a_sign_takes_no_time(run: str, end:
     hostile = run * (1_000_000 // len(run)) + end
     began = time.process_time()
     for kind in ("string", "json"):
-        tables._cell(hostile, kind)
+        tabular._cell(hostile, kind)
     assert time.process_time() - began < 1
 
 
@@ -232,7 +232,7 @@ def test_parquet_has_typed_columns_and_the_spec_as_json_text(tmp_path: Path) -> 
     moments, numbers = {"time_created", "last_updated"}, {"generation", "block_count"}
     assert {field.name: field.type for field in table.schema} == {
         name: pa.timestamp("ms", tz="UTC") if name in moments else pa.int64() if name in numbers else pa.string()
-        for name in tables.COLUMNS
+        for name in tabular.COLUMNS
     }
     first, second, *_ = table.to_pylist()
     assert (first["flow_id"], first["training_project"]) == ("B", None)
@@ -244,7 +244,7 @@ def test_parquet_has_typed_columns_and_the_spec_as_json_text(tmp_path: Path) -> 
 
 def test_parquet_of_more_flows_than_a_batch_has_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(tables, "_BATCH", 3)
+    monkeypatch.setattr(tabular, "_BATCH", 3)
     for number in (2, 3, 7):
         export(str(tmp_path / "flows.parquet"), [flow(f"f{each}") for each in range(number)], "parquet")
         table = pq.read_table(tmp_path / "flows.parquet")
@@ -279,7 +279,7 @@ def test_the_manifest_says_what_is_in_the_file(name: str, tmp_path: Path) -> Non
         "filters": {"limit": 9},
         "provider_version": "0",
         "replaces": None,
-        "flows": {each.flow_id: audit.digest(each) for each in FLOWS},
+        "flows": {each.flow_id: diff.digest(each) for each in FLOWS},
     }
 
 
@@ -420,7 +420,7 @@ def test_publishing_that_fails_leaves_what_was_there(
     elif before == "foreign":
         Path(uri).write_bytes(b"not ours")
     found = contents(tmp_path)
-    write, written = exports.write_atomically, []
+    write, written = writer.write_atomically, []
 
     def fail_once(path: ObjectStoragePath, content: Any) -> None:
         written.append(path.name)
@@ -428,7 +428,7 @@ def test_publishing_that_fails_leaves_what_was_there(
             raise OSError("the disk is full")
         write(path, content)
 
-    monkeypatch.setattr(exports, "write_atomically", fail_once)
+    monkeypatch.setattr(writer, "write_atomically", fail_once)
     with pytest.raises(OSError, match="the disk is full"):
         export(uri, FLOWS)
     assert written[:broken] == ["flows.jsonl.manifest.json", "flows.jsonl"][:broken]
@@ -442,7 +442,7 @@ def test_what_cannot_be_put_back_hides_neither_the_error_nor_keeps_the_rest_from
     uri = str(tmp_path / "flows.jsonl")
     old = export(uri, FLOWS[:2], report=b"old") if kind == "replaced" else None
     found = contents(tmp_path)
-    write, unlink, broken = exports.write_atomically, ObjectStoragePath.unlink, []
+    write, unlink, broken = writer.write_atomically, ObjectStoragePath.unlink, []
 
     def fails(path: ObjectStoragePath, act: Callable[[], None]) -> None:
         if path.name == "flows.jsonl":
@@ -452,7 +452,7 @@ def test_what_cannot_be_put_back_hides_neither_the_error_nor_keeps_the_rest_from
             raise PermissionError("nor may you")
         act()
 
-    monkeypatch.setattr(exports, "write_atomically", lambda path, content: fails(path, lambda: write(path, content)))
+    monkeypatch.setattr(writer, "write_atomically", lambda path, content: fails(path, lambda: write(path, content)))
     monkeypatch.setattr(ObjectStoragePath, "unlink", lambda path: fails(path, lambda: unlink(path)))
     with pytest.raises(OSError, match="the disk is full"):
         export(uri, FLOWS, report=b"new")
@@ -468,7 +468,7 @@ def test_a_storage_that_fails_altogether_does_not_hide_what_failed_first(
 ) -> None:
     uri = str(tmp_path / "flows.jsonl")
     old = export(uri, FLOWS[:2])
-    write, sha256, failed = exports.write_atomically, exports._sha256, []
+    write, sha256, failed = writer.write_atomically, writer._sha256, []
 
     def until_it_fails(act: Callable[..., Any], *arguments: Any) -> Any:
         if failed:
@@ -481,8 +481,8 @@ def test_a_storage_that_fails_altogether_does_not_hide_what_failed_first(
         return act(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(exports, "write_atomically", partial(until_it_fails, write))
-        patched.setattr(exports, "_sha256", partial(until_it_fails, sha256))
+        patched.setattr(writer, "write_atomically", partial(until_it_fails, write))
+        patched.setattr(writer, "_sha256", partial(until_it_fails, sha256))
         with pytest.raises(TimeoutError, match="first"):
             export(uri, FLOWS)
     assert "flows.jsonl has arrived cannot be seen: ConnectionError: second" in caplog.text
@@ -501,14 +501,14 @@ def test_a_file_that_arrived_although_its_answer_was_lost_keeps_its_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = str(tmp_path / "flows.jsonl")
-    write = exports.write_atomically
+    write = writer.write_atomically
 
     def lose_the_answer(path: ObjectStoragePath, content: Any) -> None:
         write(path, content)
         if path.name == "flows.jsonl":
             raise TimeoutError("no answer")
 
-    monkeypatch.setattr(exports, "write_atomically", lose_the_answer)
+    monkeypatch.setattr(writer, "write_atomically", lose_the_answer)
     with pytest.raises(TimeoutError):
         export(uri, FLOWS)
     assert verify(uri).count == 4
@@ -519,14 +519,14 @@ def test_between_manifest_and_file_the_manifest_vouches_for_the_old_file(
 ) -> None:
     uri = str(tmp_path / "flows.jsonl")
     old = export(uri, FLOWS[:2], created_at="2026-06-30")
-    write, seen = exports.write_atomically, []
+    write, seen = writer.write_atomically, []
 
     def look_before(path: ObjectStoragePath, content: Any) -> None:
         seen.append([manifest.count for manifest in read_manifest(uri)])
         assert verify(uri) == old
         write(path, content)
 
-    monkeypatch.setattr(exports, "write_atomically", look_before)
+    monkeypatch.setattr(writer, "write_atomically", look_before)
     new = export(uri, FLOWS)
     assert seen == [[2], [4, 2]]
     assert verify(uri) == new
@@ -593,7 +593,7 @@ def test_an_export_that_was_killed_or_damaged_is_passed_over_with_a_warning(
 def test_to_find_it_in_a_year_of_exports_only_the_heads_of_manifests_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "_HEAD", 1000)
+    monkeypatch.setattr(writer, "_HEAD", 1000)
     for number in (1, 2):
         export(
             str(tmp_path / f"{number}.jsonl"),
@@ -628,7 +628,7 @@ def test_exports_in_the_root_folder_are_not_looked_for_in_the_working_directory(
 ) -> None:
     export(str(tmp_path / "flows.jsonl"), FLOWS)
     monkeypatch.chdir(tmp_path)
-    found = exports._manifest_paths(ObjectStoragePath("file:///"), below=False)
+    found = writer._manifest_paths(ObjectStoragePath("file:///"), below=False)
     assert "flows.jsonl.manifest.json" not in {path.name for path in found}
 
 

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit import ABSENT, Change, ChangedFlow, Diff, FlowRef
-from vi_airflow_provider.emulator.samples import sample_flows
-from vi_airflow_provider.report import MOST_AT_ONCE, OPEN_CHANGES, ReportFacts, embedded_json, write_report
+from vi_airflow_provider.audit.diff import ABSENT, Change, ChangedFlow, Diff, FlowRef
+from vi_airflow_provider.audit.report import MOST_AT_ONCE, OPEN_CHANGES, ReportFacts, embedded_json, write_report
+from vi_airflow_provider.emulator.store.samples import sample_flows
 
 EXPORTED_AT: Final = datetime(2026, 9, 30, 2, 0, tzinfo=UTC)
 EXPORTED_MS: Final = int(EXPORTED_AT.timestamp() * 1000)

@@ -23,9 +23,9 @@ import pytest
 import pytest_asyncio
 
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit import Change, ChangedFlow, Diff, FlowRef
-from vi_airflow_provider.emulator.samples import sample_flows
-from vi_airflow_provider.report import ReportFacts, write_report
+from vi_airflow_provider.audit.diff import Change, ChangedFlow, Diff, FlowRef
+from vi_airflow_provider.audit.report import ReportFacts, write_report
+from vi_airflow_provider.emulator.store.samples import sample_flows
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH, or its path in CHROMIUM")

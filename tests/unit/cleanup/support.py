@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.tasks import TaskInstance, plain
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.archive import read_archive
+from vi_airflow_provider.cleanup.archive import read_archive
 from vi_airflow_provider.emulator import Emulator
 
 DAY_MS: Final = 86_400_000

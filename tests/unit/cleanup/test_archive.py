@@ -14,9 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import wire_bytes, wire_flow
-from vi_airflow_provider import archive
 from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.archive import ArchiveError, prefix_of, read_archive, read_manifest, unique_name, write_archive
+from vi_airflow_provider.cleanup import archive
+from vi_airflow_provider.cleanup.archive import (
+    ArchiveError,
+    prefix_of,
+    read_archive,
+    read_manifest,
+    unique_name,
+    write_archive,
+)
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

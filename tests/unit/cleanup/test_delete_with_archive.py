@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import Vi, archived, run, when
-from vi_airflow_provider import archive
 from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
-from vi_airflow_provider.archive import ArchiveError
+from vi_airflow_provider.cleanup import archive
+from vi_airflow_provider.cleanup.archive import ArchiveError
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator
 

@@ -17,13 +17,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import OLD, Vi, archived, archives, outcomes, run, when
-from vi_airflow_provider import archive, storage
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.archive import ArchiveError, read_archive
+from vi_airflow_provider.cleanup import archive
+from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
+from vi_airflow_provider.cleanup.deletion import PruneError
 from vi_airflow_provider.operators import prune
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
-from vi_airflow_provider.pruning import PruneError
+from vi_airflow_provider.storage import files
 
 COUNTS: Final = ("deleted", "changed", "busy", "already_absent", "failed")
 
@@ -184,14 +185,14 @@ def test_the_report_is_also_a_file_beside_the_archive(vi: Vi, for_real: dict[str
 def test_a_report_that_cannot_be_written_does_not_fail_what_is_done(
     vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
 ) -> None:
-    write = storage.write_atomically
+    write = files.write_atomically
 
     def full(path: Any, content: bytes) -> None:
         if path.name.endswith(".report.json"):
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(storage, "write_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     stale = vi.stale()
     report = run(operator(**for_real))
     assert (report["deleted"], report["report"]) == (len(stale), None)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.emulator.store import Store
+from vi_airflow_provider.emulator.store.store import Store
 
 ORGANIZATION = "e0e0e0e0-0000-4000-8000-000000000001"
 NOW = 1_783_209_600_000

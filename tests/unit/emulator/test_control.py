@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from vi_airflow_provider.emulator.control import create_control
-from vi_airflow_provider.emulator.world import World
+from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.http.control import create_control
 
 
 def test_health_needs_no_key_and_shows_none(client, emulator):

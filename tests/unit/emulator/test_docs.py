@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vi_airflow_provider.emulator import Fault
 from vi_airflow_provider.emulator.__main__ import _parser
-from vi_airflow_provider.emulator.faults import FaultBook
-from vi_airflow_provider.emulator.world import Changes
+from vi_airflow_provider.emulator.backend import Changes
+from vi_airflow_provider.emulator.fault_rules import FaultBook
 
 PAGE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
 

@@ -191,7 +191,7 @@ class TestJournal:
 
 
 def test_a_bug_of_the_emulator_is_a_500_that_says_so(client, monkeypatch):
-    monkeypatch.setattr("vi_airflow_provider.emulator.listing.Listing.page", lambda *_: 1 / 0)
+    monkeypatch.setattr("vi_airflow_provider.emulator.store.listing.Listing.page", lambda *_: 1 / 0)
     answer = client("GET", "/flows")
     assert (answer.status, answer.json["message"]) == (500, "The emulator failed: ZeroDivisionError")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vi_airflow_provider.emulator.errors import ApiError
-from vi_airflow_provider.emulator.listing import Cursor, Listing, Position
+from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.listing import Cursor, Listing, Position
 
 
 def listing_of(created: dict[str, int]) -> Listing[str]:

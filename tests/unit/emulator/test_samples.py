@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from vi_airflow_provider.emulator.documents import check_flow_spec, check_metadata
-from vi_airflow_provider.emulator.samples import DAY_MS, sample_flows, sample_runs
+from vi_airflow_provider.emulator.store.samples import DAY_MS, sample_flows, sample_runs
+from vi_airflow_provider.emulator.store.schema import check_flow_spec, check_metadata
 
 ORGANIZATION = "org-1"
 NOW = 1_783_209_600_000

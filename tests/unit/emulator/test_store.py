@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vi_airflow_provider.emulator.errors import ApiError
-from vi_airflow_provider.emulator.state import StateFile
-from vi_airflow_provider.emulator.store import Store
+from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.state_file import StateFile
+from vi_airflow_provider.emulator.store.store import Store
 
 NOW = 1_783_209_600_000
 

@@ -11,10 +11,10 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.connections import Call
-from vi_airflow_provider.api.messages import Answer, Failure, Send
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, Send
+from vi_airflow_provider.api.transport.deadlines import Call
+from vi_airflow_provider.gates import poller
 from vi_airflow_provider.sensors import base as sensors
-from vi_airflow_provider.triggers import lookout
 
 
 @pytest.fixture
@@ -42,4 +42,4 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     monkeypatch.setattr(ViClient, "_send", send)
     monkeypatch.setattr(AsyncViClient, "_send", send_async)
     yield vi
-    assert not [lookouts for lookouts in lookout._shared.values() if lookouts], "a trigger did not leave its lookout"
+    assert not [lookouts for lookouts in poller._shared.values() if lookouts], "a trigger did not leave its lookout"

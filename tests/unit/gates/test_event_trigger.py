@@ -14,7 +14,7 @@ from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.gating import MAX_PAUSE
+from vi_airflow_provider.gates.outcome import MAX_PAUSE
 from vi_airflow_provider.triggers import events
 from vi_airflow_provider.triggers.events import MAX_LISTED, FlowEventTrigger
 

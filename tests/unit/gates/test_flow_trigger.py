@@ -20,11 +20,11 @@ from tests.unit.gates.virtual import BEGIN, LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.gating import Ended, Outcome, read_event
+from vi_airflow_provider.gates.outcome import Ended, Outcome, read_event
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL
+from vi_airflow_provider.gates.timers import RESOLUTION
 from vi_airflow_provider.sensors.flows import FlowSpecSensor
-from vi_airflow_provider.triggers.crowds import RESOLUTION
 from vi_airflow_provider.triggers.flows import FlowTrigger
-from vi_airflow_provider.triggers.lookout import MAX_SPREAD, MIN_INTERVAL
 
 HOUR: Final = 3600.0
 DAY: Final = 24 * HOUR

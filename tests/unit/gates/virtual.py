@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 import time_machine
 
-from vi_airflow_provider.api.messages import Answer, Failure, FailureKind, Send
-from vi_airflow_provider.emulator.app import create_app
-from vi_airflow_provider.emulator.faults import FaultBook
+from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Send
+from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.fault_rules import FaultBook
+from vi_airflow_provider.emulator.http.app import create_app
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
-from vi_airflow_provider.emulator.store import Store
-from vi_airflow_provider.emulator.world import World
+from vi_airflow_provider.emulator.store.store import Store
 
 T = TypeVar("T")
 

@@ -1,0 +1,101 @@
+"""This provider, by its public API."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.clients.reads import reader
+from benchmarks.flows import flow_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.triggers.base import BaseTrigger
+
+
+def list_flows(
+    page_size: int | None = None, limit: int | None = None, *, everything: bool = False
+) -> Callable[[], Any]:
+    """``ViHook.list_flows``."""
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    hook, read = ViHook(), reader(everything=everything)
+
+    def run() -> dict[str, int]:
+        count = 0
+        for count, flow in enumerate(hook.list_flows(page_size=page_size, limit=limit), 1):  # noqa: B007
+            read(flow)
+        return {"flows": count}
+
+    return run
+
+
+def delete_one_by_one(count: int) -> Callable[[], Any]:
+    """A loop over ``ViHook.delete_flow``."""
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    hook = ViHook()
+
+    def run() -> dict[str, int]:
+        return {"deleted": sum(hook.delete_flow(flow_id(number)).deleted for number in range(count))}
+
+    return run
+
+
+def delete_flows(count: int, concurrency: int) -> Callable[[], Any]:
+    """``ViHook.delete_flows``."""
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    hook = ViHook()
+
+    def run() -> dict[str, int]:
+        flow_ids = map(flow_id, range(count))
+        return {"deleted": sum(gone.deleted for gone in hook.delete_flows(flow_ids, concurrency=concurrency))}
+
+    return run
+
+
+def export_flows(page_size: int | None = None) -> Callable[[], Any]:
+    """``ExportFlowsOperator`` to a file on the local disk."""
+    from vi_airflow_provider.operators.flows import ExportFlowsOperator
+
+    folder = tempfile.TemporaryDirectory(prefix="vi-benchmark-")
+
+    def run() -> dict[str, int]:
+        destination = (Path(folder.name) / "flows.jsonl").as_uri()
+        export = ExportFlowsOperator(task_id="export", destination=destination, page_size=page_size)
+        return {"flows": export.execute({})["count"]}
+
+    return run
+
+
+def gates() -> Callable[..., Any]:
+    """``FlowExistsSensor(deferrable=True)``: its trigger, as it hands it over, for each flow."""
+    import json
+    import time
+
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
+    from benchmarks.clients.waiting import wait
+    from vi_airflow_provider.sensors.flows import FlowExistsSensor
+    from vi_airflow_provider.triggers.flows import FlowTrigger
+
+    def handed_over(flow: str, poll: float) -> BaseTrigger:
+        sensor = FlowExistsSensor(task_id="gate", flow_id=flow, deferrable=True, poke_interval=poll, timeout=3600)
+        try:
+            sensor.execute({})
+        except TaskDeferred as deferred:
+            return deferred.trigger  # type: ignore[no-any-return]
+        raise AssertionError("the flow is there already")
+
+    def run(first: int, count: int, poll: float, **times: float) -> dict[str, Any]:
+        # A sensor looks before it defers, in a worker of its own; here, a thousand would take half a minute for that.
+        # So there is one, for a flow that never appears.
+        *flows, never = (flow_id(number) for number in range(first, first + count + 1))
+        _, arguments = handed_over(never, poll).serialize()
+        text = json.dumps(arguments | {"first_look": time.time() + poll})
+        return wait({flow: FlowTrigger(**json.loads(text.replace(never, flow))) for flow in flows}, **times)
+
+    return run

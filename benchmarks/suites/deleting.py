@@ -1,0 +1,94 @@
+"""Deleting many flows, each a round trip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.panels import Bar, Panel
+from benchmarks.runner import Contender
+from benchmarks.stats import Spread
+from benchmarks.tables import spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from benchmarks.results import Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "deleting"
+TITLE: Final = "Deleting"
+
+_SCENARIO: Final = "30 ms"
+_LATENCY: Final = 30
+_FLOWS: Final = 1_000
+#: A loop is 30 ms a flow, however long it goes on.
+_LOOP_FLOWS: Final = 250
+_CONCURRENCY: Final = 8
+
+OURS: Final = f"ViHook.delete_flows, {_CONCURRENCY} at a time"
+LOOP: Final = "loop over ViHook.delete_flow"
+SDK: Final = "loop over vi-sdk"
+
+
+def measure(lab: Lab) -> None:
+    """Delete one by one, and several at a time."""
+    flows, loop = lab.plan.size(_FLOWS), lab.plan.size(_LOOP_FLOWS)
+    at_a_time = {"count": flows, "concurrency": _CONCURRENCY}
+    contenders = [
+        Contender(OURS, "provider:delete_flows", at_a_time, _expected(flows), flows),
+        Contender(LOOP, "provider:delete_one_by_one", {"count": loop}, _expected(loop), loop),
+        Contender(SDK, "sdk:delete_one_by_one", {"count": loop}, _expected(loop), loop),
+    ]
+    rounds = lab.plan.few(3)
+    lab.compare(
+        FAMILY,
+        _SCENARIO,
+        contenders,
+        flows=flows,
+        latency_ms=_LATENCY,
+        rounds=rounds,
+        warm_up=flows,
+        in_turns=True,
+    )
+
+
+def _expected(count: int) -> dict[str, int]:
+    return {"deleted": count, "server_deletes": count, "server_deleted": count, "server_gets": 0}
+
+
+def targets(results: Results) -> list[Target]:
+    """Hold the time against what latency allows, and the work against the SDK's."""
+    ours = results.get(FAMILY, _SCENARIO, OURS)
+    limit = ours.size * _LATENCY / 1000 / _CONCURRENCY
+    wall = Spread.of([seconds / limit for seconds in ours.values("wall")])
+    what = f"delete {ours.size:,} flows at 30 ms, {_CONCURRENCY} at a time"
+    return [
+        Target(f"{what}: wall, over what latency allows", wall, 1.1),
+        Target(f"{what}: CPU a flow, over the SDK loop's", results.ratio(FAMILY, _SCENARIO, OURS, SDK, "cpu"), 0.5),
+    ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show time and work for a flow."""
+    rows = results.of_family(FAMILY)
+    wall = [Bar(each.contender, each.spread("wall", each.size / 1e3), each.contender != SDK) for each in rows]
+    cpu = [Bar("", each.spread("cpu", each.size / 1e3), each.contender != SDK) for each in rows]
+    return [Panel("milliseconds a flow", wall, _LATENCY / _CONCURRENCY), Panel("CPU milliseconds a flow", cpu)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = [
+        [
+            each.contender,
+            f"{each.size:,}",
+            spread(each.spread("wall", each.size), 1e3, " ms"),
+            spread(each.spread("cpu", each.size), 1e3, " ms"),
+            f"{max(each.values('server_connections')):.0f}",
+        ]
+        for each in results.of_family(FAMILY)
+    ]
+    return f"""\
+Each delete is one request, answered after {_LATENCY} ms. The loops delete fewer flows: however many there are,
+they take as long for each.
+
+{table(["client", "flows", "wall a flow", "CPU a flow", "connections opened"], rows)}"""

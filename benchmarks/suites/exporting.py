@@ -1,0 +1,85 @@
+"""Exporting all flows to a file, beside the listing that it takes at least."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.panels import Bar, Panel
+from benchmarks.runner import Contender
+from benchmarks.suites.listing import OURS
+from benchmarks.tables import megabytes, spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from benchmarks.results import Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "exporting"
+TITLE: Final = "Exporting"
+
+EXPORT: Final = "ExportFlowsOperator"
+#: Page size, latency, flows. The pages are those that users have who do not ask for others.
+_SCENARIOS: Final = ((100, 0, 100_000), (100, 30, 100_000))
+
+
+def measure(lab: Lab) -> None:
+    """Export to `jsonl`, and list, the same flows."""
+    for page_size, latency, full in _SCENARIOS:
+        flows = lab.plan.size(full)
+        options = {"page_size": page_size}
+        expected = {"flows": flows, "server_pages": ceil(flows / page_size)}
+        contenders = [
+            Contender(EXPORT, "provider:export_flows", options, expected),
+            Contender(OURS, "provider:list_flows", options, expected),
+        ]
+        scenario = _scenario(page_size, latency)
+        lab.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=lab.plan.few(2))
+
+
+def targets(results: Results) -> list[Target]:
+    """Hold the export against the listing."""
+    return [
+        Target(
+            f"export {full:,} flows ({scenario}): wall, over the bare listing's",
+            results.ratio(FAMILY, scenario, EXPORT, OURS, "wall"),
+            1.5,
+        )
+        for page_size, latency, full in _SCENARIOS
+        for scenario in [_scenario(page_size, latency)]
+    ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the time beside that of the listing."""
+    bars = [Bar(f"{each.contender}, {each.scenario}", each.spread("wall"), True) for each in results.of_family(FAMILY)]
+    return [Panel("seconds", bars)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = [
+        [
+            each.scenario,
+            each.contender,
+            f"{each.size:,}",
+            spread(each.spread("wall"), unit=" s"),
+            spread(each.spread("cpu", each.size), 1e6),
+            megabytes(max(each.values("memory"))),
+        ]
+        for each in results.of_family(FAMILY)
+    ]
+    head = ["scenario", "what", "flows", "wall", "CPU µs a flow", "extra memory"]
+    return f"""\
+`ExportFlowsOperator` sorts the flows by id and writes all of each, as canonical JSON with a digest, to the local
+disk, with a checksum and a manifest. The bare listing reads id, name and last update, and builds nothing else of a
+flow. So without latency an export costs several listings: the JSON of each flow is decoded, written in canonical form
+for the file and again for the digest, hashed, and kept on disk to be sorted. With latency, it does that while the next
+page is on its way. To be within one and a half listings without latency, it would have to give up the canonical form
+and the digests, or to share the work among processes.
+
+{table(head, rows)}"""
+
+
+def _scenario(page_size: int, latency: int) -> str:
+    return f"page size {page_size}, {f'{latency} ms' if latency else 'no latency'}"

@@ -1,0 +1,167 @@
+"""Waiting gates: what a thousand of them cost a triggerer, and how soon they notice."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from benchmarks.flows import flow_id
+from benchmarks.panels import Bar, Panel
+from benchmarks.results import Measurement
+from benchmarks.runner import Contender
+from benchmarks.stats import Spread, percentile
+from benchmarks.tables import number, spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from benchmarks.results import Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "gates"
+TITLE: Final = "Waiting gates"
+
+OURS: Final = "FlowTrigger"
+HTTP: Final = "HttpSensorTrigger"
+_LATENCY: Final = 30
+#: Seconds between two flows that appear while the gates are watched.
+_BETWEEN: Final = 0.25
+#: Seconds that it takes to make the triggers.
+_START: Final = 0.5
+
+
+class _Scenario(NamedTuple):
+    gates: int
+    flows: int
+    contenders: tuple[str, ...]
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.gates:,} gates, {self.flows:,} flows"
+
+
+_THOUSAND: Final = _Scenario(1_000, 1_000, (OURS, HTTP), 2)
+_FIVE_THOUSAND: Final = _Scenario(5_000, 1_000, (OURS, HTTP), 1)
+_LARGE: Final = _Scenario(1_000, 50_000, (OURS,), 1)
+_SCENARIOS: Final = (_THOUSAND, _FIVE_THOUSAND, _LARGE)
+_BRIEFLY: Final = (_THOUSAND, _FIVE_THOUSAND._replace(contenders=(OURS,)))
+_RUNS: Final = {OURS: "provider:gates", HTTP: "http_provider:gates"}
+
+
+def measure(lab: Lab) -> None:
+    """Let gates wait for flows that are not there, and some of these flows appear."""
+    for scenario in _BRIEFLY if lab.plan.smoke else _SCENARIOS:
+        rounds = lab.plan.few(scenario.rounds)
+        lab.tell(f"{FAMILY}: {scenario} ({', '.join(scenario.contenders)}; {rounds} rounds)")
+        kept: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.contenders}
+        for _ in range(rounds):
+            for label, rows in kept.items():
+                rows.append(_watch(lab, label, scenario))
+        gates = lab.plan.size(scenario.gates)
+        lab.measurements += [
+            Measurement(FAMILY, str(scenario), label, gates, _LATENCY, rows) for label, rows in kept.items()
+        ]
+
+
+def _watch(lab: Lab, label: str, scenario: _Scenario) -> dict[str, Any]:
+    plan = lab.plan
+    gates, flows = plan.size(scenario.gates), plan.size(scenario.flows)
+    lab.server.begin(flows, _LATENCY)
+    contender = Contender(label, _RUNS[label])
+    with lab.worker(label) as worker:
+        arguments = {"first": flows, "poll": plan.poll}
+        # Imports first, lest they take from the time to settle.
+        quick = {"count": 1, "settle": 0, "steady": 0.1, "patience": 0}
+        worker.measure(contender.run, contender.options, arguments | quick)
+        lab.server.begin(flows, _LATENCY)
+        # A gate first looks at the second tick of its interval at the latest, and logs what it has found.
+        settle, patience = 2.2 * plan.poll + _START, 1.5 * plan.poll
+        times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
+        worker.begin(contender.run, contender.options, arguments | {"count": gates} | times)
+        steady_from = time.time() + settle
+        time.sleep(settle)
+        before = lab.server.counts()
+        appeared = _let_appear(lab, flows, gates, steady_from + plan.gate_seconds)
+        after = lab.server.counts()
+        found = lab.checked(contender, worker.result())
+    opened = found.pop("opened")
+    if set(opened) - set(appeared):
+        raise AssertionError("a gate opened for a flow that was not there")
+    end = steady_from + plan.gate_seconds + patience
+    late = [max(0.0, opened.get(flow, end) - moment - plan.poll) for flow, moment in appeared.items()]
+    return found | {
+        "watched": len(appeared),
+        "opened": len(opened),
+        "late_p50": percentile(late, 50),
+        "late_max": max(late),
+        "steady_requests": sum(after[kind] - before[kind] for kind in ("pages", "gets")),
+        "steady_server_cpu": after["cpu"] - before["cpu"],
+    }
+
+
+def _let_appear(lab: Lab, flows: int, gates: int, until: float) -> dict[str, float]:
+    """Let one flow after the other appear, and return when each did."""
+    appeared: dict[str, float] = {}
+    while len(appeared) < gates and time.time() < until:
+        appeared[flow_id(flows + len(appeared))] = time.time()
+        lab.server.show(flows + len(appeared))
+        time.sleep(_BETWEEN)
+    time.sleep(max(0, until - time.time()))
+    return appeared
+
+
+def targets(results: Results) -> list[Target]:
+    """Hold the thousand against Airflow's own trigger, and both crowds against the clock."""
+    thousand, many = (results.get(FAMILY, str(scenario), OURS) for scenario in (_THOUSAND, _FIVE_THOUSAND))
+    cpu = results.ratio(FAMILY, str(_THOUSAND), OURS, HTTP, "steady_cpu")
+    return [
+        Target("1,000 gates: CPU, over HttpSensorTrigger's", cpu, 0.1),
+        Target("1,000 gates: connections opened", thousand.spread("server_connections"), 16),
+        Target("1,000 gates: event-loop lag, 99th percentile", thousand.spread("lag_p99", 1e-3), 5, " ms"),
+        Target("5,000 gates: event-loop lag, 99th percentile", many.spread("lag_p99", 1e-3), 10, " ms"),
+        Target("5,000 gates: latest of all, beyond the poll interval", many.spread("late_max"), 1, " s"),
+    ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the work, and what it does to the event loop."""
+    rows = results.of_family(FAMILY)
+    work = [Bar(f"{each.contender}, {each.scenario}", _cpu_a_minute(each), each.contender == OURS) for each in rows]
+    lag = [Bar("", each.spread("lag_p99", 1e-3), each.contender == OURS) for each in rows]
+    return [Panel("CPU seconds a minute", work), Panel("event-loop lag p99, ms", lag)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = [
+        [
+            each.scenario,
+            each.contender,
+            spread(_cpu_a_minute(each)),
+            spread(Spread.of([row["steady_requests"] / row["steady_seconds"] for row in each.rounds])),
+            spread(each.spread("server_connections")),
+            spread(each.spread("lag_p99"), 1e3, " ms"),
+            spread(each.spread("idle_lag_p99"), 1e3, " ms"),
+            f"{number(max(each.values('late_max')))} s",
+            f"{sum(each.values('opened')):.0f} of {sum(each.values('watched')):.0f}",
+        ]
+        for each in results.of_family(FAMILY)
+    ]
+    head = [
+        *("scenario", "trigger", "CPU s a minute", "requests a second", "connections", "loop lag p99"),
+        *("the same, idle", "latest", "opened"),
+    ]
+    poll = results.plan["poll"]
+    return f"""\
+So many triggers run in one event loop, as in a triggerer, and poll each {poll:g} s for flows that are not there;
+every answer takes {_LATENCY} ms. `FlowTrigger` is what `FlowExistsSensor(flow_id=…, deferrable=True)` hands over.
+While they are watched, one flow after the other appears, each {_BETWEEN:g} s: *latest* is the longest time, beyond the
+poll interval, after which a gate noticed. *Loop lag* is how much a sleep of 10 ms overslept, *idle* the same before any
+trigger ran. It is measured after the CPU, to which it would add as much as a thousand of our gates.
+A large organization is there, too, because `FlowTrigger` reads the listing where it takes that for cheaper than to ask
+for each flow.
+
+{table(head, rows)}"""
+
+
+def _cpu_a_minute(measured: Measurement) -> Spread:
+    return Spread.of([60 * row["steady_cpu"] / row["steady_seconds"] for row in measured.rounds])

@@ -1,0 +1,144 @@
+"""Listing all flows: page sizes, latencies, and everybody's defaults."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.panels import Bar, Panel
+from benchmarks.runner import Contender
+from benchmarks.stats import Spread
+from benchmarks.tables import megabytes, spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from benchmarks.results import Measurement, Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "listing"
+TITLE: Final = "Listing"
+
+OURS: Final = "ViHook.list_flows"
+OURS_EVERY: Final = f"{OURS}, every field read"
+SDK: Final = "vi-sdk"
+SDK_EVERY: Final = f"{SDK}, every field read"
+HTTP: Final = "HttpOperator"
+SOCKET: Final = "socket, bytes only"
+
+LATENCY: Final = 30
+MAIN: Final = "page size 100, no latency"
+DEFAULTS: Final = f"defaults, {LATENCY} ms"
+#: Page size, latency, flows: fewer where many round trips would take minutes.
+_SCENARIOS: Final = (
+    *((100, 0, 10_000), (10, 0, 10_000), (500, 0, 10_000)),
+    *((100, LATENCY, 5_000), (10, LATENCY, 1_000), (500, LATENCY, 10_000)),
+)
+_BRIEFLY: Final = tuple(each for each in _SCENARIOS if each[:2] in ((100, 0), (10, LATENCY)))
+_DEFAULT_FLOWS: Final = 3_000
+#: A raw socket must be at least so many times as fast as the fastest client, or the server is too slow to tell.
+MARGIN: Final = 3.0
+
+
+def measure(lab: Lab) -> None:
+    """Run all contenders at each page size and latency, then the two typed clients as they come."""
+    for page_size, latency, full in _BRIEFLY if lab.plan.smoke else _SCENARIOS:
+        flows = lab.plan.size(full)
+        rounds = lab.plan.rounds if latency == 0 else lab.plan.few(3)
+        scenario = f"page size {page_size}, {f'{latency} ms' if latency else 'no latency'}"
+        contenders = _contenders(flows, page_size, every=scenario == MAIN)
+        lab.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=rounds)
+    flows = lab.plan.size(_DEFAULT_FLOWS)
+    contenders = [
+        Contender(OURS, "provider:list_flows", {}, {"flows": flows}),
+        Contender(SDK, "sdk:list_flows", {}, {"flows": flows}),
+    ]
+    lab.compare(FAMILY, DEFAULTS, contenders, flows=flows, latency_ms=LATENCY, rounds=lab.plan.few(3))
+
+
+def _contenders(flows: int, page_size: int, *, every: bool) -> list[Contender]:
+    pages = ceil(flows / page_size)
+    size = {"page_size": page_size}
+    all_fields = size | {"everything": True}
+    expected = {"flows": flows, "server_pages": pages}
+    typed = [Contender(OURS, "provider:list_flows", size, expected), Contender(SDK, "sdk:list_flows", size, expected)]
+    readers = [
+        Contender(OURS_EVERY, "provider:list_flows", all_fields, expected),
+        Contender(SDK_EVERY, "sdk:list_flows", all_fields, expected),
+    ]
+    others = [
+        Contender(HTTP, "http_provider:list_flows", size, expected),
+        Contender(SOCKET, "raw:list_pages", size, {"pages_read": pages, "server_pages": pages}),
+    ]
+    return typed + (readers if every else []) + others
+
+
+def server_margin(results: Results) -> Spread:
+    """Return how many times as fast the raw socket is as the fastest client, round by round."""
+    rows = [each for each in results.of_family(FAMILY) if each.scenario == MAIN]
+    clients = [each.values("wall") for each in rows if each.contender != SOCKET]
+    socket = next(each for each in rows if each.contender == SOCKET).values("wall")
+    return Spread.of([min(each) / limit for *each, limit in zip(*clients, socket, strict=True)])
+
+
+def targets(results: Results) -> list[Target]:
+    """Hold the SDK against us: work for a flow, and what a user gets who configures nothing."""
+    cpu = results.ratio(FAMILY, MAIN, OURS, SDK, "cpu")
+    wall = results.ratio(FAMILY, DEFAULTS, SDK, OURS, "wall")
+    return [
+        Target("list, page size 100, no latency: CPU a flow, over the SDK's", cpu, 0.67, moonshot=0.4),
+        Target("list, defaults against defaults, 30 ms: times as fast as the SDK", wall, 10, floor=True, moonshot=30),
+        Target(
+            "check of the server: a raw socket's speed over the fastest client's",
+            server_margin(results),
+            MARGIN,
+            floor=True,
+        ),
+    ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the work for a flow, and how soon everybody's defaults are done."""
+    work = [
+        Bar(each.contender, each.spread("cpu", each.size / 1e6), each.contender in (OURS, OURS_EVERY))
+        for each in results.of_family(FAMILY)
+        if each.scenario == MAIN
+    ]
+    defaults = [
+        Bar(each.contender, each.spread("wall"), each.contender == OURS)
+        for each in results.of_family(FAMILY)
+        if each.scenario == DEFAULTS
+    ]
+    return [Panel(f"CPU µs a flow, {MAIN}", work), Panel(f"seconds, {DEFAULTS}", defaults)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = [_row(results, each) for each in results.of_family(FAMILY)]
+    head = ["scenario", "client", "flows", "CPU µs a flow", "wall µs a flow", "times the SDK's speed", "extra memory"]
+    every = results.ratio(FAMILY, MAIN, OURS_EVERY, SDK_EVERY, "cpu")
+    cpu = f"{every.median:.2f} of the SDK's CPU ({every.low:.2f} to {every.high:.2f})"
+    return f"""\
+All flows are listed, and of each the id, the name and the last update are read; where it says *every field read*,
+also each setting and style of each block. `ViHook.list_flows` and the SDK's `client.flows.list().all_items()` give
+typed flows; `HttpOperator` gives what its response filter picks from the parsed JSON. *Socket* reads the bytes and
+looks at nothing. With latency there are fewer flows where the round trips would take minutes.
+
+{table(head, rows)}
+A user who reads every field of every flow pays {cpu}.
+
+With the defaults, a round trip brings 100 flows here and 10 with the SDK. So ten times its speed is about what latency
+allows; whoever needs more sets a larger `page_size`.
+"""
+
+
+def _row(results: Results, each: Measurement) -> list[str]:
+    speed = results.ratio(FAMILY, each.scenario, SDK, each.contender, "wall")
+    return [
+        each.scenario,
+        each.contender,
+        f"{each.size:,}",
+        spread(each.spread("cpu", each.size), 1e6),
+        spread(each.spread("wall", each.size), 1e6),
+        spread(speed),
+        megabytes(max(each.values("memory"))),
+    ]

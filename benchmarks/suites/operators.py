@@ -1,0 +1,120 @@
+"""Operators under load, in ``dag.test()``: twice the flows must take no more than twice the time."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from benchmarks.flows import age_in_days
+from benchmarks.panels import Bar, Panel
+from benchmarks.results import Measurement
+from benchmarks.runner import Contender
+from benchmarks.stats import Spread, exponent
+from benchmarks.tables import megabytes, number, spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.results import Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "operators"
+TITLE: Final = "Operators under load"
+
+_PAGE_SIZE: Final = 100
+_PRUNED_AFTER: Final = 90
+#: What a round may add to a doubling by chance.
+_NOISE: Final = 1.15
+
+
+class _Load(NamedTuple):
+    label: str
+    run: str
+    options: Mapping[str, Any]
+    flows: int
+
+
+_LOADS: Final = (
+    _Load('ListFlowsOperator(result="summaries")', "dag_runs:list_flows", {}, 10_000),
+    _Load("ExportFlowsOperator", "dag_runs:export_flows", {}, 100_000),
+    _Load("PruneFlowsOperator(dry_run=True)", "dag_runs:prune_flows", {"dry_run": True}, 20_000),
+    _Load("PruneFlowsOperator(dry_run=False)", "dag_runs:prune_flows", {"dry_run": False}, 2_600),
+)
+
+
+def measure(lab: Lab) -> None:
+    """Run each operator on a quarter, on half and on all of its flows; all in one process, as Airflow starts slowly."""
+    rounds = lab.plan.few(2)
+    with lab.worker(FAMILY) as worker:
+        for load in _LOADS:
+            sizes = [lab.plan.size(load.flows // part) for part in ((2, 1) if lab.plan.smoke else (4, 2, 1))]
+            lab.tell(f"{FAMILY}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
+            lab.server.begin(4, 0)
+            lab.warm_up([worker], [Contender(load.label, load.run, load.options)], {})
+            kept: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
+            for _ in range(rounds):
+                for size, rows in kept.items():
+                    lab.server.begin(size, 0)
+                    contender = Contender(load.label, load.run, load.options, _expected(load, size))
+                    rows.append(lab.checked(contender, worker.measure(load.run, load.options, {})))
+            lab.measurements += [
+                Measurement(FAMILY, load.label, f"{size:,} flows", size, 0, rows) for size, rows in kept.items()
+            ]
+
+
+def _expected(load: _Load, size: int) -> dict[str, int]:
+    pages = {"server_pages": ceil(size / _PAGE_SIZE)}
+    if "dry_run" not in load.options:
+        return pages | {"flows": size}
+    selected = sum(age_in_days(number) >= _PRUNED_AFTER for number in range(size))
+    deleted = 0 if load.options["dry_run"] else selected
+    return pages | {"selected": selected, "deleted": deleted, "server_deleted": deleted}
+
+
+def _sizes(results: Results, load: _Load) -> list[Measurement]:
+    return [each for each in results.of_family(FAMILY) if each.scenario == load.label]
+
+
+def targets(results: Results) -> list[Target]:
+    """Bound what the last doubling does to the time."""
+    rows = []
+    for load in _LOADS:
+        *_, half, whole = (each.values("task_seconds") for each in _sizes(results, load))
+        growth = Spread.of([more / less for less, more in zip(half, whole, strict=True)])
+        rows.append(Target(f"{load.label}: time for twice the flows", growth, 2 * _NOISE))
+    return rows
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the tasks' time."""
+    rows = results.of_family(FAMILY)
+    bars = [Bar(f"{each.scenario}, {each.contender}", each.spread("task_seconds"), True) for each in rows]
+    return [Panel("seconds", bars)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = []
+    for load in _LOADS:
+        measured = _sizes(results, load)
+        power = exponent({each.size: each.spread("task_seconds").median for each in measured})
+        for each in measured:
+            rows.append(
+                [
+                    f"`{load.label}`",
+                    f"{each.size:,}",
+                    spread(each.spread("task_seconds"), unit=" s"),
+                    megabytes(max(each.values("memory"))),
+                    f"n^{number(power)}" if each is measured[-1] else "",
+                ]
+            )
+    chance = _NOISE - 1
+    head = ["operator", "flows", "task", "extra memory", "time grows as"]
+    return f"""\
+Whole tasks in `dag.test()`, with Airflow's database on SQLite: from start to end of the task, its XCom included.
+Page size and concurrency are the defaults, and there is no latency. The last one archives what it has selected, and
+deletes it, with one look and one delete for each flow. Twice the flows may take twice the time and, by chance,
+{chance:.0%} more.
+
+{table(head, rows)}"""

@@ -1,0 +1,76 @@
+"""Streaming a large organization: memory must not grow with it."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.panels import Bar, Panel
+from benchmarks.runner import Contender
+from benchmarks.stats import Spread
+from benchmarks.suites.listing import OURS, SDK
+from benchmarks.tables import megabytes, spread, table
+from benchmarks.targets import Target
+
+if TYPE_CHECKING:
+    from benchmarks.results import Results
+    from benchmarks.runner import Lab
+
+FAMILY: Final = "streaming"
+TITLE: Final = "Streaming 100,000 flows"
+
+_SIZES: Final = (25_000, 100_000)
+_PAGE_SIZE: Final = 100
+
+
+def measure(lab: Lab) -> None:
+    """List a large organization and one of a quarter of its size, each in a process of its own."""
+    for full in _SIZES:
+        flows = lab.plan.size(full)
+        options = {"page_size": _PAGE_SIZE}
+        expected = {"flows": flows, "server_pages": ceil(flows / _PAGE_SIZE)}
+        contenders = [
+            Contender(OURS, "provider:list_flows", options, expected),
+            Contender(SDK, "sdk:list_flows", options, expected),
+        ]
+        lab.compare(FAMILY, _scenario(full), contenders, flows=flows, rounds=lab.plan.few(2))
+
+
+def targets(results: Results) -> list[Target]:
+    """Bound the memory, and its growth."""
+    small, large = (results.get(FAMILY, _scenario(size), OURS).values("memory") for size in _SIZES)
+    growth = [(more - less) / 1e6 for less, more in zip(small, large, strict=True)]
+    return [
+        Target("list 100,000 flows, streaming: extra memory", Spread.of([each / 1e6 for each in large]), 10, " MB"),
+        Target("its growth from 25,000 to 100,000 flows", Spread.of(growth), 1, " MB"),
+    ]
+
+
+def panels(results: Results) -> list[Panel]:
+    """Show the memory."""
+    bars = [
+        Bar(f"{each.contender}, {each.scenario}", each.spread("memory", 1e6), each.contender == OURS)
+        for each in results.of_family(FAMILY)
+    ]
+    return [Panel("extra memory, MB", bars)]
+
+
+def section(results: Results) -> str:
+    """Write how it was measured, and a table."""
+    rows = [
+        [
+            f"{each.size:,}",
+            each.contender,
+            megabytes(max(each.values("memory"))),
+            spread(each.spread("wall"), unit=" s"),
+        ]
+        for each in results.of_family(FAMILY)
+    ]
+    return f"""\
+All flows are listed, and dropped as they are read; page size {_PAGE_SIZE}, no latency.
+
+{table(["flows", "client", "extra memory at most", "wall"], rows)}"""
+
+
+def _scenario(full: int) -> str:
+    return f"{full:,} flows"

@@ -1,0 +1,188 @@
+"""The soak's command line: `python -m tests.reliability.soak --seconds 600 --seed N`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from demo.local_airflow import configure
+from tests.reliability.figures import save
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.reliability.soak.emulated import Emulated
+    from tests.reliability.soak.vitals import Vitals
+    from tests.reliability.soak.worker import Worker
+
+THREADS: Final = 8
+GATES: Final = 500
+SAMPLE_SECONDS: Final = 1.0
+
+
+def main() -> int:
+    """Soak; 0 if nothing contradicted the model and nothing leaked."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600, help="how long the operations go on (%(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same operations and faults")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    print(f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS} threads, {GATES} gates", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vi-soak-") as home:
+        # Before Airflow is imported. Each of 500 gates would tell of each look.
+        configure(Path(home), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+        return _soak(options.seconds, seed, options.json)
+
+
+def _soak(seconds: float, seed: int, json: Path | None) -> int:
+    from tests.reliability.soak.emulated import READ_TIMEOUT, Emulated
+    from tests.reliability.soak.gates import CONN_ID, GateKeeper
+    from tests.reliability.soak.model import Disagreement
+    from tests.reliability.soak.vitals import Vitals
+    from tests.reliability.soak.worker import Worker
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    retries = _Retries()
+    vitals = Vitals()
+    failures: list[BaseException] = []
+    stop, prepared = threading.Event(), threading.Semaphore(0)
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stop.set()
+
+    def work(worker: Worker) -> None:
+        try:
+            try:
+                worker.prepare()
+            finally:
+                prepared.release()
+            while not stop.is_set():
+                worker.act()
+            while not failures and worker.gates_are_due():
+                time.sleep(0.05)
+        except Exception as error:
+            fail(error)
+
+    with Emulated(seed) as vi, ExitStack() as stack:
+        extra = {"read_timeout": READ_TIMEOUT, "max_retry_delay": 0.5}
+        os.environ["AIRFLOW_CONN_VI_DEFAULT"] = vi.connection(**extra)
+        os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"] = vi.connection(**extra, page_size=1000)
+        vi.misbehave()
+        keeper = stack.enter_context(GateKeeper(fail))
+        # Half of the threads share one client, as those of one task may; the others have a hook each.
+        hooks = [stack.enter_context(closing(ViHook())) for _ in range(1 + THREADS // 2)]
+        callers = [hooks[0].get_conn() if number % 2 else hooks[1 + number // 2] for number in range(THREADS)]
+        workers = [
+            Worker(f"w{number}", caller, random.Random(f"{seed} {number}"), keeper, len(range(number, GATES, THREADS)))
+            for number, caller in enumerate(callers)
+        ]
+        threads = [threading.Thread(target=work, args=(worker,), name=worker.name) for worker in workers]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in threads:
+                prepared.acquire()
+            vitals.sample()  # at least one, however soon it ends
+            end = time.monotonic() + seconds
+            while not stop.wait(min(SAMPLE_SECONDS, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+                vitals.sample()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        requests, faults = vi.faults()
+        if not failures:
+            vi.behave()
+            failures += _disagreements(vi, workers)
+    rows = _rows(workers, requests, faults, retries.count, vitals)
+    for name, value, note in rows:
+        print(f"{name:<38}{value:>12}  {note}".rstrip())
+    for failure in failures[:1]:
+        if not isinstance(failure, Disagreement):
+            raise failure
+        print(f"\nDISAGREEMENT, with --seed {seed}: {failure}")
+    for leak in vitals.leaks:
+        print(f"\nLEAK: {leak}")
+    if failures or vitals.leaks:
+        return 1
+    if json is not None:
+        save(json, {"seconds": seconds, "seed": seed, "rows": rows})
+    return 0
+
+
+class _Retries(logging.Handler):
+    """Counts the lines that tell of another attempt, which would fill the screen."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count = 0
+        protocol = logging.getLogger("vi_airflow_provider.api.protocol.flows")
+        protocol.setLevel(logging.WARNING)
+        protocol.addHandler(self)
+        protocol.propagate = False
+
+    def emit(self, _: logging.LogRecord) -> None:
+        self.count += 1  # under the handler's lock
+
+
+def _disagreements(vi: Emulated, workers: list[Worker]) -> list[BaseException]:
+    """Compare each flow that the server has, or should have, with the models."""
+    from tests.reliability.soak.model import Disagreement
+
+    documents = {document["flowId"]: document for document in vi.documents()}
+    try:
+        for worker in workers:
+            for flow_id in worker.model.ids():
+                worker.model.check_wire(flow_id, documents.pop(flow_id, None))
+        if documents:
+            raise Disagreement(f"flows that should not exist: {', '.join(sorted(documents))}")
+    except Disagreement as error:
+        return [error]
+    return []
+
+
+def _rows(
+    workers: list[Worker], requests: int, faults: dict[str, int], retries: int, vitals: Vitals
+) -> list[tuple[str, str, str]]:
+    """Return the table: what, how much, and of what it is made."""
+    from tests.reliability.soak.worker import Tally
+
+    tally = Tally()
+    for worker in workers:
+        tally.add(worker.tally)
+    (memory, more_memory), (files, more_files) = vitals.thirds(vitals.memory), vitals.thirds(vitals.files)
+    rows: list[tuple[str, str | int, str]] = [
+        ("operations", tally.operations.total(), _listed(tally.operations)),
+        ("requests", requests, ""),
+        ("answers spoilt", sum(faults.values()), f"{sum(faults.values()) / max(1, requests):.1%} of the requests"),
+        *((f"  {name}", count, "") for name, count in faults.items()),
+        ("retries", retries, ""),
+        ("errors seen by callers", tally.errors.total(), _listed(tally.errors)),
+        ("  writes applied all the same", tally.applied_all_the_same, "found by a read"),
+        ("  writes not applied", tally.not_applied, "found by a read"),
+        ("flows at the end", sum(len(worker.model.ids()) for worker in workers), "model and server agree on each"),
+        ("gates opened", tally.opened.total(), _listed(tally.opened)),
+        ("  slowest, after its flow was ready", f"{tally.slowest_gate:.1f} s", ""),
+        ("memory, MiB", f"{memory:.1f}", f"in the last third: {more_memory:.1f}"),
+        ("open files", f"{files:.0f}", f"in the last third: {more_files:.0f}"),
+    ]
+    return [(name, value if isinstance(value, str) else f"{value:,}", note) for name, value, note in rows]
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,345 @@
+"""The next page is fetched while this one is consumed: that one only, in order, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Final
+
+import pytest
+
+from tests.documents import wire_flow, wire_page
+from tests.scripted_server import Act, After, ScriptedServer, http_bytes
+from tests.transports import settings_for
+from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.api.client import ViClient
+from vi_airflow_provider.api.errors import ViNetworkError, ViPermissionError, ViResponseError
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.transport import prefetch
+from vi_airflow_provider.api.transport.deadlines import Call
+
+#: Longer than anything here takes: where it is waited for, an event ends the wait.
+PATIENCE: Final = 20.0
+
+
+def page(number: int, *, last: bool = False, size: int = 3) -> Act:
+    """A page of some flows, on a connection that stays open."""
+    flows = [wire_flow(flowId=f"{number}-{place}") for place in range(size)]
+    body = wire_page(*flows, **({} if last else {"nextPage": str(number + 1)}))
+    return Act(http_bytes(200, json.dumps(body).encode(), keep=True), After.KEEP)
+
+
+def refusal(status: int) -> Act:
+    return Act(http_bytes(status, b'{"message":"no"}', keep=True), After.KEEP)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[ViClient]:
+    with ViClient(settings_for(server.url, read_timeout=PATIENCE)) as client:
+        yield client
+    assert page_threads() == []
+
+
+def page_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "vi-page"]
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def ids(flows: Iterator[Flow], count: int) -> list[str]:
+    return [next(flows).flow_id for _ in range(count)]
+
+
+# --- how far ahead -------------------------------------------------------------------------------------------------
+
+
+def test_one_page_is_fetched_ahead_when_a_second_flow_is_asked_for_and_no_further(
+    server: ScriptedServer, client: ViClient
+) -> None:
+    server.acts += [page(number) for number in range(9)]
+    flows = client.list_flows()
+    assert ids(flows, 1) == ["0-0"]
+    assert (server.requests, page_threads()) == (1, [])
+    assert ids(flows, 1) == ["0-1"]
+    eventually(lambda: server.requests == 2 and not page_threads())
+    assert ids(flows, 2) == ["0-2", "1-0"]
+    assert server.requests == 2
+    assert ids(flows, 1) == ["1-1"]
+    eventually(lambda: server.requests == 3 and not page_threads())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7])
+def test_no_page_is_fetched_that_the_limit_makes_needless(server: ScriptedServer, client: ViClient, limit: int) -> None:
+    server.acts += [page(number) for number in range(9)]
+    assert len(list(client.list_flows(page_size=3, limit=limit))) == limit
+    assert server.requests == (limit + 2) // 3
+
+
+def test_nothing_is_fetched_after_the_last_page(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(0), page(1, size=0), page(2, last=True)]
+    assert [flow.flow_id for flow in client.list_flows()] == [f"{n}-{place}" for n in (0, 2) for place in range(3)]
+    assert server.requests == 3
+
+
+def test_the_request_for_the_next_page_is_sent_before_the_consumer_goes_on(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "HEAD_START", PATIENCE)
+    server.acts += [page(0), Act(after=After.HANG)]
+    order: list[str] = []
+    read_from = Call.read_from
+    monkeypatch.setattr(Call, "read_from", lambda call, sock: (order.append("sent"), read_from(call, sock)))
+    flows = client.list_flows()
+    began = time.monotonic()
+    ids(flows, 2)
+    order.append("consumed")
+    assert order == ["sent", "sent", "consumed"]
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_a_consumer_does_not_wait_for_a_request_that_cannot_be_sent(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "HEAD_START", PATIENCE)
+    server.acts.append(page(0))
+    with ViClient(settings_for(server.url, max_retries=0)) as client:
+        flows = client.list_flows()
+        ids(flows, 1)
+        server.__exit__()
+        began = time.monotonic()
+        assert ids(flows, 2) == ["0-1", "0-2"]
+        assert time.monotonic() - began < PATIENCE / 2
+        with pytest.raises(ViNetworkError):
+            next(flows)
+
+
+def test_the_pages_of_a_listing_share_a_connection(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [*(page(number) for number in range(5)), page(5, last=True)]
+    assert len(list(client.list_flows())) == 18
+    assert server.connections == 1
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+def test_an_error_comes_after_the_flows_before_it(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(0), refusal(403)]
+    flows = client.list_flows()
+    assert ids(flows, 2) == ["0-0", "0-1"]
+    eventually(lambda: server.requests == 2 and not page_threads())
+    assert ids(flows, 1) == ["0-2"]
+    with pytest.raises(ViPermissionError):
+        next(flows)
+
+
+def test_a_page_ahead_is_retried_as_any_other(server: ScriptedServer) -> None:
+    server.acts += [page(0), refusal(500), refusal(429), page(1, last=True)]
+    slept: list[float] = []
+    with ViClient(settings_for(server.url), sleep=slept.append) as client:
+        assert len(list(client.list_flows())) == 6
+    assert len(slept) == 2
+
+
+def test_a_cursor_that_is_repeated_ends_the_listing(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(0), page(0)]
+    flows = client.list_flows()
+    assert ids(flows, 3) == ["0-0", "0-1", "0-2"]
+    with pytest.raises(ViResponseError, match="repeats a page cursor"):
+        next(flows)
+
+
+# --- a consumer that goes away -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["while it waits for an answer", "while it reads one"])
+def test_a_listing_that_is_dropped_leaves_no_thread(server: ScriptedServer, client: ViClient, when: str) -> None:
+    sent = b"" if when == "while it waits for an answer" else http_bytes(200, b'{"items":[', missing=10_000, keep=True)
+    server.acts += [page(0), Act(sent, After.HANG)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: server.requests == 2)
+    began = time.monotonic()
+    del flows
+    assert page_threads() == []
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_a_listing_that_is_dropped_when_its_page_is_there_leaves_the_connection_to_others(
+    server: ScriptedServer, client: ViClient
+) -> None:
+    server.acts += [page(0), page(1), page(2, last=True)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: server.requests == 2 and not page_threads())
+    del flows
+    assert len(list(client.list_flows())) == 3
+    assert server.connections == 1
+
+
+def test_a_consumer_that_is_interrupted_while_it_waits_ends_the_fetch(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG)]
+    flows = client.list_flows()
+    ids(flows, 3)
+    eventually(lambda: server.requests == 2)
+    (thread,) = page_threads()
+    monkeypatch.setattr(thread, "join", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(flows)
+    eventually(lambda: not page_threads())
+
+
+def test_a_consumer_that_is_interrupted_before_the_request_is_sent_ends_the_fetch(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG)]
+    flows = client.list_flows()
+    ids(flows, 1)
+    monkeypatch.setattr(Call, "wait_until_sent", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(flows)
+    assert page_threads() == []
+
+
+def test_a_listing_goes_on_where_no_thread_can_be_started(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.acts += [page(0), page(1, last=True)]
+    flows = client.list_flows()
+    ids(flows, 1)
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("vi_airflow_provider.api.transport.prefetch.threading.Thread", NoThread)
+    assert [flow.flow_id for flow in flows] == ["0-1", "0-2", "1-0", "1-1", "1-2"]
+
+
+def test_a_listing_that_is_dropped_between_two_attempts_leaves_no_thread(
+    server: ScriptedServer, client: ViClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = http_bytes(503, headers=[("Retry-After", "50")], keep=True)
+    server.acts += [page(0), Act(answer, After.KEEP), page(1)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: "trying again in 50" in caplog.text)
+    del flows
+    assert page_threads() == []
+    assert server.requests == 2
+
+
+def test_a_page_that_the_clients_close_cut_off_is_fetched_again(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: server.requests == 2)
+    client.close()
+    assert page_threads() == []
+    assert [flow.flow_id for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
+
+
+def test_a_page_that_was_there_before_the_clients_close_is_not_lost(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(0), page(1, last=True)]
+    flows = client.list_flows()
+    ids(flows, 2)
+    eventually(lambda: server.requests == 2 and not page_threads())
+    client.close()
+    assert [flow.flow_id for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
+    assert server.requests == 2
+
+
+def test_what_is_logged_on_the_way_belongs_to_the_consumers_context(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    task: ContextVar[str] = ContextVar("task")
+    task.set("ours")
+    seen: list[str] = []
+
+    class Seen(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            seen.append(task.get("nobody's"))
+            return True
+
+    caplog.handler.addFilter(handler := Seen())
+    server.acts += [page(0), refusal(500), page(1, last=True)]
+    with ViClient(settings_for(server.url), sleep=lambda _: None) as client:
+        list(client.list_flows())
+    caplog.handler.removeFilter(handler)
+    assert seen
+    assert set(seen) == {"ours"}
+
+
+# --- on the event loop ---------------------------------------------------------------------------------------------
+
+
+async def test_the_asynchronous_client_fetches_one_page_ahead_too(server: ScriptedServer) -> None:
+    server.acts += [page(number) for number in range(9)]
+    async with AsyncViClient(settings_for(server.url)) as client:
+        flows = client.list_flows()
+        assert [(await anext(flows)).flow_id for _ in range(1)] == ["0-0"]
+        await asyncio.sleep(0.05)
+        assert server.requests == 1
+        assert (await anext(flows)).flow_id == "0-1"
+        await asyncio.to_thread(eventually, lambda: server.requests == 2)
+        assert [(await anext(flows)).flow_id for _ in range(2)] == ["0-2", "1-0"]
+        assert server.requests == 2
+        await flows.aclose()  # type: ignore[attr-defined]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_the_asynchronous_client_raises_an_error_in_its_place(server: ScriptedServer) -> None:
+    server.acts += [page(0), refusal(403)]
+    async with AsyncViClient(settings_for(server.url)) as client:
+        flows = client.list_flows()
+        assert [(await anext(flows)).flow_id for _ in range(3)] == ["0-0", "0-1", "0-2"]
+        with pytest.raises(ViPermissionError):
+            await anext(flows)
+
+
+async def test_the_asynchronous_clients_close_ends_the_fetch_and_a_consumer_that_goes_on_fetches_anew(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
+    client = AsyncViClient(settings_for(server.url))
+    flows = client.list_flows()
+    assert [(await anext(flows)).flow_id for _ in range(2)] == ["0-0", "0-1"]
+    await asyncio.to_thread(eventually, lambda: server.requests == 2)
+    await client.close()
+    assert len(asyncio.all_tasks()) == 1
+    assert [flow.flow_id async for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
+    await client.close()
+    assert "trying again" not in caplog.text
+
+
+async def test_a_failure_ahead_of_a_consumer_that_has_gone_is_nobodys_error(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.acts += [page(0), refusal(403)]
+    async with AsyncViClient(settings_for(server.url)) as client:
+        flows = client.list_flows()
+        assert [(await anext(flows)).flow_id for _ in range(2)] == ["0-0", "0-1"]
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        await flows.aclose()  # type: ignore[attr-defined]
+        del flows
+        gc.collect()
+    assert "never retrieved" not in caplog.text

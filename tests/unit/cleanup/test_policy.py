@@ -1,0 +1,314 @@
+"""Which flows a policy selects, and why: the promises of a plan, and the reasons that it gives."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.documents import wire_flow
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention, read_plan
+
+NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
+NOW_MS: Final = int(NOW.timestamp() * 1000)
+DAY_MS: Final = 86_400_000
+
+
+def flow(flow_id: str = "a", days: float = 100, project: str | None = "p", **changes: Any) -> Flow:
+    """A flow that was last updated so many days ago, and created a day before that."""
+    updated = NOW_MS - round(days * DAY_MS)
+    fields = {
+        "flowId": flow_id,
+        "spec__name": flow_id,
+        "spec__trainingProject": project,
+        "metadata__lastUpdated": updated,
+        "metadata__timeCreated": updated - DAY_MS,
+        "metadata__attributes": {},
+    }
+    return Flow.model_validate(wire_flow(**{**fields, **changes}))
+
+
+def plan(flows: list[Flow], **rules: Any) -> Plan:
+    return plan_retention(flows, RetentionPolicy.build(**rules), NOW)
+
+
+def selected(flows: list[Flow], **rules: Any) -> set[str]:
+    return {decision.flow_id for decision in plan(flows, **rules).selected}
+
+
+# --- promises ------------------------------------------------------------------------------------------------------
+
+IDS: Final = [f"flow-{number}" for number in range(12)]
+NAMES: Final = ("tmp-1", "tmp-2", "Weld", "weld")
+ATTRIBUTES: Final = st.dictionaries(st.sampled_from(("keep", "team")), st.sampled_from(("true", "a")), max_size=2)
+#: Whole days, so that ages are often equal.
+DAYS: Final = st.integers(0, 6)
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> list[Flow]:
+    ids = draw(st.lists(st.sampled_from(IDS), unique=True))
+    return [
+        flow(
+            flow_id,
+            draw(DAYS),
+            draw(st.sampled_from(("p", "q", None))),
+            spec__name=draw(st.sampled_from(NAMES)),
+            metadata__attributes=draw(ATTRIBUTES),
+            metadata__timeCreated=NOW_MS - draw(DAYS) * DAY_MS,
+        )
+        for flow_id in ids
+    ]
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    rules = draw(
+        st.fixed_dictionaries(
+            {"older_than": DAYS.map(lambda days: timedelta(days=days))},
+            optional={
+                "age_of": st.sampled_from(("last_updated", "time_created")),
+                "name_pattern": st.sampled_from(("*", "tmp-*", "Weld")),
+                "training_project": st.sampled_from(("p", "q")),
+                "attributes": ATTRIBUTES,
+                "keep_last": st.integers(0, 4),
+                "protect_ids": st.lists(st.sampled_from(IDS)),
+                "protect_names": st.lists(st.sampled_from((*NAMES, "t*"))),
+                "protect_attributes": ATTRIBUTES,
+            },
+        )
+    )
+    if rules.get("keep_last") and draw(st.booleans()):
+        del rules["older_than"]
+    return rules
+
+
+@given(collections(), policies())
+def test_a_protected_flow_is_never_selected(flows: list[Flow], rules: dict[str, Any]) -> None:
+    chosen = selected(flows, **rules)
+    for candidate in flows:
+        if candidate.flow_id in chosen:
+            assert candidate.flow_id not in rules.get("protect_ids", ())
+            assert candidate.spec.name not in rules.get("protect_names", ())
+            assert not (candidate.spec.name.startswith("t") and "t*" in rules.get("protect_names", ()))
+            for key, value in rules.get("protect_attributes", {}).items():
+                assert candidate.metadata.attributes.get(key) != value
+
+
+@given(collections(), policies(), st.integers(1, 4))
+def test_the_youngest_of_each_training_project_are_kept(flows: list[Flow], rules: dict[str, Any], keep: int) -> None:
+    made = plan(flows, **{**rules, "keep_last": keep})
+    by_id = {candidate.flow_id: candidate for candidate in flows}
+    scopes = defaultdict(list)
+    for decision in made.decisions:  # oldest first
+        scopes[by_id[decision.flow_id].spec.training_project].append(decision)
+    for decisions in scopes.values():
+        assert not any(decision.selected for decision in decisions[-keep:])
+
+
+@given(collections(), policies(), st.randoms(use_true_random=False))
+def test_a_plan_does_not_depend_on_the_order_of_the_listing(
+    flows: list[Flow], rules: dict[str, Any], rng: random.Random
+) -> None:
+    shuffled = rng.sample(flows, len(flows))
+    assert plan(shuffled, **rules) == plan(flows, **rules)
+
+
+@given(collections(), policies(), DAYS, DAYS)
+def test_a_longer_older_than_never_selects_more(flows: list[Flow], rules: dict[str, Any], one: int, more: int) -> None:
+    shorter, longer = timedelta(days=one), timedelta(days=one + more)
+    assert selected(flows, **{**rules, "older_than": longer}) <= selected(flows, **{**rules, "older_than": shorter})
+
+
+@given(collections(), policies(), DAYS)
+def test_nothing_young_is_selected(flows: list[Flow], rules: dict[str, Any], days: int) -> None:
+    chosen = selected(flows, **{**rules, "older_than": timedelta(days=days)})
+    field = rules.get("age_of", "last_updated")
+    for candidate in flows:
+        if candidate.flow_id in chosen:
+            assert getattr(candidate.metadata, field) <= NOW_MS - days * DAY_MS
+
+
+@given(collections(), policies())
+def test_every_flow_in_scope_gets_one_decision_with_a_reason(flows: list[Flow], rules: dict[str, Any]) -> None:
+    made = plan(flows, **rules)
+    assert made.total == len(flows)
+    assert len({decision.flow_id for decision in made.decisions}) == len(made.decisions)
+    for decision in made.decisions:
+        assert decision.reason
+        assert bool(decision.document) == decision.selected
+
+
+@given(collections(), policies(), st.data())
+def test_a_flow_that_is_listed_twice_counts_once(flows: list[Flow], rules: dict[str, Any], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(flows))) if flows else []
+    assert plan([*flows, *again], **rules) == plan(flows, **rules)
+
+
+# --- reasons -------------------------------------------------------------------------------------------------------
+
+OLD: Final = {"older_than": "P90D"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "candidate", "chosen", "reason"),
+    [
+        (OLD, flow(days=91), True, "last_updated longer ago than 90 days"),
+        (OLD, flow(days=90), True, "last_updated longer ago than 90 days"),
+        (OLD, flow(metadata__lastUpdated=NOW_MS - 90 * DAY_MS + 1), False, "not old enough"),
+        (OLD, flow(metadata__lastUpdated=NOW_MS + DAY_MS), False, "not old enough"),
+        ({**OLD, "age_of": "time_created"}, flow(days=89.5), True, "time_created longer ago than 90 days"),
+        ({**OLD, "protect_ids": ["b", "a"]}, flow(), False, "protected by its id"),
+        ({**OLD, "protect_names": ["x", "a*"]}, flow(), False, "protected by its name (a*)"),
+        ({**OLD, "protect_names": ["A*"]}, flow(), True, "last_updated longer ago than 90 days"),
+        (
+            {**OLD, "protect_attributes": {"keep": "true"}},
+            flow(metadata__attributes={"keep": "true"}),
+            False,
+            "protected by its attribute keep=true",
+        ),
+        (
+            {**OLD, "protect_attributes": {"keep": "true"}},
+            flow(metadata__attributes={"keep": "false"}),
+            True,
+            "last_updated longer ago than 90 days",
+        ),
+        ({"keep_last": 1}, flow(), False, "among the last 1 of its training project"),
+        ({**OLD, "keep_last": 1}, flow(days=1), False, "not old enough"),
+        ({**OLD, "keep_last": 1, "protect_ids": ["a"]}, flow(), False, "protected by its id"),
+    ],
+)
+def test_each_decision_says_why(rules: dict[str, Any], candidate: Flow, chosen: bool, reason: str) -> None:
+    (decision,) = plan([candidate], **rules).decisions
+    assert (decision.selected, decision.reason) == (chosen, reason)
+
+
+def test_keep_last_alone_says_that_the_others_are_beyond_it() -> None:
+    made = plan([flow("old", 3), flow("new", 2)], keep_last=1)
+    assert [(d.flow_id, d.selected, d.reason) for d in made.decisions] == [
+        ("old", True, "beyond keep_last"),
+        ("new", False, "among the last 1 of its training project"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rules", [{"name_pattern": "tmp-*"}, {"training_project": "p"}, {"attributes": {"team": "a"}}], ids=str
+)
+def test_what_is_out_of_scope_is_counted_and_not_decided_about(rules: dict[str, Any]) -> None:
+    inside = flow("in", 100, "p", spec__name="tmp-1", metadata__attributes={"team": "a"})
+    outside = flow("out", 100, "q", spec__name="Tmp-1", metadata__attributes={"team": "b"})
+    made = plan([inside, outside], **OLD, **rules)
+    assert [decision.flow_id for decision in made.decisions] == ["in"]
+    assert made.total == 2
+
+
+def test_flows_without_a_training_project_are_one_group_of_keep_last() -> None:
+    flows = [flow(f"{project}{days}", days, project) for project in ("p", None) for days in (1, 2, 3)]
+    assert selected(flows, keep_last=1) == {"p2", "p3", "None2", "None3"}
+
+
+def test_of_two_versions_of_a_flow_the_later_one_counts() -> None:
+    """Somebody touched it between two pages of the listing, and it came again."""
+    old, touched = flow(days=100), flow(days=1)
+    for flows in ([old, touched], [touched, old]):
+        (decision,) = plan(flows, **OLD).decisions
+        assert (decision.selected, decision.reason) == (False, "not old enough")
+
+
+def test_spared_are_those_that_a_rule_holds_back_and_not_the_young_ones() -> None:
+    made = plan([flow("kept", 100), flow("young", 1), flow("old", 100)], **OLD, protect_ids=["kept"])
+    assert [decision.flow_id for decision in made.spared] == ["kept"]
+    assert [decision.flow_id for decision in made.selected] == ["old"]
+
+
+def test_a_decision_has_the_flow_as_it_was() -> None:
+    candidate = flow(spec__settings={"ünknown": [1, 2.5, None]}, etag='"7-x"')
+    (decision,) = plan([candidate], **OLD).selected
+    assert decision.document == canonical_json(candidate.to_wire())
+    assert (decision.etag, decision.last_updated) == ('"7-x"', candidate.metadata.last_updated)
+
+
+def test_ages_beyond_the_calendar_select_nothing() -> None:
+    assert selected([flow(days=1000)], older_than=timedelta.max) == set()
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({}, "give older_than, keep_last or both"),
+        ({"name_pattern": "tmp-*"}, "give older_than, keep_last or both"),
+        ({"keep_last": 0}, "give older_than, keep_last or both"),
+        ({"older_than": 90}, "older_than"),
+        ({"older_than": "90"}, "older_than"),
+        ({"older_than": "-P1D"}, "older_than"),
+        ({"older_than": ""}, "older_than"),
+        ({**OLD, "keep_last": -1}, "keep_last"),
+        ({**OLD, "age_of": "birth"}, "age_of"),
+        ({**OLD, "name_pattern": ""}, "name_pattern"),
+        ({**OLD, "training_project": ""}, "training_project"),
+        ({**OLD, "protect_ids": "abc"}, "protect_ids"),
+        ({**OLD, "protect_ids": [""]}, "protect_ids"),
+        ({**OLD, "protect_names": "keep-*"}, "protect_names"),
+        ({**OLD, "protect_attributes": "keep"}, "protect_attributes"),
+        ({**OLD, "protect_attributes": {"keep": True}}, "protect_attributes"),
+        ({**OLD, "protected": ["a"]}, "protected"),
+    ],
+    ids=str,
+)
+def test_a_policy_that_is_unusable_or_limits_nothing_is_refused(rules: dict[str, Any], words: str) -> None:
+    with pytest.raises(ViValidationError, match=words):
+        RetentionPolicy.build(**rules)
+
+
+# --- a plan that was made before -----------------------------------------------------------------------------------
+
+OUTCOME: Final = {"flow_id": "a", "name": "A", "etag": '"1"', "last_updated": 7, "reason": "old", "outcome": "x"}
+
+
+@pytest.mark.parametrize(
+    "given_plan", [[OUTCOME], {"outcomes": [OUTCOME], "outcomes_omitted": 0}, {"outcomes": [OUTCOME]}]
+)
+def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: Any) -> None:
+    (decision,) = read_plan(given_plan)
+    assert decision[:4] == ("a", "A", '"1"', 7)
+    assert (decision.selected, decision.reason) == (True, "old")
+
+
+@pytest.mark.parametrize(
+    ("given_plan", "words"),
+    [
+        ({"outcomes": [OUTCOME], "outcomes_omitted": 3}, "does not list 3 of its flows"),
+        ({}, "plan"),
+        ("{{ plan }}", "plan"),
+        (["a"], "plan"),
+        ([{**OUTCOME, "flow_id": ""}], "flow_id"),
+        ([{**OUTCOME, "flow_id": "../a"}], "no flow id"),
+        ([{**OUTCOME, "last_updated": "7"}], "last_updated"),
+        ([{"flow_id": "a"}], "etag"),
+    ],
+)
+def test_a_plan_that_is_none_or_not_complete_is_refused(given_plan: Any, words: str) -> None:
+    with pytest.raises(ViValidationError, match=words):
+        read_plan(given_plan)
+
+
+def test_the_samples_cover_both_verdicts() -> None:
+    """The properties above would hold for a planner that selects nothing."""
+    verdicts: Counter[bool] = Counter()
+
+    @given(collections(), policies())
+    def count(flows: list[Flow], rules: dict[str, Any]) -> None:
+        verdicts.update(decision.selected for decision in plan(flows, **rules).decisions)
+
+    count()
+    assert min(verdicts[True], verdicts[False]) > 20

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.settings import Settings
+from vi_airflow_provider.emulator.store.state_file import StateError, StateFile
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vi.json"
+
+
+@pytest.fixture
+def world(path, clock) -> World:
+    return World(Settings(flows=12), clock=clock, state=path)
+
+
+def everything(world: World):
+    flows = [world.store.get_flow(id_) for id_ in world.store.flow_ids()]
+    runs = [dict(run) for run in world.store.run_page(None, 1000).items]
+    return flows, runs
+
+
+def test_a_new_file_starts_with_the_samples(world, path):
+    content = json.loads(path.read_bytes())
+    assert content["organizationId"] == world.settings.organization_id
+    assert len(content["flows"]) == 12
+    assert len(content["runs"]) == 1
+
+
+def test_what_was_changed_is_there_after_a_restart(world, path, clock, spec):
+    world.store.put_flow("f1", {"spec": spec, "metadata": {"attributes": {"a": "ü"}}})
+    world.store.put_run("r1", {"spec": {"flow": spec}})
+    world.store.delete_flow(world.store.flow_ids()[-1])
+    again = World(Settings(flows=3, seed=9), clock=clock, state=path)
+    assert everything(again) == everything(world)
+    assert again.store.get_flow("f1")["spec"] == spec
+
+
+def test_every_kind_of_change_is_saved_before_it_is_answered(world, path, spec):
+    def saved_ids() -> set[str]:
+        return {flow["flowId"] for flow in json.loads(path.read_bytes())["flows"]}
+
+    world.store.put_flow("f1", {"spec": spec})
+    assert "f1" in saved_ids()
+    world.store.patch_flow("f1", {"spec": {"name": "patched"}})
+    assert b"patched" in path.read_bytes()
+    world.store.delete_flow("f1")
+    assert "f1" not in saved_ids()
+    added = world.store.add_sample_flows(2, seed=77)
+    assert set(added) < saved_ids()
+    world.reset(flows=1)
+    assert len(saved_ids()) == 1
+
+
+def test_a_refused_change_is_not_saved(world, path):
+    before = path.stat().st_ino
+    with pytest.raises(Exception, match="not found"):
+        world.store.delete_flow("nope")
+    assert path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(world, path, spec, monkeypatch, failing):
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(StateError, match=r"cannot write the state file .*No space left"):
+        world.store.put_flow("f1", {"spec": spec})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_many_writers_leave_the_last_state(world, path, clock, spec):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: world.store.put_flow(f"f{n}", {"spec": spec}), range(50)))
+    assert everything(World(clock=clock, state=path)) == everything(world)
+
+
+def test_writers_that_waited_find_their_change_written(path, monkeypatch):
+    writes = []
+    file = StateFile(path)
+    monkeypatch.setattr(file, "_replace", writes.append)
+    state = type("State", (), {"encode": lambda self: b"x"})()
+    for revision in (1, 2, 3, 4):
+        file.save(revision, lambda: (3, state))  # what is newest when the first of them writes
+    assert len(writes) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[]", "not a state file of format 1"),
+        ('{"format": 2}', "not a state file of format 1"),
+        ('{"format": 1}', "organizationId, flows or runs is missing"),
+        ('{"format":1,"organizationId":"o","flows":[5],"runs":[]}', "flows[0] must be an object"),
+        ('{"format":1,"organizationId":"o","flows":[{"flowId":5}],"runs":[]}', "flows[0].flowId must be a string"),
+        ('{"format":1,"organizationId":"o","flows":[],"runs":[{"runId":"a b"}]}', "runs[0].runId id must be"),
+        (
+            '{"format":1,"organizationId":"o","flows":[],"runs":[{"runId":"a","metadata":{}}]}',
+            "runs[0].metadata.timeCreated is required",
+        ),
+    ],
+)
+def test_a_corrupt_file_is_refused_with_its_name_and_the_reason(path, content, reason):
+    path.write_text(content)
+    with pytest.raises(StateError) as caught:
+        World(state=path)
+    assert str(caught.value).startswith(f"the state file {path} is corrupt: ")
+    assert reason in str(caught.value)
+    assert path.read_text() == content
+
+
+def test_a_file_of_another_organization_is_refused(world, path):
+    with pytest.raises(StateError, match="belongs to organization e0e0e0e0"):
+        World(Settings(organization_id="other"), state=path)
+
+
+def test_a_folder_is_not_a_state_file(tmp_path):
+    with pytest.raises(StateError, match="cannot read the state file"):
+        World(state=tmp_path)
+
+
+def test_a_missing_folder_is_an_error_at_start(tmp_path):
+    with pytest.raises(StateError, match="cannot write the state file"):
+        World(state=tmp_path / "no" / "vi.json")

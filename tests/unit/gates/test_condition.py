@@ -1,0 +1,179 @@
+"""What a gate waits for: the boundaries of every demand, and demands that nobody can meet."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.documents import FLOW_ID, wire_flow
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.gates.condition import FlowCondition, Gate, Target, Verdict
+
+#: Five days after the last update of the example, to the millisecond.
+NOW: Final = datetime.fromtimestamp(1_783_209_600.456, UTC) + timedelta(days=5)
+BY_ID: Final = {"flow_id": FLOW_ID}
+DIGEST: Final = Flow.model_validate(wire_flow()).digest
+
+
+def judged(condition: dict[str, Any], **changes: Any) -> Verdict:
+    gate = Gate.build(BY_ID, condition)
+    return gate.condition.judge(Flow.model_validate(wire_flow(**changes)), NOW)
+
+
+# --- the verdict ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ({}, None),
+        ({"min_generation": 4}, None),
+        ({"min_generation": 5}, "its generation is 4, not yet 5"),
+        ({"required_blocks": ["vlm-model", "system-prompt"]}, None),
+        ({"required_blocks": []}, None),
+        ({"required_blocks": ["vlm-model", "dataset", "augment"]}, "it has no block augment, dataset"),
+        ({"attributes": {"team": "line-3"}}, None),
+        ({"attributes": {}}, None),
+        ({"attributes": {"team": "Line-3"}}, "its attribute team is not 'Line-3'"),
+        ({"attributes": {"approved": ""}}, "its attribute approved is not ''"),
+        ({"expected_digest": DIGEST}, None),
+        ({"expected_digest": DIGEST[:-1]}, f"its digest is {DIGEST}"),
+        ({"unchanged_for": timedelta(days=5)}, None),
+        ({"unchanged_for": "P5D"}, None),
+        ({"unchanged_for": timedelta(0)}, None),
+        ({"unchanged_for": timedelta(days=5, milliseconds=1)}, "it was changed 5 days, 0:00:00 ago"),
+        ({"min_generation": 4, "attributes": {"team": "line-3"}, "unchanged_for": "P5D"}, None),
+        ({"min_generation": 5, "attributes": {"team": "x"}}, "its generation is 4, not yet 5"),
+        ({"min_generation": 4, "attributes": {"team": "x"}}, "its attribute team is not 'x'"),
+        ({"absent": True}, "it still exists"),
+    ],
+    ids=str,
+)
+def test_a_flow_is_judged_by_all_that_is_asked(condition: dict[str, Any], reason: str | None) -> None:
+    name = wire_flow()["spec"]["name"]
+    assert judged(condition) == Verdict(reason is None, reason or f"it is there: {name!r}")
+
+
+@pytest.mark.parametrize(
+    "condition", [{}, {"min_generation": 0}, {"attributes": {}}, {"unchanged_for": "PT0S"}], ids=str
+)
+def test_where_there_is_no_flow_only_a_gate_for_its_absence_opens(condition: dict[str, Any]) -> None:
+    assert Gate.build(BY_ID, condition).condition.judge(None, NOW) == Verdict(False, "it does not exist")
+    assert Gate.build(BY_ID, {"absent": True}).condition.judge(None, NOW) == Verdict(True, "it does not exist")
+
+
+def test_layout_does_not_change_a_digest_and_a_setting_does() -> None:
+    condition = {"expected_digest": DIGEST}
+    assert judged(condition, spec__blocks__0__style={"x": 1}, metadata__generation=9).met
+    assert not judged(condition, spec__settings={"seed": 8}).met
+
+
+@pytest.mark.parametrize("last_updated", [10**15, 10**30, -(10**30), 0], ids=str)
+def test_a_nonsensical_time_of_update_is_judged_all_the_same(last_updated: int) -> None:
+    verdict = judged({"unchanged_for": timedelta(days=1)}, metadata__lastUpdated=last_updated)
+    assert verdict.met is (last_updated <= 0)
+    assert verdict.met or verdict.reason == "it was changed 0:00:00 ago"
+
+
+def test_a_flow_that_changes_again_starts_the_rest_anew() -> None:
+    rest = FlowCondition(unchanged_for=timedelta(hours=1))
+    before, after = (Flow.model_validate(wire_flow(metadata__lastUpdated=ms)) for ms in (0, 3_500_000))
+    assert rest.judge(before, datetime.fromtimestamp(3600, UTC)).met
+    assert not rest.judge(after, datetime.fromtimestamp(3600, UTC)).met
+
+
+# --- what can be asked ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "condition", "words"),
+    [
+        ({}, {}, "either flow_id or flow_name"),
+        ({"flow_id": None, "flow_name": None}, {}, "either flow_id or flow_name"),
+        ({"flow_id": "a", "flow_name": "b"}, {}, "either flow_id or flow_name"),
+        ({"flow_id": ""}, {}, "'' is no flow id"),
+        ({"flow_id": "../a"}, {}, "is no flow id"),
+        ({"flow_id": "a\n"}, {}, "is no flow id"),
+        ({"flow_id": 5}, {}, "flow_id: "),
+        ({"flow_name": ""}, {}, "flow_name: "),
+        ({"flow_name": "a", "training_project": ""}, {}, "training_project: "),
+        (BY_ID, {"expected_digest": ""}, "expected_digest: "),
+        (BY_ID, {"required_blocks": "vlm-model"}, "required_blocks: "),
+        (BY_ID, {"required_blocks": [1]}, "required_blocks"),
+        (BY_ID, {"min_generation": "many"}, "min_generation: "),
+        (BY_ID, {"attributes": {"a": 1}}, "attributes.a: "),
+        (BY_ID, {"attributes": "a=b"}, "attributes: "),
+        (BY_ID, {"unchanged_for": 90}, "unchanged_for: "),
+        (BY_ID, {"unchanged_for": "-P1D"}, "unchanged_for: "),
+        (BY_ID, {"unchanged_for": timedelta(-1)}, "unchanged_for: "),
+        (BY_ID, {"unchanged_for": ""}, "unchanged_for: "),
+        (BY_ID, {"absent": True, "min_generation": 1}, "absent: nothing else"),
+        (BY_ID, {"absent": True, "unchanged_for": "P1D"}, "absent: nothing else"),
+        (BY_ID, {"absent": "perhaps"}, "absent: "),
+    ],
+    ids=str,
+)
+def test_what_nobody_can_mean_is_refused_by_the_name_of_the_argument(
+    target: dict[str, Any], condition: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ViValidationError, match=words):
+        Gate.build(target, condition)
+
+
+def test_an_argument_that_is_none_was_not_given() -> None:
+    asked = dict.fromkeys(FlowCondition.model_fields)
+    assert Gate.build(BY_ID | {"flow_name": None, "training_project": None}, asked) == Gate.build(BY_ID)
+
+
+def test_a_template_may_have_made_a_text_of_a_number_or_a_duration() -> None:
+    texts = {"min_generation": "3", "unchanged_for": "1 day, 2:00:00", "absent": "false"}
+    values = {"min_generation": 3, "unchanged_for": timedelta(hours=26), "absent": False}
+    assert Gate.build(BY_ID, texts) == Gate.build(BY_ID, values)
+
+
+# --- as data -------------------------------------------------------------------------------------------------------
+
+TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+CONDITIONS: Final = st.builds(
+    FlowCondition,
+    expected_digest=st.none() | TEXT,
+    required_blocks=st.lists(TEXT).map(tuple),
+    min_generation=st.none() | st.integers(),
+    attributes=st.dictionaries(TEXT, TEXT),
+    unchanged_for=st.none() | st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=100_000)),
+) | st.just(FlowCondition(absent=True))
+TARGETS: Final = st.builds(Target, flow_name=TEXT, training_project=st.none() | TEXT) | st.just(Target(**BY_ID))
+
+
+@given(target=TARGETS, condition=CONDITIONS)
+def test_a_gate_is_the_same_after_it_was_stored(target: Target, condition: FlowCondition) -> None:
+    gate = Gate(target=target, condition=condition)
+    stored = json.dumps(gate.model_dump(mode="json"), allow_nan=False)
+    assert Gate.model_validate(json.loads(stored)) == gate
+
+
+def test_a_gate_is_frozen_and_knows_its_fields() -> None:
+    gate = Gate.build(BY_ID)
+    with pytest.raises(ValidationError):
+        gate.target = Target(flow_name="x")  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Gate.model_validate({"target": BY_ID, "condition": {"min_genration": 3}})
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (Target(flow_id="f1"), "flow f1"),
+        (Target(flow_name="weld"), "flow 'weld'"),
+        (Target(flow_name="weld", training_project="p"), "flow 'weld' in training project 'p'"),
+    ],
+)
+def test_a_target_can_be_named_in_a_log(target: Target, text: str) -> None:
+    assert str(target) == text

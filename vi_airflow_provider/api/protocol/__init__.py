@@ -1,0 +1,1 @@
+"""The sans-IO protocol: what to send, and what each response means."""

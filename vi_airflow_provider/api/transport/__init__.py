@@ -1,0 +1,1 @@
+"""What the clients need to move bytes: deadlines and prefetching."""

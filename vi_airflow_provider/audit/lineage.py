@@ -1,0 +1,56 @@
+"""What OpenLineage is told of an export. It is made from what was written: nothing is looked up, nothing is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vi_airflow_provider.audit.tabular import COLUMNS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from vi_airflow_provider.audit.writer import ExportManifest
+
+#: The scheme under which OpenLineage names a store that fsspec knows under several.
+_SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "": "file", "local": "file"}
+
+
+def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> OperatorLineage[Any, Any]:
+    """Return the flows of the organization as what was read, and the export as what was written."""
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+        SchemaDatasetFacet,
+        SchemaDatasetFacetFields,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from openlineage.client.facet_v2 import dataset_version_dataset
+
+    facets: dict[str, Any] = {"version": dataset_version_dataset.DatasetVersionDatasetFacet(manifest.sha256)}
+    if manifest.format != "jsonl":
+        facets["schema"] = SchemaDatasetFacet(
+            fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in COLUMNS.items()]
+        )
+    namespace, name = dataset_name(target)
+    written = OutputDataset(
+        namespace=namespace,
+        name=name,
+        facets=facets,
+        outputFacets={
+            "outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=manifest.count, size=manifest.size)
+        },
+    )
+    read = Dataset(namespace=f"vi://{manifest.organization_id}", name="flows")
+    return OperatorLineage(inputs=[read], outputs=[written])
+
+
+def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
+    """Return namespace and name of a file, by OpenLineage's naming of datasets."""
+    scheme = _SCHEMES.get(path.protocol, path.protocol)
+    location = path.path.removeprefix(f"{path.protocol}://")
+    if scheme == "file":
+        return "file", f"/{location.lstrip('/')}"
+    bucket, _, key = location.rpartition("@")[2].lstrip("/").partition("/")
+    return f"{scheme}://{bucket}", key

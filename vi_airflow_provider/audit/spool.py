@@ -1,0 +1,70 @@
+"""Flows on local disk, to be read back in the order of their ids, however many there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Self
+
+from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.audit import diff
+from vi_airflow_provider.storage import tempfiles
+
+
+class FlowSpool:
+    """Keeps flows in the order in which they come, and beside them an index; the last one of an id counts.
+
+    Neither closing it nor a kill leaves a file behind.
+    """
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._documents = self.file()
+        self._end = 0
+        # Only the index is in a database: to have it keep whole documents in the order of their ids costs more.
+        self._index = tempfiles.database()
+        self._open.callback(self._index.close)
+        self._index.execute("CREATE TABLE flow (id TEXT PRIMARY KEY, digest TEXT, start INT, size INT) WITHOUT ROWID")
+
+    def add(self, flow: Flow) -> None:
+        """Keep a flow."""
+        wire = flow.to_wire()
+        document = canonical_json(wire)  # before the digest takes away what does not count
+        row = flow.flow_id, diff.wire_digest(wire), self._end, len(document)
+        self._documents.write(document)
+        self._end += len(document)
+        self._index.execute("INSERT OR REPLACE INTO flow VALUES (?, ?, ?, ?)", row)
+
+    def __len__(self) -> int:
+        return int(self._index.execute("SELECT count(*) FROM flow").fetchone()[0])
+
+    def documents(self) -> Iterator[bytes]:
+        """Yield the flows as canonical JSON."""
+        self._documents.flush()
+        descriptor = self._documents.fileno()
+        for start, size in self._index.execute("SELECT start, size FROM flow ORDER BY id"):
+            yield os.pread(descriptor, size, start)
+
+    def flows(self) -> Iterator[Flow]:
+        """Yield the flows."""
+        return map(Flow.model_validate_json, self.documents())
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """Yield id and digest of each flow."""
+        yield from self._index.execute("SELECT id, digest FROM flow ORDER BY id")
+
+    def file(self) -> IO[bytes]:
+        """Return a new local file, which goes when the spool does."""
+        return self._open.enter_context(tempfiles.file())
+
+    def close(self) -> None:
+        """Delete it."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

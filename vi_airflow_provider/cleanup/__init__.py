@@ -1,0 +1,1 @@
+"""Deleting flows by policy, and bringing them back from an archive."""

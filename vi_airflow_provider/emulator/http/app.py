@@ -1,0 +1,89 @@
+"""The whole application, from the outside in: trace id, journal, faults, authentication, endpoints.
+
+The layers are plain ASGI, because faults need the raw connection and thousands of requests pass here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.http.control import CONTROL_PREFIX, create_control
+from vi_airflow_provider.emulator.http.endpoints import create_api
+from vi_airflow_provider.emulator.http.fault_injection import misbehaving
+from vi_airflow_provider.emulator.http.openapi import describing
+from vi_airflow_provider.emulator.http.responses import error_response
+from vi_airflow_provider.emulator.store.errors import ApiError
+
+
+def create_app(world: World) -> ASGIApp:
+    """The emulator as an ASGI application."""
+    vi = describing(recording(misbehaving(authenticating(create_api(world), world), world), world))
+    control = create_control(world)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        inner = control if scope["path"].startswith(CONTROL_PREFIX) else vi
+        await inner(scope, receive, _tracing(send))
+
+    return app
+
+
+def _tracing(send: Send) -> Send:
+    trace = f"{uuid.uuid4().hex}/1;o=1".encode()
+
+    async def traced(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-cloud-trace-context", trace)]
+        await send(message)
+
+    return traced
+
+
+def recording(app: ASGIApp, world: World) -> ASGIApp:
+    """Keep the journal: a client that has its answer finds the request recorded."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        query = scope["query_string"].decode("latin-1")
+        record = world.journal.record(scope["method"], scope["path"], query, scope["headers"])
+
+        async def recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                record.ms = round((time.perf_counter() - started) * 1000, 3)
+            await send(message)
+
+        await app(scope, receive, recorded)
+
+    return layer
+
+
+def authenticating(app: ASGIApp, world: World) -> ASGIApp:
+    """401 before anything else, then 403 for another organization (assumed: the vendor does not say)."""
+    settings = world.settings  # a reset leaves the identity alone
+    expected = f"Bearer {settings.secret_key}".encode()
+
+    def check(scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        if not hmac.compare_digest(headers.get(b"authorization", b""), expected):
+            raise ApiError(401, "The secret key is missing, malformed or unknown")
+        match scope["path"].split("/"):
+            case ["", "workspaces", organization, *_]:
+                if headers.get(b"organization-id", b"").decode("latin-1") != organization:
+                    raise ApiError(403, "The Organization-Id header is not the organization in the path")
+                if organization != settings.organization_id:
+                    raise ApiError(403, "The secret key does not belong to this organization")
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            check(scope)
+        except ApiError as error:
+            await error_response(error)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return layer

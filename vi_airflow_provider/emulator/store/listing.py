@@ -1,0 +1,113 @@
+"""Ordered collections and the cursors that walk them.
+
+A cursor names the last document that was handed out, not an offset: whatever is deleted or created
+between two pages, no surviving document is skipped or repeated.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
+
+from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.schema import encode
+
+T = TypeVar("T")
+
+
+class Position(NamedTuple):
+    """Where a document stands in its listing: newest creation first, ids break ties."""
+
+    age_rank: int  # minus the time of creation
+    id: str
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some consecutive items; `last` is the position to go on from, None at the end of the listing."""
+
+    items: list[T]
+    last: Position | None
+
+
+class Listing(Generic[T]):
+    """Items by id, newest first. Pages cost the same wherever they start."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, tuple[Position, T]] = {}
+        self._order: list[Position] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._items
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._items[position.id][1] for position in self._order)
+
+    def ids(self) -> list[str]:
+        """All ids, newest first."""
+        return [position.id for position in self._order]
+
+    def get(self, id_: str) -> T | None:
+        """The item, or None."""
+        found = self._items.get(id_)
+        return None if found is None else found[1]
+
+    def put(self, id_: str, time_created: int, item: T) -> None:
+        """Add or replace; the time of creation of an item never changes."""
+        position = Position(-time_created, id_)
+        if id_ not in self._items:
+            insort(self._order, position)
+        self._items[id_] = (position, item)
+
+    def remove(self, id_: str) -> None:
+        """Forget an item that is there."""
+        position, _ = self._items.pop(id_)
+        del self._order[bisect_right(self._order, position) - 1]
+
+    def page(self, after: Position | None, size: int) -> Page[T]:
+        """Up to `size` items behind a position, which itself need not exist any more."""
+        start = 0 if after is None else bisect_right(self._order, after)
+        positions = self._order[start : start + size]
+        more = start + size < len(self._order)
+        return Page([self._items[p.id][1] for p in positions], positions[-1] if more else None)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What `nextPage` carries: opaque to clients, valid for the listing that gave it."""
+
+    listing: str
+    position: Position | None
+    # Tells apart two cursors of one position: an empty page must not hand out the cursor it was asked with.
+    turn: int = 0
+
+    def encode(self) -> str:
+        """The token."""
+        fields = [self.listing, self.position, self.turn]
+        return base64.urlsafe_b64encode(encode(fields)).decode()
+
+    @classmethod
+    def decode(cls, token: str, listing: str) -> Cursor:
+        """A token that this listing gave out; anything else is a 400."""
+        try:
+            value = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+        except (ValueError, binascii.Error, RecursionError):
+            value = None
+        match value:
+            case [str(name), None, int(turn)] if name == listing:
+                return cls(listing, None, turn)
+            case [str(name), [int(rank), str(id_)], int(turn)] if name == listing:
+                return cls(listing, Position(rank, id_), turn)
+        raise ApiError(400, f"p is not a page cursor of {listing}")
+
+    def next_turn(self) -> Cursor:
+        """The same place under another token."""
+        return replace(self, turn=self.turn + 1)

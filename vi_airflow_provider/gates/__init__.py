@@ -1,0 +1,1 @@
+"""Waiting for flows, without Airflow."""

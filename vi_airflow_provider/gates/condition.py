@@ -1,0 +1,123 @@
+"""What a gate waits for: frozen data, judged by one pure function in every mode of every sensor."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vi_airflow_provider.api.errors import ViValidationError, one_line
+from vi_airflow_provider.api.protocol.codec import checked_id, mistakes
+from vi_airflow_provider.selection.filter import Duration, Text, milliseconds
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from vi_airflow_provider.api.models import Flow
+
+
+class Target(BaseModel):
+    """The flow that a gate looks for: by id, or by name, optionally within a training project."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flow_id: str | None = None
+    flow_name: Text | None = None
+    training_project: Text | None = None
+
+    def __str__(self) -> str:
+        project = f" in training project {self.training_project!r}" if self.training_project else ""
+        return f"flow {self.flow_id or repr(self.flow_name)}{project}"
+
+
+class Verdict(NamedTuple):
+    """Whether a gate may open, and the reason for the task log."""
+
+    met: bool
+    reason: str
+
+
+class FlowCondition(BaseModel):
+    """What the flow must be like; with nothing given it must only exist.
+
+    :param absent: there must be no such flow; nothing else can be asked of it then
+    :param expected_digest: ``Flow.digest`` that the spec must have
+    :param required_blocks: block types that must be in the pipeline
+    :param min_generation: generation that must be reached
+    :param attributes: attributes that the flow must have, with these values
+    :param unchanged_for: time that must have passed since the last update
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    absent: bool = False
+    expected_digest: Text | None = None
+    required_blocks: tuple[str, ...] = ()
+    min_generation: int | None = None
+    attributes: dict[str, str] = {}
+    unchanged_for: Duration | None = None
+
+    def judge(self, flow: Flow | None, now: datetime) -> Verdict:
+        """Judge what was found at the time ``now``."""
+        if flow is None:
+            return Verdict(self.absent, "it does not exist")
+        if self.absent:
+            return Verdict(False, "it still exists")
+        for lacks in self._lacking(flow, now):
+            return Verdict(False, one_line(lacks))
+        return Verdict(True, f"it is there: {flow.spec.name!r:.200}")
+
+    def _lacking(self, flow: Flow, now: datetime) -> list[str]:
+        lacking = []
+        if self.min_generation is not None and flow.metadata.generation < self.min_generation:
+            lacking.append(f"its generation is {flow.metadata.generation}, not yet {self.min_generation}")
+        missing = set(self.required_blocks) - {block.block for block in flow.spec.blocks}
+        if missing:
+            lacking.append(f"it has no block {', '.join(sorted(missing))}")
+        for key, value in self.attributes.items():
+            if flow.metadata.attributes.get(key) != value:
+                lacking.append(f"its attribute {key} is not {value!r}")
+        if self.expected_digest is not None and flow.digest != self.expected_digest:
+            lacking.append(f"its digest is {flow.digest}")
+        if self.unchanged_for is not None:
+            # As integers, because a server may send any number.
+            age = max(0, milliseconds(now) - flow.metadata.last_updated)
+            if age < self.unchanged_for / timedelta(milliseconds=1):
+                lacking.append(f"it was changed {timedelta(milliseconds=age)} ago")
+        return lacking
+
+
+class Gate(BaseModel):
+    """A target and a condition: all that a sensor asks, as data that can be stored and read again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: Target
+    condition: FlowCondition = FlowCondition()
+
+    @classmethod
+    def build(cls, target: dict[str, Any], condition: dict[str, Any] | None = None) -> Self:
+        """Check what a user gives; what is ``None`` was not given.
+
+        :raises ViValidationError: a value is unusable; the message names the argument
+        """
+        try:
+            # One by one, so that a mistake is named by the argument alone.
+            gate = cls(target=Target(**_given(target)), condition=FlowCondition(**_given(condition or {})))
+        except ValidationError as error:
+            reason = mistakes(error)
+        else:
+            if (gate.target.flow_id is None) == (gate.target.flow_name is None):
+                raise ViValidationError("give either flow_id or flow_name")
+            if gate.target.flow_id is not None:
+                checked_id(gate.target.flow_id)
+            if gate.condition.absent and gate.condition != FlowCondition(absent=True):
+                raise ViValidationError("absent: nothing else can be asked of a flow that shall not exist")
+            return gate
+        raise ViValidationError(reason)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
