@@ -14,7 +14,7 @@ from benchmarks import report
 from benchmarks.plan import FULL, Plan
 from benchmarks.processes import BenchmarkError, server
 from benchmarks.results import Results
-from benchmarks.runner import Lab
+from benchmarks.runner import Runner
 
 #: Flows that the server can show: the largest organization, and room for those that appear.
 FLOWS = 100_000
@@ -28,14 +28,16 @@ def measure(plan: Plan, families: list[str], home: Path) -> Results:
     """
     began = time.monotonic()
     with server(plan.size(FLOWS)) as started:
-        lab = Lab(plan, started, home, lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
+        runner = Runner(
+            plan, started, home, lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
+        )
         try:
             for family in report.FAMILIES:
                 if family.FAMILY in families:
-                    family.measure(lab)
+                    family.measure(runner)
         finally:
-            lab.close()
-    return Results.of(plan, lab.measurements)
+            runner.close()
+    return Results.of(plan, runner.measurements)
 
 
 def main() -> int:

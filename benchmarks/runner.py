@@ -20,7 +20,7 @@ WARM_UP: Final = 100
 
 
 @dataclass(frozen=True)
-class Contender:
+class Client:
     """Who runs, and what must come of it.
 
     :param label: its name in the results
@@ -37,7 +37,7 @@ class Contender:
     size: int | None = None
 
 
-class Lab:
+class Runner:
     """A server, workers, and the measurements so far.
 
     :param home: folder for everything that is written
@@ -58,7 +58,7 @@ class Lab:
         self,
         family: str,
         scenario: str,
-        contenders: Sequence[Contender],
+        contenders: Sequence[Client],
         *,
         flows: int,
         latency_ms: float = 0,
@@ -89,7 +89,7 @@ class Lab:
             size = contender.size or flows
             self.measurements.append(Measurement(family, scenario, contender.label, size, latency_ms, rows))
 
-    def warm_up(self, workers: Sequence[Worker], contenders: Sequence[Contender], arguments: dict[str, Any]) -> None:
+    def warm_up(self, workers: Sequence[Worker], contenders: Sequence[Client], arguments: dict[str, Any]) -> None:
         """Let each contender run once, all at the same time: what is made at the first use is not measured."""
         if self.plan.smoke:
             return
@@ -98,7 +98,7 @@ class Lab:
         for worker in workers:
             worker.result()
 
-    def checked(self, contender: Contender, found: dict[str, Any]) -> dict[str, Any]:
+    def checked(self, contender: Client, found: dict[str, Any]) -> dict[str, Any]:
         """Return what a run found along with what the server saw.
 
         :raises BenchmarkError: that is not what it had to be

@@ -20,7 +20,7 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 
 
-class Contender:
+class Client:
     """A contender that is ready, and how much memory this process used before it first did something."""
 
     def __init__(self, contender: str, options: dict[str, Any]) -> None:
@@ -46,12 +46,12 @@ class Contender:
 
 def serve(orders: TextIO, answers: TextIO) -> None:
     """Carry out orders until there are no more."""
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, Client] = {}
     for line in orders:
         order = json.loads(line)
         name = json.dumps([order["contender"], order["options"]])
         if name not in contenders:
-            contenders[name] = Contender(order["contender"], order["options"])
+            contenders[name] = Client(order["contender"], order["options"])
         print(json.dumps(contenders[name].measure(order["arguments"])), file=answers, flush=True)
 
 

@@ -25,8 +25,8 @@ from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.protocol import flows
 from vi_airflow_provider.api.protocol.flows import ViProtocol
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 
 # --- what may happen to a request ----------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ class Outcome:
     """
 
     act: Act
-    means: Answer | Failure
+    means: Response | Failure
 
     def between(self, here: str, elsewhere: str) -> Outcome:
         """Fill in the addresses of the servers."""
@@ -49,7 +49,7 @@ class Outcome:
             return text.replace("{here}", here).replace("{elsewhere}", elsewhere)
 
         means = self.means
-        if isinstance(means, Answer):
+        if isinstance(means, Response):
             means = dataclasses.replace(means, headers={name: filled(value) for name, value in means.headers.items()})
         send = filled(self.act.send.decode("latin-1")).encode("latin-1")
         return Outcome(dataclasses.replace(self.act, send=send), means)
@@ -60,10 +60,10 @@ def http(status: int, body: Any = b"", *, coded: Callable[[bytes], bytes] | None
     content = body if isinstance(body, bytes) else wire_bytes(body)
     named = _named(headers)
     raw = http_bytes(status, content if coded is None else coded(content), named)
-    return Outcome(Act(raw), Answer(status, {name.lower(): value for name, value in named}, content))
+    return Outcome(Act(raw), Response(status, {name.lower(): value for name, value in named}, content))
 
 
-def raw(answer: bytes, means: Answer | Failure) -> Outcome:
+def raw(answer: bytes, means: Response | Failure) -> Outcome:
     """An answer written down byte by byte."""
     return Outcome(Act(answer), means)
 
@@ -103,7 +103,7 @@ class Call:
     ask: Callable[[Any], Any]
 
 
-def _walked(walk: Walk[Flow]) -> Steps[list[Flow]]:
+def _walked(walk: Paginator[Flow]) -> Steps[list[Flow]]:
     flows: list[Flow] = []
     while (steps := walk.next_page()) is not None:
         flows += (yield from steps).documents()
@@ -205,7 +205,7 @@ def by_protocol(case: Case, monkeypatch: pytest.MonkeyPatch) -> Verdict:
         steps = case.call.steps(
             ViProtocol(settings_for(f"http://{here}", **case.settings), clock=clock, jitter=upper_bound)
         )
-        reply: Answer | Failure | None = None
+        reply: Response | Failure | None = None
         while True:
             try:
                 step = steps.send(reply)

@@ -6,7 +6,10 @@ same data (``ViHook.get_connection_form_widgets``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+#: Id of the connection that a task or hook uses unless it names another.
+DEFAULT_CONN_ID: Final = "vi_default"
 
 _INTEGRATION = "Datature Vi"
 _DOCS = "https://vi.developers.datature.com/docs/vi-sdk-flows"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.panels import Bar, Panel
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.stats import Spread
 from benchmarks.tables import spread, table
 from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "deleting"
 TITLE: Final = "Deleting"
@@ -29,17 +29,17 @@ LOOP: Final = "loop over ViHook.delete_flow"
 SDK: Final = "loop over vi-sdk"
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Delete one by one, and several at a time."""
-    flows, loop = lab.plan.size(_FLOWS), lab.plan.size(_LOOP_FLOWS)
+    flows, loop = runner.plan.size(_FLOWS), runner.plan.size(_LOOP_FLOWS)
     at_a_time = {"count": flows, "concurrency": _CONCURRENCY}
     contenders = [
-        Contender(OURS, "provider:delete_flows", at_a_time, _expected(flows), flows),
-        Contender(LOOP, "provider:delete_one_by_one", {"count": loop}, _expected(loop), loop),
-        Contender(SDK, "sdk:delete_one_by_one", {"count": loop}, _expected(loop), loop),
+        Client(OURS, "provider:delete_flows", at_a_time, _expected(flows), flows),
+        Client(LOOP, "provider:delete_one_by_one", {"count": loop}, _expected(loop), loop),
+        Client(SDK, "sdk:delete_one_by_one", {"count": loop}, _expected(loop), loop),
     ]
-    rounds = lab.plan.few(3)
-    lab.compare(
+    rounds = runner.plan.few(3)
+    runner.compare(
         FAMILY,
         _SCENARIO,
         contenders,

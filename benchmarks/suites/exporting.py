@@ -6,14 +6,14 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.panels import Bar, Panel
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.suites.listing import OURS
 from benchmarks.tables import megabytes, spread, table
 from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "exporting"
 TITLE: Final = "Exporting"
@@ -23,18 +23,18 @@ EXPORT: Final = "ExportFlowsOperator"
 _SCENARIOS: Final = ((100, 0, 100_000), (100, 30, 100_000))
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Export to `jsonl`, and list, the same flows."""
     for page_size, latency, full in _SCENARIOS:
-        flows = lab.plan.size(full)
+        flows = runner.plan.size(full)
         options = {"page_size": page_size}
         expected = {"flows": flows, "server_pages": ceil(flows / page_size)}
         contenders = [
-            Contender(EXPORT, "provider:export_flows", options, expected),
-            Contender(OURS, "provider:list_flows", options, expected),
+            Client(EXPORT, "provider:export_flows", options, expected),
+            Client(OURS, "provider:list_flows", options, expected),
         ]
         scenario = _scenario(page_size, latency)
-        lab.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=lab.plan.few(2))
+        runner.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=runner.plan.few(2))
 
 
 def targets(results: Results) -> list[Target]:

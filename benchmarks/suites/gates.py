@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from benchmarks.flows import flow_id
 from benchmarks.panels import Bar, Panel
 from benchmarks.results import Measurement
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.stats import Spread, percentile
 from benchmarks.tables import number, spread, table
 from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "gates"
 TITLE: Final = "Waiting gates"
@@ -47,42 +47,42 @@ _BRIEFLY: Final = (_THOUSAND, _FIVE_THOUSAND._replace(contenders=(OURS,)))
 _RUNS: Final = {OURS: "provider:gates", HTTP: "http_provider:gates"}
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Let gates wait for flows that are not there, and some of these flows appear."""
-    for scenario in _BRIEFLY if lab.plan.smoke else _SCENARIOS:
-        rounds = lab.plan.few(scenario.rounds)
-        lab.tell(f"{FAMILY}: {scenario} ({', '.join(scenario.contenders)}; {rounds} rounds)")
+    for scenario in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
+        rounds = runner.plan.few(scenario.rounds)
+        runner.tell(f"{FAMILY}: {scenario} ({', '.join(scenario.contenders)}; {rounds} rounds)")
         kept: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.contenders}
         for _ in range(rounds):
             for label, rows in kept.items():
-                rows.append(_watch(lab, label, scenario))
-        gates = lab.plan.size(scenario.gates)
-        lab.measurements += [
+                rows.append(_watch(runner, label, scenario))
+        gates = runner.plan.size(scenario.gates)
+        runner.measurements += [
             Measurement(FAMILY, str(scenario), label, gates, _LATENCY, rows) for label, rows in kept.items()
         ]
 
 
-def _watch(lab: Lab, label: str, scenario: _Scenario) -> dict[str, Any]:
-    plan = lab.plan
+def _watch(runner: Runner, label: str, scenario: _Scenario) -> dict[str, Any]:
+    plan = runner.plan
     gates, flows = plan.size(scenario.gates), plan.size(scenario.flows)
-    lab.server.begin(flows, _LATENCY)
-    contender = Contender(label, _RUNS[label])
-    with lab.worker(label) as worker:
+    runner.server.begin(flows, _LATENCY)
+    contender = Client(label, _RUNS[label])
+    with runner.worker(label) as worker:
         arguments = {"first": flows, "poll": plan.poll}
         # Imports first, lest they take from the time to settle.
         quick = {"count": 1, "settle": 0, "steady": 0.1, "patience": 0}
         worker.measure(contender.run, contender.options, arguments | quick)
-        lab.server.begin(flows, _LATENCY)
+        runner.server.begin(flows, _LATENCY)
         # A gate first looks at the second tick of its interval at the latest, and logs what it has found.
         settle, patience = 2.2 * plan.poll + _START, 1.5 * plan.poll
         times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
         worker.begin(contender.run, contender.options, arguments | {"count": gates} | times)
         steady_from = time.time() + settle
         time.sleep(settle)
-        before = lab.server.counts()
-        appeared = _let_appear(lab, flows, gates, steady_from + plan.gate_seconds)
-        after = lab.server.counts()
-        found = lab.checked(contender, worker.result())
+        before = runner.server.counts()
+        appeared = _let_appear(runner, flows, gates, steady_from + plan.gate_seconds)
+        after = runner.server.counts()
+        found = runner.checked(contender, worker.result())
     opened = found.pop("opened")
     if set(opened) - set(appeared):
         raise AssertionError("a gate opened for a flow that was not there")
@@ -98,12 +98,12 @@ def _watch(lab: Lab, label: str, scenario: _Scenario) -> dict[str, Any]:
     }
 
 
-def _let_appear(lab: Lab, flows: int, gates: int, until: float) -> dict[str, float]:
+def _let_appear(runner: Runner, flows: int, gates: int, until: float) -> dict[str, float]:
     """Let one flow after the other appear, and return when each did."""
     appeared: dict[str, float] = {}
     while len(appeared) < gates and time.time() < until:
         appeared[flow_id(flows + len(appeared))] = time.time()
-        lab.server.show(flows + len(appeared))
+        runner.server.show(flows + len(appeared))
         time.sleep(_BETWEEN)
     time.sleep(max(0, until - time.time()))
     return appeared

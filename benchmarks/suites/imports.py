@@ -16,7 +16,7 @@ from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "imports"
 TITLE: Final = "Importing in a DAG file"
@@ -33,16 +33,18 @@ _MODULES: Final = {
 }
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Import each in fresh processes; a first one compiles what is not compiled yet."""
-    rounds = lab.plan.imports
-    labels = [OURS] if lab.plan.smoke else list(_MODULES)
-    lab.tell(f"{FAMILY}: {', '.join(labels)} ({rounds} rounds)")
+    rounds = runner.plan.imports
+    labels = [OURS] if runner.plan.smoke else list(_MODULES)
+    runner.tell(f"{FAMILY}: {', '.join(labels)} ({rounds} rounds)")
     kept: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}
     for _ in range(rounds + 1):
         for label, rows in kept.items():
-            rows.append(_import(_MODULES[label], lab.environment()))
-    lab.measurements += [Measurement(FAMILY, _SCENARIO, label, 1, 0, rows[1:] or rows) for label, rows in kept.items()]
+            rows.append(_import(_MODULES[label], runner.environment()))
+    runner.measurements += [
+        Measurement(FAMILY, _SCENARIO, label, 1, 0, rows[1:] or rows) for label, rows in kept.items()
+    ]
 
 
 def _import(modules: tuple[str, ...], variables: dict[str, str]) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.panels import Bar, Panel
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.stats import Spread
 from benchmarks.tables import megabytes, spread, table
 from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Measurement, Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "listing"
 TITLE: Final = "Listing"
@@ -39,35 +39,35 @@ _DEFAULT_FLOWS: Final = 3_000
 MARGIN: Final = 3.0
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Run all contenders at each page size and latency, then the two typed clients as they come."""
-    for page_size, latency, full in _BRIEFLY if lab.plan.smoke else _SCENARIOS:
-        flows = lab.plan.size(full)
-        rounds = lab.plan.rounds if latency == 0 else lab.plan.few(3)
+    for page_size, latency, full in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
+        flows = runner.plan.size(full)
+        rounds = runner.plan.rounds if latency == 0 else runner.plan.few(3)
         scenario = f"page size {page_size}, {f'{latency} ms' if latency else 'no latency'}"
         contenders = _contenders(flows, page_size, every=scenario == MAIN)
-        lab.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=rounds)
-    flows = lab.plan.size(_DEFAULT_FLOWS)
+        runner.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=rounds)
+    flows = runner.plan.size(_DEFAULT_FLOWS)
     contenders = [
-        Contender(OURS, "provider:list_flows", {}, {"flows": flows}),
-        Contender(SDK, "sdk:list_flows", {}, {"flows": flows}),
+        Client(OURS, "provider:list_flows", {}, {"flows": flows}),
+        Client(SDK, "sdk:list_flows", {}, {"flows": flows}),
     ]
-    lab.compare(FAMILY, DEFAULTS, contenders, flows=flows, latency_ms=LATENCY, rounds=lab.plan.few(3))
+    runner.compare(FAMILY, DEFAULTS, contenders, flows=flows, latency_ms=LATENCY, rounds=runner.plan.few(3))
 
 
-def _contenders(flows: int, page_size: int, *, every: bool) -> list[Contender]:
+def _contenders(flows: int, page_size: int, *, every: bool) -> list[Client]:
     pages = ceil(flows / page_size)
     size = {"page_size": page_size}
     all_fields = size | {"everything": True}
     expected = {"flows": flows, "server_pages": pages}
-    typed = [Contender(OURS, "provider:list_flows", size, expected), Contender(SDK, "sdk:list_flows", size, expected)]
+    typed = [Client(OURS, "provider:list_flows", size, expected), Client(SDK, "sdk:list_flows", size, expected)]
     readers = [
-        Contender(OURS_EVERY, "provider:list_flows", all_fields, expected),
-        Contender(SDK_EVERY, "sdk:list_flows", all_fields, expected),
+        Client(OURS_EVERY, "provider:list_flows", all_fields, expected),
+        Client(SDK_EVERY, "sdk:list_flows", all_fields, expected),
     ]
     others = [
-        Contender(HTTP, "http_provider:list_flows", size, expected),
-        Contender(SOCKET, "raw:list_pages", size, {"pages_read": pages, "server_pages": pages}),
+        Client(HTTP, "http_provider:list_flows", size, expected),
+        Client(SOCKET, "raw:list_pages", size, {"pages_read": pages, "server_pages": pages}),
     ]
     return typed + (readers if every else []) + others
 

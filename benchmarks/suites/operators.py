@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from benchmarks.flows import age_in_days
 from benchmarks.panels import Bar, Panel
 from benchmarks.results import Measurement
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.stats import Spread, exponent
 from benchmarks.tables import megabytes, number, spread, table
 from benchmarks.targets import Target
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "operators"
 TITLE: Final = "Operators under load"
@@ -43,22 +43,22 @@ _LOADS: Final = (
 )
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """Run each operator on a quarter, on half and on all of its flows; all in one process, as Airflow starts slowly."""
-    rounds = lab.plan.few(2)
-    with lab.worker(FAMILY) as worker:
+    rounds = runner.plan.few(2)
+    with runner.worker(FAMILY) as worker:
         for load in _LOADS:
-            sizes = [lab.plan.size(load.flows // part) for part in ((2, 1) if lab.plan.smoke else (4, 2, 1))]
-            lab.tell(f"{FAMILY}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
-            lab.server.begin(4, 0)
-            lab.warm_up([worker], [Contender(load.label, load.run, load.options)], {})
+            sizes = [runner.plan.size(load.flows // part) for part in ((2, 1) if runner.plan.smoke else (4, 2, 1))]
+            runner.tell(f"{FAMILY}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
+            runner.server.begin(4, 0)
+            runner.warm_up([worker], [Client(load.label, load.run, load.options)], {})
             kept: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
             for _ in range(rounds):
                 for size, rows in kept.items():
-                    lab.server.begin(size, 0)
-                    contender = Contender(load.label, load.run, load.options, _expected(load, size))
-                    rows.append(lab.checked(contender, worker.measure(load.run, load.options, {})))
-            lab.measurements += [
+                    runner.server.begin(size, 0)
+                    contender = Client(load.label, load.run, load.options, _expected(load, size))
+                    rows.append(runner.checked(contender, worker.measure(load.run, load.options, {})))
+            runner.measurements += [
                 Measurement(FAMILY, load.label, f"{size:,} flows", size, 0, rows) for size, rows in kept.items()
             ]
 

@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.panels import Bar, Panel
-from benchmarks.runner import Contender
+from benchmarks.runner import Client
 from benchmarks.stats import Spread
 from benchmarks.suites.listing import OURS, SDK
 from benchmarks.tables import megabytes, spread, table
@@ -14,7 +14,7 @@ from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
-    from benchmarks.runner import Lab
+    from benchmarks.runner import Runner
 
 FAMILY: Final = "streaming"
 TITLE: Final = "Streaming 100,000 flows"
@@ -23,17 +23,17 @@ _SIZES: Final = (25_000, 100_000)
 _PAGE_SIZE: Final = 100
 
 
-def measure(lab: Lab) -> None:
+def measure(runner: Runner) -> None:
     """List a large organization and one of a quarter of its size, each in a process of its own."""
     for full in _SIZES:
-        flows = lab.plan.size(full)
+        flows = runner.plan.size(full)
         options = {"page_size": _PAGE_SIZE}
         expected = {"flows": flows, "server_pages": ceil(flows / _PAGE_SIZE)}
         contenders = [
-            Contender(OURS, "provider:list_flows", options, expected),
-            Contender(SDK, "sdk:list_flows", options, expected),
+            Client(OURS, "provider:list_flows", options, expected),
+            Client(SDK, "sdk:list_flows", options, expected),
         ]
-        lab.compare(FAMILY, _scenario(full), contenders, flows=flows, rounds=lab.plan.few(2))
+        runner.compare(FAMILY, _scenario(full), contenders, flows=flows, rounds=runner.plan.few(2))
 
 
 def targets(results: Results) -> list[Target]:

@@ -1,5 +1,5 @@
 """Every benchmark runs, and counts right. A contender that finds too few flows, or sends one request more or less
-than the page size demands, is an error in the run itself (`Lab.checked`), so there would be no results to look at.
+than the page size demands, is an error in the run itself (`Runner.checked`), so there would be no results to look at.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from benchmarks.flows import flow
 from benchmarks.plan import SMOKE
 from benchmarks.processes import BenchmarkError, server
 from benchmarks.report import FAMILIES, page
-from benchmarks.runner import Contender, Lab
+from benchmarks.runner import Client, Runner
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def runner(tmp_path_factory):
     with server(40) as started:
-        lab = Lab(SMOKE, started, tmp_path_factory.mktemp("lab"), lambda line: None)
-        yield lab
-        lab.close()
+        runner = Runner(SMOKE, started, tmp_path_factory.mktemp("runner"), lambda line: None)
+        yield runner
+        runner.close()
 
 
 class TestSmoke:
@@ -48,18 +48,18 @@ class TestSmoke:
 
 class TestRequests:
     @pytest.mark.parametrize(("flows", "limit"), [(40, None), (40, 1), (40, 10), (40, 11), (40, 39), (30, 30), (9, 40)])
-    def test_no_page_is_asked_for_that_the_limit_makes_needless(self, lab, flows, limit):
+    def test_no_page_is_asked_for_that_the_limit_makes_needless(self, runner, flows, limit):
         wanted = min(flows, limit or flows)
         expected = {"flows": wanted, "server_pages": ceil(wanted / 10)}
-        contender = Contender("ours", "provider:list_flows", {"page_size": 10, "limit": limit}, expected)
+        contender = Client("ours", "provider:list_flows", {"page_size": 10, "limit": limit}, expected)
 
-        lab.compare("test", "limit", [contender], flows=flows)
+        runner.compare("test", "limit", [contender], flows=flows)
 
-    def test_a_wrong_count_is_an_error(self, lab):
-        contender = Contender("ours", "provider:list_flows", {"page_size": 10}, {"server_pages": 3})
+    def test_a_wrong_count_is_an_error(self, runner):
+        contender = Client("ours", "provider:list_flows", {"page_size": 10}, {"server_pages": 3})
 
         with pytest.raises(BenchmarkError, match="server_pages is 4, and had to be 3"):
-            lab.compare("test", "wrong", [contender], flows=40)
+            runner.compare("test", "wrong", [contender], flows=40)
 
 
 def test_a_flow_has_eight_blocks_and_four_kilobytes():

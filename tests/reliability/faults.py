@@ -171,7 +171,7 @@ async def _with_body(exchange: Exchange) -> Reply:
 
 
 def _says(status: int, body: bytes | None = None, *, carried_out: bool = False, **headers: str) -> Strike:
-    """Answer with this status, in place of the server or (``carried_out``) behind its back."""
+    """Response with this status, in place of the server or (``carried_out``) behind its back."""
 
     async def strike(exchange: Exchange) -> None:
         if carried_out:

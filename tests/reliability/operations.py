@@ -22,7 +22,7 @@ from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import DeletedFlow, Flow
 from vi_airflow_provider.api.settings import ViSettings
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ SPEC: Final = wire_spec(name="written")
 Flows = Mapping[str, Mapping[str, Any]]
 
 
-def new_world() -> World:
-    """Return an emulator's world with the flows, all of them a year old."""
+def new_backend() -> Backend:
+    """Return an emulator's backend with the flows, all of them a year old."""
     times = iter(range(len(FLOWS)))
-    world = World(Settings(flows=0), clock=lambda: 1_700_000_000_000 + next(times, 10) * DAY_MS)
+    backend = Backend(Settings(flows=0), clock=lambda: 1_700_000_000_000 + next(times, 10) * DAY_MS)
     for flow_id in FLOWS:
-        world.store.put_flow(flow_id, {"spec": wire_spec(name=flow_id)})
-    return world
+        backend.store.put_flow(flow_id, {"spec": wire_spec(name=flow_id)})
+    return backend
 
 
 @dataclass
 class Stage:
-    """Where an operation runs: a world behind a line, a connection to it, a folder, and what it slept."""
+    """Where an operation runs: a backend behind a line, a connection to it, a folder, and what it slept."""
 
-    world: World
+    backend: Backend
     line: Line
     extra: Mapping[str, Any]
     folder: Path
@@ -81,7 +81,7 @@ class Stage:
     @property
     def flows(self) -> Flows:
         """All flows that there are, without those of others."""
-        store = self.world.store
+        store = self.backend.store
         return {
             flow_id: store.get_flow(flow_id)
             for flow_id in store.flow_ids()
@@ -152,7 +152,7 @@ def _all_listed(flows: list[Flow], _: Stage) -> str:
 
 
 def _is_there(flow: Flow, stage: Stage) -> str:
-    assert flow.to_wire() == stage.world.store.get_flow(flow.flow_id)
+    assert flow.to_wire() == stage.backend.store.get_flow(flow.flow_id)
     return OK
 
 
@@ -348,7 +348,7 @@ def _restore(stage: Stage) -> str:
 def _archive() -> dict[str, bytes]:
     import tempfile
 
-    from vi_airflow_provider.api.models import canonical_json
+    from vi_airflow_provider.api.canonical import canonical_json
     from vi_airflow_provider.cleanup.archive import write_archive
 
     kept = wire_flow(flowId=KEPT, spec=wire_spec(name=KEPT), metadata__attributes={})

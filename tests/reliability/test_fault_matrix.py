@@ -26,7 +26,7 @@ from tests.reliability.operations import (
     Flows,
     Operation,
     Stage,
-    new_world,
+    new_backend,
     virtual_time,
 )
 from vi_airflow_provider.api.errors import ViError
@@ -63,8 +63,8 @@ def staged(
             operation.skip,
             lambda request: request.method == operation.method and (not fault.of_listing or "p=" in request.target),
         )
-        world = new_world()
-        line = Line(background, create_app(world), plan).__enter__()
+        backend = new_backend()
+        line = Line(background, create_app(backend), plan).__enter__()
         lines.append(line)
         monkeypatch.setattr(socket, "getaddrinfo", _resolving(line, _getaddrinfo))
         extra = {**EXTRA, "verify": str(trusted.path) if tls else False}
@@ -72,7 +72,7 @@ def staged(
             extra[fault.limit] = patience
         folder = tmp_path / str(len(lines))
         folder.mkdir()
-        stage = Stage(world, line, extra, folder, runner)
+        stage = Stage(backend, line, extra, folder, runner)
         monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", stage.connection)
         if operation in TASKS:
             virtual_time(stage, monkeypatch)

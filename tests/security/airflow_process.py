@@ -56,7 +56,7 @@ def store_connections() -> None:
 
 def make_flows() -> None:
     """Make the flows that the tasks work on, and an archive of one of them."""
-    from vi_airflow_provider.api.models import canonical_json
+    from vi_airflow_provider.api.canonical import canonical_json
     from vi_airflow_provider.cleanup.archive import write_archive
     from vi_airflow_provider.hooks.vi import ViHook
 

@@ -59,56 +59,14 @@ def imports_of(file: Path) -> Iterator[str]:
 
 by_file: Final = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 
-# --- floors --------------------------------------------------------------------------------------------------------
-
-#: From the ground up; a file imports from its own floor and from those below.
-FLOORS: Final = (
-    {"api"},
-    {"filters", "conditions", "gating", "retention", "pruning"}
-    | {"audit", "drift", "report", "scratch", "spool", "tables"},
-    {"hooks", "assets", "storage", "archive", "exports", "lineage", "audit_cli"},
-    {"links"},
-    {"triggers"},
-    {"operators", "sensors"},
-)
-#: The version and the provider info, which everybody may ask for.
-EVERYWHERE: Final = {"", "provider_info", "__version__", "get_provider_info"}
-
 
 def part_of(module: str) -> str:
     """The first name below the package."""
     return module.removeprefix(NAME).lstrip(".").partition(".")[0]
 
 
-def floor_of(part: str) -> int:
-    return next((number for number, parts in enumerate(FLOORS) if part in parts), -1)
-
-
-def test_every_part_of_the_package_has_its_floor() -> None:
-    parts = {part_of(module_of(file)) for file in FILES} - EVERYWHERE - {"emulator"}
-    assert {part for part in parts if floor_of(part) < 0} == set()
-
-
-@by_file
-def test_imports_go_downhill(file: Path) -> None:
-    own = part_of(module_of(file))
-    if own in EVERYWHERE or own == "emulator":
-        allowed = EVERYWHERE | {own}
-    else:
-        allowed = EVERYWHERE.union(*FLOORS[: floor_of(own) + 1])
-    used = {part_of(module) for module in imports_of(file) if re.match(rf"{NAME}\b", module)}
-    assert used <= allowed
-
-
-@by_file
-def test_airflow_appears_from_the_hooks_upward(file: Path) -> None:
-    part = part_of(module_of(file))
-    if floor_of(part) < floor_of("hooks"):
-        assert not {module for module in imports_of(file) if module.partition(".")[0] == "airflow"}
-
-
 def test_the_api_works_without_airflow() -> None:
-    names = [module_of(file) for file in FILES if part_of(module_of(file)) in ("api", "filters")]
+    names = [module_of(file) for file in FILES if part_of(module_of(file)) in ("api", "selection", "gates")]
     code = f"""
 import importlib, sys
 class Blocked:
@@ -175,12 +133,22 @@ from airflow.providers.common.compat.sdk import (
 """
 
 
+#: Libraries that the process that parses DAG files has loaded, on every supported version.
+FREE: Final = {"airflow", "pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+#: Our modules below the operators that cost next to nothing.
+LIGHT: Final = {f"{NAME}.{name}" for name in ("api.errors", "selection.arguments", "gates.outcome", "gates.pacing")}
+
+
 @pytest.mark.parametrize("modules", [("operators.flows", "sensors.flows")], ids=", ".join)
 def test_importing_operators_and_sensors_loads_no_library_that_airflow_has_not(modules: tuple[str, ...]) -> None:
     loaded = loaded_by("; ".join(f"import {NAME}.{module}" for module in modules), after=AIRFLOW)
-    assert foreign(loaded) - {"airflow"} == set()
-    heavy = {name for name in loaded if re.match(rf"{NAME}\.(api|hooks|emulator|filters)\b", name)}
-    assert heavy == set()
+    assert foreign(loaded) - FREE == set()
+    rooms = {
+        name
+        for name in loaded
+        if re.match(rf"{NAME}\.(api|hooks|emulator|selection|storage|cleanup|gates|audit)\.", name)
+    }
+    assert rooms <= LIGHT
 
 
 # --- operators and sensors -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup
 
-from vi_airflow_provider.operators import base
+from vi_airflow_provider import task as task_module
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, ExportFlowsOperator, ListFlowsOperator
 
 HOSTILE: Final = "{{ 7 * 7 }}"
@@ -42,14 +42,14 @@ def test_what_expand_kwargs_takes_from_an_xcom_is_no_template() -> None:
 
 def test_what_the_author_has_written_beside_it_is_one() -> None:
     task = rendered(None, archive_to="s3://archive/{{ 6 * 7 }}", dry_run="{{ 1 == 1 }}")
-    assert (task.flow_id, task.archive_to, task.look_only) == (HOSTILE, "s3://archive/42", "True")
+    assert (task.flow_id, task.archive_to, task.dry_run_requested) == (HOSTILE, "s3://archive/42", "True")
 
 
 @pytest.mark.parametrize("where", ["of_dag", "of_group"])
 def test_so_is_what_the_author_has_written_for_all_tasks(where: str) -> None:
     authored: Any = {where: {"archive_to": "s3://archive/{{ 6 * 7 }}", "dry_run": "{{ 1 == 1 }}"}}
     task = rendered(None, **authored)
-    assert (task.flow_id, task.archive_to, task.look_only) == (HOSTILE, "s3://archive/42", "True")
+    assert (task.flow_id, task.archive_to, task.dry_run_requested) == (HOSTILE, "s3://archive/42", "True")
 
 
 @pytest.mark.parametrize("where", ["partial", "of_dag", "of_group"])
@@ -58,7 +58,12 @@ def test_an_xcom_that_overrides_what_the_author_has_written_is_no_template(where
     brought = {"flow_id": HOSTILE, "archive_to": HOSTILE, "dry_run": HOSTILE}
     given: Any = authored if where == "partial" else {where: authored}
     task = rendered(None, brought=brought, strict=False, **given)
-    assert (task.flow_id, task.archive_to, task.look_only, task.if_changed) == (HOSTILE, HOSTILE, HOSTILE, "skip")
+    assert (task.flow_id, task.archive_to, task.dry_run_requested, task.if_changed) == (
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        "skip",
+    )
 
 
 def test_kwargs_that_the_author_has_written_are_templates() -> None:
@@ -68,7 +73,7 @@ def test_kwargs_that_the_author_has_written_are_templates() -> None:
 @pytest.mark.parametrize("mapped", [False, True])
 def test_the_secret_in_a_rendered_url_is_masked(mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
-    monkeypatch.setattr(base, "mask_secret", masked.append)
+    monkeypatch.setattr(task_module, "mask_secret", masked.append)
     if mapped:
         rendered([{"flow_id": "a"}], archive_to="sftp://me:{{ 'hunter2' }}@x.example/")
     else:

@@ -35,7 +35,7 @@ from vi_airflow_provider.api import errors, models
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.protocol.flows import error_class, may_retry
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Request
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response
 from vi_airflow_provider.api.settings import EXTRA_FIELDS, ViSettings
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import (
@@ -473,7 +473,7 @@ def test_each_class_has_a_page_with_all_its_arguments(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", [*_public_classes("operators"), *_public_classes("sensors")], ids=lambda c: c.__name__)
 def test_each_page_says_which_arguments_are_templates(cls: Any) -> None:
-    stored_as = {"dry_run": "look_only"}  # `dry_run` is a method of every operator
+    stored_as = {"dry_run": "dry_run_requested"}  # `dry_run` is a method of every operator
     for name, _, _, templated, *_ in _first_table(_page_of(cls), "Arguments"):
         assert templated == ("yes" if stored_as.get(name, name) in cls.template_fields else "no"), name
 
@@ -618,7 +618,7 @@ def test_the_errors_page_says_what_is_tried_again() -> None:
     rows = _rows(_section("errors.md", "What is tried again"))
     assert {row[0] for row in rows} >= {kind.value for kind in FailureKind}
     for situation, error, repeated, patch in rows:
-        outcome = Answer(int(situation)) if situation.isdecimal() else Failure(FailureKind(situation))
+        outcome = Response(int(situation)) if situation.isdecimal() else Failure(FailureKind(situation))
         assert error_class(outcome).__name__ == error, situation
         for methods, shown in ((("GET", "PUT", "DELETE"), repeated), (("PATCH",), patch)):
             for method in methods:

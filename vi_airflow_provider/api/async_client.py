@@ -17,19 +17,20 @@ from yarl import URL
 
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol.codec import RawPage, Scan, checked_count, checked_id, flow_page
+from vi_airflow_provider.api.protocol.codec import RawPage, Scan, flow_page
 from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import (
-    Answer,
     Failure,
     FailureKind,
+    Response,
     Send,
     Steps,
     root_failure,
     system_reason,
 )
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.validation import checked_count, checked_id
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -177,8 +178,8 @@ class AsyncViClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _documents(self, walk: Walk[M]) -> AsyncIterator[M]:
-        # One page ahead of the consumer, and never further; as PagesAhead does it with threads.
+    async def _documents(self, walk: Paginator[M]) -> AsyncIterator[M]:
+        # One page ahead of the consumer, and never further; as PagePrefetcher does it with threads.
         ahead: asyncio.Task[RawPage[M]] | None = None
         try:
             while True:
@@ -214,7 +215,7 @@ class AsyncViClient:
             task.exception()  # seen, also where the consumer has gone
 
     async def _run(self, steps: Steps[T]) -> T:
-        reply: Answer | Failure | None = None
+        reply: Response | Failure | None = None
         while True:
             try:
                 step = steps.send(reply)
@@ -226,7 +227,7 @@ class AsyncViClient:
                 await self._sleep(step.seconds)
                 reply = None
 
-    async def _send(self, send: Send) -> Answer | Failure:
+    async def _send(self, send: Send) -> Response | Failure:
         request = send.request
         outer = sys.exception()
         status = None
@@ -253,7 +254,7 @@ class AsyncViClient:
                         response.close()  # do not read the rest to keep the connection
                         return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", status)
                 headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-                return Answer(status, headers, bytes(body))
+                return Response(status, headers, bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
             failure = _failure(error, outer, status)

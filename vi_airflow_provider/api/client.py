@@ -15,23 +15,24 @@ from pydantic import BaseModel
 from requests.structures import CaseInsensitiveDict
 
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol.codec import checked_id, flow_page
+from vi_airflow_provider.api.protocol.codec import flow_page
 from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import (
-    Answer,
     Failure,
     FailureKind,
     Request,
+    Response,
     Send,
     Steps,
     root_failure,
     system_reason,
 )
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import deadlines
 from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
-from vi_airflow_provider.api.transport.prefetch import PagesAhead
+from vi_airflow_provider.api.transport.prefetch import PagePrefetcher
+from vi_airflow_provider.api.validation import checked_id
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -79,7 +80,7 @@ class ViClient:
         self._protocol = ViProtocol(settings)
         self._session = _Session(settings)
         self._sleep = sleep
-        self._listings: WeakSet[PagesAhead[Any]] = WeakSet()
+        self._listings: WeakSet[PagePrefetcher[Any]] = WeakSet()
         self._lock = threading.Lock()
 
     def list_flows(
@@ -174,8 +175,8 @@ class ViClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _documents(self, walk: Walk[M], prefetch: bool) -> Iterator[M]:
-        pages = PagesAhead(walk, self._run)
+    def _documents(self, walk: Paginator[M], prefetch: bool) -> Iterator[M]:
+        pages = PagePrefetcher(walk, self._run)
         with self._lock:
             self._listings.add(pages)
         try:
@@ -189,7 +190,7 @@ class ViClient:
 
     def _run(self, steps: Steps[T], call: Call | None = None) -> T:
         call = call or Call()
-        reply: Answer | Failure | None = None
+        reply: Response | Failure | None = None
         while True:
             try:
                 step = steps.send(reply)
@@ -203,7 +204,7 @@ class ViClient:
                 (self._sleep or call.pause)(step.seconds)
                 reply = None
 
-    def _send(self, send: Send, call: Call) -> Answer | Failure:
+    def _send(self, send: Send, call: Call) -> Response | Failure:
         outer = sys.exception()
         call.deadline = time.monotonic() + send.timeout
         deadlines.current.set(call)
@@ -234,7 +235,7 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     return prepared
 
 
-def _read(response: requests.Response, send: Send, deadline: float) -> Answer | Failure:
+def _read(response: requests.Response, send: Send, deadline: float) -> Response | Failure:
     """Read the body, within the deadline and the bound: a server may send a little for ever, or a lot."""
     body = bytearray()
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
@@ -244,7 +245,7 @@ def _read(response: requests.Response, send: Send, deadline: float) -> Answer | 
         if time.monotonic() > deadline:
             return Failure(FailureKind.TIMEOUT, "the answer was still arriving", response.status_code)
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, bytes(body))
+    return Response(response.status_code, headers, bytes(body))
 
 
 def _failure(error: Exception, outer: BaseException | None, status: int | None) -> Failure:

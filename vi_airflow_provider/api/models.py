@@ -7,61 +7,18 @@ kept in both, and a field that was absent stays absent: what was read is what is
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Self
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 
+from vi_airflow_provider.api.canonical import canonical_spec, fingerprint, spec_digest
 from vi_airflow_provider.api.lazy_model import LazyModel, undecoded_wire
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def canonical_json(value: Any) -> bytes:
-    """Serialize JSON data so that equal data gives equal bytes: sorted keys, compact, UTF-8.
-
-    :raises TypeError: this is no JSON data
-    """
-    try:
-        text = msgspec.json.encode(value, order="sorted")
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape
-        text = b"null"
-    if b"null" in text and not _encodable(value):
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-            "utf-8", "surrogatepass"
-        )
-    return text
-
-
-def _encodable(value: Any) -> bool:
-    """Tell whether msgspec's JSON says it all: it writes null for a number that is not finite."""
-    match value:
-        case dict():
-            return all(map(_encodable, value)) and all(map(_encodable, value.values()))
-        case list() | tuple():
-            return all(map(_encodable, value))
-        case float():
-            return math.isfinite(value)
-        case str():
-            return not any("\ud800" <= character <= "\udfff" for character in value)
-    return True
-
-
-def canonical_spec(wire: dict[str, Any]) -> dict[str, Any]:
-    """Reduce the wire form of a spec, in place, to what it trains: no layout, no training project of null."""
-    for block in wire["blocks"]:
-        block.pop("style", None)
-    if wire.get("trainingProject") is None:
-        wire.pop("trainingProject", None)
-    return wire
-
 
 #: What is wrong with an unknown field whose name is the one that we give to another field.
 TWIN: Final = "the document has a field of this name beside the one that we call so: which one is meant?"
@@ -190,7 +147,12 @@ class Flow(Document):
     @property
     def digest(self) -> str:
         """Hexadecimal sha256 of the canonical spec: a change of layout or metadata does not change it."""
-        return hashlib.sha256(canonical_json(canonical_spec(self.to_wire()["spec"]))).hexdigest()
+        return spec_digest(self.to_wire()["spec"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal sha256 of the canonical spec and the attributes: what the manifest of an export lists."""
+        return fingerprint(self.to_wire())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the flow as the API writes it: camelCase keys, JSON types only."""

@@ -6,15 +6,14 @@ generations and etags do not count. ``python -m vi_airflow_provider.audit`` chec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from vi_airflow_provider.api.canonical import canonical_json, comparable
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.api.models import canonical_json, canonical_spec
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
@@ -80,25 +79,6 @@ class Diff:
                 yield f"    {one_line(str(change))}"
 
 
-def comparable(flow: Flow) -> dict[str, Any]:
-    """Return what of a flow counts in a comparison, as JSON data."""
-    return _comparable(flow.to_wire())
-
-
-def _comparable(wire: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": canonical_spec(wire["spec"]), "metadata": {"attributes": wire["metadata"]["attributes"]}}
-
-
-def digest(flow: Flow) -> str:
-    """Return the hexadecimal sha256 of what of a flow counts in a comparison."""
-    return wire_digest(flow.to_wire())
-
-
-def wire_digest(wire: dict[str, Any]) -> str:
-    """Return the digest of a flow's wire form, of which only what counts is left."""
-    return hashlib.sha256(canonical_json(_comparable(wire))).hexdigest()
-
-
 def diff_exports(old: Iterable[Flow], new: Iterable[Flow]) -> Diff:
     """Compare two exports, each sorted by flow id, and collect what :func:`compare` yields."""
     found: dict[Kind, list[Any]] = {kind: [] for kind in get_args(Kind)}
@@ -125,7 +105,7 @@ def compare(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[tuple[Kind, Fl
             yield "added", FlowRef(after.flow_id, after.spec.name)
             after = next(news, None)
         else:
-            if changes := list(diff_values(comparable(before), comparable(after))):
+            if changes := list(diff_values(comparable(before.to_wire()), comparable(after.to_wire()))):
                 yield "changed", ChangedFlow(after.flow_id, after.spec.name, changes)
             before, after = next(olds, None), next(news, None)
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Self
 
-from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.audit import diff
+from vi_airflow_provider.api.canonical import canonical_json, fingerprint
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.storage import tempfiles
 
 
@@ -26,13 +26,15 @@ class FlowSpool:
         # Only the index is in a database: to have it keep whole documents in the order of their ids costs more.
         self._index = tempfiles.database()
         self._open.callback(self._index.close)
-        self._index.execute("CREATE TABLE flow (id TEXT PRIMARY KEY, digest TEXT, start INT, size INT) WITHOUT ROWID")
+        self._index.execute(
+            "CREATE TABLE flow (id TEXT PRIMARY KEY, fingerprint TEXT, start INT, size INT) WITHOUT ROWID"
+        )
 
     def add(self, flow: Flow) -> None:
         """Keep a flow."""
         wire = flow.to_wire()
         document = canonical_json(wire)  # before the digest takes away what does not count
-        row = flow.flow_id, diff.wire_digest(wire), self._end, len(document)
+        row = flow.flow_id, fingerprint(wire), self._end, len(document)
         self._documents.write(document)
         self._end += len(document)
         self._index.execute("INSERT OR REPLACE INTO flow VALUES (?, ?, ?, ?)", row)
@@ -51,9 +53,9 @@ class FlowSpool:
         """Yield the flows."""
         return map(Flow.model_validate_json, self.documents())
 
-    def digests(self) -> Iterator[tuple[str, str]]:
+    def fingerprints(self) -> Iterator[tuple[str, str]]:
         """Yield id and digest of each flow."""
-        yield from self._index.execute("SELECT id, digest FROM flow ORDER BY id")
+        yield from self._index.execute("SELECT id, fingerprint FROM flow ORDER BY id")
 
     def file(self) -> IO[bytes]:
         """Return a new local file, which goes when the spool does."""

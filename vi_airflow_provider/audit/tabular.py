@@ -6,7 +6,7 @@ import csv
 import re
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.api.models import canonical_json
+from vi_airflow_provider.api.canonical import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

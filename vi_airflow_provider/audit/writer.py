@@ -23,8 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.protocol.codec import mistakes
-from vi_airflow_provider.audit import diff, tabular
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.audit import tabular
 from vi_airflow_provider.audit.spool import FlowSpool
 from vi_airflow_provider.storage.files import open_to_read, write_atomically
 
@@ -37,7 +37,7 @@ _SUFFIX: Final = ".manifest.json"
 #: So many flows are named that are not as their manifest says.
 _NAMED: Final = 5
 #: Where the facts of a manifest end and the digests of its flows begin; the facts are within the first bytes.
-_DIGESTS: Final = ',\n "flows": {'
+_FLOWS: Final = ',\n "flows": {'
 _HEAD: Final = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -157,9 +157,9 @@ def _write_manifest(spool: FlowSpool, manifest: ExportManifest, replaced: Export
     raw = spool.file()
     head = {"kind": _KIND, "version": 1, **asdict(manifest), "replaces": replaced and asdict(replaced)}
     file = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
-    file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + _DIGESTS)
-    for number, (flow_id, digest) in enumerate(spool.digests()):
-        file.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{digest}"')
+    file.write(json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}") + _FLOWS)
+    for number, (flow_id, fingerprint) in enumerate(spool.fingerprints()):
+        file.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{fingerprint}"')
     file.write("\n }\n}\n")
     file.detach()
     return raw
@@ -188,25 +188,25 @@ def read_manifest(uri: str) -> list[ExportManifest]:
 def _manifests(path: ObjectStoragePath) -> list[ExportManifest]:
     with _told(path), open_to_read(path, _HEAD) as file:
         # Of a year of exports, only the heads are read to find the newest.
-        head, found, _ = file.read(_HEAD).decode().partition(_DIGESTS)
+        head, found, _ = file.read(_HEAD).decode().partition(_FLOWS)
         facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
         if facts["kind"] != _KIND or facts["version"] != 1:
             raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}")
         return [_MANIFEST.validate_python(each) for each in (facts, facts["replaces"]) if each]
 
 
-def _digests(path: ObjectStoragePath) -> Iterator[tuple[str, str]]:
+def _fingerprints(path: ObjectStoragePath) -> Iterator[tuple[str, str]]:
     """Yield id and digest of each flow in a manifest, which is read as it is consumed."""
     with _told(path), open_to_read(path) as file:
         lines = iter(file)
-        first = _DIGESTS.strip(",\n").encode() + b"\n"
+        first = _FLOWS.strip(",\n").encode() + b"\n"
         if first not in lines:
             raise ValueError("it lists no flows")
         for line in lines:
             if line == b" }\n":
                 return
-            ((flow_id, digest),) = json.loads(b"{%b}" % line.strip().removesuffix(b",")).items()
-            yield flow_id, digest
+            ((flow_id, fingerprint),) = json.loads(b"{%b}" % line.strip().removesuffix(b",")).items()
+            yield flow_id, fingerprint
         raise ValueError("it is cut off")
 
 
@@ -218,7 +218,7 @@ def _told(path: ObjectStoragePath) -> Iterator[None]:
     except FileNotFoundError:
         reason = "there is none"
     except ValidationError as error:
-        reason = mistakes(error)
+        reason = describe_errors(error)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = one_line(f"{type(error).__name__}: {error}")
     else:
@@ -238,7 +238,7 @@ def verify(uri: str, *, every_flow: bool = False) -> ExportManifest:
         sha256 = _sha256(ObjectStoragePath(uri))
     except FileNotFoundError:
         raise ExportError(f"{uri}: there is a manifest, but no file") from None
-    listed = sum(1 for _ in _digests(manifest_path(uri)))
+    listed = sum(1 for _ in _fingerprints(manifest_path(uri)))
     if listed != manifests[0].count:
         raise ExportError(f"manifest {manifest_path(uri)}: it counts {manifests[0].count} flows, and lists {listed}")
     for manifest in manifests:
@@ -263,8 +263,8 @@ def _disagreements(uri: str) -> str:
 
 
 def _compared(uri: str) -> Iterator[str]:
-    listed = _digests(manifest_path(uri))
-    flows = ((flow.flow_id, diff.digest(flow)) for flow in read_export(uri))
+    listed = _fingerprints(manifest_path(uri))
+    flows = ((flow.flow_id, flow.fingerprint) for flow in read_export(uri))
     try:
         expected, found = next(listed, None), next(flows, None)
         while expected or found:

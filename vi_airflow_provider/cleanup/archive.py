@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.protocol.codec import encode_body, mistakes
+from vi_airflow_provider.api.protocol.codec import encode_body
+from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.storage.files import refuse_secrets, write_atomically
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _flows(uri: str) -> Iterator[Flow]:
         try:
             yield Flow.model_validate_json(line)
         except ValidationError as error:
-            reason = mistakes(error)
+            reason = describe_errors(error)
         else:
             continue
         raise ArchiveError(f"{uri}, line {number}: {reason}")

@@ -22,7 +22,7 @@ class PruneError(Exception):
     """Some flows could not be deleted; the message names them."""
 
 
-class Outcome(StrEnum):
+class DeleteOutcome(StrEnum):
     """What became of a selected flow."""
 
     WOULD_DELETE = "would_delete"
@@ -43,11 +43,11 @@ class Result:
     name: str
     etag: str
     last_updated: int
-    outcome: Outcome
+    outcome: DeleteOutcome
     reason: str
 
     @classmethod
-    def of(cls, decision: Decision, outcome: Outcome, reason: str | None = None) -> Result:
+    def of(cls, decision: Decision, outcome: DeleteOutcome, reason: str | None = None) -> Result:
         """Say what became of a selected flow; the reason is why it was selected, or why it could not be deleted."""
         return cls(
             decision.flow_id,
@@ -71,9 +71,9 @@ async def delete_unchanged(client: AsyncViClient, decisions: Sequence[Decision],
         try:
             return await _delete_unchanged(client, decision)
         except ViConflictError as error:
-            return Result.of(decision, Outcome.BUSY, str(error))
+            return Result.of(decision, DeleteOutcome.BUSY, str(error))
         except ViError as error:
-            return Result.of(decision, Outcome.FAILED, f"{type(error).__name__}: {error}")
+            return Result.of(decision, DeleteOutcome.FAILED, f"{type(error).__name__}: {error}")
 
     return await each(decisions, delete, concurrency)
 
@@ -81,8 +81,8 @@ async def delete_unchanged(client: AsyncViClient, decisions: Sequence[Decision],
 async def _delete_unchanged(client: AsyncViClient, decision: Decision) -> Result:
     flow = await client.find_flow(flow_id=decision.flow_id)
     if flow is None:
-        return Result.of(decision, Outcome.ALREADY_ABSENT)
+        return Result.of(decision, DeleteOutcome.ALREADY_ABSENT)
     if (flow.etag, flow.metadata.last_updated) != (decision.etag, decision.last_updated):
-        return Result.of(decision, Outcome.CHANGED, "it was changed since it was selected")
+        return Result.of(decision, DeleteOutcome.CHANGED, "it was changed since it was selected")
     deleted = await client.delete_flow(decision.flow_id)
-    return Result.of(decision, Outcome.ALREADY_ABSENT if deleted.already_absent else Outcome.DELETED)
+    return Result.of(decision, DeleteOutcome.ALREADY_ABSENT if deleted.already_absent else DeleteOutcome.DELETED)

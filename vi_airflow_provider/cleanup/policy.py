@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StrictInt, TypeAdapter, ValidationError
 
+from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.api.protocol.codec import checked_id, mistakes
-from vi_airflow_provider.selection.filter import Duration, FlowFilter, Text, milliseconds
+from vi_airflow_provider.api.validation import checked_id, describe_errors
+from vi_airflow_provider.selection.arguments import Duration, Text, milliseconds
+from vi_airflow_provider.selection.filter import FlowFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,7 @@ class RetentionPolicy(BaseModel):
         try:
             policy = cls(**{name: value for name, value in rules.items() if value is not None})
         except ValidationError as error:
-            reason = mistakes(error)
+            reason = describe_errors(error)
         else:
             if policy.older_than is None and not policy.keep_last:
                 raise ViValidationError("give older_than, keep_last or both: without them every flow would be deleted")
@@ -213,7 +214,7 @@ def read_plan(plan: Any) -> list[Decision]:
     try:
         flows = TypeAdapter(list[_Planned]).validate_python(plan)
     except ValidationError as error:
-        reason = mistakes(error, "plan")
+        reason = describe_errors(error, "plan")
     else:
         return [
             Decision(checked_id(flow.flow_id), flow.name, flow.etag, flow.last_updated, True, flow.reason)

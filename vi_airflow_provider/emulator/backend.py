@@ -1,4 +1,4 @@
-"""All that the application sees: settings, store, fault rules and the journal of requests."""
+"""All that the application sees: settings, store, fault rules and the request_log of requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from vi_airflow_provider.emulator.fault_rules import FaultBook
-from vi_airflow_provider.emulator.request_log import Journal
+from vi_airflow_provider.emulator.request_log import RequestLog
 from vi_airflow_provider.emulator.settings import Settings
 from vi_airflow_provider.emulator.store.state_file import StateFile
 from vi_airflow_provider.emulator.store.store import Clock, Store, system_clock
@@ -23,7 +23,7 @@ class Changes(TypedDict, total=False):
     run_seconds: float
 
 
-class World:
+class Backend:
     """One emulated organization and the way it behaves."""
 
     def __init__(
@@ -35,7 +35,7 @@ class World:
     ) -> None:
         self._initial = self.settings = settings or Settings()
         self.faults = FaultBook()
-        self.journal = Journal(self.settings.secret_key)
+        self.request_log = RequestLog(self.settings.secret_key)
         self.store = Store(
             self.settings.organization_id,
             clock=clock,
@@ -46,8 +46,8 @@ class World:
             self.store.reset(self.settings.flows, self.settings.seed)
 
     def reset(self, **changes: Unpack[Changes]) -> None:
-        """Fresh sample flows, no faults, an empty journal, and the first settings but for these changes."""
+        """Fresh sample flows, no faults, an empty request_log, and the first settings but for these changes."""
         self.settings = replace(self._initial, **changes)
         self.faults.clear()
-        self.journal.clear()
+        self.request_log.clear()
         self.store.reset(self.settings.flows, self.settings.seed, run_seconds=self.settings.run_seconds)

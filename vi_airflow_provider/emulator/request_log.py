@@ -35,7 +35,7 @@ class RecordedRequest:
         return asdict(self)
 
 
-class Journal:
+class RequestLog:
     """The latest requests in order of arrival; older ones are forgotten."""
 
     def __init__(self, secret_key: str) -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from vi_airflow_provider.emulator.backend import Changes, World
+from vi_airflow_provider.emulator.backend import Backend, Changes
 from vi_airflow_provider.emulator.fault_rules import FaultBook
 from vi_airflow_provider.emulator.http.app import create_app
 from vi_airflow_provider.emulator.request_log import RecordedRequest
@@ -54,8 +54,8 @@ class Emulator:
             run_seconds=run_seconds,
         )
         self._address = (host, port)
-        self._world = World(settings, clock=clock, state=state)
-        self._app = create_app(self._world)
+        self._backend = Backend(settings, clock=clock, state=state)
+        self._app = create_app(self._backend)
         self._serving: _Serving | None = None
 
     # -- life -----------------------------------------------------------------------------------------
@@ -93,12 +93,12 @@ class Emulator:
     @property
     def organization_id(self) -> str:
         """The one organization that it serves."""
-        return self._world.settings.organization_id
+        return self._backend.settings.organization_id
 
     @property
     def secret_key(self) -> str:
         """The one key that it accepts."""
-        return self._world.settings.secret_key
+        return self._backend.settings.secret_key
 
     @property
     def connection(self) -> dict[str, str]:
@@ -125,25 +125,25 @@ class Emulator:
     @property
     def store(self) -> Store:
         """Its flows and runs."""
-        return self._world.store
+        return self._backend.store
 
     @property
     def faults(self) -> FaultBook:
         """Rules by which it misbehaves: `add(status=503, times=2)`, `clear()`."""
-        return self._world.faults
+        return self._backend.faults
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """The requests so far, in order of arrival; requests to the control API are not counted."""
-        return self._world.journal.snapshot()
+        return self._backend.request_log.snapshot()
 
     def clear_requests(self) -> None:
         """Forget the requests so far."""
-        self._world.journal.clear()
+        self._backend.request_log.clear()
 
     def reset(self, **changes: Unpack[Changes]) -> None:
         """Start afresh: new sample flows, no faults, no recorded requests, first settings but for changes."""
-        self._world.reset(**changes)
+        self._backend.reset(**changes)
 
 
 class _Serving:

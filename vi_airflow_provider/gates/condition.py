@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError, one_line
-from vi_airflow_provider.api.protocol.codec import checked_id, mistakes
-from vi_airflow_provider.selection.filter import Duration, Text, milliseconds
+from vi_airflow_provider.api.validation import checked_id, describe_errors
+from vi_airflow_provider.selection.arguments import Duration, Text, milliseconds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,7 +107,7 @@ class Gate(BaseModel):
             # One by one, so that a mistake is named by the argument alone.
             gate = cls(target=Target(**_given(target)), condition=FlowCondition(**_given(condition or {})))
         except ValidationError as error:
-            reason = mistakes(error)
+            reason = describe_errors(error)
         else:
             if (gate.target.flow_id is None) == (gate.target.flow_name is None):
                 raise ViValidationError("give either flow_id or flow_name")

@@ -21,7 +21,7 @@ MAX_FAILURES: Final = 10
 MAX_PAUSE: Final = 3600.0
 
 
-class Outcome(StrEnum):
+class WaitOutcome(StrEnum):
     """How waiting ended."""
 
     OPEN = "open"
@@ -32,23 +32,23 @@ class Outcome(StrEnum):
     OUTAGE = "outage"
 
 
-class Ended(NamedTuple):
+class WaitResult(NamedTuple):
     """The end of waiting: the flow if the gate opened upon one, the error if one ended it."""
 
-    outcome: Outcome
+    outcome: WaitOutcome
     flow: dict[str, Any] | None = None
     error: ViError | None = None
 
 
-def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) -> Outcome | None:
+def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) -> WaitOutcome | None:
     """Say whether a failed look ends the wait, and how; ``None``: it goes on.
 
     :param failures: failed looks in a row, this one included
     :param max_failures: how many end the wait; ``None`` for no bound
     """
     if not error.retryable:
-        return Outcome.REFUSED
-    return Outcome.OUTAGE if max_failures is not None and failures >= max_failures else None
+        return WaitOutcome.REFUSED
+    return WaitOutcome.OUTAGE if max_failures is not None and failures >= max_failures else None
 
 
 def pause_after_failure(error: ViError, poke_interval: float) -> float:
@@ -65,7 +65,7 @@ def next_tick(earliest: float, poke_interval: float) -> float:
     return math.ceil(earliest / poke_interval - 1e-5) * poke_interval
 
 
-def build_event(ended: Ended) -> dict[str, Any]:
+def build_event(ended: WaitResult) -> dict[str, Any]:
     """Write the end of waiting as JSON data."""
     event: dict[str, Any] = {"version": EVENT_VERSION, "outcome": ended.outcome.value, "flow": ended.flow}
     if ended.error is not None:
@@ -82,7 +82,7 @@ def build_event(ended: Ended) -> dict[str, Any]:
     return event
 
 
-def read_event(event: Any, *, absent: bool = False) -> Ended:
+def read_event(event: Any, *, absent: bool = False) -> WaitResult:
     """Read the end of waiting. What is not understood is a failure, never success.
 
     :param absent: it is the absence of a flow that was waited for
@@ -91,12 +91,12 @@ def read_event(event: Any, *, absent: bool = False) -> Ended:
     try:
         if event["version"] != EVENT_VERSION:
             raise ValueError("an unknown version")
-        outcome, flow, error = Outcome(event["outcome"]), event["flow"], event.get("error")
-        if (outcome is Outcome.OPEN and not absent) != (isinstance(flow, Mapping) and "flow_id" in flow):
+        outcome, flow, error = WaitOutcome(event["outcome"]), event["flow"], event.get("error")
+        if (outcome is WaitOutcome.OPEN and not absent) != (isinstance(flow, Mapping) and "flow_id" in flow):
             raise ValueError("a flow where none is expected, or none where one is")
-        if (outcome in (Outcome.REFUSED, Outcome.OUTAGE)) != (error is not None):
+        if (outcome in (WaitOutcome.REFUSED, WaitOutcome.OUTAGE)) != (error is not None):
             raise ValueError("an error where none is expected, or none where one is")
-        return Ended(outcome, None if flow is None else dict(flow), None if error is None else _read_error(error))
+        return WaitResult(outcome, None if flow is None else dict(flow), None if error is None else _read_error(error))
     except (TypeError, KeyError, ValueError, AttributeError) as problem:
         reason = one_line(f"{event!r:.100} ({problem!r})")
     raise ViResponseError(f"the triggerer sent an event that is not understood: {reason}")

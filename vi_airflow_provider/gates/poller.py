@@ -93,7 +93,7 @@ class _Job(NamedTuple):
         self.task.result()
 
 
-class Lookout:
+class SharedPoller:
     """Looks for flows on behalf of the gates that wait on one connection, in one event loop."""
 
     def __init__(self, vi_conn_id: str) -> None:
@@ -273,15 +273,15 @@ def _best(by_key: dict[str, list[Flow]], target: Target) -> Flow | None:
 
 
 #: The lookouts of each event loop by connection id, with the number of triggers that share each.
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, tuple[Lookout, int]]] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, tuple[SharedPoller, int]]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def shared_lookout(vi_conn_id: str) -> AsyncIterator[Lookout]:
+async def shared_poller(vi_conn_id: str) -> AsyncIterator[SharedPoller]:
     """Lend the lookout of a connection in this event loop; the last one to leave closes it."""
     lookouts = _shared.setdefault(asyncio.get_running_loop(), {})
     lookout, users = lookouts.get(vi_conn_id, (None, 0))
-    lookout = lookout or Lookout(vi_conn_id)
+    lookout = lookout or SharedPoller(vi_conn_id)
     lookouts[vi_conn_id] = (lookout, users + 1)
     try:
         yield lookout

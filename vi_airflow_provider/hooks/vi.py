@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from vi_airflow_provider import __version__, get_provider_info
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
 from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
+from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -38,7 +39,7 @@ class ViHook(BaseHook):
     """
 
     conn_name_attr = "vi_conn_id"
-    default_conn_name = "vi_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "vi"
     hook_name = "Datature Vi"
 

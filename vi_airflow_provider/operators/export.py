@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import choice, flag, given
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
+from vi_airflow_provider.selection.arguments import boolean, choice, optional_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +75,9 @@ class ExportFlowsOperator(FlowSelectionOperator):
         from vi_airflow_provider.audit import writer
         from vi_airflow_provider.audit.spool import FlowSpool
 
-        with self.vi(context) as hook, FlowSpool() as spool:
-            fail_on_drift = flag("fail_on_drift", self.fail_on_drift)
-            html_report = flag("html_report", self.html_report)
+        with self.session(context) as hook, FlowSpool() as spool:
+            fail_on_drift = boolean("fail_on_drift", self.fail_on_drift)
+            html_report = boolean("html_report", self.html_report)
             format_, target = self._checked(fail_on_drift=fail_on_drift)
             flows, organization_id = self.selected(hook), hook.settings.organization_id
             old_uri = self._old_export(target, organization_id)
@@ -128,7 +128,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
             )
         if format_ == "parquet" and self.destination.endswith(".gz"):
             raise ViValidationError("destination: a parquet file is compressed inside, so it has no .gz")
-        if given("compare_to", self.compare_to) not in (None, "previous"):
+        if optional_text("compare_to", self.compare_to) not in (None, "previous"):
             _place("compare_to", self.compare_to)
         if self.compare_to is not None and format_ != "jsonl":
             raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')

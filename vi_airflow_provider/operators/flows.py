@@ -12,20 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.operators.base import (
-    ViBaseOperator,
-    archive_prefix,
-    choice,
-    count,
-    earlier_archives,
-    flag,
-    given,
-    instance_of,
-)
+from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, earlier_archives
 from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
+from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
+from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,9 +65,9 @@ class ListFlowsOperator(FlowSelectionOperator):
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
         found = []
-        with self.vi(context) as hook:
+        with self.session(context) as hook:
             shape = _SHAPES[choice("result", self.result, _SHAPES)]
-            bound = count("max_xcom_bytes", self.max_xcom_bytes)
+            bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
             size = 0
             for flow in self.selected(hook):
                 found.append(shape(flow))
@@ -113,7 +106,7 @@ class GetFlowOperator(ViBaseOperator):
         """Read and return."""
         from vi_airflow_provider.api.errors import ViNotFoundError
 
-        with self.vi(context, self.flow_id) as hook:
+        with self.session(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
             try:
                 flow = hook.get_flow(self.flow_id)
@@ -146,7 +139,7 @@ class DeleteFlowOperator(ViBaseOperator):
         "expected_etag",
         "if_changed",
         "archive_to",
-        "look_only",
+        "dry_run_requested",
     )
     ui_color = "#fbe4e4"
 
@@ -168,13 +161,13 @@ class DeleteFlowOperator(ViBaseOperator):
         self.if_changed = if_changed
         self.archive_to = archive_to
         # Not `dry_run`, which is a method of every operator (`airflow tasks test --dry-run`).
-        self.look_only = dry_run
+        self.dry_run_requested = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, archive, look again, delete: as far as it is asked for."""
         from vi_airflow_provider.api.errors import ViNotFoundError
 
-        with self.vi(context, self.flow_id) as hook:
+        with self.session(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
             choice("if_changed", self.if_changed, ("fail", "skip"))
             outcome, archive = self._outcome(hook, context)
@@ -190,8 +183,8 @@ class DeleteFlowOperator(ViBaseOperator):
 
     def _outcome(self, hook: ViHook, context: Context) -> tuple[str, str | None]:
         archive = None
-        dry_run = flag("dry_run", self.look_only)
-        etag, folder = given("expected_etag", self.expected_etag), given("archive_to", self.archive_to)
+        dry_run = boolean("dry_run", self.dry_run_requested)
+        etag, folder = optional_text("expected_etag", self.expected_etag), optional_text("archive_to", self.archive_to)
         prefix = archive_prefix(context, self.dag_id, self.task_id, self.flow_id)
         if dry_run or etag is not None or folder is not None:
             flow = self._unchanged(hook, etag)
@@ -218,7 +211,7 @@ class DeleteFlowOperator(ViBaseOperator):
         raise AirflowSkipException(message) if self.if_changed == "skip" else AirflowFailException(message)
 
     def _archive(self, flow: Flow, folder: str, prefix: str) -> str:
-        from vi_airflow_provider.api.models import canonical_json
+        from vi_airflow_provider.api.canonical import canonical_json
         from vi_airflow_provider.cleanup.archive import unique_name, write_archive
 
         document = {flow.flow_id: canonical_json(flow.to_wire())}
@@ -261,7 +254,7 @@ class CreateFlowOperator(ViBaseOperator):
         """Look, then create."""
         # An empty id is a template that rendered to nothing, and refused.
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
-        with self.vi(context, flow_id) as hook:
+        with self.session(context, flow_id) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             flow = self._existing(hook, flow_id, if_exists)
             if flow is None:
@@ -316,7 +309,7 @@ class UpdateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change and return."""
-        with self.vi(context, self.flow_id) as hook:
+        with self.session(context, self.flow_id) as hook:
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
         self.log.info("Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation)
         return flow.model_dump(mode="json")

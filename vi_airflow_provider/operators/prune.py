@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, count, earlier_archives, flag
+from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, earlier_archives
+from vi_airflow_provider.selection.arguments import boolean, optional_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class PruneFlowsOperator(ViBaseOperator):
         *ViBaseOperator.template_fields,
         *_RULES,
         "plan",
-        "look_only",
+        "dry_run_requested",
         "max_delete",
         "max_delete_fraction",
         "archive_to",
@@ -107,7 +108,7 @@ class PruneFlowsOperator(ViBaseOperator):
         self.protect_attributes = protect_attributes
         self.plan = plan
         # Not `dry_run`, which is a method of every operator (`airflow tasks test --dry-run`).
-        self.look_only = dry_run
+        self.dry_run_requested = dry_run
         self.max_delete = max_delete
         self.max_delete_fraction = max_delete_fraction
         self.archive_to = archive_to
@@ -117,17 +118,17 @@ class PruneFlowsOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete."""
-        from vi_airflow_provider.cleanup.deletion import Outcome, Result
+        from vi_airflow_provider.cleanup.deletion import DeleteOutcome, Result
 
-        with self.vi(context) as hook:
-            dry_run = flag("dry_run", self.look_only)
+        with self.session(context) as hook:
+            dry_run = boolean("dry_run", self.dry_run_requested)
             self._check(dry_run=dry_run)
             plan, results = self._planned(hook)
             refusal = self._refusal(plan)
             manifest: Manifest | None = None
             earlier: list[str] = []
             if dry_run:
-                results += [Result.of(decision, Outcome.WOULD_DELETE) for decision in plan.selected]
+                results += [Result.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
             elif refusal:
                 raise AirflowFailException(f"{refusal} Nothing was deleted.")
             else:
@@ -140,7 +141,7 @@ class PruneFlowsOperator(ViBaseOperator):
             self._log_table(results)
             report = self._report(plan, results, manifest, earlier, hook)
         report |= {"dry_run": dry_run, "guard": refusal}
-        failed = [result for result in results if result.outcome is Outcome.FAILED]
+        failed = [result for result in results if result.outcome is DeleteOutcome.FAILED]
         if failed:
             if task_instance := context.get("ti"):
                 task_instance.xcom_push(key="report", value=report)
@@ -154,9 +155,9 @@ class PruneFlowsOperator(ViBaseOperator):
             raise ViValidationError(
                 "archive_to: give a folder for what is deleted, or allow_unarchived=True to keep nothing of it"
             )
-        if not count("concurrency", self.concurrency):
+        if not optional_count("concurrency", self.concurrency):
             raise ViValidationError(f"concurrency: {self.concurrency!r:.80} is not a whole number of at least 1")
-        if count("max_delete", self.max_delete) is None:
+        if optional_count("max_delete", self.max_delete) is None:
             raise ViValidationError("max_delete: None is not a whole number")
         _fraction(self.max_delete_fraction)
 
@@ -169,33 +170,33 @@ class PruneFlowsOperator(ViBaseOperator):
         from vi_airflow_provider.cleanup.policy import RetentionPolicy, plan_retention
 
         policy = RetentionPolicy.build(**self._rules())
-        flows = hook.list_flows(page_size=count("page_size", self.page_size))
+        flows = hook.list_flows(page_size=optional_count("page_size", self.page_size))
         return plan_retention(flows, policy, datetime.now(UTC)), []
 
     def _given_plan(self, hook: ViHook) -> tuple[Plan, list[Result]]:
         """Look at each flow of a given plan, and keep those that are as they were."""
-        from vi_airflow_provider.api.models import canonical_json
-        from vi_airflow_provider.cleanup.deletion import Outcome, Result
+        from vi_airflow_provider.api.canonical import canonical_json
+        from vi_airflow_provider.cleanup.deletion import DeleteOutcome, Result
         from vi_airflow_provider.cleanup.policy import Plan, read_plan
 
         planned, kept, results = read_plan(self.plan), [], []
         for decision in planned:
             flow = hook.find_flow(flow_id=decision.flow_id)
             if flow is None:
-                results.append(Result.of(decision, Outcome.ALREADY_ABSENT))
+                results.append(Result.of(decision, DeleteOutcome.ALREADY_ABSENT))
             elif (flow.etag, flow.metadata.last_updated) != (decision.etag, decision.last_updated):
-                results.append(Result.of(decision, Outcome.CHANGED, "it was changed since it was selected"))
+                results.append(Result.of(decision, DeleteOutcome.CHANGED, "it was changed since it was selected"))
             else:
                 kept.append(decision._replace(name=flow.spec.name, document=canonical_json(flow.to_wire())))
         return Plan(kept, total=_total(self.plan)), results
 
     def _rules(self) -> dict[str, Any]:
         rules = {name: getattr(self, name) for name in _RULES}
-        return {**rules, "keep_last": count("keep_last", self.keep_last)}
+        return {**rules, "keep_last": optional_count("keep_last", self.keep_last)}
 
     def _refusal(self, plan: Plan) -> str | None:
         """Return why there is suspiciously much to do, ``None`` if there is not."""
-        selected, max_delete = len(plan.selected), count("max_delete", self.max_delete) or 0
+        selected, max_delete = len(plan.selected), optional_count("max_delete", self.max_delete) or 0
         flows = f"{selected} flows are" if plan.total is None else f"{selected} of {plan.total} flows are"
         if selected > max_delete:
             return f"{flows} selected, more than max_delete ({max_delete})."
@@ -230,7 +231,7 @@ class PruneFlowsOperator(ViBaseOperator):
         async def delete() -> list[Result]:
             # The connection was read already, so this does not wait for Airflow.
             async with await hook.get_async_conn() as client:
-                return await delete_unchanged(client, selected, count("concurrency", self.concurrency) or 1)
+                return await delete_unchanged(client, selected, optional_count("concurrency", self.concurrency) or 1)
 
         return asyncio.run(delete())
 

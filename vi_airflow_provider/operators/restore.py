@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import ViBaseOperator, choice
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.selection.arguments import choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class RestoreFlowsOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Check the archive, look at what is there, then write."""
-        with self.vi(context) as hook:
+        with self.session(context) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             flows = self._wanted()
             missing, different = self._compare(flows, hook)
@@ -95,6 +96,6 @@ class RestoreFlowsOperator(ViBaseOperator):
 
 def _content(flow: Flow) -> bytes:
     """Return what a restore brings back. As bytes, because for Python 1, 1.0 and True are equal."""
-    from vi_airflow_provider.api.models import canonical_json
+    from vi_airflow_provider.api.canonical import canonical_json
 
     return canonical_json([flow.spec.to_wire(), flow.metadata.attributes])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.operators.base import ViBaseOperator, count
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.selection.arguments import optional_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ class FlowSelectionOperator(ViBaseOperator):
         from vi_airflow_provider.selection.filter import FlowFilter
 
         wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
-        limit, page_size = count("limit", self.limit), count("page_size", self.page_size)
+        limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size)
         # Without a filter, the walk itself can stop at the limit, and ask for no more than that. With one, nobody knows
         # which page is the last one that is needed, so none is fetched before it is.
         bound = limit if wanted == FlowFilter() else None

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.protocol.codec import mistakes
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.selection.arguments import Duration, Instant, Text, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vi_airflow_provider.api.models import Flow
-
-_TIMEDELTA_TEXT = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?")
-
-
-def _duration(value: Any) -> Any:
-    """Accept a timedelta, its text, or an ISO 8601 duration; a bare number could be days or seconds."""
-    if isinstance(value, str):
-        if value and (match := _TIMEDELTA_TEXT.fullmatch(value)):
-            days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
-            return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        if value.startswith("P"):
-            return value
-    elif isinstance(value, timedelta):
-        return value
-    raise ValueError("a timedelta or an ISO 8601 duration like P90D expected")
-
-
-def _not_negative(value: timedelta) -> timedelta:
-    if value < timedelta(0):
-        raise ValueError("it is negative")
-    return value
-
-
-def _instant(value: Any) -> datetime:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime):
-        raise ValueError("a datetime or an ISO 8601 time expected")
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError("it has no time zone")
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-# An empty text is refused: a template that rendered to nothing must not select everything.
-Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class FlowFilter(BaseModel):
@@ -88,7 +51,7 @@ class FlowFilter(BaseModel):
         try:
             return cls(**criteria)
         except ValidationError as error:
-            reason = mistakes(error)
+            reason = describe_errors(error)
         raise ViValidationError(reason)
 
     def select(self, flows: Iterable[Flow], now: datetime) -> Iterator[Flow]:
@@ -114,8 +77,3 @@ class FlowFilter(BaseModel):
 
 def _within(ms: int, after: datetime | None, before: datetime | None) -> bool:
     return (after is None or ms >= milliseconds(after)) and (before is None or ms < milliseconds(before))
-
-
-def milliseconds(time: datetime) -> int:
-    """Return a time as the wire has it: milliseconds since the epoch."""
-    return round(time.timestamp() * 1000)

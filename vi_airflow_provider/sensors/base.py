@@ -22,8 +22,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from vi_airflow_provider.gates.outcome import MAX_FAILURES
 from vi_airflow_provider.links.flows import ViFlowLink
-from vi_airflow_provider.operators.base import DEFAULT_CONN_ID, ViTaskMixin
+from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
+from vi_airflow_provider.task import ViTaskMixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.errors import ViError
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.gates.condition import Gate, Target
-    from vi_airflow_provider.gates.outcome import Ended
+    from vi_airflow_provider.gates.outcome import WaitResult
     from vi_airflow_provider.hooks.vi import ViHook
 
 #: Seconds after the gate's own deadline at which Airflow ends a deferred task, should the triggerer not have.
@@ -58,7 +60,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         *,
         vi_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        max_failures: int = 10,
+        max_failures: int = MAX_FAILURES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -139,7 +141,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         from vi_airflow_provider.api.errors import ViError
         from vi_airflow_provider.gates.outcome import outcome_of_failure
 
-        with self.vi(context, getattr(self, "flow_id", None)):
+        with self.session(context, getattr(self, "flow_id", None)):
             gate = self.gate()
             try:
                 flow = self._find(gate.target)
@@ -212,17 +214,17 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         )
         raise AssertionError("defer() does not return")
 
-    def _result(self, ended: Ended) -> dict[str, Any] | None:
-        from vi_airflow_provider.gates.outcome import Outcome
+    def _result(self, ended: WaitResult) -> dict[str, Any] | None:
+        from vi_airflow_provider.gates.outcome import WaitOutcome
 
-        if ended.outcome is Outcome.OPEN:
+        if ended.outcome is WaitOutcome.OPEN:
             return ended.flow
-        if ended.outcome is Outcome.TIMEOUT:
+        if ended.outcome is WaitOutcome.TIMEOUT:
             raise AirflowSensorTimeout(
                 f"Sensor has timed out; it was waiting longer than the specified timeout of {self.timeout} s."
             )
         error = ended.error
-        if error is None or ended.outcome is Outcome.REFUSED:
+        if error is None or ended.outcome is WaitOutcome.REFUSED:
             raise AirflowFailException(f"{type(error).__name__}: {error}")
         raise error
 

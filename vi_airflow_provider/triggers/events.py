@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
+from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.api.protocol.codec import checked_id
+from vi_airflow_provider.api.validation import checked_id
 from vi_airflow_provider.gates.outcome import MAX_FAILURES, MAX_PAUSE, next_tick
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_lookout
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_poller
+from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 from vi_airflow_provider.selection.filter import FlowFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.gates.poller import Lookout
+    from vi_airflow_provider.gates.poller import SharedPoller
 
 EVENTS: Final = ("created", "updated", "deleted")
 #: Changes that one event lists at most; ``count`` says how many there were.
@@ -32,14 +33,14 @@ MAX_LISTED: Final = 100
 _PACE: Final = frozenset({"poke_interval", "max_failures"})
 
 
-class Mark(NamedTuple):
+class FlowVersion(NamedTuple):
     """What is remembered of a flow: enough to see that it changed, and whether its spec did."""
 
     version: str
     digest: str
 
     @classmethod
-    def of(cls, flow: Flow, before: Mark | None = None) -> Mark:
+    def of(cls, flow: Flow, before: FlowVersion | None = None) -> FlowVersion:
         """Return the mark of a flow as it is now; ``before`` saves the digest of a flow that has not changed."""
         version = f"{flow.etag}/{flow.metadata.generation}/{flow.metadata.last_updated}"
         version = hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()[:16]
@@ -67,7 +68,7 @@ class FlowEventTrigger(BaseEventTrigger):
     def __init__(
         self,
         *,
-        vi_conn_id: str = "vi_default",
+        vi_conn_id: str = DEFAULT_CONN_ID,
         flow_id: str | None = None,
         name_pattern: str | None = None,
         training_project: str | None = None,
@@ -112,7 +113,7 @@ class FlowEventTrigger(BaseEventTrigger):
         failures = 0
         offset = random.uniform(0, min(self.poke_interval * SPREAD, MAX_SPREAD))  # noqa: S311 - not for secrets
         earliest = 0.0
-        async with shared_lookout(self.vi_conn_id) as lookout:
+        async with shared_poller(self.vi_conn_id) as lookout:
             while True:
                 tick = next_tick(max(earliest, time.time()), self.poke_interval)
                 await asyncio.sleep(max(0.0, tick + offset - time.time()))
@@ -134,7 +135,7 @@ class FlowEventTrigger(BaseEventTrigger):
                 if stored != seen and await self._remember(seen):
                     stored = seen
 
-    async def _flows(self, lookout: Lookout, marks: Mapping[str, Mark]) -> list[Flow]:
+    async def _flows(self, lookout: SharedPoller, marks: Mapping[str, FlowVersion]) -> list[Flow]:
         """Return the flows that there are, those among them that the filter does not match included."""
         if self.flow_id is not None:
             flow = await lookout.get(self.flow_id)
@@ -147,16 +148,16 @@ class FlowEventTrigger(BaseEventTrigger):
                     flows.append(flow)
         return flows
 
-    async def _marks(self, flows: Mapping[str, Flow], before: Mapping[str, Mark]) -> dict[str, Mark]:
+    async def _marks(self, flows: Mapping[str, Flow], before: Mapping[str, FlowVersion]) -> dict[str, FlowVersion]:
         marks = {}
         for number, flow in enumerate(self._filter.select(flows.values(), datetime.now(UTC))):
             if number % 100 == 0:
                 await asyncio.sleep(0)  # a digest takes 50 microseconds, and the event loop belongs to everybody
-            marks[flow.flow_id] = Mark.of(flow, before.get(flow.flow_id))
+            marks[flow.flow_id] = FlowVersion.of(flow, before.get(flow.flow_id))
         return marks
 
     def _changes(
-        self, before: Mapping[str, Mark], after: Mapping[str, Mark], flows: Mapping[str, Flow]
+        self, before: Mapping[str, FlowVersion], after: Mapping[str, FlowVersion], flows: Mapping[str, Flow]
     ) -> Iterator[dict[str, Any]]:
         for flow_id in sorted(before.keys() | after.keys()):
             old, new = before.get(flow_id), after.get(flow_id)
@@ -204,7 +205,7 @@ class FlowEventTrigger(BaseEventTrigger):
         watched = {name: value for name, value in self.serialize()[1].items() if name not in _PACE}
         return f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
 
-    async def _remembered(self) -> dict[str, Mark] | None:
+    async def _remembered(self) -> dict[str, FlowVersion] | None:
         """Return the marks of an earlier life, ``None`` where there are none."""
         store = getattr(self, "asset_state_store", None)
         if store is None:
@@ -219,9 +220,9 @@ class FlowEventTrigger(BaseEventTrigger):
             isinstance(mark, list) and len(mark) == 2 for mark in stored.values()
         ):
             return None
-        return {flow_id: Mark(*mark) for flow_id, mark in stored.items()}
+        return {flow_id: FlowVersion(*mark) for flow_id, mark in stored.items()}
 
-    async def _remember(self, marks: Mapping[str, Mark]) -> bool:
+    async def _remember(self, marks: Mapping[str, FlowVersion]) -> bool:
         store = getattr(self, "asset_state_store", None)
         if store is None:
             return True

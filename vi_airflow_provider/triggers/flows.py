@@ -16,13 +16,13 @@ from vi_airflow_provider.gates.condition import Gate
 from vi_airflow_provider.gates.outcome import (
     MAX_FAILURES,
     MAX_PAUSE,
-    Ended,
-    Outcome,
+    WaitOutcome,
+    WaitResult,
     build_event,
     next_tick,
     outcome_of_failure,
 )
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, Lookout, shared_lookout
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, SharedPoller, shared_poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,11 +82,11 @@ class FlowTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield how it ended."""
         gate = Gate.model_validate(self.gate)
-        async with shared_lookout(self.vi_conn_id) as lookout, lookout.watching(gate.target):
+        async with shared_poller(self.vi_conn_id) as lookout, lookout.watching(gate.target):
             ended = await self._wait(gate, lookout)
         yield TriggerEvent(build_event(ended))  # type: ignore[no-untyped-call]
 
-    async def _wait(self, gate: Gate, lookout: Lookout) -> Ended:
+    async def _wait(self, gate: Gate, lookout: SharedPoller) -> WaitResult:
         spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
         deadline = math.inf if self.deadline is None else self.deadline
@@ -105,14 +105,14 @@ class FlowTrigger(BaseTrigger):
                 failures += 1
                 self.log.warning("Look %d in a row failed: %s", failures, error)
                 outcome = outcome_of_failure(error, failures, self.max_failures)
-                ended = None if outcome is None else Ended(outcome, error=error)
+                ended = None if outcome is None else WaitResult(outcome, error=error)
                 earliest = max(earliest, time.time() + min(error.retry_after or 0.0, MAX_PAUSE))
             if ended is None and max(moment, time.time()) >= deadline:
-                ended = Ended(Outcome.TIMEOUT)
+                ended = WaitResult(WaitOutcome.TIMEOUT)
             if ended is not None:
                 return ended
 
-    async def _look(self, gate: Gate, lookout: Lookout, max_age: float) -> Ended | None:
+    async def _look(self, gate: Gate, lookout: SharedPoller, max_age: float) -> WaitResult | None:
         flow = await lookout.look(gate.target, max_age, certain=gate.condition.absent)
         verdict = gate.condition.judge(flow, datetime.now(UTC))
         if verdict.reason != self._said:  # not each time: a thousand gates would fill the triggerer's logs
@@ -120,4 +120,4 @@ class FlowTrigger(BaseTrigger):
             self._said = verdict.reason
         if not verdict.met:
             return None
-        return Ended(Outcome.OPEN, None if flow is None else flow.model_dump(mode="json"))
+        return WaitResult(WaitOutcome.OPEN, None if flow is None else flow.model_dump(mode="json"))

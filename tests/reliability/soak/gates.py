@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from tests.reliability.soak.model import Disagreement
 from vi_airflow_provider.gates.condition import Gate
-from vi_airflow_provider.gates.outcome import Ended, Outcome, read_event
+from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
 from vi_airflow_provider.triggers.flows import FlowTrigger
 
 CONN_ID: Final = "vi_gates"
@@ -48,7 +48,7 @@ class Waiting:
     #: When that request was known to be applied: from then on it must open.
     due: float | None = None
     opened_at: float | None = None
-    ended: Ended | None = None
+    ended: WaitResult | None = None
     events: int = 0
 
     @property
@@ -111,7 +111,7 @@ class GateKeeper:
         what = f"the gate that waits until {gate.flow_id} {gate.kind}"
         if gate.events > 1:
             raise Disagreement(f"{what} opened {gate.events} times")
-        if gate.ended.outcome is not Outcome.OPEN:
+        if gate.ended.outcome is not WaitOutcome.OPEN:
             raise Disagreement(f"{what} ended with {gate.ended.outcome}: {gate.ended.error}")
         if gate.ready is None:
             raise Disagreement(f"{what} opened, and nothing was done to its flow")

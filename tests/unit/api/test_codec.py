@@ -15,15 +15,16 @@ from tests.documents import ABSENT, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api.errors import ViResponseError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, FlowSpecPatch, SimpleFlow
 from vi_airflow_provider.api.protocol import codec
-from vi_airflow_provider.api.protocol.codec import Origin
+from vi_airflow_provider.api.protocol.codec import ErrorContext
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
-from vi_airflow_provider.api.protocol.messages import Answer
+from vi_airflow_provider.api.protocol.messages import Response
+from vi_airflow_provider.api.validation import checked_count, checked_id
 
-ORIGIN: Final = Origin("GET", "/workspaces/o/flows", 200, "trace", 2)
+ORIGIN: Final = ErrorContext("GET", "/workspaces/o/flows", 200, "trace", 2)
 
 
-def answer(body: Any, **headers: str) -> Answer:
-    return Answer(200, headers, body if isinstance(body, bytes) else wire_bytes(body))
+def answer(body: Any, **headers: str) -> Response:
+    return Response(200, headers, body if isinstance(body, bytes) else wire_bytes(body))
 
 
 def read_page(body: Any) -> codec.RawPage[Flow]:
@@ -162,7 +163,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     ],
 )
 def test_the_message_of_a_server_is_its_message_or_error_or_body(body: bytes, said: str) -> None:
-    assert codec.server_message(Answer(500, {}, body)) == said
+    assert codec.server_message(Response(500, {}, body)) == said
 
 
 # --- ids and counts ------------------------------------------------------------------------------------------------
@@ -176,13 +177,13 @@ BAD_IDS: Final = (
 
 @pytest.mark.parametrize("value", GOOD_IDS)
 def test_an_id_is_letters_digits_minus_and_underscore(value: str) -> None:
-    assert codec.checked_id(value) == value
+    assert checked_id(value) == value
 
 
 @pytest.mark.parametrize("value", BAD_IDS, ids=repr)
 def test_an_id_that_would_change_the_address_is_refused(value: Any) -> None:
     with pytest.raises(ViValidationError, match=r"is no flow id: letters, digits, '-' and '_' are allowed") as caught:
-        codec.checked_id(value)
+        checked_id(value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 200
 
@@ -190,8 +191,8 @@ def test_an_id_that_would_change_the_address_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [-1, 1.0, "1", True, None, [1]], ids=repr)
 def test_a_count_is_a_whole_number(value: Any) -> None:
     with pytest.raises(ViValidationError, match=r"^limit: .* is not a whole number of at least 0"):
-        codec.checked_count(value, "limit", 0)
-    assert codec.checked_count(0, "limit", 0) == 0
+        checked_count(value, "limit", 0)
+    assert checked_count(0, "limit", 0) == 0
 
 
 # --- bodies --------------------------------------------------------------------------------------------------------

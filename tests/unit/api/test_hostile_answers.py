@@ -21,8 +21,8 @@ from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, SimpleFlow
 from vi_airflow_provider.api.protocol.flows import ViProtocol
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Send, Sleep, Steps
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport.deadlines import Call
 
@@ -128,7 +128,7 @@ HEADERS: Final = st.dictionaries(
     ),
 )
 ANSWERS: Final = st.builds(
-    Answer,
+    Response,
     st.sampled_from([200, 200, 200, 200, 201, 204, 299, 301, 307, 400, 401, 404, 408, 409, 429, 500, 503, 599])
     | st.integers(100, 999),
     HEADERS,
@@ -141,7 +141,7 @@ FAILURES: Final = st.builds(
 # --- every call ----------------------------------------------------------------------------------------------------
 
 
-def _walked(walk: Walk[Any]) -> Steps[list[Any]]:
+def _walked(walk: Paginator[Any]) -> Steps[list[Any]]:
     found: list[Any] = []
     while (steps := walk.next_page()) is not None:
         found += (yield from steps).documents()
@@ -168,12 +168,12 @@ CALLS: Final[dict[str, Callable[[ViProtocol], Steps[Any]]]] = {
 class Script:
     """Answers in their order, the last one for ever; a clock that goes on when somebody waits."""
 
-    def __init__(self, outcomes: list[Answer | Failure]) -> None:
+    def __init__(self, outcomes: list[Response | Failure]) -> None:
         self.outcomes = outcomes
         self.sent = 0
         self.now = 0.0
 
-    def next(self, send: Send) -> Answer | Failure:
+    def next(self, send: Send) -> Response | Failure:
         assert send.request.url.startswith("https://vi.example/"), "the credentials would go to another origin"
         assert send.timeout > 0
         self.sent += 1
@@ -182,7 +182,7 @@ class Script:
 
     def run(self, call: Callable[[ViProtocol], Steps[Any]]) -> Any:
         steps = call(ViProtocol(SETTINGS, clock=lambda: self.now, jitter=lambda _low, high: high))
-        reply: Answer | Failure | None = None
+        reply: Response | Failure | None = None
         while True:
             try:
                 step = steps.send(reply)
@@ -209,7 +209,7 @@ def check_error(error: ViError) -> None:
 @pytest.mark.parametrize("call", CALLS)
 @settings(max_examples=80)
 @given(outcomes=st.lists(ANSWERS | ANSWERS | FAILURES, min_size=1, max_size=3))
-def test_a_call_ends_with_a_value_or_a_vi_error(call: str, outcomes: list[Answer | Failure]) -> None:
+def test_a_call_ends_with_a_value_or_a_vi_error(call: str, outcomes: list[Response | Failure]) -> None:
     try:
         value = Script(outcomes).run(CALLS[call])
         for flow in value if isinstance(value, list) else [value]:
@@ -280,7 +280,7 @@ class CannedClient(ViClient):
         super().__init__(SETTINGS, sleep=lambda _: None)
         self._script = script
 
-    def _send(self, send: Send, _call: Call) -> Answer | Failure:
+    def _send(self, send: Send, _call: Call) -> Response | Failure:
         return self._script.next(send)
 
 
@@ -294,7 +294,7 @@ class CannedAsyncClient(AsyncViClient):
         super().__init__(SETTINGS, sleep=sleep)
         self._script = script
 
-    async def _send(self, send: Send) -> Answer | Failure:
+    async def _send(self, send: Send) -> Response | Failure:
         return self._script.next(send)
 
 
@@ -328,7 +328,7 @@ def test_a_listed_flow_is_whole_or_is_refused(
 ) -> None:
     body = written(wire_page(*items)) + end
     try:
-        flows = read(Script([Answer(200, {}, body)]))
+        flows = read(Script([Response(200, {}, body)]))
     except ViError as error:
         check_error(error)
         return
@@ -354,7 +354,7 @@ def is_exact(item: dict[str, Any]) -> bool:
 def test_a_valid_listing_comes_through_unchanged() -> None:
     items = [wire_flow(flowId="a", more={"x": [1, None]}), wire_flow(flowId="b", spec__blocks=[])]
     for read in (by_client, by_async_client, page_by_page):
-        flows = read(Script([Answer(200, {}, wire_bytes(wire_page(*items)))]))
+        flows = read(Script([Response(200, {}, wire_bytes(wire_page(*items)))]))
         assert [flow.to_wire() for flow in flows] == items
         for flow in flows:
             check_flow(flow)

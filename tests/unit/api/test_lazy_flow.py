@@ -19,10 +19,10 @@ from tests.documents import ABSENT, FLOW_ID, wire_bytes, wire_flow
 from tests.strategies import wire_flows
 from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec
-from vi_airflow_provider.api.protocol.codec import Origin
+from vi_airflow_provider.api.protocol.codec import ErrorContext
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
 
-ORIGIN: Final = Origin("GET", "/workspaces/o/flows", 200, "trace", 2)
+ORIGIN: Final = ErrorContext("GET", "/workspaces/o/flows", 200, "trace", 2)
 
 
 def listed(wire: Any) -> Flow:

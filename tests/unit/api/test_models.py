@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow, wire_spec
 from tests.strategies import JSON, OBJECT, wire_flows
+from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.models import (
     DeletedFlow,
     Flow,
@@ -25,7 +26,6 @@ from vi_airflow_provider.api.models import (
     FlowSpec,
     FlowSpecPatch,
     SimpleFlow,
-    canonical_json,
     format_time,
 )
 

@@ -25,12 +25,12 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.protocol.codec import Scan
 from vi_airflow_provider.api.protocol.flows import ViProtocol, error_class, may_retry, retry_after
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Send, Sleep, Steps
 
 HERE: Final = "https://vi.example"
 ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
-FLOW: Final = Answer(200, {}, wire_bytes(wire_flow()))
-END: Final = Answer(200, {}, wire_bytes(wire_page()))
+FLOW: Final = Response(200, {}, wire_bytes(wire_flow()))
+END: Final = Response(200, {}, wire_bytes(wire_page()))
 
 
 def protocol(clock: Callable[[], float] | None = None, **changes: Any) -> ViProtocol:
@@ -45,11 +45,11 @@ def first(steps: Steps[Any] | None) -> Request:
     return step.request
 
 
-def play(steps: Steps[Any], *outcomes: Answer | Failure, clock: Clock | None = None) -> list[Send | Sleep]:
+def play(steps: Steps[Any], *outcomes: Response | Failure, clock: Clock | None = None) -> list[Send | Sleep]:
     """Feed a call with outcomes; return its steps up to its end."""
     taken: list[Send | Sleep] = []
     script = iter(outcomes)
-    reply: Answer | Failure | None = None
+    reply: Response | Failure | None = None
     try:
         while True:
             taken.append(step := steps.send(reply))
@@ -137,7 +137,7 @@ def test_the_next_address_is_made_from_the_cursor_alone(cursor: str, query: str)
     walk = protocol().walk_flows()
     steps = walk.next_page()
     assert steps is not None
-    play(steps, Answer(200, {}, wire_bytes(wire_page(nextPage=cursor))))
+    play(steps, Response(200, {}, wire_bytes(wire_page(nextPage=cursor))))
     assert first(walk.next_page()).url == f"{HERE}{ROOT}/flows?{query}"
 
 
@@ -189,7 +189,7 @@ def test_a_flow_of_another_training_project_is_not_found(project: str | None, fo
         steps = protocol().find_flow(**question, training_project=project)
         next(steps)
         with pytest.raises(StopIteration) as done:
-            steps.send(FLOW if "flow_id" in question else Answer(200, {}, wire_bytes(wire_page(wire_flow()))))
+            steps.send(FLOW if "flow_id" in question else Response(200, {}, wire_bytes(wire_page(wire_flow()))))
         assert (done.value.value is not None) == found
 
 
@@ -198,7 +198,7 @@ def scanned(steps: Steps[Scan], *pages: dict[str, Any]) -> Scan:
     next(steps)
     try:
         while True:
-            steps.send(Answer(200, {}, wire_bytes(next(script))))
+            steps.send(Response(200, {}, wire_bytes(next(script))))
     except StopIteration as done:
         return done.value
 
@@ -241,7 +241,7 @@ NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def asked(text: str, status: int = 503) -> float | None:
-    return retry_after(Answer(status, {"retry-after": text}), now=NOW.timestamp)
+    return retry_after(Response(status, {"retry-after": text}), now=NOW.timestamp)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_the_wait_is_drawn_between_nothing_and_a_bound_that_doubles(tries: int, 
         return high / 2
 
     settings = settings_for(HERE, max_retries=100, max_retry_delay=longest, retry_budget=86_400)
-    steps = play(ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow("a"), *[Answer(500)] * tries, FLOW)
+    steps = play(ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow("a"), *[Response(500)] * tries, FLOW)
     assert drawn == [(0, 2.0 ** min(n, 30)) for n in range(tries)]
     assert [step.seconds for step in steps if isinstance(step, Sleep)] == [min(high / 2, longest) for _, high in drawn]
 
@@ -339,7 +339,7 @@ def test_a_request_is_never_sent_without_any_time() -> None:
     clock = Clock()
     steps = protocol(clock, retry_budget=1, max_retry_delay=0.5).get_flow("a")
     next(steps)
-    assert steps.send(Answer(500)) == Sleep(0.5)
+    assert steps.send(Response(500)) == Sleep(0.5)
     clock.now += 60  # a laptop lid was closed
     late = next(steps)
     assert isinstance(late, Send)
@@ -365,14 +365,14 @@ def test_a_failure_is_tried_again_if_it_may_pass_and_nothing_can_happen_twice(ki
 
 @pytest.mark.parametrize("method", REPEATABLE)
 def test_of_all_statuses_429_is_tried_again_and_those_that_may_pass_where_that_is_safe(method: str) -> None:
-    retried = {status for status in range(100, 1000) if may_retry(Request(method, "", "", {}), Answer(status))}
+    retried = {status for status in range(100, 1000) if may_retry(Request(method, "", "", {}), Response(status))}
     assert retried == ({408, 429, *range(500, 600)} if REPEATABLE[method] else {429})
 
 
 def test_every_status_has_an_error() -> None:
     statuses: dict[str, set[int]] = {}
     for status in range(100, 1000):
-        statuses.setdefault(error_class(Answer(status)).__name__, set()).add(status)
+        statuses.setdefault(error_class(Response(status)).__name__, set()).add(status)
     one_of_a_kind = {401, 403, 404, 408, 409, 429}
     assert statuses.pop("ViValidationError") == set(range(400, 500)) - one_of_a_kind
     assert statuses.pop("ViServerError") == set(range(500, 600))
@@ -380,14 +380,14 @@ def test_every_status_has_an_error() -> None:
     assert set().union(*statuses.values()) == one_of_a_kind
 
 
-def raised(steps: Steps[Any], *outcomes: Answer | Failure) -> ViError:
+def raised(steps: Steps[Any], *outcomes: Response | Failure) -> ViError:
     with pytest.raises(ViError) as caught:
         play(steps, *outcomes)
     return caught.value
 
 
 def test_an_error_says_where_what_why_and_what_to_do() -> None:
-    refusal = Answer(503, {"x-cloud-trace-context": "abc123/45;o=1", "retry-after": "0"}, b'{"message":"Try later."}')
+    refusal = Response(503, {"x-cloud-trace-context": "abc123/45;o=1", "retry-after": "0"}, b'{"message":"Try later."}')
     error = raised(protocol(max_retries=1).delete_flow(FLOW_ID), refusal, refusal)
     assert type(error) is ViServerError
     assert (error.status_code, error.method, error.path) == (503, "DELETE", f"{ROOT}/flows/{FLOW_ID}")
@@ -426,7 +426,7 @@ def test_a_failure_names_the_machine_that_failed(kind: FailureKind, named: str) 
     ids=["several lines", "a long text", "HTML"],
 )
 def test_the_words_of_a_server_make_one_short_line(body: bytes, said: str) -> None:
-    error = raised(protocol().get_flow("a"), Answer(400, {}, body))
+    error = raised(protocol().get_flow("a"), Response(400, {}, body))
     assert str(error) == f"GET {ROOT}/flows/a: 400 Bad Request{said}."
 
 
@@ -436,13 +436,13 @@ def test_the_words_of_a_server_make_one_short_line(body: bytes, said: str) -> No
 )
 def test_a_key_that_the_server_quotes_is_not_shown(quoted: str) -> None:
     for body in (wire_bytes({"message": f"bad key {quoted}"}), f"bad key {quoted}".encode()):
-        error = raised(protocol().get_flow("a"), Answer(401, {}, body))
+        error = raised(protocol().get_flow("a"), Response(401, {}, body))
         assert "dtvi_" not in str(error).partition("Check the")[0]
         assert SECRET_KEY[5:60] not in str(error)
 
 
 def test_a_hostile_trace_id_makes_one_short_line() -> None:
-    answer = Answer(404, {"x-cloud-trace-context": "a\x00b\x85" + "c" * 5000})
+    answer = Response(404, {"x-cloud-trace-context": "a\x00b\x85" + "c" * 5000})
     error = raised(protocol().get_flow("a"), answer)
     assert error.trace_id is not None
     assert len(str(error).splitlines()) == 1
@@ -450,7 +450,7 @@ def test_a_hostile_trace_id_makes_one_short_line() -> None:
 
 
 def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
-    error = raised(protocol(max_rate_limit_retries=0).get_flow("a"), Answer(429, {"retry-after": "7"}))
+    error = raised(protocol(max_rate_limit_retries=0).get_flow("a"), Response(429, {"retry-after": "7"}))
     assert type(error) is ViRateLimitError
     assert error.retry_after == 7
 
@@ -464,7 +464,9 @@ def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: py
     steps = protocol(clock).put_flow("own", SPEC, {"note": "body-text"})
     next(steps)
     clock.now += 0.25
-    steps.send(Answer(500, {"x-cloud-trace-context": "abc/1", "x-other": "header-text"}, b'{"message":"answer-text"}'))
+    steps.send(
+        Response(500, {"x-cloud-trace-context": "abc/1", "x-other": "header-text"}, b'{"message":"answer-text"}')
+    )
     next(steps)
     with pytest.raises(StopIteration):
         steps.send(FLOW)

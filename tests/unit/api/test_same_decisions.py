@@ -56,7 +56,7 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.models import DeletedFlow
 from vi_airflow_provider.api.protocol.flows import MAX_ANSWER_BYTES
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response
 
 DOCUMENT: Final = wire_bytes(wire_flow())
 FLOW: Final = http(200, wire_flow())
@@ -165,7 +165,7 @@ def retry_after() -> Iterator[Case]:
         name = f"{status} with Retry-After waits as without"
         yield case(name, GET, http(status, Retry_After="7"), FLOW, gives=FLOW_ID, slept=(1,))
     twice = http_bytes(429, headers=(("Retry-After", "7"), ("Retry-After", "9")))
-    means = Answer(429, {"retry-after": "7, 9"})
+    means = Response(429, {"retry-after": "7, 9"})
     yield case("two different Retry-After are none", GET, raw(twice, means), FLOW, gives=FLOW_ID, slept=(1,))
     later = http(429, Retry_After="2")
     yield case("429 is tried again", UPDATE, later, FLOW, gives=FLOW_ID, slept=(2,))
@@ -370,7 +370,7 @@ def sizes_and_codings() -> Iterator[Case]:
 
 
 def framings() -> Iterator[Case]:
-    ok, body = b"HTTP/1.1 200 OK\r\n", Answer(200, {}, DOCUMENT)
+    ok, body = b"HTTP/1.1 200 OK\r\n", Response(200, {}, DOCUMENT)
     chunked = ok + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(DOCUMENT), DOCUMENT)
     broken = Failure(FailureKind.BROKEN, status=200)
     yield case("chunks are put together", GET, raw(chunked + b"0\r\n\r\n", body), gives=FLOW_ID)

@@ -18,7 +18,7 @@ from tests.transports import LIST, UPDATE, Call, settings_for
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
-from vi_airflow_provider.api.protocol.messages import Answer, Request
+from vi_airflow_provider.api.protocol.messages import Request, Response
 from vi_airflow_provider.api.settings import Secret, ViSettings
 
 #: As much of the key as would tell something about it.
@@ -91,7 +91,7 @@ def test_an_error_about_an_answer_does_not_quote_the_key_from_it(server: bytes) 
 
 def test_requests_and_answers_show_neither_headers_nor_bodies() -> None:
     headers, body = {"authorization": f"Bearer {SECRET_KEY}"}, SECRET_KEY.encode()
-    shown = repr([Request("PUT", "https://vi.example/x", "/x", headers, body), Answer(401, headers, body)])
+    shown = repr([Request("PUT", "https://vi.example/x", "/x", headers, body), Response(401, headers, body)])
     assert "PUT" in shown
     assert "401" in shown
     assert_hidden({"repr": shown})

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.audit.support import flow
-from vi_airflow_provider.api.models import Flow, canonical_json
-from vi_airflow_provider.audit import diff
+from vi_airflow_provider.api.canonical import canonical_json, comparable
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit.diff import ChangedFlow, Diff, FlowRef, diff_exports, diff_values
 
 SCALARS: Final = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -118,7 +118,7 @@ SETTING: Final = "spec__blocks__1__settings__evaluation__temperature"
 def test_layout_and_bookkeeping_are_no_change(unimportant: dict[str, Any]) -> None:
     before, after = flow(spec__trainingProject=None), flow(**{"spec__trainingProject": None, **unimportant})
     assert not diff_exports([before], [after])
-    assert diff.digest(before) == diff.digest(after)
+    assert before.fingerprint == after.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_what_a_flow_trains_and_how_it_is_labelled_is_a_change(change: dict[str,
     before, after = flow(), flow(**change)
     (changed,) = diff_exports([before], [after]).changed
     assert [str(each) for each in changed.changes] == [expected]
-    assert diff.digest(before) != diff.digest(after)
+    assert before.fingerprint != after.fingerprint
 
 
 @given(ALIKE, ALIKE)
-def test_flows_with_one_digest_do_not_differ(old: Any, new: Any) -> None:
+def test_flows_with_one_fingerprint_do_not_differ(old: Any, new: Any) -> None:
     before, after = flow(spec__settings={"x": old}), flow(spec__settings={"x": new})
-    if diff.digest(before) == diff.digest(after):
+    if before.fingerprint == after.fingerprint:
         assert not diff_exports([before], [after])
     else:
-        assert canonical_json(diff.comparable(before)) != canonical_json(diff.comparable(after))
+        assert canonical_json(comparable(before.to_wire())) != canonical_json(comparable(after.to_wire()))
 
 
 # --- two exports ---------------------------------------------------------------------------------------------------

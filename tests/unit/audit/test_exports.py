@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_flow
 from tests.unit.audit.support import contents, export, files, flow
-from vi_airflow_provider.api.models import canonical_json
-from vi_airflow_provider.audit import diff, tabular, writer
+from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.audit import tabular, writer
 from vi_airflow_provider.audit.spool import FlowSpool
 from vi_airflow_provider.audit.writer import ExportError, newest_export, read_export, read_manifest, verify
 
@@ -279,7 +279,7 @@ def test_the_manifest_says_what_is_in_the_file(name: str, tmp_path: Path) -> Non
         "filters": {"limit": 9},
         "provider_version": "0",
         "replaces": None,
-        "flows": {each.flow_id: diff.digest(each) for each in FLOWS},
+        "flows": {each.flow_id: each.fingerprint for each in FLOWS},
     }
 
 

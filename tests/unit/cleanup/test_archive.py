@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import wire_bytes, wire_flow
-from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup import archive
 from vi_airflow_provider.cleanup.archive import (
     ArchiveError,

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import wire_flow
+from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import Flow, canonical_json
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention, read_plan
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)

@@ -663,8 +663,8 @@ def kill_amid_the_deletes(vi: Vi, folder: Path, arguments: dict[str, Any], monke
     # Six deletes are let through; those after them hang, until the client is killed.
     vi.faults.add(method="DELETE", skip=6, times=None, latency_ms=600_000)
     hangs = threading.Event()
-    journal = vi.emulator._world.journal
-    record = journal.record
+    request_log = vi.emulator._backend.request_log
+    record = request_log.record
 
     def watched(*arguments: Any) -> Any:
         recorded = record(*arguments)
@@ -672,7 +672,7 @@ def kill_amid_the_deletes(vi: Vi, folder: Path, arguments: dict[str, Any], monke
             hangs.set()
         return recorded
 
-    monkeypatch.setattr(journal, "record", watched)
+    monkeypatch.setattr(request_log, "record", watched)
     before = len(vi.flows)
     command = [sys.executable, "-W", "ignore", "-c", TASK, folder.as_uri(), json.dumps(arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as task:  # noqa: S603

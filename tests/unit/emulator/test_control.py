@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.control import create_control
 
 
@@ -112,6 +112,6 @@ def test_other_machines_are_refused(address):
         return {"type": "http.request", "body": b"", "more_body": False}
 
     scope = {"type": "http", "method": "GET", "path": "/_emulator/health", "headers": [], "client": address}
-    asyncio.run(create_control(World())(scope, receive, send))
+    asyncio.run(create_control(Backend())(scope, receive, send))
     assert messages[0]["status"] == 403
     assert json.loads(messages[1]["body"])["error"] == "Forbidden"

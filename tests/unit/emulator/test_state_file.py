@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.settings import Settings
 from vi_airflow_provider.emulator.store.state_file import StateError, StateFile
 
@@ -18,57 +18,57 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def world(path, clock) -> World:
-    return World(Settings(flows=12), clock=clock, state=path)
+def backend(path, clock) -> Backend:
+    return Backend(Settings(flows=12), clock=clock, state=path)
 
 
-def everything(world: World):
-    flows = [world.store.get_flow(id_) for id_ in world.store.flow_ids()]
-    runs = [dict(run) for run in world.store.run_page(None, 1000).items]
+def everything(backend: Backend):
+    flows = [backend.store.get_flow(id_) for id_ in backend.store.flow_ids()]
+    runs = [dict(run) for run in backend.store.run_page(None, 1000).items]
     return flows, runs
 
 
-def test_a_new_file_starts_with_the_samples(world, path):
+def test_a_new_file_starts_with_the_samples(backend, path):
     content = json.loads(path.read_bytes())
-    assert content["organizationId"] == world.settings.organization_id
+    assert content["organizationId"] == backend.settings.organization_id
     assert len(content["flows"]) == 12
     assert len(content["runs"]) == 1
 
 
-def test_what_was_changed_is_there_after_a_restart(world, path, clock, spec):
-    world.store.put_flow("f1", {"spec": spec, "metadata": {"attributes": {"a": "ü"}}})
-    world.store.put_run("r1", {"spec": {"flow": spec}})
-    world.store.delete_flow(world.store.flow_ids()[-1])
-    again = World(Settings(flows=3, seed=9), clock=clock, state=path)
-    assert everything(again) == everything(world)
+def test_what_was_changed_is_there_after_a_restart(backend, path, clock, spec):
+    backend.store.put_flow("f1", {"spec": spec, "metadata": {"attributes": {"a": "ü"}}})
+    backend.store.put_run("r1", {"spec": {"flow": spec}})
+    backend.store.delete_flow(backend.store.flow_ids()[-1])
+    again = Backend(Settings(flows=3, seed=9), clock=clock, state=path)
+    assert everything(again) == everything(backend)
     assert again.store.get_flow("f1")["spec"] == spec
 
 
-def test_every_kind_of_change_is_saved_before_it_is_answered(world, path, spec):
+def test_every_kind_of_change_is_saved_before_it_is_answered(backend, path, spec):
     def saved_ids() -> set[str]:
         return {flow["flowId"] for flow in json.loads(path.read_bytes())["flows"]}
 
-    world.store.put_flow("f1", {"spec": spec})
+    backend.store.put_flow("f1", {"spec": spec})
     assert "f1" in saved_ids()
-    world.store.patch_flow("f1", {"spec": {"name": "patched"}})
+    backend.store.patch_flow("f1", {"spec": {"name": "patched"}})
     assert b"patched" in path.read_bytes()
-    world.store.delete_flow("f1")
+    backend.store.delete_flow("f1")
     assert "f1" not in saved_ids()
-    added = world.store.add_sample_flows(2, seed=77)
+    added = backend.store.add_sample_flows(2, seed=77)
     assert set(added) < saved_ids()
-    world.reset(flows=1)
+    backend.reset(flows=1)
     assert len(saved_ids()) == 1
 
 
-def test_a_refused_change_is_not_saved(world, path):
+def test_a_refused_change_is_not_saved(backend, path):
     before = path.stat().st_ino
     with pytest.raises(Exception, match="not found"):
-        world.store.delete_flow("nope")
+        backend.store.delete_flow("nope")
     assert path.stat().st_ino == before
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(world, path, spec, monkeypatch, failing):
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(backend, path, spec, monkeypatch, failing):
     before = path.read_bytes()
 
     def fail(*_):
@@ -76,15 +76,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(world, path, spec, 
 
     monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (Path, "replace")), fail)
     with pytest.raises(StateError, match=r"cannot write the state file .*No space left"):
-        world.store.put_flow("f1", {"spec": spec})
+        backend.store.put_flow("f1", {"spec": spec})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_many_writers_leave_the_last_state(world, path, clock, spec):
+def test_many_writers_leave_the_last_state(backend, path, clock, spec):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: world.store.put_flow(f"f{n}", {"spec": spec}), range(50)))
-    assert everything(World(clock=clock, state=path)) == everything(world)
+        list(pool.map(lambda n: backend.store.put_flow(f"f{n}", {"spec": spec}), range(50)))
+    assert everything(Backend(clock=clock, state=path)) == everything(backend)
 
 
 def test_writers_that_waited_find_their_change_written(path, monkeypatch):
@@ -117,22 +117,22 @@ def test_writers_that_waited_find_their_change_written(path, monkeypatch):
 def test_a_corrupt_file_is_refused_with_its_name_and_the_reason(path, content, reason):
     path.write_text(content)
     with pytest.raises(StateError) as caught:
-        World(state=path)
+        Backend(state=path)
     assert str(caught.value).startswith(f"the state file {path} is corrupt: ")
     assert reason in str(caught.value)
     assert path.read_text() == content
 
 
-def test_a_file_of_another_organization_is_refused(world, path):
+def test_a_file_of_another_organization_is_refused(backend, path):
     with pytest.raises(StateError, match="belongs to organization e0e0e0e0"):
-        World(Settings(organization_id="other"), state=path)
+        Backend(Settings(organization_id="other"), state=path)
 
 
 def test_a_folder_is_not_a_state_file(tmp_path):
     with pytest.raises(StateError, match="cannot read the state file"):
-        World(state=tmp_path)
+        Backend(state=tmp_path)
 
 
 def test_a_missing_folder_is_an_error_at_start(tmp_path):
     with pytest.raises(StateError, match="cannot write the state file"):
-        World(state=tmp_path / "no" / "vi.json")
+        Backend(state=tmp_path / "no" / "vi.json")

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, Send
+from vi_airflow_provider.api.protocol.messages import Failure, Response, Send
 from vi_airflow_provider.api.transport.deadlines import Call
 from vi_airflow_provider.gates import poller
 from vi_airflow_provider.sensors import base as sensors
@@ -33,10 +33,10 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     """The emulator without flows, behind the connection ``vi_default``."""
     vi = VirtualVi(clock, monkeypatch.setenv)
 
-    def send(client: ViClient, step: Send, _call: Call) -> Answer | Failure:
+    def send(client: ViClient, step: Send, _call: Call) -> Response | Failure:
         return vi.send(step, client.settings.read_timeout)
 
-    async def send_async(client: AsyncViClient, step: Send) -> Answer | Failure:
+    async def send_async(client: AsyncViClient, step: Send) -> Response | Failure:
         return await vi.send_async(step, client.settings.read_timeout)
 
     monkeypatch.setattr(ViClient, "_send", send)

@@ -509,12 +509,12 @@ def test_watchers_share_the_session_of_their_connection(
     vi: VirtualVi, clock: VirtualClock, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
-    original = events.shared_lookout
+    original = events.shared_poller
 
     def shared(conn_id: str) -> Any:
         entered.append(conn_id)
         return original(conn_id)
 
-    monkeypatch.setattr(events, "shared_lookout", shared)
+    monkeypatch.setattr(events, "shared_poller", shared)
     watching.run(100)
     assert entered == ["vi_default"]

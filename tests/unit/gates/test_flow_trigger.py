@@ -20,7 +20,7 @@ from tests.unit.gates.virtual import BEGIN, LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.gates.outcome import Ended, Outcome, read_event
+from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
 from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL
 from vi_airflow_provider.gates.timers import RESOLUTION
 from vi_airflow_provider.sensors.flows import FlowSpecSensor
@@ -40,7 +40,7 @@ def trigger(flow_id: str = "f", **arguments: Any) -> FlowTrigger:
     return stored(FlowTrigger(**given))
 
 
-def end_of(clock: VirtualClock, trigger: FlowTrigger) -> Ended:
+def end_of(clock: VirtualClock, trigger: FlowTrigger) -> WaitResult:
     (event,) = clock.run(events_of(trigger))
     return read_event(event, absent=trigger.gate["condition"].get("absent", False))
 
@@ -146,16 +146,16 @@ def test_the_first_look_is_not_before_its_time_nor_after_the_deadline(
 
 @pytest.mark.parametrize("ago", [0.0, 1.0, 10 * HOUR])
 def test_a_deadline_that_has_passed_is_worth_one_look(ago: float, vi: VirtualVi, clock: VirtualClock) -> None:
-    assert end_of(clock, trigger(deadline=BEGIN - ago)) == Ended(Outcome.TIMEOUT)
+    assert end_of(clock, trigger(deadline=BEGIN - ago)) == WaitResult(WaitOutcome.TIMEOUT)
     assert looks(vi) == [pytest.approx(0)]
 
     vi.put("f")
-    assert end_of(clock, trigger(deadline=BEGIN - ago)).outcome is Outcome.OPEN
+    assert end_of(clock, trigger(deadline=BEGIN - ago)).outcome is WaitOutcome.OPEN
 
 
 @pytest.mark.parametrize("deadline", [59.0, 60.0, 61.0, 64.0, 90.0, 121.0])
 def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: VirtualVi, clock: VirtualClock) -> None:
-    assert end_of(clock, trigger(deadline=BEGIN + deadline)) == Ended(Outcome.TIMEOUT)
+    assert end_of(clock, trigger(deadline=BEGIN + deadline)) == WaitResult(WaitOutcome.TIMEOUT)
     assert deadline <= looks(vi)[-1] <= deadline + 1.1 * RESOLUTION
     assert sum(at > deadline - 1e-3 for at in looks(vi)) == 1
     assert clock.elapsed < deadline + 1
@@ -164,7 +164,7 @@ def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: Virtual
 def test_without_a_deadline_it_waits_for_ever(vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(400 * DAY, lambda: vi.put("f"))
     ended = end_of(clock, trigger(deadline=None, poke_interval=5 * DAY))
-    assert ended.outcome is Outcome.OPEN
+    assert ended.outcome is WaitOutcome.OPEN
     assert clock.elapsed == pytest.approx(400 * DAY, abs=5 * DAY + 1)
 
 
@@ -178,7 +178,7 @@ def test_a_restart_of_the_triggerer_does_not_move_the_deadline(vi: VirtualVi, cl
     for _ in range(3):
         clock.run(killed_after(290))
         waiting = stored(waiting)
-    assert end_of(clock, waiting) == Ended(Outcome.TIMEOUT)
+    assert end_of(clock, waiting) == WaitResult(WaitOutcome.TIMEOUT)
     assert clock.elapsed == pytest.approx(1000, abs=0.1)
 
 
@@ -187,7 +187,7 @@ def test_a_clock_that_is_set_anew_does_not_stop_the_looks(jump: float, vi: Virtu
     clock.at(1000, lambda: clock.set_wall(jump))
     clock.at(2000, lambda: vi.put("f"))
     ended = end_of(clock, trigger(deadline=BEGIN + 100 * HOUR))
-    assert ended.outcome is Outcome.OPEN
+    assert ended.outcome is WaitOutcome.OPEN
     assert max(two - one for one, two in pairwise(looks(vi))) < 2 * 60 + 1
     assert clock.elapsed < 2000 + 2 * 60
 
@@ -199,7 +199,7 @@ def test_a_clock_that_is_set_anew_does_not_stop_the_looks(jump: float, vi: Virtu
 def test_failures_before_the_handover_count(before: int, vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
     ended = end_of(clock, trigger(failures=before))
-    assert ended.outcome is Outcome.OUTAGE
+    assert ended.outcome is WaitOutcome.OUTAGE
     assert isinstance(ended.error, ViServerError)
     assert len(vi.asked) == 10 - before
 
@@ -211,7 +211,7 @@ def test_a_look_that_succeeds_forgets_the_failures_before_it(vi: VirtualVi, cloc
 
 
 def test_the_deadline_does_not_hide_an_outage_nor_a_refusal(vi: VirtualVi, clock: VirtualClock) -> None:
-    for status, outcome in ((503, Outcome.OUTAGE), (403, Outcome.REFUSED)):
+    for status, outcome in ((503, WaitOutcome.OUTAGE), (403, WaitOutcome.REFUSED)):
         vi.faults.add(status=status)
         assert end_of(clock, trigger(deadline=clock.now, max_failures=1)).outcome is outcome
 
@@ -270,7 +270,7 @@ def test_the_session_is_closed_before_the_event_is_sent(
 # --- many of them --------------------------------------------------------------------------------------------------
 
 
-def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[Ended]:
+def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[WaitResult]:
     """How many gates end that wait for flows of their own."""
 
     async def main() -> list[list[Any]]:
@@ -282,8 +282,8 @@ def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[Ended]:
 def test_many_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(100, lambda: vi.put("f150"))
     ends = crowd(clock, 300, deadline=BEGIN + 600)
-    assert [number for number, end in enumerate(ends) if end.outcome is Outcome.OPEN] == [150]
-    assert {end.outcome for end in ends} == {Outcome.OPEN, Outcome.TIMEOUT}
+    assert [number for number, end in enumerate(ends) if end.outcome is WaitOutcome.OPEN] == [150]
+    assert {end.outcome for end in ends} == {WaitOutcome.OPEN, WaitOutcome.TIMEOUT}
     assert len(vi.asked) == 600 / 60 + 1
     assert all(request.lists for request in vi.asked)
 
@@ -291,7 +291,7 @@ def test_many_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualCl
 def test_many_gates_make_no_storm_of_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
     ends = crowd(clock, 100)
-    assert {end.outcome for end in ends} == {Outcome.OUTAGE}
+    assert {end.outcome for end in ends} == {WaitOutcome.OUTAGE}
     assert len(vi.asked) == 10
 
 

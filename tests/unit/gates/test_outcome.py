@@ -15,8 +15,8 @@ from vi_airflow_provider.api import errors
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates.outcome import (
-    Ended,
-    Outcome,
+    WaitOutcome,
+    WaitResult,
     build_event,
     next_tick,
     outcome_of_failure,
@@ -88,7 +88,7 @@ def test_a_failure_pauses_as_usual_or_up_to_an_hour_if_the_server_asks(asked: fl
 
 @pytest.mark.parametrize("kind", FAMILY)
 def test_what_waiting_cannot_mend_ends_it_at_once(kind: type[ViError]) -> None:
-    expected = Outcome.REFUSED if kind in LASTING else None
+    expected = WaitOutcome.REFUSED if kind in LASTING else None
     assert outcome_of_failure(kind("x"), 1, 10) is expected
     assert outcome_of_failure(kind("x"), 1, None) is expected
 
@@ -98,21 +98,23 @@ def test_what_waiting_cannot_mend_ends_it_at_once(kind: type[ViError]) -> None:
     [
         (1, 10, None),
         (9, 10, None),
-        (10, 10, Outcome.OUTAGE),
-        (11, 10, Outcome.OUTAGE),
-        (1, 1, Outcome.OUTAGE),
-        (1, 0, Outcome.OUTAGE),
+        (10, 10, WaitOutcome.OUTAGE),
+        (11, 10, WaitOutcome.OUTAGE),
+        (1, 1, WaitOutcome.OUTAGE),
+        (1, 0, WaitOutcome.OUTAGE),
         (10_000, None, None),
     ],
 )
-def test_the_budget_bounds_the_failures_in_a_row(failures: int, budget: int | None, outcome: Outcome | None) -> None:
+def test_the_budget_bounds_the_failures_in_a_row(
+    failures: int, budget: int | None, outcome: WaitOutcome | None
+) -> None:
     assert outcome_of_failure(errors.ViServerError("x"), failures, budget) is outcome
 
 
 # --- what crosses the database -------------------------------------------------------------------------------------
 
 
-def crossed(ended: Ended, *, absent: bool = False) -> Ended:
+def crossed(ended: WaitResult, *, absent: bool = False) -> WaitResult:
     """What a worker reads of what a triggerer wrote."""
     return read_event(json.loads(json.dumps(build_event(ended), allow_nan=False)), absent=absent)
 
@@ -122,20 +124,24 @@ FLOW: Final = Flow.model_validate(wire_flow()).model_dump(mode="json")
 
 @pytest.mark.parametrize(
     ("ended", "absent"),
-    [(Ended(Outcome.OPEN, FLOW), False), (Ended(Outcome.OPEN), True), (Ended(Outcome.TIMEOUT), False)],
+    [
+        (WaitResult(WaitOutcome.OPEN, FLOW), False),
+        (WaitResult(WaitOutcome.OPEN), True),
+        (WaitResult(WaitOutcome.TIMEOUT), False),
+    ],
 )
-def test_an_end_crosses_unchanged(ended: Ended, absent: bool) -> None:
+def test_an_end_crosses_unchanged(ended: WaitResult, absent: bool) -> None:
     assert crossed(ended, absent=absent) == ended
 
 
 def test_a_timeout_is_understood_also_where_an_absence_was_waited_for() -> None:
-    assert crossed(Ended(Outcome.TIMEOUT), absent=True) == Ended(Outcome.TIMEOUT)
+    assert crossed(WaitResult(WaitOutcome.TIMEOUT), absent=True) == WaitResult(WaitOutcome.TIMEOUT)
 
 
 @pytest.mark.parametrize("kind", FAMILY)
 def test_an_error_crosses_with_its_kind_its_words_and_its_facts(kind: type[ViError]) -> None:
     error = kind("503 Ärger", status_code=503, method="GET", path="/flows/f?x", trace_id="t", attempts=3)
-    read = crossed(Ended(Outcome.OUTAGE, error=error)).error
+    read = crossed(WaitResult(WaitOutcome.OUTAGE, error=error)).error
     assert type(read) is kind
     assert str(read) == str(error)
     assert vars(read) == vars(error)
@@ -143,7 +149,7 @@ def test_an_error_crosses_with_its_kind_its_words_and_its_facts(kind: type[ViErr
 
 @pytest.mark.parametrize("name", ["NoSuchError", "one_line", "Final", "__name__", "Exception"])
 def test_an_error_of_an_unknown_kind_is_still_an_error_of_ours(name: str) -> None:
-    event = build_event(Ended(Outcome.OUTAGE, error=errors.ViServerError("words")))
+    event = build_event(WaitResult(WaitOutcome.OUTAGE, error=errors.ViServerError("words")))
     event["error"]["type"] = name
     read = read_event(event).error
     assert type(read) is ViError
@@ -173,4 +179,4 @@ def test_an_event_is_quoted_in_one_short_line() -> None:
 def test_an_event_holds_no_more_of_an_error_than_its_description() -> None:
     error = errors.ViAuthenticationError("401", status_code=401)
     error.__cause__ = ValueError(SECRET_KEY)
-    assert SECRET_KEY not in json.dumps(build_event(Ended(Outcome.REFUSED, error=error)))
+    assert SECRET_KEY not in json.dumps(build_event(WaitResult(WaitOutcome.REFUSED, error=error)))

@@ -25,7 +25,7 @@ from vi_airflow_provider.api.errors import (
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates import poller as lookouts
 from vi_airflow_provider.gates.condition import Target
-from vi_airflow_provider.gates.poller import FEW, Lookout, shared_lookout
+from vi_airflow_provider.gates.poller import FEW, SharedPoller, shared_poller
 from vi_airflow_provider.hooks.vi import ViHook
 
 CONN: Final = "vi_default"
@@ -45,16 +45,16 @@ def by_name(*names: str) -> list[Target]:
 
 
 @asynccontextmanager
-async def watched(targets: Iterable[Target], conn_id: str = CONN) -> AsyncIterator[Lookout]:
+async def watched(targets: Iterable[Target], conn_id: str = CONN) -> AsyncIterator[SharedPoller]:
     """A lookout with gates that watch the targets."""
     async with AsyncExitStack() as stack:
-        lookout = await stack.enter_async_context(shared_lookout(conn_id))
+        lookout = await stack.enter_async_context(shared_poller(conn_id))
         for target in targets:
             await stack.enter_async_context(lookout.watching(target))
         yield lookout
 
 
-async def look(lookout: Lookout, *targets: Target, **how: Any) -> list[str | type[ViError] | None]:
+async def look(lookout: SharedPoller, *targets: Target, **how: Any) -> list[str | type[ViError] | None]:
     """What each gate is told that looks for a target at the same time: an id, an error, or that there is none."""
     found = await asyncio.gather(*(lookout.look(target, **how) for target in targets), return_exceptions=True)
     return [told(answer) for answer in found]
@@ -68,7 +68,9 @@ def told(answer: Flow | BaseException | None) -> Any:
     return answer and answer.flow_id
 
 
-def run(clock: VirtualClock, targets: list[Target], what: Callable[[Lookout], Awaitable[Any]] | None = None) -> Any:
+def run(
+    clock: VirtualClock, targets: list[Target], what: Callable[[SharedPoller], Awaitable[Any]] | None = None
+) -> Any:
     """Let gates watch the targets and do something; by default, let them all look."""
 
     async def main() -> Any:
@@ -156,7 +158,7 @@ def test_many_gates_do_not_wait_for_a_long_listing(vi: VirtualVi, clock: Virtual
 
 
 def test_an_answer_is_shared_for_as_long_as_the_asker_allows(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main(lookout: Lookout) -> list[Any]:
+    async def main(lookout: SharedPoller) -> list[Any]:
         (target,) = by_id("a")
         answers = [await look(lookout, target)]
         vi.put("a")
@@ -179,7 +181,7 @@ def test_a_gate_that_comes_while_the_listing_is_read_gets_an_answer_of_its_own(
 ) -> None:
     vi.put("late")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         reading = asyncio.create_task(look(lookout, *many(6)))
         await asyncio.sleep(LATENCY / 2)
         (late,) = by_id("late")
@@ -192,7 +194,7 @@ def test_a_gate_that_comes_while_the_listing_is_read_gets_an_answer_of_its_own(
 def test_gates_that_come_while_their_flow_is_asked_for_share_the_answer(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         first = asyncio.create_task(look(lookout, *by_id("a")))
         await asyncio.sleep(LATENCY / 2)
         return await look(lookout, *by_id("a")) + await first
@@ -207,7 +209,7 @@ def test_a_gate_that_is_cancelled_leaves_the_answer_to_the_others(
 ) -> None:
     vi.put("f0")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         (first, *rest) = (asyncio.create_task(look(lookout, target)) for target in [*many(1), *many(count)])
         await asyncio.sleep(LATENCY / 2)
         first.cancel()
@@ -220,7 +222,7 @@ def test_a_gate_that_is_cancelled_leaves_the_answer_to_the_others(
 
 
 def test_a_flow_that_nobody_waits_for_any_more_is_forgotten(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         for number in range(100):
             targets = by_id(*(f"g{number}-{each}" for each in range(10)))
             async with watched(targets):
@@ -239,7 +241,7 @@ def test_a_gate_that_comes_back_before_its_answer_gets_it(vi: VirtualVi, clock: 
     vi.put("a")
     (target,) = by_id("a")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         async with lookout.watching(target):
             gone = asyncio.create_task(lookout.look(target))
             await asyncio.sleep(LATENCY / 2)
@@ -256,21 +258,21 @@ def test_a_gate_that_was_away_when_the_answers_came_looks_again(
 ) -> None:
     targets = many(10)
     gone: list[Target] = []
-    best, end = lookouts._best, Lookout._end
+    best, end = lookouts._best, SharedPoller._end
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         def note(by_key: Any, target: Target) -> Any:
             if not gone:
                 gone.append(next(each for each in targets if each is not target))
                 del lookout._wanted[gone[0]]
             return best(by_key, target)
 
-        def come_back(lookout: Lookout, job: Any) -> None:
+        def come_back(lookout: SharedPoller, job: Any) -> None:
             lookout._wanted[gone[0]] = 1
             end(lookout, job)
 
         monkeypatch.setattr(lookouts, "_best", note)
-        monkeypatch.setattr(Lookout, "_end", come_back)
+        monkeypatch.setattr(SharedPoller, "_end", come_back)
         return await look(lookout, *targets)
 
     assert run(clock, targets, main) == [None] * 10
@@ -283,9 +285,9 @@ def test_what_nobody_expects_reaches_all_who_wait(
     async def broken(*_: Any) -> Any:
         raise LookupError("a mistake of ours")
 
-    monkeypatch.setattr(Lookout, "_read_listing", broken)
+    monkeypatch.setattr(SharedPoller, "_read_listing", broken)
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         looks = (lookout.look(target) for target in many(50))
         return await asyncio.gather(*looks, return_exceptions=True)
 
@@ -318,7 +320,7 @@ def test_a_failed_look_is_as_old_as_any_other(vi: VirtualVi, clock: VirtualClock
     """Who looks within a second of a failure shares it, so that an outage is not the time of the most requests."""
     vi.faults.add(status=503, times=None)
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         for _ in range(10):
             assert await look(lookout, *by_id("a"), max_age=1.0) == [ViServerError]
             await asyncio.sleep(0.05)
@@ -377,7 +379,7 @@ def test_a_listing_that_may_have_missed_a_flow_does_not_make_it_absent(
 def test_an_error_does_not_grow_with_those_who_get_it(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
 
-    async def main(lookout: Lookout) -> int:
+    async def main(lookout: SharedPoller) -> int:
         found = await asyncio.gather(*(lookout.look(t) for t in by_id("a") * 500), return_exceptions=True)
         (error,) = set(found)
         assert isinstance(error, ViServerError)
@@ -420,7 +422,7 @@ def test_a_rotated_key_is_found_in_the_connection_once_for_all(
 ) -> None:
     vi.put("f0")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         before = await look(lookout, *many(count))
         vi.rotate_key()
         return before, await look(lookout, *many(count))
@@ -433,7 +435,7 @@ def test_a_rotated_key_is_found_in_the_connection_once_for_all(
 def test_a_refused_key_that_the_connection_still_has_is_refused(
     vi: VirtualVi, clock: VirtualClock, looked_up: list[AsyncViClient]
 ) -> None:
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         await look(lookout, *many(FEW))
         vi.revoke_key()
         return await look(lookout, *many(FEW))
@@ -457,7 +459,7 @@ def test_a_call_that_is_under_way_with_the_old_key_is_not_cut_off(
     vi.put("slow")
     vi.faults.add(path="/flows/slow$", latency_ms=5000)
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         slow = asyncio.create_task(look(lookout, *by_id("slow")))
         await asyncio.sleep(1)
         vi.rotate_key()
@@ -472,7 +474,7 @@ def test_a_call_that_is_under_way_with_the_old_key_is_not_cut_off(
 def test_those_who_list_and_those_who_make_certain_notice_a_rotated_key_too(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         listed = [await lookout.list()]
         vi.rotate_key()
         listed.append(await lookout.list())
@@ -493,7 +495,7 @@ def test_a_connection_that_cannot_be_used_is_an_error_that_says_so(
     if variable:
         monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", variable)
 
-    async def main(lookout: Lookout) -> None:
+    async def main(lookout: SharedPoller) -> None:
         with pytest.raises(ViConfigurationError, match=words):
             await lookout.look(Target(flow_id="a"))
 
@@ -506,7 +508,7 @@ def test_a_connection_that_is_mended_is_used(
     vi.put("a")
     monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
 
-    async def main(lookout: Lookout) -> Any:
+    async def main(lookout: SharedPoller) -> Any:
         before = await look(lookout, *by_id("a"))
         vi.connect()
         await asyncio.sleep(1)
@@ -521,28 +523,28 @@ def test_a_connection_that_is_mended_is_used(
 def test_a_lookout_is_shared_by_connection_and_closed_by_the_last_who_leaves(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[Lookout] = []
+    closed: list[SharedPoller] = []
 
-    async def close(lookout: Lookout) -> None:
+    async def close(lookout: SharedPoller) -> None:
         closed.append(lookout)
 
-    monkeypatch.setattr(Lookout, "close", close)
+    monkeypatch.setattr(SharedPoller, "close", close)
 
     async def main() -> None:
-        async with shared_lookout("a") as first, shared_lookout("b") as other:
-            async with shared_lookout("a") as second:
+        async with shared_poller("a") as first, shared_poller("b") as other:
+            async with shared_poller("a") as second:
                 assert first is second
                 assert first is not other
             assert closed == []
         assert closed == [other, first]
-        async with shared_lookout("a") as again:
+        async with shared_poller("a") as again:
             assert again is not first
 
     clock.run(main())
 
 
 def test_each_event_loop_has_its_own_and_leaves_nothing_behind(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main() -> weakref.ref[Lookout]:
+    async def main() -> weakref.ref[SharedPoller]:
         async with watched(by_id("a")) as lookout:
             await look(lookout, *by_id("a"))
             return weakref.ref(lookout)

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import time_machine
 
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Send
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.fault_rules import FaultBook
 from vi_airflow_provider.emulator.http.app import create_app
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
@@ -151,8 +151,8 @@ class VirtualVi:
     def __init__(self, clock: VirtualClock, setenv: Callable[[str, str], None]) -> None:
         self._clock = clock
         self._setenv = setenv
-        self._world = World(Settings(flows=0), clock=lambda: round(clock.now * 1000))
-        self._app = create_app(self._world)
+        self._backend = Backend(Settings(flows=0), clock=lambda: round(clock.now * 1000))
+        self._app = create_app(self._backend)
         self._key = DEFAULT_SECRET_KEY
         #: The requests so far, in the order in which they were answered.
         self.asked: list[Asked] = []
@@ -160,11 +160,11 @@ class VirtualVi:
 
     @property
     def store(self) -> Store:
-        return self._world.store
+        return self._backend.store
 
     @property
     def faults(self) -> FaultBook:
-        return self._world.faults
+        return self._backend.faults
 
     def connect(self, conn_id: str = "vi_default", **changes: Any) -> None:
         """Define an Airflow connection to it, with the key that it accepts now."""
@@ -189,17 +189,17 @@ class VirtualVi:
         complete = {"name": flow_id, "schema": "v1", "tolerations": {}, "settings": {}, "blocks": [], **spec}
         self.store.put_flow(flow_id, {"spec": complete, "metadata": {"attributes": attributes}})
 
-    def send(self, send: Send, patience: float) -> Answer | Failure:
-        """Answer a client that blocks."""
+    def send(self, send: Send, patience: float) -> Response | Failure:
+        """Serve a client that blocks."""
         return self._clock.run(self.send_async(send, patience))
 
-    async def send_async(self, send: Send, patience: float) -> Answer | Failure:
-        """Answer a client on an event loop, that waits for so many seconds."""
+    async def send_async(self, send: Send, patience: float) -> Response | Failure:
+        """Serve a client on an event loop, that waits for so many seconds."""
         request = send.request
         key = str(request.headers["Authorization"]).removeprefix("Bearer ")
         url = urlsplit(request.url)
         began = self._clock.elapsed
-        outcome: Answer | Failure
+        outcome: Response | Failure
         if key == self._key:
             try:
                 async with asyncio.timeout(min(send.timeout, patience)):
@@ -208,12 +208,12 @@ class VirtualVi:
             except TimeoutError:
                 outcome = Failure(FailureKind.TIMEOUT)
         else:
-            outcome = Answer(401, {}, b'{"message":"unknown key"}')
-        status = outcome.status if isinstance(outcome, Answer) else None
+            outcome = Response(401, {}, b'{"message":"unknown key"}')
+        status = outcome.status if isinstance(outcome, Response) else None
         self.asked.append(Asked(began, key, request.method, url.path, url.query, status))
         return outcome
 
-    async def _answer(self, method: str, path: str, query: str) -> Answer | Failure:
+    async def _answer(self, method: str, path: str, query: str) -> Response | Failure:
         messages: list[dict[str, Any]] = []
         gone = asyncio.Event()
 
@@ -239,7 +239,7 @@ class VirtualVi:
             return Failure(FailureKind.BROKEN)
         start, *rest = messages
         names = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], names, b"".join(message.get("body", b"") for message in rest))
+        return Response(start["status"], names, b"".join(message.get("body", b"") for message in rest))
 
 
 class _Transport:

@@ -7,7 +7,6 @@ a page as one object costs more, and a caller that stops early has not paid for 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -17,17 +16,17 @@ from pydantic import BaseModel, ValidationError
 
 from vi_airflow_provider.api.errors import ViError, ViResponseError, ViValidationError, one_line
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, FlowSpecPatch
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, Request
+from vi_airflow_provider.api.protocol.messages import Failure, Request, Response
+from vi_airflow_provider.api.validation import describe_errors
 
 M = TypeVar("M", bound=BaseModel)
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 #: What reading JSON may raise.
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
-class Origin:
+class ErrorContext:
     """Where a value came from, for the errors found in it. ``redact`` takes secrets out of what a server said."""
 
     method: str
@@ -38,9 +37,11 @@ class Origin:
     redact: Callable[[str], str] = field(default=str, repr=False)
 
     @classmethod
-    def of(cls, request: Request, outcome: Answer | Failure, attempts: int, redact: Callable[[str], str]) -> Origin:
+    def of(
+        cls, request: Request, outcome: Response | Failure, attempts: int, redact: Callable[[str], str]
+    ) -> ErrorContext:
         """Describe the outcome of a request."""
-        headers = outcome.headers if isinstance(outcome, Answer) else {}
+        headers = outcome.headers if isinstance(outcome, Response) else {}
         trace_id = one_line(redact(headers.get("x-cloud-trace-context", "").partition("/")[0][:400]), 100)
         # The cursor in it is the server's.
         path = redact(request.path) if "?p=" in request.path else request.path
@@ -66,20 +67,20 @@ class _Envelope(msgspec.Struct):
     prevPage: str | None = None  # noqa: N815
 
 
-class PeekSpec(msgspec.Struct):
+class FlowHeaderSpec(msgspec.Struct):
     """The part of a spec that a peek looks at."""
 
     name: str
 
 
-class Peek(msgspec.Struct):
+class FlowHeader(msgspec.Struct):
     """Which flow an undecoded item is: a look that costs a tenth of its validation."""
 
     flowId: str  # noqa: N815
-    spec: PeekSpec
+    spec: FlowHeaderSpec
 
 
-_peek: Final = msgspec.json.Decoder(Peek).decode
+_peek: Final = msgspec.json.Decoder(FlowHeader).decode
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ class RawPage(Generic[M]):
     raw_items: list[msgspec.Raw]
     next_page: str | None
     prev_page: str | None
-    parse: Callable[[bytes, Origin, str], M]
-    origin: Origin
+    parse: Callable[[bytes, ErrorContext, str], M]
+    origin: ErrorContext
 
-    def documents(self, wanted: Callable[[Peek], bool] | None = None) -> Iterator[M]:
+    def documents(self, wanted: Callable[[FlowHeader], bool] | None = None) -> Iterator[M]:
         """Yield the validated documents, or only those of which a peek says that they are wanted.
 
         :raises ViResponseError: at the first one that is not what the contract says
@@ -110,7 +111,7 @@ class Scan(NamedTuple):
     complete: bool
 
 
-def parse_page(parse: Callable[[bytes, Origin, str], M], answer: Answer, origin: Origin) -> RawPage[M]:
+def parse_page(parse: Callable[[bytes, ErrorContext, str], M], answer: Response, origin: ErrorContext) -> RawPage[M]:
     """Read the envelope of a page (VI_API.md section 4).
 
     :param parse: makes a document of the bytes of an item
@@ -128,7 +129,7 @@ def parse_page(parse: Callable[[bytes, Origin, str], M], answer: Answer, origin:
     raise origin.error(ViResponseError, reason)
 
 
-def _peek_says(wanted: Callable[[Peek], bool], raw: msgspec.Raw) -> bool:
+def _peek_says(wanted: Callable[[FlowHeader], bool], raw: msgspec.Raw) -> bool:
     try:
         return wanted(_peek(raw))
     except NOT_JSON:
@@ -140,7 +141,7 @@ def flow_page(page: RawPage[Flow]) -> FlowPage:
     return FlowPage(items=list(page.documents()), next_page=page.next_page, prev_page=page.prev_page)
 
 
-def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "") -> M:
+def parse_document(model: type[M], content: bytes, origin: ErrorContext, at: str = "") -> M:
     """Validate one document.
 
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path
@@ -151,11 +152,11 @@ def parse_document(model: type[M], content: bytes, origin: Origin, at: str = "")
     except NOT_JSON as error:
         reason = f"the answer is no JSON: {one_line(str(error))}"
     except ValidationError as error:
-        reason = f"the answer is not what the API promises: {mistakes(error, at)}"
+        reason = f"the answer is not what the API promises: {describe_errors(error, at)}"
     raise origin.error(ViResponseError, reason)
 
 
-def json_content(answer: Answer, origin: Origin, expected: str) -> bytes:
+def json_content(answer: Response, origin: ErrorContext, expected: str) -> bytes:
     """Return the body if it can be JSON; say what it is otherwise.
 
     :raises ViResponseError: the body is empty, or something like an HTML page
@@ -169,7 +170,7 @@ def json_content(answer: Answer, origin: Origin, expected: str) -> bytes:
     return answer.body
 
 
-def server_message(answer: Answer) -> str:
+def server_message(answer: Response) -> str:
     """Return what the server says about an error: ``message``, else ``error``, else the body; nothing of HTML."""
     text = answer.body[:1000].decode("utf-8", "replace")
     try:
@@ -183,26 +184,6 @@ def server_message(answer: Answer) -> str:
     return text
 
 
-def checked_id(value: object, what: str = "flow id") -> str:
-    """Return ``value`` if it can be an id (VI_API.md section 2).
-
-    :raises ViValidationError: it cannot; with ``/`` or ``..`` it would address something else
-    """
-    # fullmatch, because `$` would let a trailing newline through
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise ViValidationError(
-            f"{value!r:.80} is no {what}: letters, digits, '-' and '_' are allowed, 1 to 255 of them"
-        )
-    return value
-
-
-def checked_count(value: object, name: str, low: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``low``; :class:`ViValidationError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ViValidationError(f"{name}: {value!r:.80} is not a whole number of at least {low}")
-    return value
-
-
 def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) -> dict[str, Any]:
     """Check a spec that a user gives, and return it as the wire has it.
 
@@ -213,7 +194,7 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
     try:
         return build(spec).to_wire()
     except ValidationError as error:
-        reason = mistakes(error, "spec")
+        reason = describe_errors(error, "spec")
     except ValueError as error:  # of pydantic: no JSON form, or a circular reference
         reason = one_line(f"spec: {error}")
     raise ViValidationError(reason)
@@ -244,15 +225,3 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
     except (ValueError, TypeError, RecursionError) as error:
         reason = one_line(f"the document cannot be written as JSON: {error}")
     raise ViValidationError(reason)
-
-
-def mistakes(error: ValidationError, at: str = "") -> str:
-    """Name the JSON path of each mistake, the first three of them."""
-    found = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:3]:
-        path = at
-        for part in item["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        found.append(one_line(f"{path or 'document'}: {item['msg'].removeprefix('Value error, ')}"))
-    more = error.error_count() - len(found)
-    return "; ".join(found) + (f"; and {more} more" if more else "")

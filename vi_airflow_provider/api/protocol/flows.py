@@ -39,12 +39,13 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
 from vi_airflow_provider.api.protocol import codec
-from vi_airflow_provider.api.protocol.codec import Origin, RawPage, Scan
+from vi_airflow_provider.api.protocol.codec import ErrorContext, RawPage, Scan
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
-from vi_airflow_provider.api.protocol.messages import Answer, Failure, FailureKind, Request, Send, Sleep, Steps
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.redaction import Redactor
 from vi_airflow_provider.api.settings import Secret, ViSettings
+from vi_airflow_provider.api.validation import checked_count, checked_id
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ _ERRORS: Final[Mapping[int, type[ViError]]] = {
 }
 
 
-def error_class(outcome: Answer | Failure) -> type[ViError]:
+def error_class(outcome: Response | Failure) -> type[ViError]:
     """Return the error that an outcome means (VI_API.md section 7)."""
     if isinstance(outcome, Failure):
         if outcome.kind in (FailureKind.TIMEOUT, FailureKind.CONNECT_TIMEOUT):
@@ -85,7 +86,7 @@ def error_class(outcome: Answer | Failure) -> type[ViError]:
     return ViServerError if 500 <= outcome.status < 600 else ViResponseError
 
 
-def may_retry(request: Request, outcome: Answer | Failure) -> bool:
+def may_retry(request: Request, outcome: Response | Failure) -> bool:
     """Decide whether the same request may be sent once more (VI_API.md section 8, provider rules)."""
     if isinstance(outcome, Failure):
         return outcome.kind.transient and (request.idempotent or outcome.kind.before_send)
@@ -94,7 +95,7 @@ def may_retry(request: Request, outcome: Answer | Failure) -> bool:
     return request.idempotent and (outcome.status == 408 or 500 <= outcome.status < 600)
 
 
-def retry_after(outcome: Answer | Failure, now: Callable[[], float] = time.time) -> float | None:
+def retry_after(outcome: Response | Failure, now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds that ``Retry-After`` asks for (RFC 9110 section 10.2.3), ``None`` without a usable one."""
     if isinstance(outcome, Failure) or outcome.status not in (429, 503):
         return None
@@ -155,11 +156,11 @@ class ViProtocol:
 
     def walk_flows(
         self, page_size: int | None = None, limit: int | None = None, token: str | None = None
-    ) -> Walk[Flow]:
+    ) -> Paginator[Flow]:
         """Begin a listing of flows, newest first (VI_API.md section 6)."""
         return self._walk("flows", parse_listed_flow, page_size, limit, token)
 
-    def walk_simple_flows(self, page_size: int | None = None, limit: int | None = None) -> Walk[SimpleFlow]:
+    def walk_simple_flows(self, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleFlow]:
         """Begin a listing of flow ids and names."""
         return self._walk("simpleFlows", partial(codec.parse_document, SimpleFlow), page_size, limit, None)
 
@@ -214,7 +215,7 @@ class ViProtocol:
 
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
         """Delete a flow. A 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
-        request = self._request("DELETE", f"/flows/{codec.checked_id(flow_id)}")
+        request = self._request("DELETE", f"/flows/{checked_id(flow_id)}")
         answer, origin, call = yield from self._exchange(request, accept=frozenset({404}))
         if answer.status != 404 and answer.body.lstrip()[:1] == b"<":
             # Some login page or portal said 200; nobody has deleted anything.
@@ -255,14 +256,14 @@ class ViProtocol:
     def _walk(
         self,
         collection: str,
-        parse: Callable[[bytes, Origin, str], M],
+        parse: Callable[[bytes, ErrorContext, str], M],
         page_size: int | None,
         limit: int | None,
         token: str | None,
-    ) -> Walk[M]:
-        size = self.settings.page_size if page_size is None else codec.checked_count(page_size, "page_size", 1)
+    ) -> Paginator[M]:
+        size = self.settings.page_size if page_size is None else checked_count(page_size, "page_size", 1)
         if limit is not None:
-            codec.checked_count(limit, "limit", 0)
+            checked_count(limit, "limit", 0)
 
         def fetch(size: int, token: str | None) -> Steps[RawPage[M]]:
             # The address is built from the cursor alone, whatever else the server says.
@@ -270,10 +271,10 @@ class ViProtocol:
             answer, origin, _ = yield from self._exchange(self._request("GET", f"/{collection}?{query}"))
             return codec.parse_page(parse, answer, origin)
 
-        return Walk(fetch, size, limit, token)
+        return Paginator(fetch, size, limit, token)
 
     def _flow(self, method: str, flow_id: str, body: Mapping[str, Any] | None = None) -> Steps[Flow]:
-        request = self._request(method, f"/flows/{codec.checked_id(flow_id)}", body)
+        request = self._request(method, f"/flows/{checked_id(flow_id)}", body)
         answer, origin, _ = yield from self._exchange(request)
         return codec.parse_document(Flow, codec.json_content(answer, origin, "a flow"), origin)
 
@@ -284,18 +285,20 @@ class ViProtocol:
 
     # --- one call: attempts, waits, the verdict ----------------------------------------------------------------
 
-    def _exchange(self, request: Request, accept: frozenset[int] = frozenset()) -> Steps[tuple[Answer, Origin, _Call]]:
+    def _exchange(
+        self, request: Request, accept: frozenset[int] = frozenset()
+    ) -> Steps[tuple[Response, ErrorContext, _Call]]:
         """Send until there is an answer of 2xx or of ``accept``, or no reason to try again."""
         call = _Call(request, deadline=self._clock() + self.settings.retry_budget)
         while True:
             began = self._clock()
             outcome = yield Send(call.request, max(0.001, call.deadline - began), MAX_ANSWER_BYTES)
             if outcome is None:
-                raise AssertionError("a client answers each Send with an Answer or a Failure")
+                raise AssertionError("a client answers each Send with an Response or a Failure")
             if request.method == "DELETE" and isinstance(outcome, Failure) and outcome.status is not None:
-                outcome = Answer(outcome.status)  # the status says it all; the body was cut off
+                outcome = Response(outcome.status)  # the status says it all; the body was cut off
             call.attempts += 1
-            origin = Origin.of(request, outcome, call.attempts, self._redact)
+            origin = ErrorContext.of(request, outcome, call.attempts, self._redact)
             log.debug(
                 "%s %s: %s in %.0f ms (trace %s)",
                 *(
@@ -306,7 +309,7 @@ class ViProtocol:
                     origin.trace_id,
                 ),
             )
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Response):
                 if 200 <= outcome.status < 300 or outcome.status in accept:
                     return outcome, origin, call
                 if 300 <= outcome.status < 400 and "location" in outcome.headers and call.redirects < MAX_REDIRECTS:
@@ -324,17 +327,17 @@ class ViProtocol:
             )
             yield Sleep(delay)
 
-    def _delay(self, call: _Call, outcome: Answer | Failure) -> float | None:
+    def _delay(self, call: _Call, outcome: Response | Failure) -> float | None:
         """Return the seconds until the next attempt, ``None`` if there shall be none; count this one."""
         if not may_retry(call.request, outcome):
             return None
-        if isinstance(outcome, Answer) and outcome.status == 429:
+        if isinstance(outcome, Response) and outcome.status == 429:
             tries, allowed = call.rate_limit_retries, self.settings.max_rate_limit_retries
             call.rate_limit_retries += 1
         else:
             tries, allowed = call.retries, self.settings.max_retries
             call.retries += 1
-            call.may_have_applied |= isinstance(outcome, Answer) or not outcome.kind.before_send
+            call.may_have_applied |= isinstance(outcome, Response) or not outcome.kind.before_send
         if tries >= allowed:
             return None
         delay = retry_after(outcome)
@@ -344,7 +347,7 @@ class ViProtocol:
         delay = min(delay, self.settings.max_retry_delay)
         return None if self._clock() + delay >= call.deadline else delay
 
-    def _message(self, call: _Call, outcome: Answer | Failure) -> str:
+    def _message(self, call: _Call, outcome: Response | Failure) -> str:
         if isinstance(outcome, Failure):
             proxy = self.settings.proxy_url() if outcome.kind is FailureKind.PROXY else None
             url = urlsplit(proxy or call.request.url)
@@ -354,7 +357,7 @@ class ViProtocol:
         return f"{outcome.summary}: {said}" if said else outcome.summary
 
 
-def _redirected(request: Request, answer: Answer, origin: Origin) -> Request:
+def _redirected(request: Request, answer: Response, origin: ErrorContext) -> Request:
     """Follow a redirect of a GET within the origin; any other could leak the key or change the verb."""
     try:
         # Quoted here, because one client's library would and the other's would not.

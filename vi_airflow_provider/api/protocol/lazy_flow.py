@@ -14,7 +14,7 @@ import msgspec
 from vi_airflow_provider.api.errors import ViResponseError, one_line
 from vi_airflow_provider.api.lazy_model import LazyModel, completed, incomplete
 from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
-from vi_airflow_provider.api.protocol.codec import NOT_JSON, Origin, parse_document
+from vi_airflow_provider.api.protocol.codec import NOT_JSON, ErrorContext, parse_document
 
 # The contract (VI_API.md section 4) in the wire's names. What it does not name is passed over here, and kept below.
 
@@ -58,7 +58,7 @@ class _Flow(msgspec.Struct, rename="camel"):
 _check: Final = msgspec.json.Decoder(_Flow).decode
 
 
-def parse_listed_flow(content: bytes, origin: Origin, at: str) -> Flow:
+def parse_listed_flow(content: bytes, origin: ErrorContext, at: str) -> Flow:
     """Check one flow of a page.
 
     :param content: its JSON text, of which it is known that it is UTF-8
@@ -100,7 +100,7 @@ class _Text:
 
     __slots__ = ("_at", "_content", "_origin", "_wire")
 
-    def __init__(self, content: bytes, origin: Origin, at: str) -> None:
+    def __init__(self, content: bytes, origin: ErrorContext, at: str) -> None:
         self._content = content
         self._origin = origin
         self._at = at

@@ -1,6 +1,6 @@
 """The vocabulary between the protocol, which decides, and the clients, which act.
 
-The protocol yields :class:`Send` and :class:`Sleep`; a client answers a ``Send`` with an :class:`Answer`, or with
+The protocol yields :class:`Send` and :class:`Sleep`; a client answers a ``Send`` with an :class:`Response`, or with
 a :class:`Failure` when no complete answer came. Neither side raises for what the network does.
 """
 
@@ -53,7 +53,7 @@ class Sleep:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A complete HTTP answer. ``headers`` are keyed in lower case; ``body`` is decoded (gzip, deflate).
 
     Neither is shown: a server may quote the key that it did not like.
@@ -123,7 +123,7 @@ class Failure:
 
 
 #: A call in the making: yields what to do next, is sent the outcome, returns the value or raises a ``ViError``.
-Steps: TypeAlias = Generator[Send | Sleep, Answer | Failure | None, T]
+Steps: TypeAlias = Generator[Send | Sleep, Response | Failure | None, T]
 
 
 _MALFORMED: Final = (http.client.BadStatusLine, http.client.LineTooLong)

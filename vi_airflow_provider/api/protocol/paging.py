@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_EMPTY_PAGES: Final = 1_000
 
 
-class Walk(Generic[M]):
+class Paginator(Generic[M]):
     """A walk through the pages of one listing: which page is next, and when it is over."""
 
     def __init__(

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from vi_airflow_provider.api.protocol.codec import RawPage
 from vi_airflow_provider.api.protocol.messages import Steps
-from vi_airflow_provider.api.protocol.paging import Walk
+from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 HEAD_START: Final = 0.005
 
 
-class PagesAhead(Generic[M]):
+class PagePrefetcher(Generic[M]):
     """Fetches the pages of a walk, in their order, for one consumer.
 
     A page that is fetched ahead has a thread of its own, which ends with the page. What goes wrong there is raised
@@ -32,7 +32,7 @@ class PagesAhead(Generic[M]):
     :param run: carries out the steps that fetch a page
     """
 
-    def __init__(self, walk: Walk[M], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
+    def __init__(self, walk: Paginator[M], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
         self._walk = walk
         self._run = run
         self._ahead: _Fetch[M] | None = None

@@ -1,4 +1,4 @@
-"""The whole application, from the outside in: trace id, journal, faults, authentication, endpoints.
+"""The whole application, from the outside in: trace id, request_log, faults, authentication, endpoints.
 
 The layers are plain ASGI, because faults need the raw connection and thousands of requests pass here.
 """
@@ -11,7 +11,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.control import CONTROL_PREFIX, create_control
 from vi_airflow_provider.emulator.http.endpoints import create_api
 from vi_airflow_provider.emulator.http.fault_injection import misbehaving
@@ -20,10 +20,10 @@ from vi_airflow_provider.emulator.http.responses import error_response
 from vi_airflow_provider.emulator.store.errors import ApiError
 
 
-def create_app(world: World) -> ASGIApp:
+def create_app(backend: Backend) -> ASGIApp:
     """The emulator as an ASGI application."""
-    vi = describing(recording(misbehaving(authenticating(create_api(world), world), world), world))
-    control = create_control(world)
+    vi = describing(recording(misbehaving(authenticating(create_api(backend), backend), backend), backend))
+    control = create_control(backend)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         inner = control if scope["path"].startswith(CONTROL_PREFIX) else vi
@@ -43,13 +43,13 @@ def _tracing(send: Send) -> Send:
     return traced
 
 
-def recording(app: ASGIApp, world: World) -> ASGIApp:
-    """Keep the journal: a client that has its answer finds the request recorded."""
+def recording(app: ASGIApp, backend: Backend) -> ASGIApp:
+    """Keep the request_log: a client that has its answer finds the request recorded."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         query = scope["query_string"].decode("latin-1")
-        record = world.journal.record(scope["method"], scope["path"], query, scope["headers"])
+        record = backend.request_log.record(scope["method"], scope["path"], query, scope["headers"])
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -62,9 +62,9 @@ def recording(app: ASGIApp, world: World) -> ASGIApp:
     return layer
 
 
-def authenticating(app: ASGIApp, world: World) -> ASGIApp:
+def authenticating(app: ASGIApp, backend: Backend) -> ASGIApp:
     """401 before anything else, then 403 for another organization (assumed: the vendor does not say)."""
-    settings = world.settings  # a reset leaves the identity alone
+    settings = backend.settings  # a reset leaves the identity alone
     expected = f"Bearer {settings.secret_key}".encode()
 
     def check(scope: Scope) -> None:

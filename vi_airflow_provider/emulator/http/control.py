@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vi_airflow_provider.emulator.backend import Changes, World
+from vi_airflow_provider.emulator.backend import Backend, Changes
 from vi_airflow_provider.emulator.fault_rules import Fault
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
 from vi_airflow_provider.emulator.store.errors import ApiError
@@ -25,11 +25,11 @@ from vi_airflow_provider.emulator.store.schema import Document, decode_object
 CONTROL_PREFIX = "/_emulator/"
 
 
-def create_control(world: World) -> ASGIApp:
-    """The control API of one world."""
+def create_control(backend: Backend) -> ASGIApp:
+    """The control API of one backend."""
 
     async def health(_: Request) -> Response:
-        settings, store = world.settings, world.store
+        settings, store = backend.settings, backend.store
         return json_response(
             {
                 "status": "ok",
@@ -42,32 +42,32 @@ def create_control(world: World) -> ASGIApp:
         )
 
     async def list_faults(_: Request) -> Response:
-        return json_response({"faults": [active.to_json() for active in world.faults.rules()]})
+        return json_response({"faults": [active.to_json() for active in backend.faults.rules()]})
 
     async def add_fault(request: Request) -> Response:
         fault = Fault.from_json(decode_object(await request.body()))
-        return json_response(world.faults.add(fault).to_json(), 201)
+        return json_response(backend.faults.add(fault).to_json(), 201)
 
     async def clear_faults(_: Request) -> Response:
-        world.faults.clear()
+        backend.faults.clear()
         return empty_response()
 
     async def list_requests(_: Request) -> Response:
-        return json_response({"requests": [request.to_json() for request in world.journal.snapshot()]})
+        return json_response({"requests": [request.to_json() for request in backend.request_log.snapshot()]})
 
     async def clear_requests(_: Request) -> Response:
-        world.journal.clear()
+        backend.request_log.clear()
         return empty_response()
 
     async def reset(request: Request) -> Response:
         changes = _changes(decode_object(await request.body() or b"{}"))
-        await asyncio.to_thread(world.reset, **changes)
+        await asyncio.to_thread(backend.reset, **changes)
         return await health(request)
 
     async def add_flows(request: Request) -> Response:
         match decode_object(await request.body()):
             case {"count": int(count), "seed": int(seed), **rest} if count >= 0 and not rest:
-                added = await asyncio.to_thread(world.store.add_sample_flows, count, seed)
+                added = await asyncio.to_thread(backend.store.add_sample_flows, count, seed)
                 return json_response({"flowIds": added}, 201)
         raise ApiError(400, 'the body must be {"count": <flows>, "seed": <integer>}')
 

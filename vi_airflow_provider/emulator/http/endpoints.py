@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.listing import Cursor, Page, Position
@@ -25,14 +25,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 DEFAULT_PAGE_SIZE = 10
 
 
-def create_api(world: World) -> Starlette:
+def create_api(backend: Backend) -> Starlette:
     """Routing, with JSON for every error."""
-    store = world.store
+    store = backend.store
     root = "/workspaces/{organization}"
 
     def lists(name: str, read: Callable[[Position | None, int], Page[T]], render: Callable[[T], bytes]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            size = _page_size(request.query_params.get("s"), world.settings.page_cap)
+            size = _page_size(request.query_params.get("s"), backend.settings.page_cap)
             token = request.query_params.get("p")
             page = read(None if token is None else Cursor.decode(token, name).position, size)
             return _page_response(name, page, render)
@@ -64,7 +64,7 @@ def create_api(world: World) -> Starlette:
         return await asyncio.to_thread(verb, *arguments) if store.persistent else verb(*arguments)
 
     async def workspace(_: Request) -> Response:
-        return json_response(_workspace(world.settings.organization_id))
+        return json_response(_workspace(backend.settings.organization_id))
 
     routes = [
         _route(root, GET=workspace),

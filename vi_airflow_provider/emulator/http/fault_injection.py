@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vi_airflow_provider.emulator.backend import World
+from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.fault_rules import ActiveFault, Fault
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.listing import Cursor
@@ -36,18 +36,18 @@ class Answer:
         return {"type": "http.response.start", "status": self.status, "headers": self.headers}
 
 
-def misbehaving(app: ASGIApp, world: World) -> ASGIApp:
+def misbehaving(app: ASGIApp, backend: Backend) -> ASGIApp:
     """The layer where latency passes and fault rules strike; without either it only passes on."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-        if world.settings.latency_ms:
-            await asyncio.sleep(world.settings.latency_ms / 1000)
+        if backend.settings.latency_ms:
+            await asyncio.sleep(backend.settings.latency_ms / 1000)
         token = _cursor(scope)
-        active = world.faults.match(scope["method"], scope["path"], has_cursor=token is not None)
+        active = backend.faults.match(scope["method"], scope["path"], has_cursor=token is not None)
         if active is None:
             await app(scope, receive, send)
             return
-        await _mutate(world.store, active)
+        await _mutate(backend.store, active)
         answer = await _answer(app, active.fault, scope, receive)
         if answer is None:
             await _reset_connection(scope, receive)
