@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_spec
+from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_spec
 from tests.scripted_server import Act, After, ScriptedServer, http_bytes
 from vi_airflow_provider.api import async_client, client
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.models import Flow, GuardedWrite
 from vi_airflow_provider.api.protocol import flows
 from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
@@ -95,7 +95,10 @@ def _named(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class Call:
-    """One thing to ask for: of the protocol, and of the clients, whose methods are named alike."""
+    """One thing to ask for: of the protocol, and of the clients, whose methods are named alike.
+
+    ``method`` lists the HTTP methods that it may use.
+    """
 
     name: str
     method: str
@@ -123,6 +126,34 @@ CREATE: Final = Call("create", "PUT", lambda p: p.put_flow(None, _SPEC), lambda 
 REPLACE: Final = Call("replace", "PUT", lambda p: p.put_flow(FLOW_ID, _SPEC), lambda c: c.replace_flow(FLOW_ID, _SPEC))
 UPDATE: Final = Call(
     "update", "PATCH", lambda p: p.patch_flow(FLOW_ID, _PATCH), lambda c: c.update_flow(FLOW_ID, spec=_PATCH)
+)
+
+
+def _matches(flow: Flow | None) -> bool:
+    return flow is None or flow.etag == MATCHING
+
+
+#: The etag of the flows that a guarded write of the table may touch.
+MATCHING: Final = '"seen"'
+_RESTORED: Final = wire_flow(etag=MATCHING)
+
+DELETE_IF: Final = Call(
+    "delete if",
+    "GET DELETE",
+    lambda p: p.delete_flow_if(FLOW_ID, _matches),
+    lambda c: c.delete_flow_if(FLOW_ID, _matches),
+)
+REPLACE_IF: Final = Call(
+    "replace if",
+    "GET PUT",
+    lambda p: p.put_flow_if(FLOW_ID, _SPEC, {"a": "b"}, matches=_matches),
+    lambda c: c.put_flow_if(FLOW_ID, _SPEC, {"a": "b"}, matches=_matches),
+)
+RESTORE_IF: Final = Call(
+    "restore if",
+    "GET PUT",
+    lambda p: p.restore_flow_if(_RESTORED, _matches),
+    lambda c: c.restore_flow_if(_RESTORED, _matches),
 )
 
 # --- what comes of it ----------------------------------------------------------------------------------------------
@@ -221,7 +252,7 @@ def by_protocol(case: Case, monkeypatch: pytest.MonkeyPatch) -> Verdict:
     monkeypatch.setattr(flows, "MAX_ANSWER_BYTES", case.max_answer_bytes)
     result = _result(run)
     assert {urlsplit(send.request.url).netloc for send in sent} == {here}, "the credentials went to another origin"
-    assert {send.request.method for send in sent} == {case.call.method}
+    assert {send.request.method for send in sent} <= set(case.call.method.split())
     return Verdict(result, len(sent), tuple(clock.slept))
 
 
@@ -259,9 +290,9 @@ def _on_a_socket(
         result = _result(lambda: ask(settings_for(here.url, **case.settings), clock))
     assert not here.acts, "not everything in the script happened"
     assert not elsewhere.received, "the credentials went to another origin"
-    assert {request.method for request in here.received} <= {case.call.method}
-    if case.call.method != "GET":
-        assert len({(request.target, request.body) for request in here.received}) <= 1, "a retry was another request"
+    assert {request.method for request in here.received} <= set(case.call.method.split())
+    writes = [request for request in here.received if request.method != "GET"]
+    assert len({(request.target, request.body) for request in writes}) <= 1, "a retry was another request"
     return Verdict(result, here.requests, tuple(clock.slept))
 
 
@@ -270,6 +301,8 @@ def _result(ask: Callable[[], Any]) -> Any:
         value = ask()
     except ViError as error:
         return Raised(type(error), error.status_code, error.attempts)
+    if isinstance(value, GuardedWrite):
+        return value.written, value.flow and value.flow.etag
     if isinstance(value, Flow):
         return value.flow_id
     return [flow.flow_id for flow in value] if isinstance(value, list) else value

@@ -14,7 +14,7 @@ import urllib3.exceptions as urllib3_errors
 from pydantic import BaseModel
 from requests.structures import CaseInsensitiveDict
 
-from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, GuardedWrite, SimpleFlow
 from vi_airflow_provider.api.protocol.codec import flow_page
 from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import (
@@ -158,6 +158,33 @@ class ViClient:
     ) -> Flow:
         """Change the given fields of the spec and the given attributes; an attribute of ``None`` is removed."""
         return self._run(self._protocol.patch_flow(flow_id, spec, attributes))
+
+    def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> DeletedFlow | Flow:
+        """Delete a flow only while it matches; return the flow, untouched, if it does not.
+
+        Each attempt to delete is preceded by a read: a retry never deletes what somebody changed meanwhile.
+
+        :raises ViConflictError: the flow is in use by a run
+        """
+        return self._run(self._protocol.delete_flow_if(flow_id, matches))
+
+    def put_flow_if(
+        self,
+        flow_id: str,
+        spec: FlowSpec | Mapping[str, Any],
+        attributes: Mapping[str, str] | None = None,
+        *,
+        matches: Callable[[Flow | None], bool],
+    ) -> GuardedWrite:
+        """Create or replace a flow only while what is there, or ``None``, matches.
+
+        Each attempt to write is preceded by a read: a retry never overwrites what somebody changed meanwhile.
+        """
+        return self._run(self._protocol.put_flow_if(flow_id, spec, attributes, matches=matches))
+
+    def restore_flow_if(self, document: Mapping[str, Any], matches: Callable[[Flow | None], bool]) -> GuardedWrite:
+        """Write a flow as it was read, only while what is there, or ``None``, matches; see :meth:`put_flow_if`."""
+        return self._run(self._protocol.restore_flow_if(document, matches))
 
     def close(self) -> None:
         """Close the connections to the server, and end what is being fetched ahead."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
@@ -193,6 +193,16 @@ class DeletedFlow(BaseModel):
     id: str
     deleted: StrictBool
     already_absent: StrictBool
+
+
+class GuardedWrite(NamedTuple):
+    """What became of a write that is allowed only while the current document matches.
+
+    ``flow`` is what was written, or what was found instead and does not match (``None``: no such flow).
+    """
+
+    written: bool
+    flow: Flow | None
 
 
 def format_time(ms: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
-    from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, SimpleFlow
+    from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, GuardedWrite, SimpleFlow
 
 USER_AGENT = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Python {platform.python_version()})"
 
@@ -246,6 +246,33 @@ class ViHook(BaseHook):
     ) -> Flow:
         """Replace spec and attributes of a flow as a whole (PUT)."""
         return self.get_conn().replace_flow(flow_id, spec, attributes=attributes)
+
+    def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> DeletedFlow | Flow:
+        """Delete a flow only while it matches; return the flow, untouched, if it does not.
+
+        Each attempt to delete is preceded by a read: a retry never deletes what somebody changed meanwhile.
+
+        :raises ViConflictError: the flow is in use by a run
+        """
+        return self.get_conn().delete_flow_if(flow_id, matches)
+
+    def put_flow_if(
+        self,
+        flow_id: str,
+        spec: FlowSpec | Mapping[str, Any],
+        attributes: Mapping[str, str] | None = None,
+        *,
+        matches: Callable[[Flow | None], bool],
+    ) -> GuardedWrite:
+        """Create or replace a flow only while what is there, or ``None``, matches.
+
+        Each attempt to write is preceded by a read: a retry never overwrites what somebody changed meanwhile.
+        """
+        return self.get_conn().put_flow_if(flow_id, spec, attributes, matches=matches)
+
+    def restore_flow_if(self, document: Mapping[str, Any], matches: Callable[[Flow | None], bool]) -> GuardedWrite:
+        """Write a flow as it was read, only while what is there, or ``None``, matches; see :meth:`put_flow_if`."""
+        return self.get_conn().restore_flow_if(document, matches)
 
 
 def settings_from_connection(connection: Connection) -> ViSettings:

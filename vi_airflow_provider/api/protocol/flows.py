@@ -7,6 +7,7 @@ next page. The clock and the jitter are arguments: a test decides what time it i
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import re
@@ -17,11 +18,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pydantic import BaseModel
 
+from vi_airflow_provider.api.canonical import canonical_json, canonical_spec
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
     ViCertificateError,
@@ -37,7 +39,15 @@ from vi_airflow_provider.api.errors import (
     ViValidationError,
     one_line,
 )
-from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowSpec, FlowSpecPatch, SimpleFlow, last_update
+from vi_airflow_provider.api.models import (
+    DeletedFlow,
+    Flow,
+    FlowSpec,
+    FlowSpecPatch,
+    GuardedWrite,
+    SimpleFlow,
+    last_update,
+)
 from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.codec import ErrorContext, RawPage, Scan
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
@@ -57,6 +67,9 @@ MAX_REDIRECTS: Final = 5
 
 #: Metadata that the server keeps by itself.
 _SERVER_METADATA: Final = frozenset({"timeCreated", "lastUpdated", "generation"})
+
+#: Beside 2xx, what means that a flow no longer exists.
+_DELETED: Final = frozenset({404})
 
 _KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
 
@@ -216,12 +229,28 @@ class ViProtocol:
     def delete_flow(self, flow_id: str) -> Steps[DeletedFlow]:
         """Delete a flow. A 2xx is success; so is 404, and after a lost answer it means "deleted by us"."""
         request = self._request("DELETE", f"/flows/{checked_id(flow_id)}")
-        answer, origin, call = yield from self._exchange(request, accept=frozenset({404}))
-        if answer.status != 404 and answer.body.lstrip()[:1] == b"<":
-            # Some login page or portal said 200; nobody has deleted anything.
-            raise origin.error(ViResponseError, "the answer is a web page where the end of a flow was expected")
-        deleted = answer.status != 404 or call.may_have_applied
-        return DeletedFlow(id=flow_id, deleted=deleted, already_absent=not deleted)
+        call = self._begin(request)
+        response, context = yield from self._exchange(call, accept=_DELETED)
+        return _deleted(flow_id, response, context, call)
+
+    def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> Steps[DeletedFlow | Flow]:
+        """Delete a flow only while it matches; return the flow, untouched, if it does not.
+
+        Each attempt to delete is preceded by a read: a retry never deletes what somebody changed meanwhile.
+
+        :raises ViConflictError: the flow is in use by a run
+        """
+        call = self._begin(self._request("DELETE", f"/flows/{checked_id(flow_id)}"))
+        while True:
+            flow = yield from self._current_flow(flow_id, call.deadline)
+            if flow is None:
+                return _deleted_flow(flow_id, call.may_have_applied)
+            if not matches(flow):
+                return flow
+            outcome, context = yield from self._attempt(call)
+            if _accepts(outcome, _DELETED):
+                return _deleted(flow_id, outcome, context, call)
+            yield Sleep(self._wait(call, outcome, context))
 
     def put_flow(
         self,
@@ -230,13 +259,32 @@ class ViProtocol:
         attributes: Mapping[str, str] | None = None,
     ) -> Steps[Flow]:
         """Create or replace a flow as a whole. Without an id one is made here, so a repeated PUT cannot duplicate."""
-        body = {"spec": codec.wire_spec(FlowSpec.complete, spec)} | codec.wire_metadata(attributes)
+        body = _put_body(spec, attributes)
         return (yield from self._flow("PUT", str(uuid.uuid4()) if flow_id is None else flow_id, body))
+
+    def put_flow_if(
+        self,
+        flow_id: str,
+        spec: FlowSpec | Mapping[str, Any],
+        attributes: Mapping[str, str] | None = None,
+        *,
+        matches: Callable[[Flow | None], bool],
+    ) -> Steps[GuardedWrite]:
+        """Create or replace a flow only while what is there, or ``None``, matches.
+
+        Each attempt to write is preceded by a read: a retry never overwrites what somebody changed meanwhile.
+        """
+        return (yield from self._put_if(flow_id, _put_body(spec, attributes), matches))
 
     def restore_flow(self, document: Mapping[str, Any]) -> Steps[Flow]:
         """Write a flow as it was read: same id, spec and metadata, with the fields that we do not know."""
-        metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_METADATA}
-        return (yield from self._flow("PUT", document["flowId"], {"spec": document["spec"], "metadata": metadata}))
+        return (yield from self._flow("PUT", document["flowId"], _restore_body(document)))
+
+    def restore_flow_if(
+        self, document: Mapping[str, Any], matches: Callable[[Flow | None], bool]
+    ) -> Steps[GuardedWrite]:
+        """Write a flow as it was read, only while what is there, or ``None``, matches; see :meth:`put_flow_if`."""
+        return (yield from self._put_if(document["flowId"], _restore_body(document), matches))
 
     def patch_flow(
         self,
@@ -268,15 +316,36 @@ class ViProtocol:
         def fetch(size: int, token: str | None) -> Steps[RawPage[M]]:
             # The address is built from the cursor alone, whatever else the server says.
             query = urlencode({"s": size} if token is None else {"p": token, "s": size})
-            answer, origin, _ = yield from self._exchange(self._request("GET", f"/{collection}?{query}"))
+            answer, origin = yield from self._exchange(self._begin(self._request("GET", f"/{collection}?{query}")))
             return codec.parse_page(parse, answer, origin)
 
         return Paginator(fetch, size, limit, token)
 
     def _flow(self, method: str, flow_id: str, body: Mapping[str, Any] | None = None) -> Steps[Flow]:
-        request = self._request(method, f"/flows/{checked_id(flow_id)}", body)
-        answer, origin, _ = yield from self._exchange(request)
-        return codec.parse_document(Flow, codec.json_content(answer, origin, "a flow"), origin)
+        call = self._begin(self._request(method, f"/flows/{checked_id(flow_id)}", body))
+        return _flow_in(*(yield from self._exchange(call)))
+
+    def _current_flow(self, flow_id: str, deadline: float) -> Steps[Flow | None]:
+        call = replace(self._begin(self._request("GET", f"/flows/{flow_id}")), deadline=deadline)
+        try:
+            return _flow_in(*(yield from self._exchange(call)))
+        except ViNotFoundError:
+            return None
+
+    def _put_if(
+        self, flow_id: str, body: Mapping[str, Any], matches: Callable[[Flow | None], bool]
+    ) -> Steps[GuardedWrite]:
+        call = self._begin(self._request("PUT", f"/flows/{checked_id(flow_id)}", body))
+        while True:
+            flow = yield from self._current_flow(flow_id, call.deadline)
+            if flow is not None and call.may_have_applied and _is_written(flow, body):
+                return GuardedWrite(written=True, flow=flow)
+            if not matches(flow):
+                return GuardedWrite(written=False, flow=flow)
+            outcome, context = yield from self._attempt(call)
+            if _accepts(outcome):
+                return GuardedWrite(written=True, flow=_flow_in(outcome, context))
+            yield Sleep(self._wait(call, outcome, context))
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Request:
         path = f"/workspaces/{self.settings.organization_id}{path}"
@@ -285,47 +354,65 @@ class ViProtocol:
 
     # --- one call: attempts, waits, the verdict ----------------------------------------------------------------
 
-    def _exchange(
-        self, request: Request, accept: frozenset[int] = frozenset()
-    ) -> Steps[tuple[Response, ErrorContext, _Call]]:
-        """Send until there is an answer of 2xx or of ``accept``, or no reason to try again."""
-        call = _Call(request, deadline=self._clock() + self.settings.retry_budget)
+    def _begin(self, request: Request) -> _Call:
+        return _Call(request, deadline=self._clock() + self.settings.retry_budget)
+
+    def _exchange(self, call: _Call, accept: frozenset[int] = frozenset()) -> Steps[tuple[Response, ErrorContext]]:
+        """Send until there is a response of 2xx or of ``accept``, or no reason to try again."""
         while True:
-            began = self._clock()
-            outcome = yield Send(call.request, max(0.001, call.deadline - began), MAX_ANSWER_BYTES)
-            if outcome is None:
-                raise AssertionError("a client answers each Send with an Response or a Failure")
-            if request.method == "DELETE" and isinstance(outcome, Failure) and outcome.status is not None:
-                outcome = Response(outcome.status)  # the status says it all; the body was cut off
-            call.attempts += 1
-            origin = ErrorContext.of(request, outcome, call.attempts, self._redact)
-            log.debug(
-                "%s %s: %s in %.0f ms (trace %s)",
-                *(
-                    request.method,
-                    origin.path,
-                    self._redact(outcome.summary),
-                    (self._clock() - began) * 1000,
-                    origin.trace_id,
-                ),
-            )
-            if isinstance(outcome, Response):
-                if 200 <= outcome.status < 300 or outcome.status in accept:
-                    return outcome, origin, call
-                if 300 <= outcome.status < 400 and "location" in outcome.headers and call.redirects < MAX_REDIRECTS:
-                    call.request = _redirected(call.request, outcome, origin)
-                    call.redirects += 1
-                    continue
-            delay = self._delay(call, outcome)
-            if delay is None:
-                error = origin.error(error_class(outcome), self._message(call, outcome))
-                error.retry_after = retry_after(outcome)
-                raise error
-            log.warning(
-                "%s %s: %s; trying again in %.1f s (attempt %d)",
-                *(request.method, origin.path, self._redact(outcome.summary), delay, call.attempts),
-            )
-            yield Sleep(delay)
+            outcome, context = yield from self._attempt(call)
+            if _accepts(outcome, accept):
+                return outcome, context
+            yield Sleep(self._wait(call, outcome, context))
+
+    def _attempt(self, call: _Call) -> Steps[tuple[Response | Failure, ErrorContext]]:
+        """Send once, and follow redirects."""
+        while True:
+            outcome, context = yield from self._send(call)
+            if (
+                isinstance(outcome, Response)
+                and 300 <= outcome.status < 400
+                and "location" in outcome.headers
+                and call.redirects < MAX_REDIRECTS
+            ):
+                call.request = _redirected(call.request, outcome, context)
+                call.redirects += 1
+            else:
+                return outcome, context
+
+    def _send(self, call: _Call) -> Steps[tuple[Response | Failure, ErrorContext]]:
+        began = self._clock()
+        outcome = yield Send(call.request, max(0.001, call.deadline - began), MAX_ANSWER_BYTES)
+        if outcome is None:
+            raise AssertionError("a client replies to each Send with a Response or a Failure")
+        if call.request.method == "DELETE" and isinstance(outcome, Failure) and outcome.status is not None:
+            outcome = Response(outcome.status)  # the status decides; only the body was cut off
+        call.attempts += 1
+        context = ErrorContext.of(call.request, outcome, call.attempts, self._redact)
+        milliseconds = (self._clock() - began) * 1000
+        summary = self._redact(outcome.summary)
+        log.debug(
+            "%s %s: %s in %.0f ms (trace %s)", context.method, context.path, summary, milliseconds, context.trace_id
+        )
+        return outcome, context
+
+    def _wait(self, call: _Call, outcome: Response | Failure, context: ErrorContext) -> float:
+        """Return the seconds until the next attempt; raise the error if there is none."""
+        delay = self._delay(call, outcome)
+        if delay is None:
+            error = context.error(error_class(outcome), self._message(call, outcome))
+            error.retry_after = retry_after(outcome)
+            raise error
+        summary = self._redact(outcome.summary)
+        log.warning(
+            "%s %s: %s; trying again in %.1f s (attempt %d)",
+            context.method,
+            context.path,
+            summary,
+            delay,
+            call.attempts,
+        )
+        return delay
 
     def _delay(self, call: _Call, outcome: Response | Failure) -> float | None:
         """Return the seconds until the next attempt, ``None`` if there shall be none; count this one."""
@@ -355,6 +442,43 @@ class ViProtocol:
         # A server may quote the header that it did not like, also when it was another one's.
         said = one_line(_KEY_LIKE.sub("***", self._redact(codec.server_message(outcome)[:2000])))
         return f"{outcome.summary}: {said}" if said else outcome.summary
+
+
+def _accepts(outcome: Response | Failure, accept: frozenset[int] = frozenset()) -> TypeGuard[Response]:
+    return isinstance(outcome, Response) and (200 <= outcome.status < 300 or outcome.status in accept)
+
+
+def _flow_in(response: Response, context: ErrorContext) -> Flow:
+    return codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
+
+
+def _deleted(flow_id: str, response: Response, context: ErrorContext, call: _Call) -> DeletedFlow:
+    if response.status != 404 and response.body.lstrip()[:1] == b"<":
+        # A login page or portal responded with 200: nothing was deleted.
+        raise context.error(ViResponseError, "the response to a DELETE is a web page")
+    return _deleted_flow(flow_id, response.status != 404 or call.may_have_applied)
+
+
+def _deleted_flow(flow_id: str, deleted: bool) -> DeletedFlow:
+    return DeletedFlow(id=flow_id, deleted=deleted, already_absent=not deleted)
+
+
+def _put_body(spec: FlowSpec | Mapping[str, Any], attributes: Mapping[str, str] | None) -> dict[str, Any]:
+    return {"spec": codec.wire_spec(FlowSpec.complete, spec)} | codec.wire_metadata(attributes)
+
+
+def _restore_body(document: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_METADATA}
+    return {"spec": document["spec"], "metadata": metadata}
+
+
+def _is_written(flow: Flow, body: Mapping[str, Any]) -> bool:
+    """Does a flow hold what a PUT of this body writes: the canonical spec, and the attributes if it has any?"""
+    wire, intended = flow.to_wire(), copy.deepcopy(dict(body))
+    if canonical_json(canonical_spec(wire["spec"])) != canonical_json(canonical_spec(intended["spec"])):
+        return False
+    attributes = intended.get("metadata", {}).get("attributes")
+    return attributes is None or wire["metadata"]["attributes"] == attributes
 
 
 def _redirected(request: Request, answer: Response, origin: ErrorContext) -> Request:

@@ -1,0 +1,187 @@
+"""Guarded writes under arbitrary faults, with a colleague who writes between any two requests.
+
+The server below is a single document. A write may fail before or after it took effect, and the colleague may edit,
+delete or restore at any time. No sequence of events may lead to a write that the last read did not allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.documents import FLOW_ID, wire_bytes, wire_flow
+from tests.transports import Clock, settings_for, upper_bound
+from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.api.models import DeletedFlow, Flow, GuardedWrite
+from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Steps
+
+ORIGINAL: Final = wire_flow(spec__name="original")
+ARCHIVED: Final = wire_flow(spec__name="archived", metadata__attributes={"from": "archive"})
+
+
+def is_original(flow: Flow | None) -> bool:
+    return flow is not None and flow.spec.name == "original"
+
+
+def is_absent(flow: Flow | None) -> bool:
+    return flow is None
+
+
+Guarded = tuple[Callable[[ViProtocol], Steps[Any]], Callable[[Flow | None], bool]]
+CALLS: Final[dict[str, Guarded]] = {
+    "delete": (lambda p: p.delete_flow_if(FLOW_ID, is_original), is_original),
+    "restore if absent": (lambda p: p.restore_flow_if(ARCHIVED, is_absent), is_absent),
+    "restore over the original": (lambda p: p.restore_flow_if(ARCHIVED, is_original), is_original),
+    "replace": (
+        lambda p: p.put_flow_if(FLOW_ID, ARCHIVED["spec"], {"from": "archive"}, matches=is_original),
+        is_original,
+    ),
+}
+
+UNCERTAIN: Final = [Response(500), Response(503), Failure(FailureKind.BROKEN), Failure(FailureKind.TIMEOUT)]
+NOT_APPLIED: Final = [*UNCERTAIN, Response(429), Response(409), Failure(FailureKind.CONNECT)]
+
+
+class Colleague(RuleBasedStateMachine):
+    """One guarded write against one document; each rule is a request's fate or an act of the colleague."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.document: dict[str, Any] | None = wire_flow(spec__name="original")
+        self.generation = 4
+        self.last_read: Flow | None = None
+        self.may_write = False
+        self.uncertain = self.applied = False
+        self.pending: Send | None = None
+        self.result: Any = None
+        self.steps: Steps[Any]
+        self.allowed: Callable[[Flow | None], bool]
+
+    @initialize(name=st.sampled_from(sorted(CALLS)))
+    def begin(self, name: str) -> None:
+        call, self.allowed = CALLS[name]
+        clock = Clock()
+        self.steps = call(ViProtocol(settings_for("https://vi.example"), clock=clock, jitter=upper_bound))
+        self._proceed(None)
+
+    def _proceed(self, reply: Response | Failure | None) -> None:
+        self.pending = None
+        try:
+            step = self.steps.send(reply)
+            while not isinstance(step, Send):
+                step = self.steps.send(None)
+        except StopIteration as done:
+            self.result = done.value
+            self._check_result()
+        except ViError as error:
+            self.result = error
+        else:
+            if step.request.method != "GET":
+                assert self.may_write, "a write was sent without a matching read after the last attempt"
+                self.may_write = False
+            self.pending = step
+
+    def _check_result(self) -> None:
+        match self.result:
+            case DeletedFlow(deleted=True):
+                assert self.uncertain or self.applied
+            case DeletedFlow():
+                assert not self.applied
+            case GuardedWrite(written=True, flow=flow):
+                assert self.applied or self.uncertain
+                assert flow is not None
+                assert flow.spec.name == "archived"
+            case GuardedWrite(written=False, flow=flow) | (Flow() as flow):
+                assert not self.allowed(flow)
+                assert (flow and flow.etag) == (self.last_read and self.last_read.etag)
+            case other:
+                raise AssertionError(other)
+
+    def _store(self, document: dict[str, Any] | None) -> None:
+        self.generation += 1
+        self.document = document and {**document, "etag": f"{self.generation}"}
+
+    # --- the colleague ---
+
+    @rule(name=st.sampled_from(["edited", "original", "archived"]))
+    def colleague_writes(self, name: str) -> None:
+        self._store(wire_flow(spec__name=name))
+
+    @rule()
+    def colleague_deletes(self) -> None:
+        self._store(None)
+
+    # --- the fate of the request in flight ---
+
+    @precondition(lambda self: self.pending is not None)
+    @rule()
+    def server_responds(self) -> None:
+        assert self.pending is not None
+        request = self.pending.request
+        if request.method == "GET":
+            content = None if self.document is None else wire_bytes(self.document)
+            self.last_read = None if content is None else Flow.model_validate_json(content)
+            self.may_write = self.allowed(self.last_read)
+            self._proceed(Response(404) if content is None else Response(200, {}, content))
+        elif request.method == "DELETE" and self.document is None:
+            self._proceed(Response(404))
+        else:
+            self._apply()
+            self._proceed(Response(204) if self.document is None else Response(200, {}, wire_bytes(self.document)))
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(outcome=st.sampled_from(UNCERTAIN))
+    def response_is_lost(self, outcome: Response | Failure) -> None:
+        assert self.pending is not None
+        if self.pending.request.method != "GET":
+            self.uncertain = True
+            self._apply()
+        self._proceed(outcome)
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(outcome=st.sampled_from(NOT_APPLIED))
+    def request_fails(self, outcome: Response | Failure) -> None:
+        assert self.pending is not None
+        if self.pending.request.method != "GET":
+            self.uncertain |= outcome in UNCERTAIN
+        self._proceed(outcome)
+
+    def _apply(self) -> None:
+        assert self.pending is not None
+        request = self.pending.request
+        if request.method == "DELETE":
+            self.applied |= self.document is not None
+            self._store(None)
+        else:
+            self.applied = True
+            body = json.loads(request.body or b"")
+            metadata = {**ORIGINAL["metadata"], **body["metadata"]}
+            self._store({**ORIGINAL, "spec": body["spec"], "metadata": metadata})
+
+    def teardown(self) -> None:
+        if self.result is None and hasattr(self, "steps"):
+            self.steps.close()
+
+
+Colleague.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestColleague = Colleague.TestCase
+
+
+@pytest.mark.parametrize("change", [{"spec__blocks__0__style": {"x": 1}}, {"metadata__lastUpdated": 5}, {"etag": "e"}])
+def test_layout_and_bookkeeping_do_not_hide_its_own_write(change: dict[str, Any]) -> None:
+    names = {"spec__name": "archived", "metadata__attributes": {"from": "archive"}}
+    steps = ViProtocol(settings_for("https://vi.example")).restore_flow_if(ARCHIVED, is_original)
+    next(steps)
+    steps.send(Response(200, {}, wire_bytes(ORIGINAL)))
+    steps.send(Failure(FailureKind.BROKEN))
+    next(steps)
+    with pytest.raises(StopIteration) as done:
+        steps.send(Response(200, {}, wire_bytes(wire_flow(**names, **change))))
+    assert done.value.value.written
