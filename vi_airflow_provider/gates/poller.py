@@ -11,11 +11,7 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
-
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
@@ -28,7 +24,6 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.models import last_update
 from vi_airflow_provider.gates.timers import Crowd
-from vi_airflow_provider.hooks.vi import ViHook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -96,8 +91,8 @@ class _Job(NamedTuple):
 class SharedPoller:
     """Looks for flows on behalf of the gates that wait on one connection, in one event loop."""
 
-    def __init__(self, vi_conn_id: str) -> None:
-        self._vi_conn_id = vi_conn_id
+    def __init__(self, connect: Callable[[], Awaitable[AsyncViClient]]) -> None:
+        self._connect = connect
         #: Clients opened so far; the last one is in use, others may have calls under way.
         self._clients: list[AsyncViClient] = []
         self._opening = asyncio.Lock()
@@ -166,7 +161,7 @@ class SharedPoller:
         """Begin to look for a target, and for all others if the listing is to be read for it."""
         listing = self._listing_is_cheaper()
         targets = frozenset(self._wanted) if listing else frozenset({target})
-        work = asyncio.create_task(self._find(targets, listing=listing), name=f"vi-lookout-{self._vi_conn_id}")
+        work = asyncio.create_task(self._find(targets, listing=listing))
         job = _Job(work, Crowd())
         for each in targets:
             self._jobs.setdefault(each, job)
@@ -256,39 +251,9 @@ class SharedPoller:
                     self._clients.append(client)
             return self._clients[-1]
 
-    async def _connect(self) -> AsyncViClient:
-        # Its import takes a tenth of a second, which the event loop does not have.
-        await asyncio.to_thread(import_module, "vi_airflow_provider.api.async_client")
-        try:
-            return await ViHook(self._vi_conn_id, retry=False).get_async_conn()
-        except AirflowNotFoundException as error:
-            raise ViConfigurationError(str(error)) from error
-
 
 def _best(by_key: dict[str, list[Flow]], target: Target) -> Flow | None:
     key = f"name:{target.flow_name}" if target.flow_id is None else f"id:{target.flow_id}"
     flows = by_key.get(key, [])
     project = target.training_project
     return max((f for f in flows if project in (None, f.spec.training_project)), key=last_update, default=None)
-
-
-#: The lookouts of each event loop by connection id, with the number of triggers that share each.
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, tuple[SharedPoller, int]]] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def shared_poller(vi_conn_id: str) -> AsyncIterator[SharedPoller]:
-    """Lend the lookout of a connection in this event loop; the last one to leave closes it."""
-    lookouts = _shared.setdefault(asyncio.get_running_loop(), {})
-    lookout, users = lookouts.get(vi_conn_id, (None, 0))
-    lookout = lookout or SharedPoller(vi_conn_id)
-    lookouts[vi_conn_id] = (lookout, users + 1)
-    try:
-        yield lookout
-    finally:
-        _, users = lookouts[vi_conn_id]
-        if users > 1:
-            lookouts[vi_conn_id] = (lookout, users - 1)
-        else:
-            del lookouts[vi_conn_id]
-            await lookout.close()

@@ -16,9 +16,10 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.validation import checked_id
 from vi_airflow_provider.gates.outcome import MAX_FAILURES, MAX_PAUSE, next_tick
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, shared_poller
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.triggers.shared import shared_poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence

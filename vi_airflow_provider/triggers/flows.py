@@ -22,7 +22,8 @@ from vi_airflow_provider.gates.outcome import (
     next_tick,
     outcome_of_failure,
 )
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, SharedPoller, shared_poller
+from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, SharedPoller
+from vi_airflow_provider.triggers.shared import shared_poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

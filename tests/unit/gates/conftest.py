@@ -13,8 +13,8 @@ from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.protocol.messages import Failure, Response, Send
 from vi_airflow_provider.api.transport.deadlines import Call
-from vi_airflow_provider.gates import poller
 from vi_airflow_provider.sensors import base as sensors
+from vi_airflow_provider.triggers import shared
 
 
 @pytest.fixture
@@ -42,4 +42,4 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     monkeypatch.setattr(ViClient, "_send", send)
     monkeypatch.setattr(AsyncViClient, "_send", send_async)
     yield vi
-    assert not [lookouts for lookouts in poller._shared.values() if lookouts], "a trigger did not leave its lookout"
+    assert not [lookouts for lookouts in shared._shared.values() if lookouts], "a trigger did not leave its lookout"

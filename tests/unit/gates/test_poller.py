@@ -25,8 +25,10 @@ from vi_airflow_provider.api.errors import (
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates import poller as lookouts
 from vi_airflow_provider.gates.condition import Target
-from vi_airflow_provider.gates.poller import FEW, SharedPoller, shared_poller
+from vi_airflow_provider.gates.poller import FEW, SharedPoller
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.triggers import shared
+from vi_airflow_provider.triggers.shared import shared_poller
 
 CONN: Final = "vi_default"
 LISTING: Final = "/flows$"
@@ -549,11 +551,11 @@ def test_each_event_loop_has_its_own_and_leaves_nothing_behind(vi: VirtualVi, cl
             await look(lookout, *by_id("a"))
             return weakref.ref(lookout)
 
-    loops = len(lookouts._shared)
+    loops = len(shared._shared)
     remains = [clock.run(main()) for _ in range(3)]
     gc.collect()
     assert [lookout() for lookout in remains] == [None] * 3
-    assert len(lookouts._shared) <= loops
+    assert len(shared._shared) <= loops
 
 
 def test_closing_ends_what_is_under_way(vi: VirtualVi, clock: VirtualClock) -> None:
