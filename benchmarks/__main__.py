@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.plan import FULL, Plan
 from benchmarks.processes import BenchmarkError, server
+from benchmarks.registry import SUITES
 from benchmarks.results import Results
 from benchmarks.runner import Runner
 
@@ -20,11 +21,11 @@ from benchmarks.runner import Runner
 FLOWS = 100_000
 
 
-def measure(plan: Plan, families: list[str], home: Path) -> Results:
-    """Measure families, one after the other.
+def measure(plan: Plan, suites: list[str], home: Path) -> Results:
+    """Measure suites, one after the other.
 
-    :param families: names of families
-    :param home: folder for logs and whatever the contenders write
+    :param suites: names of suites
+    :param home: folder for logs and whatever the clients write
     """
     began = time.monotonic()
     with server(plan.size(FLOWS)) as started:
@@ -32,32 +33,40 @@ def measure(plan: Plan, families: list[str], home: Path) -> Results:
             plan, started, home, lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
         )
         try:
-            for family in report.FAMILIES:
-                if family.FAMILY in families:
-                    family.measure(runner)
+            for suite in SUITES:
+                if suite.NAME in suites:
+                    suite.measure(runner)
         finally:
             runner.close()
     return Results.of(plan, runner.measurements)
 
 
+def write_report(results: Results) -> None:
+    """Write the page and its plots."""
+    from benchmarks import plots  # matplotlib is only in the environment of the benchmarks
+
+    report.PAGE.write_text(report.page(results))
+    plots.write(results, report.PAGE.with_suffix(""))
+
+
 def main() -> int:
     """Run the command line."""
-    names = [family.FAMILY for family in report.FAMILIES]
+    names = [suite.NAME for suite in SUITES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure, write results.json and docs/performance.md, print the targets")
     run.add_argument("--rounds", type=int, default=FULL.rounds)
     run.add_argument("--scale", type=float, default=FULL.scale, help="part of the flows and gates")
     run.add_argument("--gate-seconds", type=float, default=FULL.gate_seconds, help="steady state of the gates")
-    run.add_argument("--only", nargs="+", choices=names, help="families; for a trial")
+    run.add_argument("--only", nargs="+", choices=names, help="suites; for a trial")
     run.add_argument("--trial", type=Path, metavar="FILE", help="write the results there, and no report")
     commands.add_parser("report", help="write docs/performance.md and its plots from results.json")
     arguments = parser.parse_args()
     if arguments.command == "report":
-        report.write(Results.load())
+        write_report(Results.load())
         return 0
     if arguments.only and not arguments.trial:
-        parser.error("a report is of all families: --only is for a --trial")
+        parser.error("a report is of all suites: --only is for a --trial")
     plan = replace(FULL, rounds=arguments.rounds, scale=arguments.scale, gate_seconds=arguments.gate_seconds)
     home = Path(tempfile.mkdtemp(prefix="vi-benchmark-"))
     try:
@@ -69,7 +78,7 @@ def main() -> int:
         shutil.rmtree(home, ignore_errors=True)
     results.save(arguments.trial) if arguments.trial else results.save()
     if not arguments.trial:
-        report.write(results)
+        write_report(results)
     print(report.verdicts(results))
     return 0
 

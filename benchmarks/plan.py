@@ -10,7 +10,7 @@ from typing import Final
 class Plan:
     """The sizes of a run.
 
-    :param rounds: times that each contender runs; it is fewer where a run takes long
+    :param rounds: times that each client runs; it is fewer where a run takes long
     :param scale: what the numbers of flows and gates are multiplied by
     :param poll: seconds between two looks of a gate
     :param gate_seconds: steady state of the waiting gates

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.report import FAMILIES
+from benchmarks.registry import SUITES
 from benchmarks.tables import number
 
 if TYPE_CHECKING:
@@ -39,16 +39,16 @@ mpl.rcParams.update(
 
 
 def write(results: Results, folder: Path) -> None:
-    """Draw each family's plot into a folder."""
+    """Draw each suite's plot into a folder."""
     folder.mkdir(exist_ok=True)
-    for family in FAMILIES:
-        panels = family.panels(results)
+    for suite in SUITES:
+        panels = suite.panels(results)
         height = 0.6 + max(len(panel.bars) for panel in panels) * 0.34
         figure = Figure(figsize=(9, height), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _bars(axes, panel)
-        about = {"Date": None, "Creator": None, "Title": family.TITLE, "Description": f"results {results.digest}"}
-        figure.savefig(folder / f"{family.FAMILY}.svg", transparent=True, metadata=about)
+        about = {"Date": None, "Creator": None, "Title": suite.TITLE, "Description": f"results {results.digest}"}
+        figure.savefig(folder / f"{suite.NAME}.svg", transparent=True, metadata=about)
 
 
 def _bars(axes: Axes, panel: Panel) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a benchmark, seen from the one that commands them: the server, and a worker for each contender."""
+"""The processes of a benchmark, seen from the one that commands them: the server, and a worker for each client."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Server:
 
 
 class Worker:
-    """A process that measures contenders.
+    """A process that measures clients.
 
     :param variables: its environment
     :param log: where it and its libraries write
@@ -79,10 +79,10 @@ class Worker:
             command, cwd=ROOT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
         )
 
-    def begin(self, contender: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    def begin(self, client: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Give an order."""
         assert self._process.stdin is not None  # noqa: S101
-        order = {"contender": contender, "options": options, "arguments": arguments}
+        order = {"client": client, "options": options, "arguments": arguments}
         print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def result(self) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class Worker:
             raise BenchmarkError(Path(self._log).read_text(errors="replace")[-3000:])
         return json.loads(line)  # type: ignore[no-any-return]
 
-    def measure(self, contender: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def measure(self, client: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Give an order and wait."""
-        self.begin(contender, options, arguments)
+        self.begin(client, options, arguments)
         return self.result()
 
     def close(self) -> None:

@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.processes import ROOT
-from benchmarks.suites import deleting, exporting, gates, imports, listing, operators, streaming
+from benchmarks.registry import SUITES
+from benchmarks.suites import listing
 from benchmarks.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
     from benchmarks.results import Results
+    from benchmarks.suite import Suite
 
 PAGE: Final = ROOT / "docs" / "performance.md"
-FAMILIES: Final[tuple[ModuleType, ...]] = (listing, streaming, deleting, exporting, gates, imports, operators)
 
 
 def verdicts(results: Results) -> str:
-    """Return the table of the targets, of those families that were measured."""
-    measured = [family for family in FAMILIES if results.of_family(family.FAMILY)]
-    rows = [target.row() for family in measured for target in family.targets(results)]
+    """Return the table of the targets, of those suites that were measured."""
+    measured = [suite for suite in SUITES if results.of_suite(suite.NAME)]
+    rows = [target.row() for suite in measured for target in suite.targets(results)]
     return table(["what", "target", "measured", "verdict"], rows)
 
 
 def page(results: Results) -> str:
     """Return the whole page."""
     machine, plan = results.machine, results.plan
-    sections = "\n".join(_section(family, results) for family in FAMILIES)
+    sections = "\n".join(_section(suite, results) for suite in SUITES)
     versions = table(["package", "version"], [[name, version] for name, version in results.versions.items()])
     return f"""<!-- Written by `python -m benchmarks report` from benchmarks/results.json. Do not edit. -->
 
@@ -54,12 +54,12 @@ Each figure is the median of the rounds, with the least and the greatest behind 
 - **Server**: a process of its own that sends slices of finished bytes and parses nothing but the request line. A raw
   socket that reads the same pages in the same rounds must be at least {listing.MARGIN:g} times as fast as the fastest
   client; the table above says how fast it was.
-- **Rounds**: {plan["rounds"]}, fewer where one takes long. The contenders take turns (A B C A B C), so that what
+- **Rounds**: {plan["rounds"]}, fewer where one takes long. The clients take turns (A B C A B C), so that what
   disturbs the machine disturbs them all. Each has a process of its own, which has Airflow loaded, as in a task, and
   warms up on a small organization first: imports and connections are not counted.
 - **CPU** is user and system time of the client's process. **Extra memory** is the peak of its resident memory beyond
   that after the warm-up, the greatest of all rounds.
-- **Checks**: each contender must find every flow, with exactly the requests that the page size demands, or there is no
+- **Checks**: each client must find every flow, with exactly the requests that the page size demands, or there is no
   figure.
 - **The SDK at its best**: its log file, which it writes at level DEBUG by default, is switched off. Its retries, as
   ours, are as they come.
@@ -80,17 +80,9 @@ def _reduced(plan: Mapping[str, Any]) -> str:
     return "" if plan["scale"] == 1 else f" A reduced run: {plan['scale']:.0%} of the flows and gates that are named."
 
 
-def write(results: Results) -> None:
-    """Write the page and its plots."""
-    from benchmarks import plots
+def _section(suite: Suite, results: Results) -> str:
+    return f"""## {suite.TITLE}
 
-    PAGE.write_text(page(results))
-    plots.write(results, PAGE.with_suffix(""))
+![{suite.TITLE}](performance/{suite.NAME}.svg)
 
-
-def _section(family: ModuleType, results: Results) -> str:
-    return f"""## {family.TITLE}
-
-![{family.TITLE}](performance/{family.FAMILY}.svg)
-
-{family.section(results)}"""
+{suite.section(results)}"""

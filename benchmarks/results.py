@@ -26,19 +26,19 @@ _PACKAGES: Final = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one contender did in one scenario, round by round.
+    """What one client did in one scenario, round by round.
 
-    :param family: what kind of work it is
+    :param suite: what kind of work it is
     :param scenario: its circumstances
-    :param contender: who did it
+    :param client: who did it
     :param size: number of flows or gates
     :param latency_ms: how late the server answered
     :param rounds: the figures of each round, in seconds and bytes
     """
 
-    family: str
+    suite: str
     scenario: str
-    contender: str
+    client: str
     size: int
     latency_ms: float
     rounds: list[dict[str, Any]]
@@ -83,23 +83,23 @@ class Results:
         """What tells this run from others; its plots carry it."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
-    def of_family(self, family: str) -> list[Measurement]:
-        """Return the measurements of a family, in the order in which they were made."""
-        return [each for each in self.measurements if each.family == family]
+    def of_suite(self, suite: str) -> list[Measurement]:
+        """Return the measurements of a suite, in the order in which they were made."""
+        return [each for each in self.measurements if each.suite == suite]
 
-    def get(self, family: str, scenario: str, contender: str) -> Measurement:
+    def get(self, suite: str, scenario: str, client: str) -> Measurement:
         """Return one measurement.
 
         :raises KeyError: it was not made
         """
         for each in self.measurements:
-            if (each.family, each.scenario, each.contender) == (family, scenario, contender):
+            if (each.suite, each.scenario, each.client) == (suite, scenario, client):
                 return each
-        raise KeyError(f"{family}, {scenario}, {contender}")
+        raise KeyError(f"{suite}, {scenario}, {client}")
 
-    def ratio(self, family: str, scenario: str, contender: str, other: str, figure: str) -> Spread:
-        """Compare two contenders of a scenario, round by round; sizes that differ are made equal."""
-        ours, theirs = self.get(family, scenario, contender), self.get(family, scenario, other)
+    def ratio(self, suite: str, scenario: str, client: str, other: str, figure: str) -> Spread:
+        """Compare two clients of a scenario, round by round; sizes that differ are made equal."""
+        ours, theirs = self.get(suite, scenario, client), self.get(suite, scenario, other)
         return ratios(
             [value / ours.size for value in ours.values(figure)],
             [value / theirs.size for value in theirs.values(figure)],

@@ -1,4 +1,4 @@
-"""Runs contenders side by side: in turns, A B C A B C, so that what disturbs the machine disturbs them all."""
+"""Runs clients side by side: in turns, A B C A B C, so that what disturbs the machine disturbs them all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from benchmarks.plan import Plan
 
-#: Flows of the organization on which a contender warms up: imports, connections, whatever is made at the first use.
+#: Flows of the organization on which a client warms up: imports, connections, whatever is made at the first use.
 WARM_UP: Final = 100
 
 
@@ -56,9 +56,9 @@ class Runner:
 
     def compare(
         self,
-        family: str,
+        suite: str,
         scenario: str,
-        contenders: Sequence[Client],
+        clients: Sequence[Client],
         *,
         flows: int,
         latency_ms: float = 0,
@@ -66,52 +66,52 @@ class Runner:
         warm_up: int = WARM_UP,
         in_turns: bool = False,
     ) -> None:
-        """Let contenders run in turns against an organization of so many flows, and keep what comes of it.
+        """Let clients run in turns against an organization of so many flows, and keep what comes of it.
 
         :param warm_up: flows of the organization on which they warm up
         :param in_turns: have them warm up one after the other, since they delete what they find
         """
         rounds = rounds or self.plan.rounds
-        self.tell(f"{family}: {scenario} ({', '.join(each.label for each in contenders)}; {rounds} rounds)")
-        kept: list[list[dict[str, Any]]] = [[] for _ in contenders]
+        self.tell(f"{suite}: {scenario} ({', '.join(each.label for each in clients)}; {rounds} rounds)")
+        kept: list[list[dict[str, Any]]] = [[] for _ in clients]
         with ExitStack() as stack:
-            workers = [stack.enter_context(self.worker(contender.label)) for contender in contenders]
+            workers = [stack.enter_context(self.worker(client.label)) for client in clients]
             groups = [slice(n, n + 1) for n in range(len(workers))] if in_turns else [slice(None)]
             for group in groups:
                 self.server.begin(min(warm_up, flows), 0)
-                self.warm_up(workers[group], contenders[group], {})
+                self.warm_up(workers[group], clients[group], {})
             for _ in range(rounds):
-                for contender, worker, rows in zip(contenders, workers, kept, strict=True):
+                for client, worker, rows in zip(clients, workers, kept, strict=True):
                     self.server.begin(flows, latency_ms)
-                    found = worker.measure(contender.run, contender.options, {})
-                    rows.append(self.checked(contender, found))
-        for contender, rows in zip(contenders, kept, strict=True):
-            size = contender.size or flows
-            self.measurements.append(Measurement(family, scenario, contender.label, size, latency_ms, rows))
+                    found = worker.measure(client.run, client.options, {})
+                    rows.append(self.checked(client, found))
+        for client, rows in zip(clients, kept, strict=True):
+            size = client.size or flows
+            self.measurements.append(Measurement(suite, scenario, client.label, size, latency_ms, rows))
 
-    def warm_up(self, workers: Sequence[Worker], contenders: Sequence[Client], arguments: dict[str, Any]) -> None:
-        """Let each contender run once, all at the same time: what is made at the first use is not measured."""
+    def warm_up(self, workers: Sequence[Worker], clients: Sequence[Client], arguments: dict[str, Any]) -> None:
+        """Let each client run once, all at the same time: what is made at the first use is not measured."""
         if self.plan.smoke:
             return
-        for contender, worker in zip(contenders, workers, strict=True):
-            worker.begin(contender.run, contender.options, arguments)
+        for client, worker in zip(clients, workers, strict=True):
+            worker.begin(client.run, client.options, arguments)
         for worker in workers:
             worker.result()
 
-    def checked(self, contender: Client, found: dict[str, Any]) -> dict[str, Any]:
+    def checked(self, client: Client, found: dict[str, Any]) -> dict[str, Any]:
         """Return what a run found along with what the server saw.
 
         :raises BenchmarkError: that is not what it had to be
         """
         row = found | {f"server_{name}": value for name, value in self.server.counts().items()}
-        for name, value in contender.expected.items():
+        for name, value in client.expected.items():
             if row[name] != value:
-                raise BenchmarkError(f"{contender.label}: {name} is {row[name]}, and had to be {value}")
+                raise BenchmarkError(f"{client.label}: {name} is {row[name]}, and had to be {value}")
         return row
 
     @contextmanager
     def worker(self, label: str) -> Iterator[Worker]:
-        """Lend a worker: one of its own for each contender, unless the plan has one for all."""
+        """Lend a worker: one of its own for each client, unless the plan has one for all."""
         if not self.plan.smoke:
             with Worker(self._variables, self._log(label)) as worker:
                 yield worker

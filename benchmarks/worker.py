@@ -1,7 +1,7 @@
 """``python -m benchmarks.worker``: a process that measures what it is told to.
 
-Each line of its standard input is an order, ``{"contender": "module:function", "options": {}, "arguments": {}}``; each
-line of its standard output is what came of it. Imports and connections are made when an order names a contender for
+Each line of its standard input is an order, ``{"client": "module:function", "options": {}, "arguments": {}}``; each
+line of its standard output is what came of it. Imports and connections are made when an order names a client for
 the first time, outside of what is measured.
 """
 
@@ -21,10 +21,10 @@ _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 
 
 class Client:
-    """A contender that is ready, and how much memory this process used before it first did something."""
+    """A client that is ready, and how much memory this process used before it first did something."""
 
-    def __init__(self, contender: str, options: dict[str, Any]) -> None:
-        module, _, function = contender.partition(":")
+    def __init__(self, client: str, options: dict[str, Any]) -> None:
+        module, _, function = client.partition(":")
         self._run = getattr(import_module(f"benchmarks.clients.{module}"), function)(**options)
         self._warm = False
         self._memory = 0
@@ -46,13 +46,13 @@ class Client:
 
 def serve(orders: TextIO, answers: TextIO) -> None:
     """Carry out orders until there are no more."""
-    contenders: dict[str, Client] = {}
+    clients: dict[str, Client] = {}
     for line in orders:
         order = json.loads(line)
-        name = json.dumps([order["contender"], order["options"]])
-        if name not in contenders:
-            contenders[name] = Client(order["contender"], order["options"])
-        print(json.dumps(contenders[name].measure(order["arguments"])), file=answers, flush=True)
+        name = json.dumps([order["client"], order["options"]])
+        if name not in clients:
+            clients[name] = Client(order["client"], order["options"])
+        print(json.dumps(clients[name].measure(order["arguments"])), file=answers, flush=True)
 
 
 def _forget_peak() -> None:

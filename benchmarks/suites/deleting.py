@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "deleting"
+NAME: Final = "deleting"
 TITLE: Final = "Deleting"
 
 _SCENARIO: Final = "30 ms"
@@ -33,16 +33,16 @@ def measure(runner: Runner) -> None:
     """Delete one by one, and several at a time."""
     flows, loop = runner.plan.size(_FLOWS), runner.plan.size(_LOOP_FLOWS)
     at_a_time = {"count": flows, "concurrency": _CONCURRENCY}
-    contenders = [
+    clients = [
         Client(OURS, "provider:delete_flows", at_a_time, _expected(flows), flows),
         Client(LOOP, "provider:delete_one_by_one", {"count": loop}, _expected(loop), loop),
         Client(SDK, "sdk:delete_one_by_one", {"count": loop}, _expected(loop), loop),
     ]
     rounds = runner.plan.few(3)
     runner.compare(
-        FAMILY,
+        NAME,
         _SCENARIO,
-        contenders,
+        clients,
         flows=flows,
         latency_ms=_LATENCY,
         rounds=rounds,
@@ -57,21 +57,21 @@ def _expected(count: int) -> dict[str, int]:
 
 def targets(results: Results) -> list[Target]:
     """Hold the time against what latency allows, and the work against the SDK's."""
-    ours = results.get(FAMILY, _SCENARIO, OURS)
+    ours = results.get(NAME, _SCENARIO, OURS)
     limit = ours.size * _LATENCY / 1000 / _CONCURRENCY
     wall = Spread.of([seconds / limit for seconds in ours.values("wall")])
     what = f"delete {ours.size:,} flows at 30 ms, {_CONCURRENCY} at a time"
     return [
         Target(f"{what}: wall, over what latency allows", wall, 1.1),
-        Target(f"{what}: CPU a flow, over the SDK loop's", results.ratio(FAMILY, _SCENARIO, OURS, SDK, "cpu"), 0.5),
+        Target(f"{what}: CPU a flow, over the SDK loop's", results.ratio(NAME, _SCENARIO, OURS, SDK, "cpu"), 0.5),
     ]
 
 
 def panels(results: Results) -> list[Panel]:
     """Show time and work for a flow."""
-    rows = results.of_family(FAMILY)
-    wall = [Bar(each.contender, each.spread("wall", each.size / 1e3), each.contender != SDK) for each in rows]
-    cpu = [Bar("", each.spread("cpu", each.size / 1e3), each.contender != SDK) for each in rows]
+    rows = results.of_suite(NAME)
+    wall = [Bar(each.client, each.spread("wall", each.size / 1e3), each.client != SDK) for each in rows]
+    cpu = [Bar("", each.spread("cpu", each.size / 1e3), each.client != SDK) for each in rows]
     return [Panel("milliseconds a flow", wall, _LATENCY / _CONCURRENCY), Panel("CPU milliseconds a flow", cpu)]
 
 
@@ -79,13 +79,13 @@ def section(results: Results) -> str:
     """Write how it was measured, and a table."""
     rows = [
         [
-            each.contender,
+            each.client,
             f"{each.size:,}",
             spread(each.spread("wall", each.size), 1e3, " ms"),
             spread(each.spread("cpu", each.size), 1e3, " ms"),
             f"{max(each.values('server_connections')):.0f}",
         ]
-        for each in results.of_family(FAMILY)
+        for each in results.of_suite(NAME)
     ]
     return f"""\
 Each delete is one request, answered after {_LATENCY} ms. The loops delete fewer flows: however many there are,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "exporting"
+NAME: Final = "exporting"
 TITLE: Final = "Exporting"
 
 EXPORT: Final = "ExportFlowsOperator"
@@ -29,12 +29,12 @@ def measure(runner: Runner) -> None:
         flows = runner.plan.size(full)
         options = {"page_size": page_size}
         expected = {"flows": flows, "server_pages": ceil(flows / page_size)}
-        contenders = [
+        clients = [
             Client(EXPORT, "provider:export_flows", options, expected),
             Client(OURS, "provider:list_flows", options, expected),
         ]
         scenario = _scenario(page_size, latency)
-        runner.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=runner.plan.few(2))
+        runner.compare(NAME, scenario, clients, flows=flows, latency_ms=latency, rounds=runner.plan.few(2))
 
 
 def targets(results: Results) -> list[Target]:
@@ -42,7 +42,7 @@ def targets(results: Results) -> list[Target]:
     return [
         Target(
             f"export {full:,} flows ({scenario}): wall, over the bare listing's",
-            results.ratio(FAMILY, scenario, EXPORT, OURS, "wall"),
+            results.ratio(NAME, scenario, EXPORT, OURS, "wall"),
             1.5,
         )
         for page_size, latency, full in _SCENARIOS
@@ -52,7 +52,7 @@ def targets(results: Results) -> list[Target]:
 
 def panels(results: Results) -> list[Panel]:
     """Show the time beside that of the listing."""
-    bars = [Bar(f"{each.contender}, {each.scenario}", each.spread("wall"), True) for each in results.of_family(FAMILY)]
+    bars = [Bar(f"{each.client}, {each.scenario}", each.spread("wall"), True) for each in results.of_suite(NAME)]
     return [Panel("seconds", bars)]
 
 
@@ -61,13 +61,13 @@ def section(results: Results) -> str:
     rows = [
         [
             each.scenario,
-            each.contender,
+            each.client,
             f"{each.size:,}",
             spread(each.spread("wall"), unit=" s"),
             spread(each.spread("cpu", each.size), 1e6),
             megabytes(max(each.values("memory"))),
         ]
-        for each in results.of_family(FAMILY)
+        for each in results.of_suite(NAME)
     ]
     head = ["scenario", "what", "flows", "wall", "CPU µs a flow", "extra memory"]
     return f"""\

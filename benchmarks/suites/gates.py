@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "gates"
+NAME: Final = "gates"
 TITLE: Final = "Waiting gates"
 
 OURS: Final = "FlowTrigger"
@@ -32,7 +32,7 @@ _START: Final = 0.5
 class _Scenario(NamedTuple):
     gates: int
     flows: int
-    contenders: tuple[str, ...]
+    clients: tuple[str, ...]
     rounds: int
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ _THOUSAND: Final = _Scenario(1_000, 1_000, (OURS, HTTP), 2)
 _FIVE_THOUSAND: Final = _Scenario(5_000, 1_000, (OURS, HTTP), 1)
 _LARGE: Final = _Scenario(1_000, 50_000, (OURS,), 1)
 _SCENARIOS: Final = (_THOUSAND, _FIVE_THOUSAND, _LARGE)
-_BRIEFLY: Final = (_THOUSAND, _FIVE_THOUSAND._replace(contenders=(OURS,)))
+_BRIEFLY: Final = (_THOUSAND, _FIVE_THOUSAND._replace(clients=(OURS,)))
 _RUNS: Final = {OURS: "provider:gates", HTTP: "http_provider:gates"}
 
 
@@ -51,14 +51,14 @@ def measure(runner: Runner) -> None:
     """Let gates wait for flows that are not there, and some of these flows appear."""
     for scenario in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
         rounds = runner.plan.few(scenario.rounds)
-        runner.tell(f"{FAMILY}: {scenario} ({', '.join(scenario.contenders)}; {rounds} rounds)")
-        kept: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.contenders}
+        runner.tell(f"{NAME}: {scenario} ({', '.join(scenario.clients)}; {rounds} rounds)")
+        kept: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.clients}
         for _ in range(rounds):
             for label, rows in kept.items():
                 rows.append(_watch(runner, label, scenario))
         gates = runner.plan.size(scenario.gates)
         runner.measurements += [
-            Measurement(FAMILY, str(scenario), label, gates, _LATENCY, rows) for label, rows in kept.items()
+            Measurement(NAME, str(scenario), label, gates, _LATENCY, rows) for label, rows in kept.items()
         ]
 
 
@@ -66,23 +66,23 @@ def _watch(runner: Runner, label: str, scenario: _Scenario) -> dict[str, Any]:
     plan = runner.plan
     gates, flows = plan.size(scenario.gates), plan.size(scenario.flows)
     runner.server.begin(flows, _LATENCY)
-    contender = Client(label, _RUNS[label])
+    client = Client(label, _RUNS[label])
     with runner.worker(label) as worker:
         arguments = {"first": flows, "poll": plan.poll}
         # Imports first, lest they take from the time to settle.
         quick = {"count": 1, "settle": 0, "steady": 0.1, "patience": 0}
-        worker.measure(contender.run, contender.options, arguments | quick)
+        worker.measure(client.run, client.options, arguments | quick)
         runner.server.begin(flows, _LATENCY)
         # A gate first looks at the second tick of its interval at the latest, and logs what it has found.
         settle, patience = 2.2 * plan.poll + _START, 1.5 * plan.poll
         times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
-        worker.begin(contender.run, contender.options, arguments | {"count": gates} | times)
+        worker.begin(client.run, client.options, arguments | {"count": gates} | times)
         steady_from = time.time() + settle
         time.sleep(settle)
         before = runner.server.counts()
         appeared = _let_appear(runner, flows, gates, steady_from + plan.gate_seconds)
         after = runner.server.counts()
-        found = runner.checked(contender, worker.result())
+        found = runner.checked(client, worker.result())
     opened = found.pop("opened")
     if set(opened) - set(appeared):
         raise AssertionError("a gate opened for a flow that was not there")
@@ -111,8 +111,8 @@ def _let_appear(runner: Runner, flows: int, gates: int, until: float) -> dict[st
 
 def targets(results: Results) -> list[Target]:
     """Hold the thousand against Airflow's own trigger, and both crowds against the clock."""
-    thousand, many = (results.get(FAMILY, str(scenario), OURS) for scenario in (_THOUSAND, _FIVE_THOUSAND))
-    cpu = results.ratio(FAMILY, str(_THOUSAND), OURS, HTTP, "steady_cpu")
+    thousand, many = (results.get(NAME, str(scenario), OURS) for scenario in (_THOUSAND, _FIVE_THOUSAND))
+    cpu = results.ratio(NAME, str(_THOUSAND), OURS, HTTP, "steady_cpu")
     return [
         Target("1,000 gates: CPU, over HttpSensorTrigger's", cpu, 0.1),
         Target("1,000 gates: connections opened", thousand.spread("server_connections"), 16),
@@ -124,9 +124,9 @@ def targets(results: Results) -> list[Target]:
 
 def panels(results: Results) -> list[Panel]:
     """Show the work, and what it does to the event loop."""
-    rows = results.of_family(FAMILY)
-    work = [Bar(f"{each.contender}, {each.scenario}", _cpu_a_minute(each), each.contender == OURS) for each in rows]
-    lag = [Bar("", each.spread("lag_p99", 1e-3), each.contender == OURS) for each in rows]
+    rows = results.of_suite(NAME)
+    work = [Bar(f"{each.client}, {each.scenario}", _cpu_a_minute(each), each.client == OURS) for each in rows]
+    lag = [Bar("", each.spread("lag_p99", 1e-3), each.client == OURS) for each in rows]
     return [Panel("CPU seconds a minute", work), Panel("event-loop lag p99, ms", lag)]
 
 
@@ -135,7 +135,7 @@ def section(results: Results) -> str:
     rows = [
         [
             each.scenario,
-            each.contender,
+            each.client,
             spread(_cpu_a_minute(each)),
             spread(Spread.of([row["steady_requests"] / row["steady_seconds"] for row in each.rounds])),
             spread(each.spread("server_connections")),
@@ -144,7 +144,7 @@ def section(results: Results) -> str:
             f"{number(max(each.values('late_max')))} s",
             f"{sum(each.values('opened')):.0f} of {sum(each.values('watched')):.0f}",
         ]
-        for each in results.of_family(FAMILY)
+        for each in results.of_suite(NAME)
     ]
     head = [
         *("scenario", "trigger", "CPU s a minute", "requests a second", "connections", "loop lag p99"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "imports"
+NAME: Final = "imports"
 TITLE: Final = "Importing in a DAG file"
 
 OURS: Final = "vi-airflow-provider: operators and sensors"
@@ -37,14 +37,12 @@ def measure(runner: Runner) -> None:
     """Import each in fresh processes; a first one compiles what is not compiled yet."""
     rounds = runner.plan.imports
     labels = [OURS] if runner.plan.smoke else list(_MODULES)
-    runner.tell(f"{FAMILY}: {', '.join(labels)} ({rounds} rounds)")
+    runner.tell(f"{NAME}: {', '.join(labels)} ({rounds} rounds)")
     kept: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}
     for _ in range(rounds + 1):
         for label, rows in kept.items():
             rows.append(_import(_MODULES[label], runner.environment()))
-    runner.measurements += [
-        Measurement(FAMILY, _SCENARIO, label, 1, 0, rows[1:] or rows) for label, rows in kept.items()
-    ]
+    runner.measurements += [Measurement(NAME, _SCENARIO, label, 1, 0, rows[1:] or rows) for label, rows in kept.items()]
 
 
 def _import(modules: tuple[str, ...], variables: dict[str, str]) -> dict[str, Any]:
@@ -55,7 +53,7 @@ def _import(modules: tuple[str, ...], variables: dict[str, str]) -> dict[str, An
 
 def targets(results: Results) -> list[Target]:
     """Bound the time, and what else is loaded."""
-    ours = results.get(FAMILY, _SCENARIO, OURS)
+    ours = results.get(NAME, _SCENARIO, OURS)
     foreign = [float(len(row["foreign"])) for row in ours.rounds]
     return [
         Target("import of operators and sensors, over Airflow's own", ours.spread("wall", 1e-3), 10, " ms"),
@@ -65,8 +63,8 @@ def targets(results: Results) -> list[Target]:
 
 def panels(results: Results) -> list[Panel]:
     """Show the time."""
-    rows = results.of_family(FAMILY)
-    bars = [Bar(each.contender, each.spread("wall", 1e-3), each.contender == OURS) for each in rows]
+    rows = results.of_suite(NAME)
+    bars = [Bar(each.client, each.spread("wall", 1e-3), each.client == OURS) for each in rows]
     return [Panel("milliseconds", bars)]
 
 
@@ -74,12 +72,12 @@ def section(results: Results) -> str:
     """Write how it was measured, and a table."""
     rows = [
         [
-            each.contender,
+            each.client,
             spread(each.spread("wall"), 1e3, " ms"),
             spread(each.spread("modules")),
             ", ".join(f"`{name}`" for name in each.rounds[-1]["foreign"]) or "none",
         ]
-        for each in results.of_family(FAMILY)
+        for each in results.of_suite(NAME)
     ]
     return f"""\
 Fresh processes, bytecode compiled before, `airflow.sdk` with its base classes already imported.

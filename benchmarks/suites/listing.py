@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Measurement, Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "listing"
+NAME: Final = "listing"
 TITLE: Final = "Listing"
 
 OURS: Final = "ViHook.list_flows"
@@ -40,22 +40,22 @@ MARGIN: Final = 3.0
 
 
 def measure(runner: Runner) -> None:
-    """Run all contenders at each page size and latency, then the two typed clients as they come."""
+    """Run all clients at each page size and latency, then the two typed clients as they come."""
     for page_size, latency, full in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
         flows = runner.plan.size(full)
         rounds = runner.plan.rounds if latency == 0 else runner.plan.few(3)
         scenario = f"page size {page_size}, {f'{latency} ms' if latency else 'no latency'}"
-        contenders = _contenders(flows, page_size, every=scenario == MAIN)
-        runner.compare(FAMILY, scenario, contenders, flows=flows, latency_ms=latency, rounds=rounds)
+        clients = _clients(flows, page_size, every=scenario == MAIN)
+        runner.compare(NAME, scenario, clients, flows=flows, latency_ms=latency, rounds=rounds)
     flows = runner.plan.size(_DEFAULT_FLOWS)
-    contenders = [
+    clients = [
         Client(OURS, "provider:list_flows", {}, {"flows": flows}),
         Client(SDK, "sdk:list_flows", {}, {"flows": flows}),
     ]
-    runner.compare(FAMILY, DEFAULTS, contenders, flows=flows, latency_ms=LATENCY, rounds=runner.plan.few(3))
+    runner.compare(NAME, DEFAULTS, clients, flows=flows, latency_ms=LATENCY, rounds=runner.plan.few(3))
 
 
-def _contenders(flows: int, page_size: int, *, every: bool) -> list[Client]:
+def _clients(flows: int, page_size: int, *, every: bool) -> list[Client]:
     pages = ceil(flows / page_size)
     size = {"page_size": page_size}
     all_fields = size | {"everything": True}
@@ -74,16 +74,16 @@ def _contenders(flows: int, page_size: int, *, every: bool) -> list[Client]:
 
 def server_margin(results: Results) -> Spread:
     """Return how many times as fast the raw socket is as the fastest client, round by round."""
-    rows = [each for each in results.of_family(FAMILY) if each.scenario == MAIN]
-    clients = [each.values("wall") for each in rows if each.contender != SOCKET]
-    socket = next(each for each in rows if each.contender == SOCKET).values("wall")
+    rows = [each for each in results.of_suite(NAME) if each.scenario == MAIN]
+    clients = [each.values("wall") for each in rows if each.client != SOCKET]
+    socket = next(each for each in rows if each.client == SOCKET).values("wall")
     return Spread.of([min(each) / limit for *each, limit in zip(*clients, socket, strict=True)])
 
 
 def targets(results: Results) -> list[Target]:
     """Hold the SDK against us: work for a flow, and what a user gets who configures nothing."""
-    cpu = results.ratio(FAMILY, MAIN, OURS, SDK, "cpu")
-    wall = results.ratio(FAMILY, DEFAULTS, SDK, OURS, "wall")
+    cpu = results.ratio(NAME, MAIN, OURS, SDK, "cpu")
+    wall = results.ratio(NAME, DEFAULTS, SDK, OURS, "wall")
     return [
         Target("list, page size 100, no latency: CPU a flow, over the SDK's", cpu, 0.67, moonshot=0.4),
         Target("list, defaults against defaults, 30 ms: times as fast as the SDK", wall, 10, floor=True, moonshot=30),
@@ -99,13 +99,13 @@ def targets(results: Results) -> list[Target]:
 def panels(results: Results) -> list[Panel]:
     """Show the work for a flow, and how soon everybody's defaults are done."""
     work = [
-        Bar(each.contender, each.spread("cpu", each.size / 1e6), each.contender in (OURS, OURS_EVERY))
-        for each in results.of_family(FAMILY)
+        Bar(each.client, each.spread("cpu", each.size / 1e6), each.client in (OURS, OURS_EVERY))
+        for each in results.of_suite(NAME)
         if each.scenario == MAIN
     ]
     defaults = [
-        Bar(each.contender, each.spread("wall"), each.contender == OURS)
-        for each in results.of_family(FAMILY)
+        Bar(each.client, each.spread("wall"), each.client == OURS)
+        for each in results.of_suite(NAME)
         if each.scenario == DEFAULTS
     ]
     return [Panel(f"CPU µs a flow, {MAIN}", work), Panel(f"seconds, {DEFAULTS}", defaults)]
@@ -113,9 +113,9 @@ def panels(results: Results) -> list[Panel]:
 
 def section(results: Results) -> str:
     """Write how it was measured, and a table."""
-    rows = [_row(results, each) for each in results.of_family(FAMILY)]
+    rows = [_row(results, each) for each in results.of_suite(NAME)]
     head = ["scenario", "client", "flows", "CPU µs a flow", "wall µs a flow", "times the SDK's speed", "extra memory"]
-    every = results.ratio(FAMILY, MAIN, OURS_EVERY, SDK_EVERY, "cpu")
+    every = results.ratio(NAME, MAIN, OURS_EVERY, SDK_EVERY, "cpu")
     cpu = f"{every.median:.2f} of the SDK's CPU ({every.low:.2f} to {every.high:.2f})"
     return f"""\
 All flows are listed, and of each the id, the name and the last update are read; where it says *every field read*,
@@ -132,10 +132,10 @@ allows; whoever needs more sets a larger `page_size`.
 
 
 def _row(results: Results, each: Measurement) -> list[str]:
-    speed = results.ratio(FAMILY, each.scenario, SDK, each.contender, "wall")
+    speed = results.ratio(NAME, each.scenario, SDK, each.client, "wall")
     return [
         each.scenario,
-        each.contender,
+        each.client,
         f"{each.size:,}",
         spread(each.spread("cpu", each.size), 1e6),
         spread(each.spread("wall", each.size), 1e6),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "operators"
+NAME: Final = "operators"
 TITLE: Final = "Operators under load"
 
 _PAGE_SIZE: Final = 100
@@ -46,20 +46,20 @@ _LOADS: Final = (
 def measure(runner: Runner) -> None:
     """Run each operator on a quarter, on half and on all of its flows; all in one process, as Airflow starts slowly."""
     rounds = runner.plan.few(2)
-    with runner.worker(FAMILY) as worker:
+    with runner.worker(NAME) as worker:
         for load in _LOADS:
             sizes = [runner.plan.size(load.flows // part) for part in ((2, 1) if runner.plan.smoke else (4, 2, 1))]
-            runner.tell(f"{FAMILY}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
+            runner.tell(f"{NAME}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
             runner.server.begin(4, 0)
             runner.warm_up([worker], [Client(load.label, load.run, load.options)], {})
             kept: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
             for _ in range(rounds):
                 for size, rows in kept.items():
                     runner.server.begin(size, 0)
-                    contender = Client(load.label, load.run, load.options, _expected(load, size))
-                    rows.append(runner.checked(contender, worker.measure(load.run, load.options, {})))
+                    client = Client(load.label, load.run, load.options, _expected(load, size))
+                    rows.append(runner.checked(client, worker.measure(load.run, load.options, {})))
             runner.measurements += [
-                Measurement(FAMILY, load.label, f"{size:,} flows", size, 0, rows) for size, rows in kept.items()
+                Measurement(NAME, load.label, f"{size:,} flows", size, 0, rows) for size, rows in kept.items()
             ]
 
 
@@ -73,7 +73,7 @@ def _expected(load: _Load, size: int) -> dict[str, int]:
 
 
 def _sizes(results: Results, load: _Load) -> list[Measurement]:
-    return [each for each in results.of_family(FAMILY) if each.scenario == load.label]
+    return [each for each in results.of_suite(NAME) if each.scenario == load.label]
 
 
 def targets(results: Results) -> list[Target]:
@@ -88,8 +88,8 @@ def targets(results: Results) -> list[Target]:
 
 def panels(results: Results) -> list[Panel]:
     """Show the tasks' time."""
-    rows = results.of_family(FAMILY)
-    bars = [Bar(f"{each.scenario}, {each.contender}", each.spread("task_seconds"), True) for each in rows]
+    rows = results.of_suite(NAME)
+    bars = [Bar(f"{each.scenario}, {each.client}", each.spread("task_seconds"), True) for each in rows]
     return [Panel("seconds", bars)]
 
 

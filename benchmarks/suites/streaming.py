@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Results
     from benchmarks.runner import Runner
 
-FAMILY: Final = "streaming"
+NAME: Final = "streaming"
 TITLE: Final = "Streaming 100,000 flows"
 
 _SIZES: Final = (25_000, 100_000)
@@ -29,16 +29,16 @@ def measure(runner: Runner) -> None:
         flows = runner.plan.size(full)
         options = {"page_size": _PAGE_SIZE}
         expected = {"flows": flows, "server_pages": ceil(flows / _PAGE_SIZE)}
-        contenders = [
+        clients = [
             Client(OURS, "provider:list_flows", options, expected),
             Client(SDK, "sdk:list_flows", options, expected),
         ]
-        runner.compare(FAMILY, _scenario(full), contenders, flows=flows, rounds=runner.plan.few(2))
+        runner.compare(NAME, _scenario(full), clients, flows=flows, rounds=runner.plan.few(2))
 
 
 def targets(results: Results) -> list[Target]:
     """Bound the memory, and its growth."""
-    small, large = (results.get(FAMILY, _scenario(size), OURS).values("memory") for size in _SIZES)
+    small, large = (results.get(NAME, _scenario(size), OURS).values("memory") for size in _SIZES)
     growth = [(more - less) / 1e6 for less, more in zip(small, large, strict=True)]
     return [
         Target("list 100,000 flows, streaming: extra memory", Spread.of([each / 1e6 for each in large]), 10, " MB"),
@@ -49,8 +49,8 @@ def targets(results: Results) -> list[Target]:
 def panels(results: Results) -> list[Panel]:
     """Show the memory."""
     bars = [
-        Bar(f"{each.contender}, {each.scenario}", each.spread("memory", 1e6), each.contender == OURS)
-        for each in results.of_family(FAMILY)
+        Bar(f"{each.client}, {each.scenario}", each.spread("memory", 1e6), each.client == OURS)
+        for each in results.of_suite(NAME)
     ]
     return [Panel("extra memory, MB", bars)]
 
@@ -60,11 +60,11 @@ def section(results: Results) -> str:
     rows = [
         [
             f"{each.size:,}",
-            each.contender,
+            each.client,
             megabytes(max(each.values("memory"))),
             spread(each.spread("wall"), unit=" s"),
         ]
-        for each in results.of_family(FAMILY)
+        for each in results.of_suite(NAME)
     ]
     return f"""\
 All flows are listed, and dropped as they are read; page size {_PAGE_SIZE}, no latency.

@@ -8,15 +8,15 @@ import pytest
 
 from benchmarks.__main__ import measure
 from benchmarks.plan import SMOKE
-from benchmarks.report import FAMILIES
+from benchmarks.registry import SUITES
 from benchmarks.results import Results
 
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    families = [family.FAMILY for family in FAMILIES]
+    suites = [suite.NAME for suite in SUITES]
     # Whole DAG runs take as long as all the rest, so they run beside it.
-    parts = (families[:-1], families[-1:])
+    parts = (suites[:-1], suites[-1:])
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(measure, SMOKE, part, tmp_path_factory.mktemp("smoke")) for part in parts]
         return Results.of(SMOKE, [each for run in runs for each in run.result().measurements])

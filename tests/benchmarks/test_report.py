@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import report
+from benchmarks.registry import SUITES
 from benchmarks.results import Results
 from benchmarks.stats import Spread, exponent, percentile, ratios
 from benchmarks.targets import Target
@@ -14,9 +15,9 @@ def test_the_page_is_what_the_results_give():
     assert report.PAGE.read_text() == report.page(Results.load())
 
 
-@pytest.mark.parametrize("family", report.FAMILIES, ids=lambda family: family.FAMILY)
-def test_each_family_has_its_plot_of_these_results(family):
-    plot = report.PAGE.with_suffix("") / f"{family.FAMILY}.svg"
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.NAME)
+def test_each_suite_has_its_plot_of_these_results(suite):
+    plot = report.PAGE.with_suffix("") / f"{suite.NAME}.svg"
 
     assert Results.load().digest in plot.read_text()
 

@@ -1,4 +1,4 @@
-"""Every benchmark runs, and counts right. A contender that finds too few flows, or sends one request more or less
+"""Every benchmark runs, and counts right. A client that finds too few flows, or sends one request more or less
 than the page size demands, is an error in the run itself (`Runner.checked`), so there would be no results to look at.
 """
 
@@ -12,7 +12,8 @@ import pytest
 from benchmarks.flows import flow
 from benchmarks.plan import SMOKE
 from benchmarks.processes import BenchmarkError, server
-from benchmarks.report import FAMILIES, page
+from benchmarks.registry import SUITES
+from benchmarks.report import page
 from benchmarks.runner import Client, Runner
 
 
@@ -25,23 +26,23 @@ def runner(tmp_path_factory):
 
 
 class TestSmoke:
-    @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.FAMILY)
-    def test_each_family_has_measured_all_that_the_page_says_of_it(self, smoke, family):
-        assert all(isfinite(target.measured.median) for target in family.targets(smoke))
-        assert f"## {family.TITLE}" in page(smoke)
+    @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.NAME)
+    def test_each_suite_has_measured_all_that_the_page_says_of_it(self, smoke, suite):
+        assert all(isfinite(target.measured.median) for target in suite.targets(smoke))
+        assert f"## {suite.TITLE}" in page(smoke)
 
     def test_time_and_work_are_there_and_positive(self, smoke):
-        rows = [row for each in smoke.measurements if each.family != "imports" for row in each.rounds]
+        rows = [row for each in smoke.measurements if each.suite != "imports" for row in each.rounds]
 
         assert all(row["wall"] > 0 and row["cpu"] > 0 for row in rows)
 
     def test_every_gate_opens_whose_flow_appears(self, smoke):
-        for each in smoke.of_family("gates"):
+        for each in smoke.of_suite("gates"):
             assert each.values("opened") == each.values("watched")
             assert each.values("watched")[0] > 0
 
     def test_importing_us_loads_nothing_foreign(self, smoke):
-        ours = smoke.of_family("imports")[0]
+        ours = smoke.of_suite("imports")[0]
 
         assert ours.rounds[0]["foreign"] == []
 
@@ -51,15 +52,15 @@ class TestRequests:
     def test_no_page_is_asked_for_that_the_limit_makes_needless(self, runner, flows, limit):
         wanted = min(flows, limit or flows)
         expected = {"flows": wanted, "server_pages": ceil(wanted / 10)}
-        contender = Client("ours", "provider:list_flows", {"page_size": 10, "limit": limit}, expected)
+        client = Client("ours", "provider:list_flows", {"page_size": 10, "limit": limit}, expected)
 
-        runner.compare("test", "limit", [contender], flows=flows)
+        runner.compare("test", "limit", [client], flows=flows)
 
     def test_a_wrong_count_is_an_error(self, runner):
-        contender = Client("ours", "provider:list_flows", {"page_size": 10}, {"server_pages": 3})
+        client = Client("ours", "provider:list_flows", {"page_size": 10}, {"server_pages": 3})
 
         with pytest.raises(BenchmarkError, match="server_pages is 4, and had to be 3"):
-            runner.compare("test", "wrong", [contender], flows=40)
+            runner.compare("test", "wrong", [client], flows=40)
 
 
 def test_a_flow_has_eight_blocks_and_four_kilobytes():
