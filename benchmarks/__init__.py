@@ -1,4 +1,4 @@
-"""The provider against the vendor's SDK and Airflow's HTTP provider, side by side on one machine.
+"""Benchmarks of the provider against the vendor's SDK and Airflow's HTTP provider, side by side on one machine.
 
-``make bench`` measures, ``make bench-smoke`` checks that the measuring works. Not part of the wheel.
+``make bench`` measures, ``make test-smoke`` runs every suite at a very small size. Not part of the wheel.
 """

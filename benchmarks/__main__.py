@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, or write the report of what was measured."""
+"""``python -m benchmarks``: run the benchmarks, or write the report from stored results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from benchmarks.registry import SUITES
 from benchmarks.results import Results
 from benchmarks.runner import Runner
 
-#: Flows that the server can show: the largest organization, and room for those that appear.
+#: Capacity of the server: the largest organization, plus the flows that appear during a run.
 FLOWS = 100_000
 
 
 def measure(plan: Plan, suites: list[str], home: Path) -> Results:
-    """Measure suites, one after the other.
+    """Run suites one after the other.
 
     :param suites: names of suites
-    :param home: folder for logs and whatever the clients write
+    :param home: folder for logs and for the files of the clients
     """
     began = time.monotonic()
     with server(plan.size(FLOWS)) as started:
@@ -54,19 +54,23 @@ def main() -> int:
     names = [suite.NAME for suite in SUITES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="measure, write results.json and docs/performance.md, print the targets")
+    run = commands.add_parser(
+        "run", help="run the benchmarks, write results.json and docs/performance.md, print the targets"
+    )
     run.add_argument("--rounds", type=int, default=FULL.rounds)
-    run.add_argument("--scale", type=float, default=FULL.scale, help="part of the flows and gates")
-    run.add_argument("--gate-seconds", type=float, default=FULL.gate_seconds, help="steady state of the gates")
-    run.add_argument("--only", nargs="+", choices=names, help="suites; for a trial")
-    run.add_argument("--trial", type=Path, metavar="FILE", help="write the results there, and no report")
+    run.add_argument("--scale", type=float, default=FULL.scale, help="factor for the number of flows and gates")
+    run.add_argument(
+        "--gate-seconds", type=float, default=FULL.gate_seconds, help="length of the measurement of waiting gates"
+    )
+    run.add_argument("--only", nargs="+", choices=names, help="run these suites only; requires --trial")
+    run.add_argument("--trial", type=Path, metavar="FILE", help="write the results to FILE, and no report")
     commands.add_parser("report", help="write docs/performance.md and its plots from results.json")
     arguments = parser.parse_args()
     if arguments.command == "report":
         write_report(Results.load())
         return 0
     if arguments.only and not arguments.trial:
-        parser.error("a report is of all suites: --only is for a --trial")
+        parser.error("a report covers all suites: --only requires --trial")
     plan = replace(FULL, rounds=arguments.rounds, scale=arguments.scale, gate_seconds=arguments.gate_seconds)
     home = Path(tempfile.mkdtemp(prefix="vi-benchmark-"))
     try:

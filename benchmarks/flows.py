@@ -1,7 +1,6 @@
-"""The flows that are listed: 8 blocks and about 4.1 KB of JSON each, the same for the same number.
+"""The flows that the server offers: 8 blocks and about 4.1 KB of JSON each, a pure function of their number.
 
-They are written as bytes, because the server sends nothing else. Nothing here is shared with the emulator or with
-the client that is measured.
+They are built as bytes, ready to send. No code is shared with the emulator or with a client under measurement.
 """
 
 from __future__ import annotations
@@ -11,29 +10,29 @@ from typing import Any, Final
 
 ORGANIZATION_ID: Final = "acme-vision"
 DAY: Final = 86_400_000  # milliseconds
-#: Ages are spread over so many days.
+#: Greatest age in days; ages are spread evenly up to it.
 OLDEST: Final = 400
 
 _BLOCKS: Final = ("system-prompt", "dataset", "resize", "augment", "vlm-model", "evaluate", "checkpoint", "notify")
 _PARTS: Final = ("weld seams", "solder joints", "Schweißnähte", "paint defects", "bottle caps", "palette labels")
-#: How many different flows there are, but for what identifies each.
+#: Number of different documents, apart from ids and times.
 _VARIANTS: Final = 24
 
 
 def flow_id(number: int) -> str:
-    """Return the id of the flow with this number: of the form that the vendor's SDK makes."""
+    """Return the id of the flow with this number, in the format of the vendor's SDK."""
     return f"{number:08x}-7a53-4f0e-8f0d-{number * 2_654_435_761 % 2**48:012x}"
 
 
 def age_in_days(number: int) -> int:
-    """Return how many days ago a flow was last updated."""
+    """Return the number of days since a flow was last updated."""
     return 1 + number * 137 % OLDEST
 
 
 def flow(number: int, now: int) -> bytes:
-    """Return the document of the flow with this number, as it stands on the wire.
+    """Return the document of the flow with this number, as sent over the wire.
 
-    :param now: what its age counts back from, in milliseconds since the epoch
+    :param now: reference time for its age, in milliseconds since the epoch
     """
     last_updated = now - age_in_days(number) * DAY
     return _TEMPLATES[number % _VARIANTS] % {
@@ -71,7 +70,7 @@ def _template(variant: int) -> bytes:
         "etag": '"%(number)s-9d2f61"',
     }
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    # Times are numbers on the wire; a placeholder had to be text until here.
+    # Times are numbers on the wire, but json.dumps can write a placeholder only as text.
     text = text.replace('"%(created)s"', "%(created)s").replace('"%(updated)s"', "%(updated)s")
     return text.encode()
 

@@ -1,4 +1,4 @@
-"""What a plot shows: groups of bars, one to a measurement, with the spread of its rounds."""
+"""The contents of a plot: groups of bars, one bar per measurement, with the spread of its rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Bar(NamedTuple):
-    """One bar; ``ours`` is drawn in another colour than those of others."""
+    """One bar; ``ours`` selects the colour of this provider."""
 
     label: str
     value: Spread
@@ -23,8 +23,8 @@ class Bar(NamedTuple):
 class Panel:
     """Bars on one axis.
 
-    :param axis: what it shows, with its unit
-    :param target: where a line is drawn
+    :param axis: label of the axis, with the unit
+    :param target: value at which a line is drawn
     """
 
     axis: str

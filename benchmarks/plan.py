@@ -1,4 +1,4 @@
-"""How much is measured: all of it, a part, or next to nothing."""
+"""The size of a run: full, scaled, or a smoke test."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Plan:
-    """The sizes of a run.
+    """The parameters of a run.
 
-    :param rounds: times that each client runs; it is fewer where a run takes long
-    :param scale: what the numbers of flows and gates are multiplied by
-    :param poll: seconds between two looks of a gate
-    :param gate_seconds: steady state of the waiting gates
-    :param imports: fresh processes for each import, beside the first one
-    :param smoke: only see that it runs: one process for all, no warming up, fewer scenarios. The figures mean nothing
+    :param rounds: runs per client; fewer for scenarios that take long
+    :param scale: factor for the numbers of flows and gates
+    :param poll: poll interval of a gate in seconds
+    :param gate_seconds: length of the measurement of waiting gates
+    :param imports: fresh processes for each import, in addition to a first one that compiles
+    :param smoke: check only that everything runs: one process for all clients, no warm-up, fewer scenarios. The figures
+        are meaningless
     """
 
     rounds: int = 5
@@ -26,11 +27,11 @@ class Plan:
     smoke: bool = False
 
     def size(self, full: int) -> int:
-        """Return the number of flows or gates where the whole benchmark has ``full``."""
+        """Scale the number of flows or gates of the full benchmark."""
         return max(4, round(full * self.scale))
 
     def few(self, rounds: int) -> int:
-        """Return the number of rounds of something that takes long."""
+        """Return the number of rounds of a scenario that takes long, at most ``rounds``."""
         return min(self.rounds, rounds)
 
 

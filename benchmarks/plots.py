@@ -1,4 +1,4 @@
-"""The plots: bars, on no background, in colours that can be read on white and on black."""
+"""Draw the plots: bars on a transparent background, in colours that are readable on white and on black."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ mpl.use("svg")
 mpl.rcParams.update(
     {
         "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": "vi",  # the same numbers give the same file
+        "svg.hashsalt": "vi",  # the same results give the same file
         "font.family": "sans-serif",
         "font.size": 10,
         "axes.edgecolor": _INK,
@@ -39,7 +39,7 @@ mpl.rcParams.update(
 
 
 def write(results: Results, folder: Path) -> None:
-    """Draw each suite's plot into a folder."""
+    """Draw the plot of each suite into a folder."""
     folder.mkdir(exist_ok=True)
     for suite in SUITES:
         panels = suite.panels(results)

@@ -1,4 +1,4 @@
-"""The processes of a benchmark, seen from the one that commands them: the server, and a worker for each client."""
+"""Handles of the child processes of a benchmark: the server, and a worker for each client."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _SECRET_KEY: Final = f"dtvi_{'benchmark' * 11}"[:103].ljust(103, "k")
-#: What would send requests through somebody's proxy, or make a process write elsewhere or compile at each start.
+#: Variables that would route requests through a proxy, redirect output, or disable the bytecode cache.
 _FOREIGN: Final = ("PROXY", "PYTHON", "AIRFLOW", "VI_", "DATATURE", "REQUESTS_CA", "CURL_CA", "SSL_CERT", "NETRC")
 
 
 class BenchmarkError(Exception):
-    """A measurement went wrong, so there is no figure."""
+    """A measurement failed; there is no figure."""
 
 
 class Server:
     """The server of ``benchmarks.server`` in a process of its own.
 
-    :param count: flows that it can show at most
+    :param count: greatest number of flows that it can offer
     """
 
     def __init__(self, count: int) -> None:
@@ -41,19 +41,19 @@ class Server:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def begin(self, flows: int, latency_ms: float) -> None:
-        """Show so many flows, answer so late, count from zero."""
+        """Offer a number of flows with a latency, and reset the counters."""
         self._control("PUT", f"/bench?flows={flows}&latency_ms={latency_ms}")
 
     def show(self, flows: int) -> None:
-        """Show so many flows from now on."""
+        """Change the number of flows."""
         self._control("PUT", f"/bench?flows={flows}")
 
     def counts(self) -> dict[str, Any]:
-        """Return what has been asked since the beginning, and the CPU seconds that answering took."""
+        """Return the requests since ``begin``, and the CPU seconds spent on them."""
         return self._control("GET", "/bench")
 
     def close(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.communicate()
 
     def _control(self, method: str, target: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Worker:
     """A process that measures clients.
 
     :param variables: its environment
-    :param log: where it and its libraries write
+    :param log: file for its standard error, which includes the output of libraries
     """
 
     def __init__(self, variables: Mapping[str, str], log: IO[bytes]) -> None:
@@ -80,15 +80,15 @@ class Worker:
         )
 
     def begin(self, client: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Give an order."""
+        """Send a request without waiting for the result."""
         assert self._process.stdin is not None  # noqa: S101
-        order = {"client": client, "options": options, "arguments": arguments}
-        print(json.dumps(order), file=self._process.stdin, flush=True)
+        request = {"client": client, "options": options, "arguments": arguments}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
 
     def result(self) -> dict[str, Any]:
-        """Wait for what came of it.
+        """Wait for the result.
 
-        :raises BenchmarkError: it failed; the message has the end of its log
+        :raises BenchmarkError: the worker failed; the message contains the end of its log
         """
         assert self._process.stdout is not None  # noqa: S101
         line = self._process.stdout.readline()
@@ -97,12 +97,12 @@ class Worker:
         return json.loads(line)  # type: ignore[no-any-return]
 
     def measure(self, client: str, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Give an order and wait."""
+        """Send a request and wait for the result."""
         self.begin(client, options, arguments)
         return self.result()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.communicate()
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class Worker:
 
 @contextmanager
 def server(count: int) -> Iterator[Server]:
-    """Lend a server."""
+    """Run a server for the duration of the context."""
     started = Server(count)
     try:
         yield started
@@ -123,9 +123,9 @@ def server(count: int) -> Iterator[Server]:
 
 
 def worker_environment(home: Path, url: str) -> dict[str, str]:
-    """Return the environment of a worker: a home of its own, and nothing of this machine's configuration.
+    """Return the environment of a worker, with a home of its own and without this machine's configuration.
 
-    The connections are what users write: no retries are switched off, nothing is tuned.
+    The connections are untuned, as users write them; retries stay enabled.
     """
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _FOREIGN)}
     host = {"host": url, "login": ORGANIZATION_ID, "password": _SECRET_KEY}
@@ -134,7 +134,7 @@ def worker_environment(home: Path, url: str) -> dict[str, str]:
     return {
         **kept,
         **environment(home),
-        "HOME": str(home),  # the vendor's SDK makes folders there when it is imported
+        "HOME": str(home),  # the vendor's SDK creates folders there on import
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW_CONN_VI_DEFAULT": json.dumps({"conn_type": "vi", **host}),
         "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps({"conn_type": "http", "host": url, "extra": headers}),

@@ -1,4 +1,4 @@
-"""The raw numbers of a run: written once, read by the report. Nothing is computed before it is stored."""
+"""The raw figures of a run: written once, read by the report. They are stored before anything is computed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,27 @@ if TYPE_CHECKING:
 
 PATH: Final = Path(__file__).with_name("results.json")
 _PACKAGES: Final = (
-    *("vi-airflow-provider", "vi-sdk", "apache-airflow", "apache-airflow-providers-http"),
-    *("requests", "aiohttp", "httpx", "pydantic", "msgspec"),
+    "vi-airflow-provider",
+    "vi-sdk",
+    "apache-airflow",
+    "apache-airflow-providers-http",
+    "requests",
+    "aiohttp",
+    "httpx",
+    "pydantic",
+    "msgspec",
 )
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one client did in one scenario, round by round.
+    """The figures of one client in one scenario, per round.
 
-    :param suite: what kind of work it is
-    :param scenario: its circumstances
-    :param client: who did it
+    :param suite: name of the suite
+    :param scenario: conditions, such as page size and latency
+    :param client: label of the client
     :param size: number of flows or gates
-    :param latency_ms: how late the server answered
+    :param latency_ms: latency of the server
     :param rounds: the figures of each round, in seconds and bytes
     """
 
@@ -48,13 +55,13 @@ class Measurement:
         return [row[name] for row in self.rounds]
 
     def spread(self, name: str, per: float = 1.0) -> Spread:
-        """Return median, least and greatest of a figure, divided by ``per``."""
+        """Return median, minimum and maximum of a figure, divided by ``per``."""
         return Spread.of([value / per for value in self.values(name)])
 
 
 @dataclass(frozen=True)
 class Results:
-    """A whole run."""
+    """All results of a run."""
 
     date: str
     machine: dict[str, Any]
@@ -64,33 +71,33 @@ class Results:
 
     @classmethod
     def of(cls, plan: Plan, measurements: list[Measurement]) -> Results:
-        """Put a name and a date to measurements made on this machine, now."""
+        """Add today's date, this machine and the installed versions to measurements."""
         versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
         return cls(f"{datetime.now(UTC):%Y-%m-%d}", _machine(), versions, asdict(plan), measurements)
 
     @classmethod
     def load(cls, path: Path = PATH) -> Results:
-        """Read a run."""
+        """Read stored results."""
         content = json.loads(path.read_text())
         return cls(**content | {"measurements": [Measurement(**each) for each in content["measurements"]]})
 
     def save(self, path: Path = PATH) -> None:
-        """Write a run."""
+        """Store the results."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @property
     def digest(self) -> str:
-        """What tells this run from others; its plots carry it."""
+        """Identify the run; its plots contain this digest."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def of_suite(self, suite: str) -> list[Measurement]:
-        """Return the measurements of a suite, in the order in which they were made."""
+        """Return the measurements of a suite, in the order of the run."""
         return [each for each in self.measurements if each.suite == suite]
 
     def get(self, suite: str, scenario: str, client: str) -> Measurement:
         """Return one measurement.
 
-        :raises KeyError: it was not made
+        :raises KeyError: there is none
         """
         for each in self.measurements:
             if (each.suite, each.scenario, each.client) == (suite, scenario, client):
@@ -98,7 +105,7 @@ class Results:
         raise KeyError(f"{suite}, {scenario}, {client}")
 
     def ratio(self, suite: str, scenario: str, client: str, other: str, figure: str) -> Spread:
-        """Compare two clients of a scenario, round by round; sizes that differ are made equal."""
+        """Compare a figure per flow or gate of two clients in a scenario, round by round."""
         ours, theirs = self.get(suite, scenario, client), self.get(suite, scenario, other)
         return ratios(
             [value / ours.size for value in ours.values(figure)],

@@ -1,4 +1,4 @@
-"""Runs clients side by side: in turns, A B C A B C, so that what disturbs the machine disturbs them all."""
+"""Run clients in turns (A B C A B C), so that a disturbance of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from benchmarks.plan import Plan
 
-#: Flows of the organization on which a client warms up: imports, connections, whatever is made at the first use.
+#: Flows of the organization on which a client warms up: imports, connections, caches filled on first use.
 WARM_UP: Final = 100
 
 
 @dataclass(frozen=True)
 class Client:
-    """Who runs, and what must come of it.
+    """A client under measurement, and its expected results.
 
     :param label: its name in the results
     :param run: ``module:function`` in ``benchmarks.clients``
-    :param options: how it is made
-    :param expected: what it must find, and how many requests of each kind it must send, exactly
-    :param size: how many flows its work is about, if not all
+    :param options: arguments of that function
+    :param expected: exact counts of what it finds and of the requests it sends
+    :param size: number of flows it handles, if not all
     """
 
     label: str
@@ -38,17 +38,17 @@ class Client:
 
 
 class Runner:
-    """A server, workers, and the measurements so far.
+    """Runs clients and collects the measurements.
 
-    :param home: folder for everything that is written
-    :param tell: shows a line of progress
+    :param home: folder for all files of the run
+    :param progress: prints a line of progress
     """
 
-    def __init__(self, plan: Plan, server: Server, home: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, server: Server, home: Path, progress: Callable[[str], None]) -> None:
         self.plan = plan
         self.server = server
         self.home = home
-        self.tell = tell
+        self.progress = progress
         self.measurements: list[Measurement] = []
         self._variables = worker_environment(home, server.url)
         self._closing = ExitStack()
@@ -66,13 +66,13 @@ class Runner:
         warm_up: int = WARM_UP,
         in_turns: bool = False,
     ) -> None:
-        """Let clients run in turns against an organization of so many flows, and keep what comes of it.
+        """Run clients in turns against an organization with ``flows`` flows, and keep the measurements.
 
         :param warm_up: flows of the organization on which they warm up
-        :param in_turns: have them warm up one after the other, since they delete what they find
+        :param in_turns: warm up one client at a time, because each deletes the flows it finds
         """
         rounds = rounds or self.plan.rounds
-        self.tell(f"{suite}: {scenario} ({', '.join(each.label for each in clients)}; {rounds} rounds)")
+        self.progress(f"{suite}: {scenario} ({', '.join(each.label for each in clients)}; {rounds} rounds)")
         kept: list[list[dict[str, Any]]] = [[] for _ in clients]
         with ExitStack() as stack:
             workers = [stack.enter_context(self.worker(client.label)) for client in clients]
@@ -90,7 +90,7 @@ class Runner:
             self.measurements.append(Measurement(suite, scenario, client.label, size, latency_ms, rows))
 
     def warm_up(self, workers: Sequence[Worker], clients: Sequence[Client], arguments: dict[str, Any]) -> None:
-        """Let each client run once, all at the same time: what is made at the first use is not measured."""
+        """Run each client once, concurrently, so that the cost of the first use is not measured."""
         if self.plan.smoke:
             return
         for client, worker in zip(clients, workers, strict=True):
@@ -99,19 +99,19 @@ class Runner:
             worker.result()
 
     def checked(self, client: Client, found: dict[str, Any]) -> dict[str, Any]:
-        """Return what a run found along with what the server saw.
+        """Merge the figures of a run with the counters of the server.
 
-        :raises BenchmarkError: that is not what it had to be
+        :raises BenchmarkError: a count differs from the expected one
         """
         row = found | {f"server_{name}": value for name, value in self.server.counts().items()}
         for name, value in client.expected.items():
             if row[name] != value:
-                raise BenchmarkError(f"{client.label}: {name} is {row[name]}, and had to be {value}")
+                raise BenchmarkError(f"{client.label}: {name} is {row[name]}, expected {value}")
         return row
 
     @contextmanager
     def worker(self, label: str) -> Iterator[Worker]:
-        """Lend a worker: one of its own for each client, unless the plan has one for all."""
+        """Provide a worker: a new one for each client, or a shared one in a smoke test."""
         if not self.plan.smoke:
             with Worker(self._variables, self._log(label)) as worker:
                 yield worker
@@ -121,11 +121,11 @@ class Runner:
             yield self._shared
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a process that measures."""
+        """Return the environment of a worker process."""
         return dict(self._variables)
 
     def close(self) -> None:
-        """End what is shared."""
+        """Stop the shared worker and close the logs."""
         self._closing.close()
 
     def _log(self, label: str) -> IO[bytes]:

@@ -1,11 +1,11 @@
-"""A Vi that is never the bottleneck: one listing of finished bytes, answered by a bare ``asyncio.Protocol``.
+"""A server that is never the bottleneck: one precomputed listing, served by a bare ``asyncio.Protocol``.
 
-``python -m benchmarks.server COUNT`` makes that many flows, prints its port, and serves until its standard input is
-closed. All flows stand in one block of bytes, so a page of any size is a slice of it. What it knows of Vi is what the
-clients use: pages, one flow, delete. It checks no credentials.
+``python -m benchmarks.server COUNT`` generates that many flows, prints its port, and serves until its standard input is
+closed. All flows are stored in one block of bytes, so a page of any size is a slice of it. It implements only what the
+clients use: list, get, delete. It checks no credentials.
 
-``PUT /bench?flows=N&latency_ms=M`` shows the first N flows and nothing deleted, waits so long before each answer, and
-counts from zero; ``?flows=N`` alone changes the number and nothing else. ``GET /bench`` returns the counts.
+``PUT /bench?flows=N&latency_ms=M`` offers the first N flows, undoes deletions, delays each response by M milliseconds
+and resets the counters; ``?flows=N`` alone changes only the number of flows. ``GET /bench`` returns the counters.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from benchmarks.flows import ORGANIZATION_ID, flow, flow_id
 
 _FLOWS: Final = f"/workspaces/{ORGANIZATION_ID}/flows"
 _NOT_FOUND: Final = b'{"error":"Not Found","message":"there is no such flow"}'
-#: Flows of a page for which no size is asked: as many as the vendor's SDK asks for.
+#: Default page size, the same as the vendor's SDK requests.
 _PAGE_SIZE: Final = 10
 
 
 class Listing:
-    """The flows as bytes, and what has been done with them."""
+    """The flows as bytes, the deleted ones, and the request counters."""
 
     def __init__(self, count: int) -> None:
         now = round(time.time() * 1000)
@@ -41,15 +41,15 @@ class Listing:
         self.begin(count)
 
     def begin(self, shown: int) -> None:
-        """Show the first flows, none of them deleted, and count from zero."""
+        """Offer the first ``shown`` flows, undo deletions and reset the counters."""
         self.shown = shown
         self.connections = 0
         self.requests = {"pages": 0, "gets": 0, "deletes": 0}
         self._deleted: set[int] = set()
         self._cpu = _cpu_seconds()
 
-    def answer(self, method: str, target: str) -> tuple[bytes, list[bytes | memoryview]]:
-        """Return status line and body."""
+    def respond(self, method: str, target: str) -> tuple[bytes, list[bytes | memoryview]]:
+        """Return the status and the body."""
         url = urlsplit(target)
         if url.path == _FLOWS and method == "GET":
             self.requests["pages"] += 1
@@ -65,7 +65,7 @@ class Listing:
         return (b"404 Not Found", [_NOT_FOUND]) if absent else (b"200 OK", [self._slice(number, number + 1)])
 
     def counts(self) -> bytes:
-        """Return what has happened since the beginning, as JSON."""
+        """Return the counters since ``begin``, as JSON."""
         counts = {"connections": self.connections, "cpu": _cpu_seconds() - self._cpu, "deleted": len(self._deleted)}
         return json.dumps(self.requests | counts).encode()
 
@@ -79,7 +79,7 @@ class Listing:
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a client: requests without bodies, one after the other."""
+    """One connection of a client; its requests have no bodies."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
@@ -116,10 +116,10 @@ class Connection(asyncio.Protocol):
         self._write(b"200 OK", [self._listing.counts()])
 
     def _reply(self, method: str, target: str) -> None:
-        self._write(*self._listing.answer(method, target))
+        self._write(*self._listing.respond(method, target))
 
     def _write(self, status: bytes, body: list[bytes | memoryview]) -> None:
-        if self._transport.is_closing():  # the client has gone while the answer waited for its time
+        if self._transport.is_closing():  # the client disconnected during the delay
             return
         head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         self._transport.writelines([head % (status, sum(map(len, body))), *body])
@@ -135,7 +135,7 @@ async def _serve(count: int) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(listing), "127.0.0.1", 0, backlog=16_384)
     print(server.sockets[0].getsockname()[1], flush=True)
-    # Ends with whoever started it, however that one ends.
+    # Standard input is closed when the parent exits, even if it is killed.
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 

@@ -1,4 +1,4 @@
-"""Medians, spreads and growth: all that is done to raw numbers."""
+"""Statistics of the raw figures: medians, spreads, ratios and growth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Spread(NamedTuple):
-    """The median of some rounds, the least and the greatest."""
+    """The median, minimum and maximum of several rounds."""
 
     median: float
     low: float
@@ -24,18 +24,18 @@ class Spread(NamedTuple):
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value that so many percent of all do not exceed (nearest rank)."""
+    """Return a percentile by the nearest-rank method."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def ratios(values: Sequence[float], others: Sequence[float]) -> Spread:
-    """Divide round by round: both of a pair were measured in the same half minute."""
+    """Divide round by round, as both figures of a round are measured within half a minute."""
     return Spread.of([value / other for value, other in zip(values, others, strict=True)])
 
 
 def exponent(seconds: Mapping[int, float]) -> float:
-    """Return the power of the size with which time grows: 1 for a straight line, 2 for a square (least squares)."""
+    """Return the exponent of growth by least squares on logarithms: 1 is linear, 2 quadratic."""
     points = [(math.log(size), math.log(time)) for size, time in seconds.items()]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
     slope: float = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)

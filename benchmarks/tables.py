@@ -1,4 +1,4 @@
-"""Markdown tables, and numbers as they stand in them."""
+"""Markdown tables, and the format of their numbers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table whose first column is text and whose others are numbers."""
+    """Format a table; columns after the first are aligned right."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)) + "\n"
 
 
 def spread(figure: Spread, factor: float = 1.0, unit: str = "") -> str:
-    """Write a median and, if there were several rounds, the least and the greatest."""
+    """Format a median and, if the rounds differ, minimum and maximum."""
     middle, low, high = (number(value * factor) for value in figure)
     return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low} to {high})"
 
 
 def number(value: float) -> str:
-    """Write a number with three digits that mean something."""
+    """Format a number with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def megabytes(value: float) -> str:
-    """Write an amount of memory."""
+    """Format an amount of memory."""
     return f"{value / 1e6:.1f} MB"

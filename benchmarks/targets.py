@@ -1,4 +1,4 @@
-"""A target, and how a run stands to it."""
+"""Targets, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """What was aimed at, and what was measured.
+    """A bound on a figure, and the measured value.
 
-    :param what: the figure
+    :param what: description of the figure
     :param measured: its median and spread
-    :param bound: what the median must not exceed, or must reach if it is a floor
-    :param unit: written behind numbers
-    :param floor: more is better
-    :param moonshot: a bound that nobody counts on
+    :param bound: upper bound of the median, or lower bound if ``floor``
+    :param unit: suffix of the numbers
+    :param floor: higher is better
+    :param moonshot: an ambitious bound that is not expected to be met
     """
 
     what: str
@@ -30,13 +30,13 @@ class Target:
 
     @property
     def verdict(self) -> str:
-        """Say whether it is met."""
+        """Describe whether the target is met."""
         if not self._reaches(self.bound):
             return "**not met**"
         return "met, moonshot too" if self.moonshot is not None and self._reaches(self.moonshot) else "met"
 
     def row(self) -> list[str]:
-        """Return it as a row of the table."""
+        """Return the row of the table of targets."""
         sign = "≥" if self.floor else "≤"
         moonshot = "" if self.moonshot is None else f" (moonshot {sign} {self.moonshot:g}{self.unit})"
         measured = (

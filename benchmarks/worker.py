@@ -1,8 +1,8 @@
-"""``python -m benchmarks.worker``: a process that measures what it is told to.
+"""``python -m benchmarks.worker``: a process that runs and measures clients.
 
-Each line of its standard input is an order, ``{"client": "module:function", "options": {}, "arguments": {}}``; each
-line of its standard output is what came of it. Imports and connections are made when an order names a client for
-the first time, outside of what is measured.
+Each line of its standard input is a request, ``{"client": "module:function", "options": {}, "arguments": {}}``; each
+line of its standard output is the result. A client is imported and connected when it is first requested, outside the
+measurement.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 
 
-class Client:
-    """A client that is ready, and how much memory this process used before it first did something."""
+class ReadyClient:
+    """A connected client, and the memory of this process after its warm-up."""
 
-    def __init__(self, client: str, options: dict[str, Any]) -> None:
-        module, _, function = client.partition(":")
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        module, _, function = name.partition(":")
         self._run = getattr(import_module(f"benchmarks.clients.{module}"), function)(**options)
         self._warm = False
         self._memory = 0
 
     def measure(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Let it run; return ``wall`` and ``cpu`` (seconds), and ``memory`` (bytes at the peak, beyond those after
-        the first run, which is for warming up).
+        """Run the client.
+
+        :return: ``wall`` and ``cpu`` in seconds, ``memory`` in bytes (the peak beyond the resident memory after the
+            first run, which is the warm-up), and what the client found
         """
         if self._warm:
-            gc.collect()  # a fifth of a second, with Airflow loaded
+            gc.collect()  # takes 0.2 s with Airflow loaded
             self._memory = self._memory or _resident("VmRSS")
-        _forget_peak()
+        _reset_peak()
         cpu, wall = time.process_time(), time.perf_counter()
         found = self._run(**arguments)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -44,32 +46,32 @@ class Client:
         return {"wall": wall, "cpu": cpu, "memory": max(0, _resident("VmHWM") - self._memory), **found}
 
 
-def serve(orders: TextIO, answers: TextIO) -> None:
-    """Carry out orders until there are no more."""
-    clients: dict[str, Client] = {}
-    for line in orders:
-        order = json.loads(line)
-        name = json.dumps([order["client"], order["options"]])
+def serve(requests: TextIO, results: TextIO) -> None:
+    """Process requests until the stream ends."""
+    clients: dict[str, ReadyClient] = {}
+    for line in requests:
+        request = json.loads(line)
+        name = json.dumps([request["client"], request["options"]])
         if name not in clients:
-            clients[name] = Client(order["client"], order["options"])
-        print(json.dumps(clients[name].measure(order["arguments"])), file=answers, flush=True)
+            clients[name] = ReadyClient(request["client"], request["options"])
+        print(json.dumps(clients[name].measure(request["arguments"])), file=results, flush=True)
 
 
-def _forget_peak() -> None:
-    """Let the peak of resident memory begin anew (Linux)."""
+def _reset_peak() -> None:
+    """Reset the peak of resident memory (Linux)."""
     _CLEAR_REFS.write_text("5")
 
 
 def _resident(field: str) -> int:
-    """Return a figure of the kernel's about this process's memory, in bytes."""
+    """Return a field of the kernel's memory status of this process, in bytes."""
     for line in _STATUS.read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"{_STATUS} does not say {field}")
+    raise ValueError(f"{_STATUS} has no field {field}")
 
 
 if __name__ == "__main__":
-    # What libraries print goes to the log.
+    # Output of libraries goes to standard error, so that standard output carries only results.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, channel)

@@ -1,5 +1,5 @@
-"""Who is measured: for each client, what its user would write.
+"""The clients under measurement, each used as its documentation recommends.
 
-A client is a function. It imports what it needs, connects, and returns another function, which is what is
-measured; that one returns what it found, so that the count can be checked.
+A client is a factory: it imports what it needs, connects, and returns the function that is measured. That function
+returns what it found, so that the counts can be checked.
 """

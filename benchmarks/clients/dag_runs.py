@@ -1,4 +1,4 @@
-"""Operators in a DAG, run by ``dag.test()``: a whole task, with its XCom in Airflow's database."""
+"""Operators in a DAG, run by ``dag.test()``: whole tasks, with their XComs in Airflow's database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def export_flows() -> Callable[[], Any]:
 
 
 def prune_flows(*, dry_run: bool) -> Callable[[], Any]:
-    """``PruneFlowsOperator``: what is older than 90 days."""
+    """``PruneFlowsOperator``: flows older than 90 days."""
     from vi_airflow_provider.operators.flows import PruneFlowsOperator
 
     prune = PruneFlowsOperator(
@@ -56,7 +56,7 @@ def _folder() -> Path:
 
 
 def _runs(operator: BaseOperator, found: Callable[[Any], dict[str, Any]]) -> Callable[[], Any]:
-    """Put an operator into a DAG of its own, and return what runs it."""
+    """Put an operator into a DAG of its own, and return a function that runs it."""
     dag = _stored(operator)
 
     def run() -> dict[str, Any]:

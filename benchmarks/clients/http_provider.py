@@ -1,4 +1,4 @@
-"""Airflow's HTTP provider, used as its documentation shows."""
+"""Airflow's HTTP provider, used as in its documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def list_flows(page_size: int) -> Callable[[], Any]:
         return {"data": {"p": cursor}} if cursor else None
 
     def key(responses: Any) -> list[Any]:
-        # A listing of one page is given as the response itself.
+        # If there is only one page, the response itself is passed, not a list.
         pages = responses if isinstance(responses, list) else [responses]
         return [
             (flow["flowId"], flow["spec"]["name"], flow["metadata"]["lastUpdated"])
@@ -44,7 +44,7 @@ def list_flows(page_size: int) -> Callable[[], Any]:
 
 
 def gates() -> Callable[..., Any]:
-    """``HttpSensorTrigger``, which ``HttpSensor(deferrable=True)`` hands over, for each flow."""
+    """``HttpSensorTrigger``, to which ``HttpSensor(deferrable=True)`` defers, for each flow."""
     from airflow.providers.http.triggers.http import HttpSensorTrigger
 
     from benchmarks.clients.waiting import wait

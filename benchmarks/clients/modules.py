@@ -1,6 +1,7 @@
-"""``python -m benchmarks.clients.modules NAME…``: what importing these modules adds to Airflow's own base classes.
+"""``python -m benchmarks.clients.modules NAME…``: the cost of importing modules on top of Airflow's base classes.
 
-A DAG file is read in a process that has loaded Airflow. Prints the seconds, and the foreign packages that came along.
+A DAG file is parsed in a process that has loaded Airflow. Prints the seconds and the third-party packages that were
+imported as well.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from importlib import import_module
 
 
 def main() -> None:
-    """Import the base classes, then the modules, and say what that took."""
+    """Import the base classes, then the modules, and print the time taken."""
     import airflow.sdk
 
-    airflow.sdk.BaseOperator, airflow.sdk.BaseSensorOperator  # noqa: B018 - loaded when they are asked for
+    airflow.sdk.BaseOperator, airflow.sdk.BaseSensorOperator  # noqa: B018 - imported on attribute access
     before = set(sys.modules)
     began = time.perf_counter()
     for name in sys.argv[1:]:

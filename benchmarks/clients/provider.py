@@ -1,4 +1,4 @@
-"""This provider, by its public API."""
+"""This provider, through its public API."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def export_flows(page_size: int | None = None) -> Callable[[], Any]:
 
 
 def gates() -> Callable[..., Any]:
-    """``FlowExistsSensor(deferrable=True)``: its trigger, as it hands it over, for each flow."""
+    """``FlowExistsSensor(deferrable=True)``: the trigger to which it defers, for each flow."""
     import json
     import time
 
@@ -82,19 +82,19 @@ def gates() -> Callable[..., Any]:
     from vi_airflow_provider.sensors.flows import FlowExistsSensor
     from vi_airflow_provider.triggers.flows import FlowTrigger
 
-    def handed_over(flow: str, poll: float) -> BaseTrigger:
+    def trigger_of(flow: str, poll: float) -> BaseTrigger:
         sensor = FlowExistsSensor(task_id="gate", flow_id=flow, deferrable=True, poke_interval=poll, timeout=3600)
         try:
             sensor.execute({})
         except TaskDeferred as deferred:
             return deferred.trigger  # type: ignore[no-any-return]
-        raise AssertionError("the flow is there already")
+        raise AssertionError("the flow already exists")
 
     def run(first: int, count: int, poll: float, **times: float) -> dict[str, Any]:
-        # A sensor looks before it defers, in a worker of its own; here, a thousand would take half a minute for that.
-        # So there is one, for a flow that never appears.
+        # A sensor polls once before it defers. In production each does so in its own worker; here, a thousand of them
+        # would need half a minute, so one sensor, for a flow that never appears, provides the arguments for all.
         *flows, never = (flow_id(number) for number in range(first, first + count + 1))
-        _, arguments = handed_over(never, poll).serialize()
+        _, arguments = trigger_of(never, poll).serialize()
         text = json.dumps(arguments | {"first_look": time.time() + poll})
         return wait({flow: FlowTrigger(**json.loads(text.replace(never, flow))) for flow in flows}, **times)
 

@@ -1,4 +1,4 @@
-"""The limit: a socket, the bytes of each page, and nothing done with them. No client can be faster than this."""
+"""The upper limit: a socket that reads the bytes of each page without parsing them. No client can be faster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LENGTH: Final = re.compile(rb"Content-Length: (\d+)")
 _CURSOR: Final = re.compile(rb'"nextPage":"(\d+)"')
-_TAIL: Final = 64  # bytes in which the cursor is found
+_TAIL: Final = 64  # bytes at the end of a page that contain the cursor
 
 
 def list_pages(page_size: int) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""What is read of each flow that is listed: the same of both typed clients, whose attributes have the same names."""
+"""The fields that are read of each listed flow. Both typed clients name their attributes alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def key(flow: Any) -> None:
-    """Read what tells flows apart: id, name and last update."""
+    """Read the key fields: id, name and last update."""
     flow.flow_id, flow.spec.name, flow.metadata.last_updated  # noqa: B018
 
 
 def every(flow: Any) -> None:
-    """Read all of it, down to a value in each block's settings and style."""
+    """Read every field, down to a value in each block's settings and style."""
     key(flow)
     flow.organization_id, flow.self_link, flow.etag, flow.spec.schema, flow.spec.training_project  # noqa: B018
     flow.spec.tolerations["spot"], flow.spec.settings["seed"]
@@ -21,5 +21,5 @@ def every(flow: Any) -> None:
 
 
 def reader(*, everything: bool) -> Any:
-    """Return one of the two."""
+    """Return the function that reads every field, or only the key fields."""
     return every if everything else key

@@ -1,4 +1,4 @@
-"""The vendor's SDK, ``vi-sdk``, at its best: its environment switches off the log that it writes at level DEBUG."""
+"""The vendor's SDK, ``vi-sdk``. Its default log file at level DEBUG is switched off by the worker's environment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def delete_one_by_one(count: int) -> Callable[[], Any]:
 
 
 def _client() -> Any:
-    # It shares its process with Airflow, as it does in a task.
+    # As in a task, Airflow is loaded in the same process.
     import airflow.sdk  # noqa: F401
     import vi  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""Many triggers in one event loop, as a triggerer runs them, and what they cost while they wait."""
+"""Run many triggers in one event loop, as a triggerer does, and measure their cost while they wait."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from airflow.triggers.base import BaseTrigger
 
-#: Seconds of the nap whose oversleeping is the lag of the event loop.
+#: Seconds of a sleep; the lag of the event loop is the time by which it overruns.
 _NAP: Final = 0.01
-#: Seconds before anybody waits, in which the loop has nothing else to do.
+#: Seconds in which the lag of the idle loop is measured, before any trigger runs.
 _IDLE: Final = 0.5
 
 
 def wait(triggers: Mapping[str, BaseTrigger], *, settle: float, steady: float, patience: float) -> dict[str, Any]:
-    """Run the triggers, and measure while nothing but their waiting goes on.
+    """Run the triggers, and measure while they do nothing but wait.
 
-    To measure the lag of the loop costs more CPU than our gates do, so one comes after the other.
+    Measuring the lag of the loop costs more CPU than our gates do, so CPU and lag are measured one after the other.
 
-    :param triggers: by the flow that each waits for
-    :param settle: seconds before that
-    :param steady: seconds in which CPU is measured, and then seconds in which lag is
-    :param patience: seconds after the former, at least, in which gates may still open
-    :return: CPU seconds and lags of the steady state, and when each gate ``opened``
+    :param triggers: by the id of the flow that each waits for
+    :param settle: seconds before the measurement
+    :param steady: seconds of the CPU measurement, and again of the lag measurement
+    :param patience: minimum seconds after the CPU measurement in which gates may still open
+    :return: CPU seconds and lags of the steady state, and the time at which each gate ``opened``
     """
     return asyncio.run(_wait(triggers, settle, steady, patience))
 
@@ -40,7 +40,7 @@ async def _wait(triggers: Mapping[str, BaseTrigger], settle: float, steady: floa
         async for _ in trigger.run():
             opened[flow] = time.time()
 
-    # The lag of a loop in which nothing else happens: what the machine adds.
+    # The lag of an idle loop is what the machine itself contributes.
     idle = await _lags(_IDLE)
     gates = [asyncio.create_task(gate(flow, trigger)) for flow, trigger in triggers.items()]
     await asyncio.sleep(settle)

@@ -1,4 +1,4 @@
-"""Deleting many flows, each a round trip."""
+"""Deleting many flows: one round trip each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TITLE: Final = "Deleting"
 _SCENARIO: Final = "30 ms"
 _LATENCY: Final = 30
 _FLOWS: Final = 1_000
-#: A loop is 30 ms a flow, however long it goes on.
+#: A loop takes 30 ms per flow regardless of their number, so fewer flows are enough.
 _LOOP_FLOWS: Final = 250
 _CONCURRENCY: Final = 8
 
@@ -30,7 +30,7 @@ SDK: Final = "loop over vi-sdk"
 
 
 def measure(runner: Runner) -> None:
-    """Delete one by one, and several at a time."""
+    """Delete sequentially and concurrently."""
     flows, loop = runner.plan.size(_FLOWS), runner.plan.size(_LOOP_FLOWS)
     at_a_time = {"count": flows, "concurrency": _CONCURRENCY}
     clients = [
@@ -56,27 +56,27 @@ def _expected(count: int) -> dict[str, int]:
 
 
 def targets(results: Results) -> list[Target]:
-    """Hold the time against what latency allows, and the work against the SDK's."""
+    """Compare the time with the limit set by latency, and the CPU with the SDK's."""
     ours = results.get(NAME, _SCENARIO, OURS)
     limit = ours.size * _LATENCY / 1000 / _CONCURRENCY
     wall = Spread.of([seconds / limit for seconds in ours.values("wall")])
     what = f"delete {ours.size:,} flows at 30 ms, {_CONCURRENCY} at a time"
     return [
-        Target(f"{what}: wall, over what latency allows", wall, 1.1),
-        Target(f"{what}: CPU a flow, over the SDK loop's", results.ratio(NAME, _SCENARIO, OURS, SDK, "cpu"), 0.5),
+        Target(f"{what}: wall time relative to the limit set by latency", wall, 1.1),
+        Target(f"{what}: CPU per flow relative to the SDK loop", results.ratio(NAME, _SCENARIO, OURS, SDK, "cpu"), 0.5),
     ]
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show time and work for a flow."""
+    """Show wall time and CPU per flow."""
     rows = results.of_suite(NAME)
     wall = [Bar(each.client, each.spread("wall", each.size / 1e3), each.client != SDK) for each in rows]
     cpu = [Bar("", each.spread("cpu", each.size / 1e3), each.client != SDK) for each in rows]
-    return [Panel("milliseconds a flow", wall, _LATENCY / _CONCURRENCY), Panel("CPU milliseconds a flow", cpu)]
+    return [Panel("milliseconds per flow", wall, _LATENCY / _CONCURRENCY), Panel("CPU milliseconds per flow", cpu)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [
         [
             each.client,
@@ -88,7 +88,7 @@ def section(results: Results) -> str:
         for each in results.of_suite(NAME)
     ]
     return f"""\
-Each delete is one request, answered after {_LATENCY} ms. The loops delete fewer flows: however many there are,
-they take as long for each.
+Each delete is one request with a latency of {_LATENCY} ms. The loops delete fewer flows, as their time per flow does
+not depend on the number.
 
-{table(["client", "flows", "wall a flow", "CPU a flow", "connections opened"], rows)}"""
+{table(["client", "flows", "wall per flow", "CPU per flow", "connections opened"], rows)}"""

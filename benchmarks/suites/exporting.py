@@ -1,4 +1,4 @@
-"""Exporting all flows to a file, beside the listing that it takes at least."""
+"""Exporting all flows to a file, compared with the listing that an export needs anyway."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAME: Final = "exporting"
 TITLE: Final = "Exporting"
 
 EXPORT: Final = "ExportFlowsOperator"
-#: Page size, latency, flows. The pages are those that users have who do not ask for others.
+#: Page size (the default), latency, flows.
 _SCENARIOS: Final = ((100, 0, 100_000), (100, 30, 100_000))
 
 
 def measure(runner: Runner) -> None:
-    """Export to `jsonl`, and list, the same flows."""
+    """Export the flows as JSON lines, and list the same flows."""
     for page_size, latency, full in _SCENARIOS:
         flows = runner.plan.size(full)
         options = {"page_size": page_size}
@@ -38,10 +38,10 @@ def measure(runner: Runner) -> None:
 
 
 def targets(results: Results) -> list[Target]:
-    """Hold the export against the listing."""
+    """Compare the export with the listing."""
     return [
         Target(
-            f"export {full:,} flows ({scenario}): wall, over the bare listing's",
+            f"export {full:,} flows ({scenario}): wall time relative to the bare listing",
             results.ratio(NAME, scenario, EXPORT, OURS, "wall"),
             1.5,
         )
@@ -51,13 +51,13 @@ def targets(results: Results) -> list[Target]:
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the time beside that of the listing."""
+    """Show the wall times of export and listing."""
     bars = [Bar(f"{each.client}, {each.scenario}", each.spread("wall"), True) for each in results.of_suite(NAME)]
     return [Panel("seconds", bars)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [
         [
             each.scenario,
@@ -69,14 +69,14 @@ def section(results: Results) -> str:
         ]
         for each in results.of_suite(NAME)
     ]
-    head = ["scenario", "what", "flows", "wall", "CPU µs a flow", "extra memory"]
+    head = ["scenario", "client", "flows", "wall", "CPU µs per flow", "extra memory"]
     return f"""\
-`ExportFlowsOperator` sorts the flows by id and writes all of each, as canonical JSON with a digest, to the local
-disk, with a checksum and a manifest. The bare listing reads id, name and last update, and builds nothing else of a
-flow. So without latency an export costs several listings: the JSON of each flow is decoded, written in canonical form
-for the file and again for the digest, hashed, and kept on disk to be sorted. With latency, it does that while the next
-page is on its way. To be within one and a half listings without latency, it would have to give up the canonical form
-and the digests, or to share the work among processes.
+`ExportFlowsOperator` sorts the flows by id and writes them in full, as canonical JSON with a digest, to the local disk,
+with a checksum and a manifest. The bare listing reads id, name and last update, and decodes no other field. Without
+latency, an export therefore costs several listings: each flow is decoded, encoded in canonical form for the file and
+again for the digest, hashed, and spooled to disk for sorting. With latency, this work overlaps with the transfer of the
+next page. Staying within one and a half listings without latency would require giving up the canonical form and the
+digests, or distributing the work over several processes.
 
 {table(head, rows)}"""
 

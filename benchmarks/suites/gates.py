@@ -1,4 +1,4 @@
-"""Waiting gates: what a thousand of them cost a triggerer, and how soon they notice."""
+"""Waiting gates: the load of thousands of them on a triggerer, and their reaction time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TITLE: Final = "Waiting gates"
 OURS: Final = "FlowTrigger"
 HTTP: Final = "HttpSensorTrigger"
 _LATENCY: Final = 30
-#: Seconds between two flows that appear while the gates are watched.
+#: Seconds between two flows that appear during the measurement.
 _BETWEEN: Final = 0.25
-#: Seconds that it takes to make the triggers.
+#: Seconds to create the triggers.
 _START: Final = 0.5
 
 
@@ -48,10 +48,10 @@ _RUNS: Final = {OURS: "provider:gates", HTTP: "http_provider:gates"}
 
 
 def measure(runner: Runner) -> None:
-    """Let gates wait for flows that are not there, and some of these flows appear."""
+    """Run gates for missing flows, and let some of these flows appear."""
     for scenario in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
         rounds = runner.plan.few(scenario.rounds)
-        runner.tell(f"{NAME}: {scenario} ({', '.join(scenario.clients)}; {rounds} rounds)")
+        runner.progress(f"{NAME}: {scenario} ({', '.join(scenario.clients)}; {rounds} rounds)")
         kept: dict[str, list[dict[str, Any]]] = {label: [] for label in scenario.clients}
         for _ in range(rounds):
             for label, rows in kept.items():
@@ -69,11 +69,11 @@ def _watch(runner: Runner, label: str, scenario: _Scenario) -> dict[str, Any]:
     client = Client(label, _RUNS[label])
     with runner.worker(label) as worker:
         arguments = {"first": flows, "poll": plan.poll}
-        # Imports first, lest they take from the time to settle.
+        # A first short run does the imports, so that they do not shorten the time to settle.
         quick = {"count": 1, "settle": 0, "steady": 0.1, "patience": 0}
         worker.measure(client.run, client.options, arguments | quick)
         runner.server.begin(flows, _LATENCY)
-        # A gate first looks at the second tick of its interval at the latest, and logs what it has found.
+        # A gate polls first at the second tick of its interval at the latest, and logs the result.
         settle, patience = 2.2 * plan.poll + _START, 1.5 * plan.poll
         times = {"settle": settle, "steady": plan.gate_seconds, "patience": patience}
         worker.begin(client.run, client.options, arguments | {"count": gates} | times)
@@ -85,7 +85,7 @@ def _watch(runner: Runner, label: str, scenario: _Scenario) -> dict[str, Any]:
         found = runner.checked(client, worker.result())
     opened = found.pop("opened")
     if set(opened) - set(appeared):
-        raise AssertionError("a gate opened for a flow that was not there")
+        raise AssertionError("a gate opened for a missing flow")
     end = steady_from + plan.gate_seconds + patience
     late = [max(0.0, opened.get(flow, end) - moment - plan.poll) for flow, moment in appeared.items()]
     return found | {
@@ -99,7 +99,7 @@ def _watch(runner: Runner, label: str, scenario: _Scenario) -> dict[str, Any]:
 
 
 def _let_appear(runner: Runner, flows: int, gates: int, until: float) -> dict[str, float]:
-    """Let one flow after the other appear, and return when each did."""
+    """Let flows appear one by one, and return the time of each appearance."""
     appeared: dict[str, float] = {}
     while len(appeared) < gates and time.time() < until:
         appeared[flow_id(flows + len(appeared))] = time.time()
@@ -110,33 +110,33 @@ def _let_appear(runner: Runner, flows: int, gates: int, until: float) -> dict[st
 
 
 def targets(results: Results) -> list[Target]:
-    """Hold the thousand against Airflow's own trigger, and both crowds against the clock."""
+    """Compare the CPU with that of Airflow's own trigger, and bound connections, lag and delay."""
     thousand, many = (results.get(NAME, str(scenario), OURS) for scenario in (_THOUSAND, _FIVE_THOUSAND))
     cpu = results.ratio(NAME, str(_THOUSAND), OURS, HTTP, "steady_cpu")
     return [
-        Target("1,000 gates: CPU, over HttpSensorTrigger's", cpu, 0.1),
+        Target("1,000 gates: CPU relative to HttpSensorTrigger", cpu, 0.1),
         Target("1,000 gates: connections opened", thousand.spread("server_connections"), 16),
         Target("1,000 gates: event-loop lag, 99th percentile", thousand.spread("lag_p99", 1e-3), 5, " ms"),
         Target("5,000 gates: event-loop lag, 99th percentile", many.spread("lag_p99", 1e-3), 10, " ms"),
-        Target("5,000 gates: latest of all, beyond the poll interval", many.spread("late_max"), 1, " s"),
+        Target("5,000 gates: greatest delay beyond the poll interval", many.spread("late_max"), 1, " s"),
     ]
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the work, and what it does to the event loop."""
+    """Show the CPU time and the lag of the event loop."""
     rows = results.of_suite(NAME)
-    work = [Bar(f"{each.client}, {each.scenario}", _cpu_a_minute(each), each.client == OURS) for each in rows]
+    work = [Bar(f"{each.client}, {each.scenario}", _cpu_per_minute(each), each.client == OURS) for each in rows]
     lag = [Bar("", each.spread("lag_p99", 1e-3), each.client == OURS) for each in rows]
-    return [Panel("CPU seconds a minute", work), Panel("event-loop lag p99, ms", lag)]
+    return [Panel("CPU seconds per minute", work), Panel("event-loop lag p99, ms", lag)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [
         [
             each.scenario,
             each.client,
-            spread(_cpu_a_minute(each)),
+            spread(_cpu_per_minute(each)),
             spread(Spread.of([row["steady_requests"] / row["steady_seconds"] for row in each.rounds])),
             spread(each.spread("server_connections")),
             spread(each.spread("lag_p99"), 1e3, " ms"),
@@ -147,21 +147,28 @@ def section(results: Results) -> str:
         for each in results.of_suite(NAME)
     ]
     head = [
-        *("scenario", "trigger", "CPU s a minute", "requests a second", "connections", "loop lag p99"),
-        *("the same, idle", "latest", "opened"),
+        "scenario",
+        "trigger",
+        "CPU s per minute",
+        "requests per second",
+        "connections",
+        "loop lag p99",
+        "idle lag p99",
+        "greatest delay",
+        "opened",
     ]
     poll = results.plan["poll"]
     return f"""\
-So many triggers run in one event loop, as in a triggerer, and poll each {poll:g} s for flows that are not there;
-every answer takes {_LATENCY} ms. `FlowTrigger` is what `FlowExistsSensor(flow_id=…, deferrable=True)` hands over.
-While they are watched, one flow after the other appears, each {_BETWEEN:g} s: *latest* is the longest time, beyond the
-poll interval, after which a gate noticed. *Loop lag* is how much a sleep of 10 ms overslept, *idle* the same before any
-trigger ran. It is measured after the CPU, to which it would add as much as a thousand of our gates.
-A large organization is there, too, because `FlowTrigger` reads the listing where it takes that for cheaper than to ask
-for each flow.
+All triggers of a scenario run in one event loop, as in a triggerer, and poll every {poll:g} s for missing flows; the
+latency is {_LATENCY} ms. `FlowTrigger` is the trigger to which `FlowExistsSensor(flow_id=…, deferrable=True)` defers.
+During the measurement a flow appears every {_BETWEEN:g} s: *greatest delay* is the longest time, beyond the poll
+interval, until its gate opened. *Loop lag* is the time by which a sleep of 10 ms overran, *idle lag* the same before
+any trigger ran. It is measured after the CPU, because measuring it costs as much CPU as a thousand of our gates.
+One scenario has a large organization, because `FlowTrigger` reads the listing where that is cheaper than fetching each
+flow.
 
 {table(head, rows)}"""
 
 
-def _cpu_a_minute(measured: Measurement) -> Spread:
+def _cpu_per_minute(measured: Measurement) -> Spread:
     return Spread.of([60 * row["steady_cpu"] / row["steady_seconds"] for row in measured.rounds])

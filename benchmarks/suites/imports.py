@@ -1,4 +1,4 @@
-"""What it costs to read a DAG file that uses us: imports, over Airflow's own base classes."""
+"""The cost of importing the provider in a DAG file, on top of Airflow's base classes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _MODULES: Final = {
 
 
 def measure(runner: Runner) -> None:
-    """Import each in fresh processes; a first one compiles what is not compiled yet."""
+    """Import each in fresh processes; the first round only compiles bytecode."""
     rounds = runner.plan.imports
     labels = [OURS] if runner.plan.smoke else list(_MODULES)
-    runner.tell(f"{NAME}: {', '.join(labels)} ({rounds} rounds)")
+    runner.progress(f"{NAME}: {', '.join(labels)} ({rounds} rounds)")
     kept: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}
     for _ in range(rounds + 1):
         for label, rows in kept.items():
@@ -52,24 +52,24 @@ def _import(modules: tuple[str, ...], variables: dict[str, str]) -> dict[str, An
 
 
 def targets(results: Results) -> list[Target]:
-    """Bound the time, and what else is loaded."""
+    """Bound the import time and the number of additional packages."""
     ours = results.get(NAME, _SCENARIO, OURS)
     foreign = [float(len(row["foreign"])) for row in ours.rounds]
     return [
-        Target("import of operators and sensors, over Airflow's own", ours.spread("wall", 1e-3), 10, " ms"),
-        Target("packages of others that it loads", Spread.of(foreign), 0),
+        Target("import of operators and sensors, on top of Airflow", ours.spread("wall", 1e-3), 10, " ms"),
+        Target("additional third-party packages it imports", Spread.of(foreign), 0),
     ]
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the time."""
+    """Show the import times."""
     rows = results.of_suite(NAME)
     bars = [Bar(each.client, each.spread("wall", 1e-3), each.client == OURS) for each in rows]
     return [Panel("milliseconds", bars)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [
         [
             each.client,
@@ -80,6 +80,6 @@ def section(results: Results) -> str:
         for each in results.of_suite(NAME)
     ]
     return f"""\
-Fresh processes, bytecode compiled before, `airflow.sdk` with its base classes already imported.
+Fresh processes with compiled bytecode, in which `airflow.sdk` and its base classes are already imported.
 
-{table(["what", "import", "modules", "packages that Airflow had not loaded"], rows)}"""
+{table(["package", "import time", "modules", "additional packages"], rows)}"""

@@ -1,4 +1,4 @@
-"""Listing all flows: page sizes, latencies, and everybody's defaults."""
+"""Listing all flows, at several page sizes and latencies, and with the defaults of each client."""
 
 from __future__ import annotations
 
@@ -28,19 +28,23 @@ SOCKET: Final = "socket, bytes only"
 LATENCY: Final = 30
 MAIN: Final = "page size 100, no latency"
 DEFAULTS: Final = f"defaults, {LATENCY} ms"
-#: Page size, latency, flows: fewer where many round trips would take minutes.
+#: Page size, latency, flows; fewer flows where the round trips would take minutes.
 _SCENARIOS: Final = (
-    *((100, 0, 10_000), (10, 0, 10_000), (500, 0, 10_000)),
-    *((100, LATENCY, 5_000), (10, LATENCY, 1_000), (500, LATENCY, 10_000)),
+    (100, 0, 10_000),
+    (10, 0, 10_000),
+    (500, 0, 10_000),
+    (100, LATENCY, 5_000),
+    (10, LATENCY, 1_000),
+    (500, LATENCY, 10_000),
 )
 _BRIEFLY: Final = tuple(each for each in _SCENARIOS if each[:2] in ((100, 0), (10, LATENCY)))
 _DEFAULT_FLOWS: Final = 3_000
-#: A raw socket must be at least so many times as fast as the fastest client, or the server is too slow to tell.
+#: Minimum speed of a raw socket relative to the fastest client; below it, the server is the bottleneck.
 MARGIN: Final = 3.0
 
 
 def measure(runner: Runner) -> None:
-    """Run all clients at each page size and latency, then the two typed clients as they come."""
+    """Run all clients at each page size and latency, then the two typed clients with their defaults."""
     for page_size, latency, full in _BRIEFLY if runner.plan.smoke else _SCENARIOS:
         flows = runner.plan.size(full)
         rounds = runner.plan.rounds if latency == 0 else runner.plan.few(3)
@@ -73,7 +77,7 @@ def _clients(flows: int, page_size: int, *, every: bool) -> list[Client]:
 
 
 def server_margin(results: Results) -> Spread:
-    """Return how many times as fast the raw socket is as the fastest client, round by round."""
+    """Return the speed of the raw socket relative to the fastest client, per round."""
     rows = [each for each in results.of_suite(NAME) if each.scenario == MAIN]
     clients = [each.values("wall") for each in rows if each.client != SOCKET]
     socket = next(each for each in rows if each.client == SOCKET).values("wall")
@@ -81,12 +85,12 @@ def server_margin(results: Results) -> Spread:
 
 
 def targets(results: Results) -> list[Target]:
-    """Hold the SDK against us: work for a flow, and what a user gets who configures nothing."""
+    """Compare with the SDK: CPU per flow, and wall time with default settings."""
     cpu = results.ratio(NAME, MAIN, OURS, SDK, "cpu")
     wall = results.ratio(NAME, DEFAULTS, SDK, OURS, "wall")
     return [
-        Target("list, page size 100, no latency: CPU a flow, over the SDK's", cpu, 0.67, moonshot=0.4),
-        Target("list, defaults against defaults, 30 ms: times as fast as the SDK", wall, 10, floor=True, moonshot=30),
+        Target("list, page size 100, no latency: CPU per flow relative to the SDK", cpu, 0.67, moonshot=0.4),
+        Target("list, default settings, 30 ms: speed relative to the SDK", wall, 10, floor=True, moonshot=30),
         Target(
             "check of the server: a raw socket's speed over the fastest client's",
             server_margin(results),
@@ -97,7 +101,7 @@ def targets(results: Results) -> list[Target]:
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the work for a flow, and how soon everybody's defaults are done."""
+    """Show the CPU per flow, and the wall time with default settings."""
     work = [
         Bar(each.client, each.spread("cpu", each.size / 1e6), each.client in (OURS, OURS_EVERY))
         for each in results.of_suite(NAME)
@@ -108,26 +112,34 @@ def panels(results: Results) -> list[Panel]:
         for each in results.of_suite(NAME)
         if each.scenario == DEFAULTS
     ]
-    return [Panel(f"CPU µs a flow, {MAIN}", work), Panel(f"seconds, {DEFAULTS}", defaults)]
+    return [Panel(f"CPU µs per flow, {MAIN}", work), Panel(f"seconds, {DEFAULTS}", defaults)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [_row(results, each) for each in results.of_suite(NAME)]
-    head = ["scenario", "client", "flows", "CPU µs a flow", "wall µs a flow", "times the SDK's speed", "extra memory"]
+    head = [
+        "scenario",
+        "client",
+        "flows",
+        "CPU µs per flow",
+        "wall µs per flow",
+        "speed relative to SDK",
+        "extra memory",
+    ]
     every = results.ratio(NAME, MAIN, OURS_EVERY, SDK_EVERY, "cpu")
-    cpu = f"{every.median:.2f} of the SDK's CPU ({every.low:.2f} to {every.high:.2f})"
+    cpu = f"{every.median:.2f} times the CPU of the SDK ({every.low:.2f} to {every.high:.2f})"
     return f"""\
-All flows are listed, and of each the id, the name and the last update are read; where it says *every field read*,
-also each setting and style of each block. `ViHook.list_flows` and the SDK's `client.flows.list().all_items()` give
-typed flows; `HttpOperator` gives what its response filter picks from the parsed JSON. *Socket* reads the bytes and
-looks at nothing. With latency there are fewer flows where the round trips would take minutes.
+All flows are listed, and id, name and last update of each are read; with *every field read*, also each setting and
+style of each block. `ViHook.list_flows` and the SDK's `client.flows.list().all_items()` yield typed flows;
+`HttpOperator` returns what its response filter selects from the parsed JSON. *Socket* reads the bytes without parsing
+them. Scenarios with latency have fewer flows where the round trips would take minutes.
 
 {table(head, rows)}
-A user who reads every field of every flow pays {cpu}.
+Reading every field of every flow costs {cpu}.
 
-With the defaults, a round trip brings 100 flows here and 10 with the SDK. So ten times its speed is about what latency
-allows; whoever needs more sets a larger `page_size`.
+With the defaults, a round trip fetches 100 flows here and 10 with the SDK, so latency limits the advantage to about
+ten times. A larger `page_size` raises that limit.
 """
 
 

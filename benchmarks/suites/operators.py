@@ -1,4 +1,4 @@
-"""Operators under load, in ``dag.test()``: twice the flows must take no more than twice the time."""
+"""Operators under load, in ``dag.test()``: the time must not grow faster than the number of flows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLE: Final = "Operators under load"
 
 _PAGE_SIZE: Final = 100
 _PRUNED_AFTER: Final = 90
-#: What a round may add to a doubling by chance.
+#: Tolerance for noise when the number of flows doubles.
 _NOISE: Final = 1.15
 
 
@@ -44,12 +44,12 @@ _LOADS: Final = (
 
 
 def measure(runner: Runner) -> None:
-    """Run each operator on a quarter, on half and on all of its flows; all in one process, as Airflow starts slowly."""
+    """Run each operator on a quarter, half and all of its flows, in one process because Airflow starts slowly."""
     rounds = runner.plan.few(2)
     with runner.worker(NAME) as worker:
         for load in _LOADS:
             sizes = [runner.plan.size(load.flows // part) for part in ((2, 1) if runner.plan.smoke else (4, 2, 1))]
-            runner.tell(f"{NAME}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
+            runner.progress(f"{NAME}: {load.label} ({', '.join(f'{size:,}' for size in sizes)} flows; {rounds} rounds)")
             runner.server.begin(4, 0)
             runner.warm_up([worker], [Client(load.label, load.run, load.options)], {})
             kept: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
@@ -77,7 +77,7 @@ def _sizes(results: Results, load: _Load) -> list[Measurement]:
 
 
 def targets(results: Results) -> list[Target]:
-    """Bound what the last doubling does to the time."""
+    """Bound the growth of the time when the number of flows last doubles."""
     rows = []
     for load in _LOADS:
         *_, half, whole = (each.values("task_seconds") for each in _sizes(results, load))
@@ -87,14 +87,14 @@ def targets(results: Results) -> list[Target]:
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the tasks' time."""
+    """Show the duration of the tasks."""
     rows = results.of_suite(NAME)
     bars = [Bar(f"{each.scenario}, {each.client}", each.spread("task_seconds"), True) for each in rows]
     return [Panel("seconds", bars)]
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = []
     for load in _LOADS:
         measured = _sizes(results, load)
@@ -109,12 +109,11 @@ def section(results: Results) -> str:
                     f"n^{number(power)}" if each is measured[-1] else "",
                 ]
             )
-    chance = _NOISE - 1
-    head = ["operator", "flows", "task", "extra memory", "time grows as"]
+    noise = _NOISE - 1
+    head = ["operator", "flows", "task", "extra memory", "growth"]
     return f"""\
-Whole tasks in `dag.test()`, with Airflow's database on SQLite: from start to end of the task, its XCom included.
-Page size and concurrency are the defaults, and there is no latency. The last one archives what it has selected, and
-deletes it, with one look and one delete for each flow. Twice the flows may take twice the time and, by chance,
-{chance:.0%} more.
+Whole tasks in `dag.test()`, with Airflow's database on SQLite, from start to end of the task including its XCom. Page
+size and concurrency are the defaults; there is no latency. The last operator archives and deletes the selected flows,
+with one read and one delete each. Twice the flows may take twice the time, plus {noise:.0%} for noise.
 
 {table(head, rows)}"""

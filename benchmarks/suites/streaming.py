@@ -1,4 +1,4 @@
-"""Streaming a large organization: memory must not grow with it."""
+"""Streaming a large organization: memory must not grow with the number of flows."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def measure(runner: Runner) -> None:
 
 
 def targets(results: Results) -> list[Target]:
-    """Bound the memory, and its growth."""
+    """Bound the memory and its growth."""
     small, large = (results.get(NAME, _scenario(size), OURS).values("memory") for size in _SIZES)
     growth = [(more - less) / 1e6 for less, more in zip(small, large, strict=True)]
     return [
         Target("list 100,000 flows, streaming: extra memory", Spread.of([each / 1e6 for each in large]), 10, " MB"),
-        Target("its growth from 25,000 to 100,000 flows", Spread.of(growth), 1, " MB"),
+        Target("growth of this memory from 25,000 to 100,000 flows", Spread.of(growth), 1, " MB"),
     ]
 
 
 def panels(results: Results) -> list[Panel]:
-    """Show the memory."""
+    """Show the extra memory."""
     bars = [
         Bar(f"{each.client}, {each.scenario}", each.spread("memory", 1e6), each.client == OURS)
         for each in results.of_suite(NAME)
@@ -56,7 +56,7 @@ def panels(results: Results) -> list[Panel]:
 
 
 def section(results: Results) -> str:
-    """Write how it was measured, and a table."""
+    """Describe the measurement, and tabulate the results."""
     rows = [
         [
             f"{each.size:,}",
@@ -67,9 +67,9 @@ def section(results: Results) -> str:
         for each in results.of_suite(NAME)
     ]
     return f"""\
-All flows are listed, and dropped as they are read; page size {_PAGE_SIZE}, no latency.
+All flows are listed, and each is discarded after reading; page size {_PAGE_SIZE}, no latency.
 
-{table(["flows", "client", "extra memory at most", "wall"], rows)}"""
+{table(["flows", "client", "maximum extra memory", "wall"], rows)}"""
 
 
 def _scenario(full: int) -> str:

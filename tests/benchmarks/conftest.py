@@ -1,4 +1,4 @@
-"""A run of all benchmarks at next to no size, once for all tests of it."""
+"""Run all benchmarks once at a very small size, for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.results import Results
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Results:
     suites = [suite.NAME for suite in SUITES]
-    # Whole DAG runs take as long as all the rest, so they run beside it.
+    # Whole DAG runs take as long as all other suites together, so they run concurrently.
     parts = (suites[:-1], suites[-1:])
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(measure, SMOKE, part, tmp_path_factory.mktemp("smoke")) for part in parts]
