@@ -1,1 +1,1 @@
-"""Which flows a DAG author means."""
+"""What a DAG author writes: arguments, which flows are selected, what a flow is to be."""

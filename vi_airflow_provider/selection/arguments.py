@@ -1,21 +1,38 @@
-"""Checks of the arguments that a DAG author writes, also as the text that a template makes of them."""
+"""Checks of the arguments that a DAG author writes, in each form in which Airflow passes them to a task.
+
+A value arrives as it was written, as the text or the native object that a template rendered to, as an XCom, or as a
+subclass or proxy of the expected type: Airflow's own times are pendulum's. Every check accepts these forms, returns
+the plain type of the standard library, and refuses anything else by the argument's name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.validation import checked_id
 
-_TIMEDELTA_TEXT = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?")
+_TIMEDELTA_TEXT: Final = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?")
+#: More digits than any count needs; Python refuses to convert a text of thousands of them.
+_MAX_DIGITS: Final = 18
+
+_RENDERED_NONE: Final = "the template rendered to None"
+_QUOTE: Final = "in a DAG that renders templates as native objects, quote the template: \"'{{ … }}'\""
+
+
+def _plain(value: Any) -> Any:
+    """Return what a lazy proxy stands for; Airflow passes some times of a DAG run as such."""
+    return value if type(value) is value.__class__ else getattr(value, "__wrapped__", value)
 
 
 def _duration(value: Any) -> Any:
     """Accept a timedelta, its text, or an ISO 8601 duration; a bare number could be days or seconds."""
+    value = _plain(value)
     if isinstance(value, str):
         if value and (match := _TIMEDELTA_TEXT.fullmatch(value)):
             days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
@@ -23,7 +40,7 @@ def _duration(value: Any) -> Any:
         if value.startswith("P"):
             return value
     elif isinstance(value, timedelta):
-        return value
+        return timedelta.__pos__(value)  # a plain one: the arithmetic of pendulum's subclasses differs
     raise ValueError("a timedelta or an ISO 8601 duration like P90D expected")
 
 
@@ -34,30 +51,53 @@ def _not_negative(value: timedelta) -> timedelta:
 
 
 def _instant(value: Any) -> datetime:
+    value = _plain(value)
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
         raise ValueError("a datetime or an ISO 8601 time expected")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError("it has no time zone")
+    date, time = (value.year, value.month, value.day), (value.hour, value.minute, value.second, value.microsecond)
+    return datetime(*date, *time, tzinfo=value.tzinfo, fold=value.fold)
+
+
+def _text(value: Any) -> str:
+    """Accept a text, but neither an empty one nor "None": a template that rendered to nothing must not match."""
+    value = _plain(value)
+    if not isinstance(value, str):
+        hint = f"; {_QUOTE}" if isinstance(value, int | float) else ""
+        raise ValueError(f"text expected, {type(value).__name__} given{hint}")
+    if value == "None":
+        raise ValueError(_RENDERED_NONE)
+    if not value:
+        raise ValueError("it is empty; a template may have rendered to nothing")
+    return value
+
+
+def _attribute_value(value: str) -> str:
+    if value == "None":
+        raise ValueError(_RENDERED_NONE)
     return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
-# An empty text is refused: a template that rendered to nothing must not select everything.
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, BeforeValidator(_text)]
+#: The value of an attribute to compare with; unlike a name, it may be empty.
+AttributeValue = Annotated[str, AfterValidator(_attribute_value)]
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
-    """Return an argument that has one of a few values; it may come from a template."""
-    if value in allowed:
-        return str(value)
+    """Return an argument that takes one of a few values."""
+    if isinstance(value, str) and value in allowed:
+        return value
     raise _refused(name, value, f"one of {', '.join(map(repr, allowed))}")
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Return an argument that is true or false, also as the text that a template makes of it."""
+    """Return an argument that is true or false."""
+    value = _plain(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
@@ -66,8 +106,9 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def optional_count(name: str, value: Any) -> int | None:
-    """Return an argument that is a whole number or absent, also as the text that a template makes of it."""
-    if isinstance(value, str) and value.isdecimal():
+    """Return an argument that is a whole number or absent."""
+    value = _plain(value)
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_DIGITS:
         value = int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
@@ -75,16 +116,34 @@ def optional_count(name: str, value: Any) -> int | None:
 
 
 def optional_text(name: str, value: Any) -> str | None:
-    """Return an argument that is a text or absent; an empty one is a template that rendered to nothing."""
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise _refused(name, value, "a text that says something")
+    """Return an argument that is a text or absent."""
+    value = _plain(value)
+    if value is None:
+        return None
+    try:
+        return _text(value)
+    except ValueError as error:
+        reason = f"{name}: {value!r:.80}: {error}"
+    raise ViValidationError(reason)
 
 
-def _refused(name: str, value: Any, expected: str) -> Exception:
+def checked_flow_id(value: Any) -> str:
+    """Return the argument ``flow_id``.
+
+    "None" is a valid id, but a delete would report a flow of this id as absent already, and no one would notice.
+    """
+    value = _plain(value)
+    if value == "None":
+        raise ViValidationError(f"flow_id: {_RENDERED_NONE}")
+    if isinstance(value, int | float):
+        raise ViValidationError(f"flow_id: {value!r:.80} is a number, not a text; {_QUOTE}")
+    return checked_id(value)
+
+
+def _refused(name: str, value: Any, expected: str) -> ViValidationError:
     return ViValidationError(f"{name}: {value!r:.80} is not {expected}")
 
 
 def milliseconds(time: datetime) -> int:
-    """Return a time as the wire has it: milliseconds since the epoch."""
+    """Return a time as the API writes it: milliseconds since the epoch."""
     return round(time.timestamp() * 1000)

@@ -1,16 +1,16 @@
-"""Which flows are meant: a pure predicate, checked when it is built and the same wherever flows are selected."""
+"""Which flows are selected: a pure predicate, checked when it is built and the same wherever flows are selected."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import describe_errors
-from vi_airflow_provider.selection.arguments import Duration, Instant, Text, milliseconds
+from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Text, milliseconds
+from vi_airflow_provider.selection.matching import attributes_match, latest_time, name_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class FlowFilter(BaseModel):
-    """What a flow must be like to be selected; what is not given does not matter.
+    """The criteria that a flow must meet to be selected; a criterion that is not given does not matter.
 
-    :param name_pattern: glob on the flow's name, case-sensitive (``fnmatch``)
+    :param name_pattern: glob on the flow's name, case-sensitive; the exact name always matches
     :param training_project: id of the training project
     :param attributes: attributes that the flow must have, with these values
     :param created_after: created at this time or later
@@ -35,7 +35,7 @@ class FlowFilter(BaseModel):
 
     name_pattern: Text | None = None
     training_project: Text | None = None
-    attributes: dict[str, str] | None = None
+    attributes: dict[str, AttributeValue] | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
     updated_after: Instant | None = None
@@ -44,7 +44,7 @@ class FlowFilter(BaseModel):
 
     @classmethod
     def build(cls, **criteria: Any) -> FlowFilter:
-        """Build a filter from what a user gives.
+        """Build a filter from the arguments of an operator.
 
         :raises ViValidationError: a value is unusable; the message names the argument
         """
@@ -59,16 +59,13 @@ class FlowFilter(BaseModel):
         return (flow for flow in flows if self.matches(flow, now))
 
     def matches(self, flow: Flow, now: datetime) -> bool:
-        """Tell whether the flow is meant. Times compare as integers: milliseconds, as the wire has them."""
+        """Decide whether a flow is selected. Times are compared as the API writes them: integer milliseconds."""
         spec, metadata = flow.spec, flow.metadata
-        # As integers, because `now - older_than` may be before the year 1.
-        latest_update = (
-            None if self.older_than is None else milliseconds(now) - self.older_than // timedelta(milliseconds=1)
-        )
+        latest_update = None if self.older_than is None else latest_time(now, self.older_than)
         return (
-            (self.name_pattern is None or fnmatchcase(spec.name, self.name_pattern))
+            (self.name_pattern is None or name_matches(self.name_pattern, spec.name))
             and (self.training_project is None or spec.training_project == self.training_project)
-            and all(metadata.attributes.get(key) == value for key, value in (self.attributes or {}).items())
+            and attributes_match(self.attributes or {}, metadata.attributes)
             and _within(metadata.time_created, self.created_after, self.created_before)
             and _within(metadata.last_updated, self.updated_after, self.updated_before)
             and (latest_update is None or metadata.last_updated <= latest_update)

@@ -1,4 +1,4 @@
-"""Which flows are meant: the boundaries of every criterion, and what no criterion may be."""
+"""Which flows are selected: the boundaries of every criterion, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_no_criterion_selects_every_flow() -> None:
 
 
 def test_a_filter_without_criteria_equals_the_empty_one() -> None:
-    # ListFlowsOperator asks for no more flows than its limit when there is no filter.
+    # ListFlowsOperator requests no more flows than its limit when there is no filter.
     assert FlowFilter.build(**dict.fromkeys(FlowFilter.model_fields)) == FlowFilter()
     assert FlowFilter.build(name_pattern="*") != FlowFilter()
 
@@ -86,7 +86,7 @@ def test_a_training_project_is_its_exact_id(project: Any, selected: bool) -> Non
         ({}, True),
     ],
 )
-def test_all_given_attributes_must_be_there(attributes: dict[str, str], selected: bool) -> None:
+def test_a_flow_must_have_all_given_attributes(attributes: dict[str, str], selected: bool) -> None:
     assert selects({"attributes": attributes}, metadata__attributes={"team": "a", "stage": "dev"}) is selected
 
 
@@ -114,16 +114,16 @@ def test_older_than_includes_the_flow_of_exactly_that_age(offset: int, selected:
     assert selects(criteria, metadata__lastUpdated=last_updated, metadata__timeCreated=0) is selected
 
 
-def test_older_than_looks_at_the_last_update_not_at_the_creation() -> None:
+def test_older_than_counts_from_the_last_update() -> None:
     assert not selects({"older_than": "P1D"}, metadata__timeCreated=0, metadata__lastUpdated=NOW_MS)
 
 
-def test_older_than_nothing_selects_all_that_is_not_of_the_future() -> None:
+def test_older_than_zero_selects_every_flow_not_of_the_future() -> None:
     assert selects({"older_than": timedelta(0)}, metadata__lastUpdated=NOW_MS)
     assert not selects({"older_than": timedelta(0)}, metadata__lastUpdated=NOW_MS + 1)
 
 
-def test_a_window_without_an_inside_selects_nothing() -> None:
+def test_an_empty_time_window_selects_nothing() -> None:
     window = {"created_after": NOW, "created_before": NOW}
     assert not any(selects(window, metadata__timeCreated=NOW_MS + offset) for offset in (-1, 0, 1))
 
@@ -153,7 +153,7 @@ def test_a_time_may_be_given_in_any_zone_and_as_text(same: datetime | str) -> No
         ("P1DT2H3M4S", timedelta(days=1, hours=2, minutes=3, seconds=4)),
         ("P2W", timedelta(weeks=2)),
         ("PT0S", timedelta(0)),
-        # What a template makes of a timedelta:
+        # As a template renders a timedelta:
         (str(timedelta(days=1)), timedelta(days=1)),
         (str(timedelta(days=90)), timedelta(days=90)),
         (str(timedelta(days=2, hours=3, seconds=4.5)), timedelta(days=2, hours=3, seconds=4.5)),
@@ -187,13 +187,13 @@ def test_a_longer_older_than_never_selects_more(one: timedelta, other: timedelta
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
-def test_before_and_after_a_time_part_the_flows(when: datetime, now: datetime) -> None:
+def test_before_and_after_the_same_time_partition_the_flows(when: datetime, now: datetime) -> None:
     before = list(FlowFilter.build(updated_before=when).select(FLOWS, now))
     after = list(FlowFilter.build(updated_after=when).select(FLOWS, now))
     assert [*after, *before] == FLOWS
 
 
-def test_a_selection_keeps_the_order_and_reads_no_further_than_asked() -> None:
+def test_a_selection_is_lazy_and_keeps_the_order() -> None:
     read = []
 
     def listing() -> Any:
@@ -221,26 +221,26 @@ BAD_DURATIONS: Final = (
 
 @pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize("value", BAD_TIMES, ids=repr)
-def test_a_time_without_zone_or_meaning_is_refused(name: str, value: Any) -> None:
+def test_an_unusable_time_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ViValidationError, match=rf"^{name}: "):
         FlowFilter.build(**{name: value})
 
 
 @pytest.mark.parametrize("value", BAD_DURATIONS, ids=repr)
-def test_a_duration_without_unit_or_meaning_is_refused(value: Any) -> None:
+def test_an_unusable_duration_is_refused(value: Any) -> None:
     with pytest.raises(ViValidationError, match=r"^older_than: "):
         FlowFilter.build(older_than=value)
 
 
 @pytest.mark.parametrize("name", ["name_pattern", "training_project"])
 @pytest.mark.parametrize("value", ["", 5, True, ["a"]], ids=repr)
-def test_a_text_that_is_empty_or_none_is_refused(name: str, value: Any) -> None:
+def test_an_empty_text_or_another_type_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ViValidationError, match=rf"^{name}: "):
         FlowFilter.build(**{name: value})
 
 
 @pytest.mark.parametrize("value", [{"team": 5}, {"team": None}, ["team"], "team=a", {5: "a"}, 5], ids=repr)
-def test_attributes_that_are_no_texts_are_refused(value: Any) -> None:
+def test_attributes_other_than_texts_are_refused(value: Any) -> None:
     with pytest.raises(ViValidationError, match=r"^attributes"):
         FlowFilter.build(attributes=value)
 
@@ -250,7 +250,7 @@ def test_an_unknown_criterion_is_refused_by_name() -> None:
         FlowFilter.build(older="P90D")
 
 
-def test_all_mistakes_are_named_at_once() -> None:
+def test_all_unusable_criteria_are_named_at_once() -> None:
     with pytest.raises(ViValidationError, match=r"^name_pattern: .*; created_after: .*; older_than: ") as caught:
         FlowFilter.build(name_pattern="", created_after="x", older_than=90)
     assert (caught.value.retryable, caught.value.attempts) == (False, 0)

@@ -1,0 +1,66 @@
+"""Flows as XComs: refuse what Airflow would read as one of its own objects.
+
+Airflow stores an XCom as JSON and marks a serialized object by reserved keys in that same JSON. The settings of a flow
+may hold any key. With a reserved one, the push fails after the task did its work, the reader gets other data than was
+stored, or Airflow builds an object of a class that the flow names. Such a flow is refused before it becomes an XCom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from vi_airflow_provider.api.errors import ViValidationError, one_line
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Flow
+
+#: Keys that Airflow refuses to store in any object, or reads as the class of a serialized one.
+_RESERVED: Final = frozenset({"__classname__", "__id__"})
+#: Together, the two keys of an object in Airflow's older format.
+_OLD_FORMAT: Final = frozenset({"__type", "__var"})
+
+
+def xcom_value(flow: Flow) -> dict[str, Any]:
+    """Return a flow in its XCom form.
+
+    :raises ViValidationError: an XCom cannot carry the flow unchanged; the message names the JSON path
+    """
+    document = flow.model_dump(mode="json")
+    refuse_reserved_keys(document, f"flow {flow.flow_id}")
+    return document
+
+
+def refuse_reserved_keys(value: Any, what: str) -> None:
+    """Refuse JSON data that an XCom cannot carry unchanged.
+
+    :param what: what the data is, for the message
+    :raises ViValidationError: an object has keys that Airflow reserves; the message names the JSON path
+    """
+    path = _reserved_path(value)
+    if path is not None:
+        raise ViValidationError(
+            f"{what}: {one_line(path, 200)}: Airflow reserves this key, so an XCom cannot carry it. "
+            'Return ids (result="ids"), export the flow with ExportFlowsOperator, or run the task with '
+            "do_xcom_push=False"
+        )
+
+
+def _reserved_path(value: Any) -> str | None:
+    """Return the JSON path of the first reserved key. Not recursive: data may be nested deeply."""
+    pending: list[tuple[Any, str]] = [(value, "")]
+    while pending:
+        current, path = pending.pop()
+        if isinstance(current, Mapping):
+            if found := _reserved_keys(current):
+                return f"{path}.{min(found)}".removeprefix(".")
+            items = [(item, f"{path}.{key}") for key, item in current.items() if isinstance(item, Mapping | list)]
+        else:
+            items = [(item, f"{path}[{n}]") for n, item in enumerate(current) if isinstance(item, Mapping | list)]
+        pending.extend(reversed(items))
+    return None
+
+
+def _reserved_keys(document: Mapping[str, Any]) -> frozenset[str]:
+    keys = document.keys()
+    return (_RESERVED & keys) or (_OLD_FORMAT if keys >= _OLD_FORMAT else frozenset())
