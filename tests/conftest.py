@@ -1,7 +1,7 @@
-"""A home for Airflow that nothing else uses, set up before anything imports it.
+"""A home of its own for Airflow, set up before anything imports it.
 
-Each pytest process (also each worker of xdist) gets its own, and takes it away when it ends. No database is
-made here: unit tests need none.
+Each pytest process (also each worker of xdist) has one and deletes it when it ends. No database is created here:
+unit tests need none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOME = Path(tempfile.mkdtemp(prefix="vi-airflow-home-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 (_HOME / "dags").mkdir()
 
-# Where OpenLineage writes what it is told; only of the DAG that a test of it runs.
+# OpenLineage writes its events here, and only those of the DAG that a test runs for it.
 LINEAGE = _HOME / "lineage.jsonl"
 _TRANSPORT = {"type": "file", "log_file_path": str(LINEAGE), "append": True}
 _POLICY = [
@@ -40,5 +40,5 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
 }
 if version("apache-airflow").startswith("2."):
-    # SQLite allows no other, and Airflow 3 has this one no more.
+    # The only executor that works with SQLite; Airflow 3 no longer has it.
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"

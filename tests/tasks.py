@@ -1,4 +1,4 @@
-"""What the tests of operators and sensors share: a connection, a server, and a task instance that keeps its XComs."""
+"""Shared by the tests of operators and sensors: a connection, URLs, and a task instance that keeps its XComs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ UI: Final = "https://ui.example/{organization_id}/{flow_id}"
 
 
 def connection(**extra: Any) -> str:
-    """Return the value of ``AIRFLOW_CONN_VI_DEFAULT``; without retries, so that nobody waits."""
-    patience = {"max_retries": 0, "max_rate_limit_retries": 0, "ui_url_template": UI}
+    """Return the value of ``AIRFLOW_CONN_VI_DEFAULT``, without retries: tests do not wait."""
+    defaults = {"max_retries": 0, "max_rate_limit_retries": 0, "ui_url_template": UI}
     return json.dumps(
         {
             "conn_type": "vi",
             "host": HOST,
             "login": ORGANIZATION_ID,
             "password": SECRET_KEY,
-            "extra": {**patience, **extra},
+            "extra": {**defaults, **extra},
         }
     )
 
 
 @dataclass
 class TaskInstance:
-    """As much of a task instance as the operators use."""
+    """The part of a task instance that the operators use."""
 
     dag_id: str = "dag"
     task_id: str = "task"
@@ -43,7 +43,7 @@ class TaskInstance:
 
 
 def plain(value: Any) -> Any:
-    """Return the value, having checked that an XCom can carry it: only JSON's own types, text as keys."""
+    """Return the value after checking that an XCom can carry it: JSON types only, text as keys."""
     if isinstance(value, dict):
         assert all(type(key) is str for key in value), value
         for inner in value.values():

@@ -1,4 +1,4 @@
-"""What some Airflows do in another way: marks for the tests that cannot hold there."""
+"""Skip marks for tests that cannot pass on some versions of Airflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 AIRFLOW: Final = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 extra_may_be_no_json = pytest.mark.skipif(
-    AIRFLOW in {(3, 0), (3, 1)}, reason="Airflow 3.0 and 3.1 find no connection whose extra is no JSON"
+    AIRFLOW in {(3, 0), (3, 1)}, reason="Airflow 3.0 and 3.1 do not find a connection whose extra is not JSON"
 )
 a_person_answers = pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="in dag.test(), no answer of a person reaches the waiting task before Airflow 3.3"
+    AIRFLOW < (3, 3), reason="in dag.test(), a human response reaches the waiting task only since Airflow 3.3"
 )
 a_sensor_is_rescheduled = pytest.mark.skipif(
-    AIRFLOW == (3, 0), reason="in dag.test(), Airflow 3.0 fails every sensor that was rescheduled"
+    AIRFLOW == (3, 0), reason="in dag.test(), Airflow 3.0 fails every rescheduled sensor"
 )

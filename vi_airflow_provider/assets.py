@@ -1,4 +1,4 @@
-"""Flows as Airflow assets: ``vi://<organization id>/flows/<flow id>``, or ``…/flows`` for all of an organization."""
+"""Flows as Airflow assets: ``vi://<organization id>/flows/<flow id>``, or ``…/flows`` for a whole organization."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def create_asset(*, organization_id: str, flow_id: str | None = None, extra: dic
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Return the URI if it has the form of this scheme.
+    """Return the URI without trailing slashes.
 
-    :raises ValueError: it has not
+    :raises ValueError: the URI does not have the form of this scheme
     """
     path = uri.path.rstrip("/")
     if not _ORGANIZATION.fullmatch(uri.netloc) or not _PATH.fullmatch(path) or uri.query or uri.fragment:

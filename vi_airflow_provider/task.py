@@ -1,4 +1,29 @@
-"""What every task of this provider has: a hook, a meaning for each error, a link. Importing it loads no library."""
+"""What every task of this provider has: a hook, rendering that keeps data apart from templates, errors, a link.
+
+Theory of operation: templates and data
+---------------------------------------
+Before a task is executed, Airflow renders every text in its template fields with Jinja. A template is code: with
+``{{ conn.… }}`` it reads the secrets of every connection. The values of an operator come from three sources:
+
+=====================================  ========  ==================================================================
+source                                 rendered  by
+=====================================  ========  ==================================================================
+the DAG file, `partial`, default args  yes       the author's own code
+an XCom passed as an argument          no        Airflow resolves ``task.output`` and never renders the result
+an XCom passed by ``expand_kwargs``    no        this module; Airflow itself renders it
+=====================================  ========  ==================================================================
+
+1. *An XCom is never rendered.* A mapped task cannot tell by the name of an argument where its value comes from, because
+   an XCom may override what the author wrote. So a value counts as the author's only if it is the identical object
+   that the author wrote: ``is``, not ``==``. Any other value of a task mapped by ``expand_kwargs`` is data.
+   A copy of the author's values anywhere on the way would turn their templates into data, which is visible at once;
+   comparing by equality would turn data into templates, which is a vulnerability.
+2. *A text without a template is never rendered.* Jinja is no identity: it drops the last newline and ``{# … #}``,
+   rewrites CRLF, and native rendering turns ``"1.10"`` into a number. A prompt would train something else than was
+   written. What opens a template is asked of the environment, since a DAG may choose its own delimiters. A comment
+   does not open one: ``{#`` alone is data.
+3. *Rendered URLs are searched for secrets* before Airflow stores rendered fields, which its UI shows to everyone.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +32,19 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowNotFoundException,
-    mask_secret,
-)
+from airflow.providers.common.compat.sdk import AirflowFailException, mask_secret
 
+from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.links.flows import ViFlowLink
+from vi_airflow_provider.selection.arguments import checked_flow_id
+from vi_airflow_provider.selection.xcom import xcom_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.hooks.vi import ViHook
 
 #: Template fields that do not have the name of their argument.
@@ -27,12 +52,14 @@ _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 
 
 class ViTaskMixin:
-    """A task that calls Vi: where its hook comes from, what its errors mean, where its link leads."""
+    """A task that calls Vi: its hook, its rendering, the meaning of its errors, its link."""
 
     vi_conn_id: str
     if TYPE_CHECKING:
         dag: Any
+        do_xcom_push: bool
         has_dag: Any
+        get_template_env: Any
         task_id: str
         template_fields: Sequence[str]
 
@@ -43,62 +70,67 @@ class ViTaskMixin:
 
         return ViHook(self.vi_conn_id)
 
+    # --- rendering ---------------------------------------------------------------------------------------------
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a value as Airflow does, but return a text without a template in it byte for byte."""
+        if isinstance(content, str):
+            jinja_env = jinja_env or self.get_template_env()
+            if not _has_template(content, jinja_env):
+                return content
+        return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
+
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, *rest: Any, **more: Any
     ) -> None:
-        """Fill in the templates that the author of the DAG has written, and no others.
-
-        Airflow spares what ``expand`` takes from an XCom, but fills in what ``expand_kwargs`` takes from one. That is
-        data: with ``{{ conn.… }}`` in its name, a flow could read the secrets of every connection.
-        """
+        """Render the templates that the author of the DAG wrote, and no others."""
         if parent is self:
-            data = self._arguments_from_xcom(context)
+            data = self._fields_from_xcom(context)
             template_fields = [name for name in template_fields if name not in data]
         super()._do_render_template_fields(parent, template_fields, context, *rest, **more)  # type: ignore[misc]
         self._mask_url_secrets()
 
-    def _arguments_from_xcom(self, context: Context) -> frozenset[str]:
-        """Return the template fields that this task instance has by ``expand_kwargs`` from an XCom."""
+    def _fields_from_xcom(self, context: Context) -> frozenset[str]:
+        """Return the template fields whose values ``expand_kwargs`` took from an XCom for this task instance."""
         mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
         kwargs = getattr(getattr(mapped, "expand_input", None), "value", None)
         if isinstance(kwargs, (list, tuple)):
             kwargs = kwargs[context["ti"].map_index or 0]
-        if kwargs is None or isinstance(kwargs, Mapping):  # expand, or kwargs that the author has written
+        if kwargs is None or isinstance(kwargs, Mapping):  # `expand`, or kwargs that the author wrote
             return frozenset()
-        # By identity, not by name: what an XCom brings may override what the author has written.
         group = getattr(mapped.task_group, "default_args", None) or {}
         written = {**(self.dag.default_args or {}), **group, **mapped.partial_kwargs}
         authored = {_FIELD_OF.get(name, name): value for name, value in written.items()}
-        # What is in neither and not from the XCom is a default of ours, and has no template in it.
+        # A value that is neither authored nor from the XCom is a default of the operator, without a template.
         return frozenset(
             name for name in self.template_fields if name not in authored or getattr(self, name) is not authored[name]
         )
 
     def _mask_url_secrets(self) -> None:
-        """Have Airflow mask the secrets of URLs, which will be refused: it stores and shows what it has rendered."""
+        """Mask the secrets in URLs, although execution refuses such URLs: Airflow stores rendered fields before."""
         from vi_airflow_provider.storage.files import url_secrets
 
         for value in (getattr(self, name) for name in self.template_fields):
             for secret in url_secrets(value) if isinstance(value, str) else ():
                 mask_secret(secret)
 
+    # --- execution ---------------------------------------------------------------------------------------------
+
     @contextmanager
     def session(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
         """Lend the hook for a block of calls, and close its connections afterwards.
 
-        An error that another try cannot mend (credentials, permission, a bad value, a bad or missing connection)
-        fails the task without Airflow retries.
+        An error that a later try cannot mend (credentials, permission, a bad value, unusable connection settings)
+        fails the task without Airflow retries. All other errors leave the block as they are, so that Airflow retries.
+        A connection that is not found is among those: Airflow raises the same for a secrets backend that is down.
 
         :param context: the task's context; the link "Open in Vi" is stored in its task instance
         :param flow_id: the flow that the task is about, if it is about one
         """
-        from vi_airflow_provider.api.errors import ViError, ViValidationError
-        from vi_airflow_provider.api.validation import checked_id
-
         try:
-            if flow_id == "None":  # a valid id, but for a delete it would be "absent already", and nobody would notice
-                raise ViValidationError("flow_id: the template rendered to None")
-            url = self.hook.settings.ui_url("" if flow_id is None else checked_id(flow_id))
+            url = self.hook.settings.ui_url("" if flow_id is None else checked_flow_id(flow_id))
             if task_instance := context.get("ti"):
                 task_instance.xcom_push(key=ViFlowLink().xcom_key, value=url)
             yield self.hook
@@ -106,13 +138,23 @@ class ViTaskMixin:
             if error.retryable:
                 raise
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-        except AirflowNotFoundException as error:  # no such connection
-            raise AirflowFailException(str(error)) from error
         finally:
             self.hook.close()
 
+    def returned(self, flow: Flow) -> dict[str, Any]:
+        """Return a flow as the task's result, checked if that becomes an XCom.
+
+        :raises ViValidationError: an XCom cannot carry the flow unchanged
+        """
+        return xcom_value(flow) if self.do_xcom_push else flow.model_dump(mode="json")
+
+
+def _has_template(text: str, jinja_env: Any) -> bool:
+    delimiters = (jinja_env.variable_start_string, jinja_env.block_start_string, jinja_env.line_statement_prefix)
+    return any(delimiter and delimiter in text for delimiter in delimiters)
+
 
 def instance_of(context: Context) -> str:
-    """Return what tells a task instance from all others; its tries have it in common."""
+    """Return a key of the task instance, the same for each of its tries."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"

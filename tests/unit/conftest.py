@@ -1,4 +1,4 @@
-"""Unit tests see nothing of the machine they run on, and find the same examples each time."""
+"""Unit tests are isolated from the environment, and hypothesis generates the same examples in each run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import settings
 settings.register_profile("unit", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("unit")
 
-#: What would send a test through somebody's proxy, trust somebody's CA, or use somebody's connection.
+#: Variables that would make a test use the machine's proxy, CA, credentials or connection.
 _FOREIGN = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),

@@ -1,7 +1,7 @@
-"""The rules of the house, kept by reading the code and by looking at the classes.
+"""House rules, checked on the source and on the classes.
 
-STYLE.md lists them: operators that do nothing when a DAG is read, imports that go downhill, modules that cost
-nothing to import, and words that we do not use.
+Operators do nothing when a DAG file is parsed, importing them loads nothing heavy, all arguments are described, and
+the source holds no unfinished work and none of the words that this project avoids.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def tree_of(file: Path) -> ast.Module:
 
 
 def imports_of(file: Path) -> Iterator[str]:
-    """The modules that a file imports, anywhere in it except as a script; relative ones resolved."""
+    """The modules that a file imports, anywhere but in its ``__main__`` block; relative imports are resolved."""
     here = module_of(file).split(".")
     package = here if file.stem == "__init__" else here[:-1]
     branches = [node for node in tree_of(file).body if isinstance(node, ast.If)]
@@ -61,11 +61,11 @@ by_file: Final = pytest.mark.parametrize("file", FILES, ids=lambda file: str(fil
 
 
 def part_of(module: str) -> str:
-    """The first name below the package."""
+    """The name of a module's room, the first one below the package."""
     return module.removeprefix(NAME).lstrip(".").partition(".")[0]
 
 
-def test_the_api_works_without_airflow() -> None:
+def test_api_selection_and_gates_import_without_airflow() -> None:
     names = [module_of(file) for file in FILES if part_of(module_of(file)) in ("api", "selection", "gates")]
     code = f"""
 import importlib, sys
@@ -81,7 +81,7 @@ for name in {names}:
     assert run(code) == ""
 
 
-def test_the_tests_of_the_api_do_without_airflow() -> None:
+def test_the_tests_of_the_api_import_no_airflow() -> None:
     for file in (Path(__file__).parent / "api").glob("*.py"):
         assert "airflow" not in {module.partition(".")[0] for module in imports_of_tests(file)}, file
 
@@ -94,7 +94,7 @@ def imports_of_tests(file: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-# --- the price of an import ----------------------------------------------------------------------------------------
+# --- what an import loads --------------------------------------------------------------------------------------------
 
 
 def run(code: str) -> str:
@@ -104,7 +104,7 @@ def run(code: str) -> str:
 
 
 def loaded_by(code: str, *, after: str = "") -> set[str]:
-    """The top-level modules, and ours by their full names, that ``code`` loads in a fresh process."""
+    """The modules that ``code`` loads in a fresh process: foreign ones by top-level name, ours by full name."""
     written = run(f"""
 import sys
 {after}
@@ -126,21 +126,31 @@ def test_importing_the_package_loads_nothing_but_its_description() -> None:
     assert {name for name in loaded if name.startswith(NAME)} == {NAME, f"{NAME}.provider_info"}
 
 
-#: What every DAG file has loaded before it comes to us.
+#: What every DAG file has imported before it imports this package.
 AIRFLOW: Final = """
 from airflow.providers.common.compat.sdk import (
     DAG, AirflowFailException, AirflowSkipException, BaseOperator, BaseOperatorLink, BaseSensorOperator, XCom, conf)
 """
 
 
-#: Libraries that the process that parses DAG files has loaded, on every supported version.
+#: Libraries that are loaded in any process that parses DAG files, on every supported Airflow.
 FREE: Final = {"airflow", "pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
-#: Our modules below the operators that cost next to nothing.
-LIGHT: Final = {f"{NAME}.{name}" for name in ("api.errors", "selection.arguments", "gates.outcome", "gates.pacing")}
+#: Our modules below the operators that load no library and cost next to nothing.
+LIGHT: Final = {
+    f"{NAME}.{name}"
+    for name in (
+        "api.errors",
+        "api.validation",
+        "selection.arguments",
+        "selection.xcom",
+        "gates.outcome",
+        "gates.pacing",
+    )
+}
 
 
 @pytest.mark.parametrize("modules", [("operators.flows", "sensors.flows")], ids=", ".join)
-def test_importing_operators_and_sensors_loads_no_library_that_airflow_has_not(modules: tuple[str, ...]) -> None:
+def test_importing_operators_and_sensors_loads_only_light_modules(modules: tuple[str, ...]) -> None:
     loaded = loaded_by("; ".join(f"import {NAME}.{module}" for module in modules), after=AIRFLOW)
     assert foreign(loaded) - FREE == set()
     rooms = {
@@ -151,7 +161,7 @@ def test_importing_operators_and_sensors_loads_no_library_that_airflow_has_not(m
     assert rooms <= LIGHT
 
 
-# --- operators and sensors -----------------------------------------------------------------------------------------
+# --- operators and sensors -------------------------------------------------------------------------------------------
 
 
 def task_classes() -> list[type[BaseOperator]]:
@@ -168,7 +178,7 @@ TASKS: Final = task_classes()
 by_class: Final = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
 
 
-def test_the_classes_are_found() -> None:
+def test_operators_and_sensors_are_found() -> None:
     names = {task.__name__ for task in TASKS}
     assert {"ListFlowsOperator", "DeleteFlowOperator", "FlowExistsSensor"} <= names
 
@@ -185,7 +195,7 @@ def is_call_of_super(statement: ast.stmt) -> bool:
 
 
 def is_plain_assignment(statement: ast.stmt) -> bool:
-    """``self.x = y``, with y a name or a constant: nothing is called, compared or read."""
+    """``self.x = y``, where y is a name or a constant: nothing is called, compared or read."""
     if not isinstance(statement, ast.Assign):
         return False
     (target,) = statement.targets
@@ -196,14 +206,14 @@ def is_plain_assignment(statement: ast.stmt) -> bool:
 
 
 @by_class
-def test_making_a_task_does_nothing_but_keep_its_arguments(task: type[BaseOperator]) -> None:
+def test_an_initializer_only_stores_its_arguments(task: type[BaseOperator]) -> None:
     initializer = initializer_of(task)
     for statement in initializer.body if initializer else ():
         assert is_call_of_super(statement) or is_plain_assignment(statement), ast.unparse(statement)
 
 
 def arguments_of(task: type[BaseOperator]) -> dict[str, inspect.Parameter]:
-    """The arguments that our own classes add to those of Airflow."""
+    """The arguments that our classes add to those of Airflow."""
     found: dict[str, inspect.Parameter] = {}
     for base in reversed([cls for cls in task.__mro__ if cls.__module__.startswith(NAME)]):
         if "__init__" in vars(base):
@@ -212,26 +222,26 @@ def arguments_of(task: type[BaseOperator]) -> dict[str, inspect.Parameter]:
 
 
 @by_class
-def test_every_connection_id_is_a_template(task: type[BaseOperator]) -> None:
+def test_every_connection_id_is_a_template_field(task: type[BaseOperator]) -> None:
     ids = {name for name in arguments_of(task) if name.endswith("conn_id")}
     assert "vi_conn_id" in ids
     assert ids <= set(task.template_fields)
 
 
-def made(task: type[BaseOperator]) -> Any:
+def built(task: type[BaseOperator]) -> Any:
     required = {name: name for name, value in arguments_of(task).items() if value.default is value.empty}
     return task(task_id="task", **required)
 
 
 @by_class
-def test_every_template_field_is_an_attribute_and_named_once(task: type[BaseOperator]) -> None:
-    instance = made(task)
+def test_template_fields_are_attributes_and_unique(task: type[BaseOperator]) -> None:
+    instance = built(task)
     assert [field for field in task.template_fields if not hasattr(instance, field)] == []
     assert len(set(task.template_fields)) == len(task.template_fields)
 
 
 @by_class
-def test_every_argument_is_described_and_keyword_only(task: type[BaseOperator]) -> None:
+def test_arguments_are_keyword_only_and_documented(task: type[BaseOperator]) -> None:
     documents = " ".join(cls.__doc__ or "" for cls in task.__mro__ if cls.__module__.startswith(NAME))
     for name, value in arguments_of(task).items():
         assert value.kind is value.KEYWORD_ONLY
@@ -239,7 +249,7 @@ def test_every_argument_is_described_and_keyword_only(task: type[BaseOperator]) 
 
 
 @by_class
-def test_an_argument_that_is_deferrable_follows_the_configuration(task: type[BaseOperator]) -> None:
+def test_deferrable_defaults_to_the_configuration(task: type[BaseOperator]) -> None:
     initializer = initializer_of(task)
     defaults = dict(zip(initializer.args.kwonlyargs, initializer.args.kw_defaults, strict=True)) if initializer else {}
     for argument, default in defaults.items():
@@ -250,15 +260,15 @@ def test_an_argument_that_is_deferrable_follows_the_configuration(task: type[Bas
 
 @by_class
 def test_every_task_has_the_link_to_vi(task: type[BaseOperator]) -> None:
-    assert [link.name for link in made(task).operator_extra_links] == ["Open in Vi"]
+    assert [link.name for link in built(task).operator_extra_links] == ["Open in Vi"]
 
 
-def test_sensors_are_sensors_and_operators_are_not() -> None:
+def test_only_the_classes_in_sensors_are_sensors() -> None:
     for task in TASKS:
         assert issubclass(task, BaseSensorOperator) is (part_of(task.__module__) == "sensors")
 
 
-# --- errors and words ----------------------------------------------------------------------------------------------
+# --- source ----------------------------------------------------------------------------------------------------------
 
 
 @by_file
@@ -276,14 +286,14 @@ UNWELCOME: Final = re.compile(r"\b(black-?list|white-?list|master|slave|sanity)"
 
 
 @by_file
-def test_nothing_is_left_unfinished_and_no_word_is_unwelcome(file: Path) -> None:
+def test_source_has_no_unfinished_work_and_no_unwelcome_words(file: Path) -> None:
     text = file.read_text()
     assert UNFINISHED.findall(text) == []
     assert UNWELCOME.findall(text) == []
 
 
 @by_file
-def test_a_file_says_in_its_first_line_what_it_is_for(file: Path) -> None:
+def test_the_first_line_of_a_file_states_its_purpose(file: Path) -> None:
     document = ast.get_docstring(tree_of(file))
     assert document
     assert document.splitlines()[0].endswith((".", ":"))

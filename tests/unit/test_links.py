@@ -1,4 +1,4 @@
-"""The button "Open in Vi": what the task stored is what it opens."""
+"""The button "Open in Vi" opens the URL that the task stored."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ def test_the_button_is_named() -> None:
 
 
 @pytest.mark.parametrize(("stored", "opened"), [("https://ui.example/flow", "https://ui.example/flow"), (None, "")])
-def test_the_button_opens_what_the_task_stored(
-    stored: str | None, opened: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[dict[str, Any]] = []
+def test_the_button_opens_the_stored_url(stored: str | None, opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[dict[str, Any]] = []
 
     class Store:
         @staticmethod
         def get_value(**key: Any) -> str | None:
-            asked.append(key)
+            requested.append(key)
             return stored
 
     monkeypatch.setattr(links, "XCom", Store)
     task_instance: Any = object()
     assert ViFlowLink().get_link(BaseOperator(task_id="task"), ti_key=task_instance) == opened
-    assert asked == [{"ti_key": task_instance, "key": ViFlowLink().xcom_key}]
+    assert requested == [{"ti_key": task_instance, "key": ViFlowLink().xcom_key}]
 
 
-def test_equal_links_are_equal_so_that_a_dag_does_not_change_each_time_it_is_read() -> None:
+def test_links_compare_equal_so_that_a_parsed_dag_is_stable() -> None:
     assert ViFlowLink() == ViFlowLink()

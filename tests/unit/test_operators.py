@@ -1,4 +1,4 @@
-"""The operators, executed with a plain context: what they send, what they return, and how they fail."""
+"""The operators, executed with a plain context: what they send, what they return, how they fail."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from requests_mock import ANY, Mocker
 
 from tests.documents import ABSENT, FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_flow, wire_page, wire_spec
 from tests.tasks import FLOWS, HOST, TaskInstance, connection, plain
+from tests.versions import AIRFLOW
 from vi_airflow_provider.api.errors import (
     ViConflictError,
     ViNetworkError,
@@ -49,7 +50,7 @@ NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
 NOW_MS: Final = 1_782_907_200_000
 DAY_MS: Final = 86_400_000
 SPEC: Final = wire_spec()
-#: Any address of the flows.
+#: Any URL below the flows of the organization.
 BELOW: Final = re.compile(f"^{re.escape(FLOWS)}")
 
 
@@ -69,7 +70,7 @@ def sent(requests_mock: Mocker) -> list[str]:
 
 ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
 
-# --- list ----------------------------------------------------------------------------------------------------------
+# --- list ------------------------------------------------------------------------------------------------------------
 
 
 def aged(name: str, days: float, **changes: Any) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def test_list_returns_the_ids_of_the_flows_that_match(
     assert listed(requests_mock, **{"result": "ids", **criteria}) == ids
 
 
-def test_list_returns_whole_flows_that_a_later_task_can_read(requests_mock: Mocker) -> None:
+def test_list_returns_flows_that_a_later_task_can_validate(requests_mock: Mocker) -> None:
     flows = listed(requests_mock)
     assert [Flow.model_validate(flow).to_wire() for flow in flows] == ALL
     assert flows[0]["metadata"]["last_updated"] == NOW_MS - DAY_MS
@@ -162,14 +163,14 @@ def test_list_returns_summaries(requests_mock: Mocker) -> None:
         ({"limit": 0, "name_pattern": "*"}, []),
     ],
 )
-def test_list_asks_for_no_more_than_it_may_return(
+def test_list_requests_no_more_than_it_may_return(
     arguments: dict[str, Any], queries: list[str], requests_mock: Mocker
 ) -> None:
     listed(requests_mock, **arguments)
     assert [request.query for request in requests_mock.request_history] == queries
 
 
-def test_list_reads_no_further_than_its_limit(requests_mock: Mocker) -> None:
+def test_list_stops_reading_at_its_limit(requests_mock: Mocker) -> None:
     pages = [wire_page(*ALL, nextPage="2"), wire_page(*ALL, nextPage="3")]
     requests_mock.get(FLOWS, [{"json": page} for page in pages])
     with time_machine.travel(NOW, tick=False):
@@ -179,7 +180,7 @@ def test_list_reads_no_further_than_its_limit(requests_mock: Mocker) -> None:
 
 
 @pytest.mark.parametrize("shape", ["flows", "summaries", "ids"])
-def test_a_result_up_to_the_bound_is_returned_and_one_byte_more_is_refused(shape: str, requests_mock: Mocker) -> None:
+def test_a_result_larger_than_max_xcom_bytes_is_refused(shape: str, requests_mock: Mocker) -> None:
     result = listed(requests_mock, result=shape, max_xcom_bytes=None)
     size = len(json.dumps(result))
     assert listed(requests_mock, result=shape, max_xcom_bytes=size) == result
@@ -187,7 +188,7 @@ def test_a_result_up_to_the_bound_is_returned_and_one_byte_more_is_refused(shape
         listed(requests_mock, result=shape, max_xcom_bytes=size - 1)
 
 
-def test_a_result_that_is_too_large_says_what_to_do_instead(requests_mock: Mocker) -> None:
+def test_the_error_for_a_large_result_names_the_alternatives(requests_mock: Mocker) -> None:
     with pytest.raises(AirflowFailException) as caught:
         listed(requests_mock, max_xcom_bytes=1000)
     message = str(caught.value)
@@ -196,14 +197,14 @@ def test_a_result_that_is_too_large_says_what_to_do_instead(requests_mock: Mocke
     assert "ExportFlowsOperator" in message
 
 
-def test_a_result_that_is_too_large_is_not_read_to_its_end(requests_mock: Mocker) -> None:
+def test_reading_stops_once_the_result_is_too_large(requests_mock: Mocker) -> None:
     requests_mock.get(FLOWS, json=wire_page(*ALL, nextPage="2"))
     with pytest.raises(AirflowFailException):
         run(ListFlowsOperator(task_id="list", max_xcom_bytes=1000))
     assert requests_mock.call_count <= 2
 
 
-# --- get -----------------------------------------------------------------------------------------------------------
+# --- get -------------------------------------------------------------------------------------------------------------
 
 
 def test_get_returns_the_flow(requests_mock: Mocker) -> None:
@@ -212,7 +213,7 @@ def test_get_returns_the_flow(requests_mock: Mocker) -> None:
     assert Flow.model_validate(result).to_wire() == wire_flow()
 
 
-# --- missing flows -------------------------------------------------------------------------------------------------
+# --- missing flows ---------------------------------------------------------------------------------------------------
 
 GONE: Final = {"flow_id": FLOW_ID, "outcome": "already_absent", "archive": None}
 MISSING: Final[list[tuple[type[ViBaseOperator], dict[str, Any], Any]]] = [
@@ -230,7 +231,7 @@ MISSING: Final[list[tuple[type[ViBaseOperator], dict[str, Any], Any]]] = [
 
 
 @pytest.mark.parametrize(("operator", "arguments", "expected"), MISSING, ids=str)
-def test_a_missing_flow_ends_the_task_as_if_missing_says(
+def test_if_missing_decides_how_a_task_without_its_flow_ends(
     operator: type[ViBaseOperator], arguments: dict[str, Any], expected: Any, requests_mock: Mocker
 ) -> None:
     for register in (requests_mock.get, requests_mock.delete):
@@ -244,7 +245,7 @@ def test_a_missing_flow_ends_the_task_as_if_missing_says(
     assert requests_mock.call_count == 1
 
 
-# --- delete --------------------------------------------------------------------------------------------------------
+# --- delete ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("if_missing", ["success", "skip", "fail"])
@@ -256,7 +257,7 @@ def test_delete_deletes(if_missing: str, requests_mock: Mocker) -> None:
 
 
 @pytest.mark.parametrize("dry_run", [True, "True", "true"])
-def test_a_dry_run_only_looks(dry_run: bool | str, requests_mock: Mocker) -> None:
+def test_a_dry_run_only_reads(dry_run: bool | str, requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, json=wire_flow())
     result = run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID, dry_run=dry_run))
     assert result == {"flow_id": FLOW_ID, "outcome": "would_delete", "archive": None}
@@ -264,30 +265,30 @@ def test_a_dry_run_only_looks(dry_run: bool | str, requests_mock: Mocker) -> Non
 
 
 @pytest.mark.parametrize("dry_run", ["", "no", "None", 1, None])
-def test_a_dry_run_that_is_neither_true_nor_false_deletes_nothing(dry_run: Any, requests_mock: Mocker) -> None:
+def test_an_unusable_dry_run_deletes_nothing(dry_run: Any, requests_mock: Mocker) -> None:
     with pytest.raises(AirflowFailException, match=r"dry_run: .* is not true or false"):
         run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID, dry_run=dry_run))
     assert requests_mock.call_count == 0
 
 
 @pytest.mark.skipif(not hasattr(BaseOperator, "dry_run"), reason="this Airflow has no dry run of a task")
-def test_the_dry_run_of_airflow_itself_still_works() -> None:
+def test_airflows_own_dry_run_method_is_not_shadowed() -> None:
     task = DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID, dry_run=True)
     assert callable(task.dry_run)
     task.dry_run()
 
 
-def test_a_flow_in_use_is_a_conflict_that_another_try_may_solve(requests_mock: Mocker) -> None:
+def test_deleting_a_flow_in_use_is_a_retryable_conflict(requests_mock: Mocker) -> None:
     requests_mock.delete(FLOW, status_code=409, json={"message": "A run uses this flow."})
     with pytest.raises(ViConflictError, match=r"A run uses this flow\. If a run uses the flow, wait for it to end"):
         run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID))
 
 
-# --- create --------------------------------------------------------------------------------------------------------
+# --- create ----------------------------------------------------------------------------------------------------------
 
 
 class OneFlow:
-    """A server that keeps the flows that are put there."""
+    """A server that stores the flows that are PUT."""
 
     def __init__(self, requests_mock: Mocker) -> None:
         self.flows: dict[str, dict[str, Any]] = {}
@@ -335,7 +336,7 @@ def test_a_retried_create_finds_what_the_first_try_created(spec: Any, requests_m
     [{"run_id": "other"}, {"dag_id": "other"}, {"task_id": "other"}, {"map_index": 0}, {"map_index": 1}],
     ids=str,
 )
-def test_each_task_instance_creates_a_flow_of_its_own(changes: dict[str, Any], requests_mock: Mocker) -> None:
+def test_each_task_instance_creates_its_own_flow(changes: dict[str, Any], requests_mock: Mocker) -> None:
     server = OneFlow(requests_mock)
     create()
     create(TaskInstance(**changes))
@@ -354,9 +355,7 @@ def test_each_task_instance_creates_a_flow_of_its_own(changes: dict[str, Any], r
     ids=["equal", "another order of keys", "snake_case", "another layout", "attributes not given"],
 )
 @pytest.mark.parametrize("if_exists", ["fail", "skip", "replace"])
-def test_a_flow_that_says_the_same_already_is_left_as_it_is(
-    if_exists: str, same: dict[str, Any], requests_mock: Mocker
-) -> None:
+def test_an_equal_flow_is_returned_and_not_written(if_exists: str, same: dict[str, Any], requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, json=wire_flow())
     result = create(flow_id=FLOW_ID, if_exists=if_exists, **{"attributes": {"team": "line-3"}, **same})
     assert Flow.model_validate(result).to_wire() == wire_flow()
@@ -367,9 +366,7 @@ OTHER: Final = [{"spec": wire_spec(name="other")}, {"attributes": {"team": "othe
 
 
 @pytest.mark.parametrize("other", OTHER, ids=["another spec", "another attribute", "no attributes"])
-def test_a_flow_that_says_something_else_is_treated_as_if_exists_says(
-    other: dict[str, Any], requests_mock: Mocker
-) -> None:
+def test_if_exists_decides_what_happens_to_a_flow_that_differs(other: dict[str, Any], requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, json=wire_flow())
     requests_mock.put(FLOW, json=wire_flow(etag="replaced"))
     with pytest.raises(AirflowFailException, match=f'Flow {FLOW_ID} exists with another spec .* if_exists="replace"'):
@@ -380,14 +377,14 @@ def test_a_flow_that_says_something_else_is_treated_as_if_exists_says(
     assert create(flow_id=FLOW_ID, if_exists="replace", **other)["etag"] == "replaced"
 
 
-def test_an_empty_flow_id_is_refused_instead_of_creating_a_flow_under_another(requests_mock: Mocker) -> None:
+def test_an_empty_flow_id_is_refused(requests_mock: Mocker) -> None:
     OneFlow(requests_mock)
     with pytest.raises(AirflowFailException, match="is no flow id"):
         create(flow_id="")
     assert requests_mock.call_count == 0
 
 
-# --- update --------------------------------------------------------------------------------------------------------
+# --- update ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -402,7 +399,7 @@ def test_an_empty_flow_id_is_refused_instead_of_creating_a_flow_under_another(re
         ),
     ],
 )
-def test_update_sends_what_is_given_and_nothing_else(
+def test_update_sends_only_what_is_given(
     arguments: dict[str, Any], body: dict[str, Any], requests_mock: Mocker
 ) -> None:
     requests_mock.patch(FLOW, json=wire_flow(etag="new"))
@@ -410,7 +407,7 @@ def test_update_sends_what_is_given_and_nothing_else(
     assert [request.json() for request in requests_mock.request_history] == [body]
 
 
-# --- how all of them fail ------------------------------------------------------------------------------------------
+# --- errors that all operators share ---------------------------------------------------------------------------------
 
 TASKS: Final[dict[str, Callable[[], ViBaseOperator]]] = {
     "list": lambda: ListFlowsOperator(task_id="list"),
@@ -432,7 +429,9 @@ TASKS: Final[dict[str, Callable[[], ViBaseOperator]]] = {
         (422, "ViValidationError: "),
     ],
 )
-def test_an_error_that_stays_fails_the_task_for_good(status: int, words: str, name: str, requests_mock: Mocker) -> None:
+def test_a_permanent_error_fails_the_task_without_retries(
+    status: int, words: str, name: str, requests_mock: Mocker
+) -> None:
     requests_mock.register_uri(ANY, BELOW, status_code=status, json={"message": "No."})
     with pytest.raises(AirflowFailException, match=rf"^{words}.*: {status} .*: No\.") as caught:
         run(TASKS[name]())
@@ -442,7 +441,7 @@ def test_an_error_that_stays_fails_the_task_for_good(status: int, words: str, na
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("response", "error"),
     [
         ({"status_code": 408}, ViTimeoutError),
         ({"status_code": 409}, ViConflictError),
@@ -454,16 +453,16 @@ def test_an_error_that_stays_fails_the_task_for_good(status: int, words: str, na
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
-def test_an_error_that_may_pass_keeps_its_class_so_that_airflow_retries(
-    answer: dict[str, Any], error: type[Exception], name: str, requests_mock: Mocker
+def test_a_transient_error_keeps_its_class_so_that_airflow_retries(
+    response: dict[str, Any], error: type[Exception], name: str, requests_mock: Mocker
 ) -> None:
-    requests_mock.register_uri(ANY, BELOW, **answer)
+    requests_mock.register_uri(ANY, BELOW, **response)
     with pytest.raises(error):
         run(TASKS[name]())
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "delete"])  # there, any 2xx is success
-def test_an_answer_that_is_none_of_vi_keeps_its_class_too(name: str, requests_mock: Mocker) -> None:
+def test_a_response_of_another_server_is_retryable(name: str, requests_mock: Mocker) -> None:
     requests_mock.register_uri(ANY, BELOW, text="<html>Sign in</html>")
     with pytest.raises(ViResponseError):
         run(TASKS[name]())
@@ -487,7 +486,7 @@ BAD: Final[dict[str, Callable[[], ViBaseOperator]]] = {
     "'../x' is no flow id": lambda: GetFlowOperator(task_id="t", flow_id="../x"),
     "'' is no flow id": lambda: GetFlowOperator(task_id="t", flow_id=""),
     "None is no flow id": lambda: GetFlowOperator(task_id="t", flow_id=None),
-    "12 is no flow id": lambda: GetFlowOperator(task_id="t", flow_id=12),
+    "flow_id: 12 is a number, not a text; in a DAG that renders": lambda: GetFlowOperator(task_id="t", flow_id=12),
     "{'a': 1} is no flow id": lambda: DeleteFlowOperator(task_id="t", flow_id={"a": 1}),
     "'a\\n' is no flow id": lambda: DeleteFlowOperator(task_id="t", flow_id="a\n"),
     "'a/b' is no flow id": lambda: CreateFlowOperator(task_id="t", flow_id="a/b", spec=SPEC),
@@ -513,7 +512,7 @@ BAD: Final[dict[str, Callable[[], ViBaseOperator]]] = {
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_a_bad_value_fails_the_task_for_good_before_any_request(words: str, requests_mock: Mocker) -> None:
+def test_a_bad_value_fails_the_task_before_any_request(words: str, requests_mock: Mocker) -> None:
     task = BAD[words]()
     with pytest.raises(AirflowFailException) as caught:
         run(task)
@@ -537,7 +536,7 @@ def test_a_bad_spec_is_not_created(spec: Any, words: str, requests_mock: Mocker)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_bad_connection_fails_the_task_for_good(
+def test_an_unusable_connection_fails_the_task_without_retries(
     name: str, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(page_size="many"))
@@ -546,20 +545,40 @@ def test_a_bad_connection_fails_the_task_for_good(
     assert requests_mock.call_count == 0
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_connection_that_is_not_there_fails_the_task_for_good(
-    name: str, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(_: object, conn_id: str) -> None:
-        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+class Unavailable:
+    """A secrets backend that cannot be reached."""
 
-    monkeypatch.setattr(ViHook, "get_connection", missing)
-    with pytest.raises(AirflowFailException, match="The conn_id `vi_default` isn't defined"):
+    def get_connection(self, conn_id: str) -> None:
+        raise ConnectionError(f"{conn_id}: the secrets backend is down")
+
+
+class Empty:
+    """A secrets backend without any connection."""
+
+    def get_connection(self, conn_id: str) -> None:
+        return None
+
+
+SECRETS_BACKENDS: Final = (
+    "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded"
+    if AIRFLOW >= (3, 0)
+    else "airflow.models.connection.ensure_secrets_loaded"
+)
+
+
+@pytest.mark.parametrize("backend", [Unavailable(), Empty()], ids=["backend down", "not defined"])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_connection_that_is_not_found_leaves_the_task_its_retries(
+    name: str, backend: Any, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Airflow does not tell the two apart.
+    monkeypatch.setattr(SECRETS_BACKENDS, lambda: [backend])
+    with pytest.raises(AirflowNotFoundException, match="The conn_id `vi_default` isn't defined"):
         run(TASKS[name]())
     assert requests_mock.call_count == 0
 
 
-# --- around the call -----------------------------------------------------------------------------------------------
+# --- link, connections, secrets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -605,7 +624,7 @@ def test_no_task_log_shows_the_key(name: str, requests_mock: Mocker, caplog: pyt
     assert SECRET_KEY[:30] not in caplog.text + str(caught.value) + repr(caught.value)
 
 
-# --- in a DAG ------------------------------------------------------------------------------------------------------
+# --- in a DAG --------------------------------------------------------------------------------------------------------
 
 
 def dag() -> DAG:
@@ -663,7 +682,7 @@ def test_every_operator_can_be_mapped(
     assert mapped.operator_class is operator
 
 
-def test_no_value_is_looked_at_when_the_dag_is_read() -> None:
+def test_arguments_are_not_checked_when_the_dag_is_parsed() -> None:
     nonsense: Any = object()
     ListFlowsOperator(task_id="list", limit=nonsense, older_than=nonsense, result=nonsense, page_size=nonsense)
     GetFlowOperator(task_id="get", flow_id=nonsense, if_missing=nonsense)

@@ -1,4 +1,4 @@
-"""Templates are what the author of a DAG writes; what an XCom brings is data."""
+"""Templates are what the author of a DAG writes; what an XCom brings is data, and so is a text without a template."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class TaskInstance:
 def rendered(
     kwargs: Any, *, brought: Any = None, of_dag: Any = None, of_group: Any = None, strict: bool = True, **partial: Any
 ) -> Any:
-    """The task of a mapped operator as a worker has it, with its templates filled in.
+    """A mapped task as a worker executes it, with its templates rendered.
 
-    :param kwargs: what the author gives to ``expand_kwargs``; ``None``: an XCom, which brings what is brought
+    :param kwargs: what the author passes to ``expand_kwargs``; ``None`` for an XCom, whose value is ``brought``
     """
     with DAG("d", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), default_args=of_dag or {}):
         listed = ListFlowsOperator(task_id="listed")
@@ -36,24 +36,24 @@ def rendered(
     return task
 
 
-def test_what_expand_kwargs_takes_from_an_xcom_is_no_template() -> None:
+def test_values_from_an_xcom_are_not_rendered() -> None:
     assert rendered(None).flow_id == HOSTILE
 
 
-def test_what_the_author_has_written_beside_it_is_one() -> None:
+def test_arguments_of_partial_are_rendered() -> None:
     task = rendered(None, archive_to="s3://archive/{{ 6 * 7 }}", dry_run="{{ 1 == 1 }}")
     assert (task.flow_id, task.archive_to, task.dry_run_requested) == (HOSTILE, "s3://archive/42", "True")
 
 
 @pytest.mark.parametrize("where", ["of_dag", "of_group"])
-def test_so_is_what_the_author_has_written_for_all_tasks(where: str) -> None:
+def test_default_args_are_rendered(where: str) -> None:
     authored: Any = {where: {"archive_to": "s3://archive/{{ 6 * 7 }}", "dry_run": "{{ 1 == 1 }}"}}
     task = rendered(None, **authored)
     assert (task.flow_id, task.archive_to, task.dry_run_requested) == (HOSTILE, "s3://archive/42", "True")
 
 
 @pytest.mark.parametrize("where", ["partial", "of_dag", "of_group"])
-def test_an_xcom_that_overrides_what_the_author_has_written_is_no_template(where: str) -> None:
+def test_an_xcom_that_overrides_authored_values_is_not_rendered(where: str) -> None:
     authored = {"archive_to": "s3://archive/{{ 6 * 7 }}", "dry_run": "{{ 1 == 1 }}", "if_changed": "{{ 'skip' }}"}
     brought = {"flow_id": HOSTILE, "archive_to": HOSTILE, "dry_run": HOSTILE}
     given: Any = authored if where == "partial" else {where: authored}
@@ -66,7 +66,7 @@ def test_an_xcom_that_overrides_what_the_author_has_written_is_no_template(where
     )
 
 
-def test_kwargs_that_the_author_has_written_are_templates() -> None:
+def test_authored_kwargs_are_rendered() -> None:
     assert rendered([{"flow_id": HOSTILE}]).flow_id == "49"
 
 

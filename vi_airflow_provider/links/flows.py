@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ViFlowLink(BaseOperatorLink):
-    """Opens what the task works on in Vi's web application.
+    """Opens the flow or the organization of a task in Vi's web application.
 
-    The address is made from the connection's ``ui_url_template``. The task stores it before its first request,
-    so the button works while the task runs or waits, and after it has failed.
+    The URL is built from the connection's ``ui_url_template``. The task stores it before its first request, so the
+    button works while the task runs or waits, and after it has failed.
     """
 
     @property
@@ -25,9 +25,9 @@ class ViFlowLink(BaseOperatorLink):
 
     @property
     def xcom_key(self) -> str:
-        """Key under which the task stores the address; Airflow 3 reads it from there by itself."""
+        """XCom key under which the task stores the URL; Airflow 3 reads it from there without calling the link."""
         return "vi_link"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the stored address, or nothing if the task did not come that far."""
+        """Return the stored URL, or an empty text if the task failed before it stored one."""
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""

@@ -1,1 +1,1 @@
-"""Operators."""
+"""Operators: each deletes, writes, reads or exports flows in one task."""

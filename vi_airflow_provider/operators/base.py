@@ -1,4 +1,4 @@
-"""Base class of the operators. Importing it loads no library that Airflow has not loaded."""
+"""Base class of the operators. Importing it loads no library that Airflow has not loaded already."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ViBaseOperator(ViTaskMixin, BaseOperator):
 
 
 def archive_prefix(context: Context, *parts: str) -> str:
-    """Return what the names of a task instance's archives begin with, in each of its tries."""
+    """Return the prefix of the names of a task instance's archives, the same for each of its tries."""
     from vi_airflow_provider.cleanup.archive import prefix_of
 
     return prefix_of(instance_of(context) if "ti" in context else "", *parts)
 
 
 def earlier_archives(context: Context, folder: str, prefix: str) -> list[str]:
-    """Return what earlier tries of the task instance have archived: they may have ended amid their deletes."""
+    """Return the archives of earlier tries of the task instance, which may have ended amid their deletes."""
     from vi_airflow_provider.cleanup.archive import archives_of
 
     tried_before = "ti" in context and context["ti"].try_number > 1

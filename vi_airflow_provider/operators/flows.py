@@ -1,7 +1,7 @@
-"""Operators for flows: one small class a verb.
+"""Operators for flows: one small class per verb.
 
-Values may be templates or XComs, so they are checked when the task runs, never when the DAG file is read.
-Everything heavy is imported then, too.
+Values may be templates or XComs, so they are checked when the task runs, never when the DAG file is parsed. Anything
+heavy is imported then, too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, earlier_archives
 from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
+from vi_airflow_provider.selection.xcom import refuse_reserved_keys
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow, FlowSpec
     from vi_airflow_provider.hooks.vi import ViHook
+    from vi_airflow_provider.selection.desired import DesiredFlow
 
 
 __all__ = [
@@ -70,21 +73,19 @@ class ListFlowsOperator(FlowSelectionOperator):
             bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
             size = 0
             for flow in self.selected(hook):
-                found.append(shape(flow))
-                # Kept as a running sum, so that 100,000 flows are not read only to be refused.
+                found.append(self._shaped(flow, shape))
+                # A running sum: of 100,000 flows that are refused, only the first are read.
                 size += len(json.dumps(found[-1])) + 2
                 if bound is not None and size > bound:
-                    raise self._too_large(len(found), bound)
+                    raise _too_large(len(found), bound)
         self.log.info("%d flows match.", len(found))
         return found
 
-    def _too_large(self, number: int, bound: int) -> Exception:
-        from vi_airflow_provider.api.errors import ViValidationError
-
-        return ViValidationError(
-            f"the first {number:,} flows have more than max_xcom_bytes ({bound:,}) as an XCom. Return less, with "
-            'result="ids" or a narrower filter, or write the flows to a file with ExportFlowsOperator'
-        )
+    def _shaped(self, flow: Flow, shape: Callable[[Flow], Any]) -> Any:
+        value = shape(flow)
+        if self.do_xcom_push and not isinstance(value, str):
+            refuse_reserved_keys(value, f"flow {flow.flow_id}")
+        return value
 
 
 class GetFlowOperator(ViBaseOperator):
@@ -104,8 +105,6 @@ class GetFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and return."""
-        from vi_airflow_provider.api.errors import ViNotFoundError
-
         with self.session(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
             try:
@@ -114,8 +113,9 @@ class GetFlowOperator(ViBaseOperator):
                 if if_missing == "fail":
                     raise
                 raise AirflowSkipException(f"There is no flow {self.flow_id}.") from None
+            result = self.returned(flow)
         self.log.info("Flow %s: %.200r", self.flow_id, flow.spec.name)
-        return flow.model_dump(mode="json")
+        return result
 
 
 class DeleteFlowOperator(ViBaseOperator):
@@ -165,8 +165,6 @@ class DeleteFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, archive, look again, delete: as far as it is asked for."""
-        from vi_airflow_provider.api.errors import ViNotFoundError
-
         with self.session(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
             choice("if_changed", self.if_changed, ("fail", "skip"))
@@ -227,8 +225,8 @@ class CreateFlowOperator(ViBaseOperator):
         left out
     :param attributes: text to find the flow by
     :param flow_id: id of the flow; by default one that this task instance gets again when it is retried
-    :param if_exists: what to do when there is a flow of this id with another spec: ``"fail"``, ``"skip"`` the
-        task, or ``"replace"`` it
+    :param if_exists: what to do when a flow of this id exists that differs: ``"fail"``, ``"skip"`` the task, or
+        ``"replace"`` it
     :return: the flow as a dict
     """
 
@@ -251,27 +249,28 @@ class CreateFlowOperator(ViBaseOperator):
         self.if_exists = if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, then create."""
-        # An empty id is a template that rendered to nothing, and refused.
+        """Read, then create if needed."""
+        from vi_airflow_provider.selection.desired import DesiredFlow
+
+        # An empty id is refused: a template rendered to nothing.
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
         with self.session(context, flow_id) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
-            flow = self._existing(hook, flow_id, if_exists)
+            desired = DesiredFlow.build(self.spec, self.attributes)
+            flow = self._existing(hook, flow_id, if_exists, desired)
             if flow is None:
                 flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
                 self.log.info("Created flow %s: %.200r", flow_id, flow.spec.name)
-        return flow.model_dump(mode="json")
+            return self.returned(flow)
 
-    def _existing(self, hook: ViHook, flow_id: str, if_exists: str) -> Flow | None:
-        """Return the flow that is there already and is as it should be; ``None`` if one is to be written."""
-        from vi_airflow_provider.api.errors import ViNotFoundError
-
+    def _existing(self, hook: ViHook, flow_id: str, if_exists: str, desired: DesiredFlow) -> Flow | None:
+        """Return the flow that exists and is as it should be; ``None`` if one is to be written."""
         try:
             flow = hook.get_flow(flow_id)
         except ViNotFoundError:
             return None
-        if _says(flow, self.spec, self.attributes):
-            self.log.info("Flow %s is there already, with this spec.", flow_id)
+        if desired.is_met_by(flow):
+            self.log.info("Flow %s exists already, with this spec.", flow_id)
             return flow
         if if_exists == "skip":
             raise AirflowSkipException(f"Flow {flow_id} exists.")
@@ -283,7 +282,7 @@ class CreateFlowOperator(ViBaseOperator):
 
 
 class UpdateFlowOperator(ViBaseOperator):
-    """Change a flow: what is given, and nothing else.
+    """Change the given parts of a flow.
 
     :param flow_id: the flow's id
     :param spec: fields of the spec to change; ``blocks`` replaces all blocks
@@ -311,8 +310,10 @@ class UpdateFlowOperator(ViBaseOperator):
         """Change and return."""
         with self.session(context, self.flow_id) as hook:
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
-        self.log.info("Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation)
-        return flow.model_dump(mode="json")
+            self.log.info(
+                "Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation
+            )
+            return self.returned(flow)
 
 
 def _summary(flow: Flow) -> dict[str, Any]:
@@ -340,16 +341,13 @@ def _flow_id(flow: Flow) -> str:
 _SHAPES: Final[Mapping[str, Callable[[Flow], Any]]] = {"flows": _whole, "summaries": _summary, "ids": _flow_id}
 
 
+def _too_large(number: int, bound: int) -> ViValidationError:
+    return ViValidationError(
+        f"the first {number:,} flows have more than max_xcom_bytes ({bound:,}) as an XCom. Return less, with "
+        'result="ids" or a narrower filter, or write the flows to a file with ExportFlowsOperator'
+    )
+
+
 def _own_flow_id(context: Context) -> str:
-    """Make a flow id that a retry of the same task instance makes again, so that it cannot create a second flow."""
+    """Derive a flow id from the task instance: a retry derives it again, and cannot create a second flow."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{instance_of(context)}"))
-
-
-def _says(flow: Flow, spec: FlowSpec | Mapping[str, Any], attributes: Mapping[str, str] | None) -> bool:
-    """Tell whether a flow is what a spec and attributes would make of it."""
-    from vi_airflow_provider.api.models import FlowSpec
-    from vi_airflow_provider.api.protocol.codec import wire_spec
-
-    wanted = FlowSpec.model_validate(wire_spec(FlowSpec.complete, spec))
-    same_attributes = attributes is None or flow.metadata.attributes == dict(attributes)
-    return same_attributes and flow.spec.canonical() == wanted.canonical()

@@ -1,4 +1,4 @@
-"""What operators share that read many flows: which ones are meant, and how they are read."""
+"""Base of the operators that read many flows: which flows are selected, and how they are read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from vi_airflow_provider.hooks.vi import ViHook
 
 _CRITERIA: Final = (
-    *("name_pattern", "training_project", "attributes"),
-    *("created_after", "created_before", "updated_after", "updated_before", "older_than"),
+    "name_pattern",
+    "training_project",
+    "attributes",
+    "created_after",
+    "created_before",
+    "updated_after",
+    "updated_before",
+    "older_than",
 )
 
 
 class FlowSelectionOperator(ViBaseOperator):
     """Base of operators that read all flows of an organization, or those that match.
 
-    :param name_pattern: glob on the flow's name, case-sensitive
+    :param name_pattern: glob on the flow's name, case-sensitive; the exact name always matches
     :param training_project: id of the training project
     :param attributes: attributes that the flow must have, with these values
     :param created_after: created at this time (aware datetime or ISO 8601 text) or later
@@ -32,7 +38,7 @@ class FlowSelectionOperator(ViBaseOperator):
     :param updated_after: last updated at this time or later
     :param updated_before: last updated earlier than this
     :param older_than: time since the last update, at least (timedelta or ISO 8601 duration like ``P90D``)
-    :param limit: stop after so many matching flows
+    :param limit: stop after this number of matching flows
     :param page_size: flows per request; the connection's setting by default
     """
 
@@ -66,12 +72,12 @@ class FlowSelectionOperator(ViBaseOperator):
         self.page_size = page_size
 
     def criteria(self) -> dict[str, Any]:
-        """Return what was asked for, as it was given."""
+        """Return the arguments that select flows, as they were given."""
         given = {name: getattr(self, name) for name in (*_CRITERIA, "limit")}
         return {name: value for name, value in given.items() if value is not None}
 
     def selected(self, hook: ViHook) -> Iterator[Flow]:
-        """Return the flows that are meant, read as they are consumed.
+        """Return the selected flows, read as they are consumed.
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
@@ -81,8 +87,8 @@ class FlowSelectionOperator(ViBaseOperator):
 
         wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
         limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size)
-        # Without a filter, the walk itself can stop at the limit, and ask for no more than that. With one, nobody knows
-        # which page is the last one that is needed, so none is fetched before it is.
+        # Without a filter, the listing itself can stop at the limit and request no more than that. With a filter, any
+        # page may be the last one that is needed, so no page is prefetched.
         bound = limit if wanted == FlowFilter() else None
         flows = hook.list_flows(page_size=page_size, limit=bound, prefetch=limit == bound)
         return islice(wanted.select(flows, datetime.now(UTC)), limit)
