@@ -7,10 +7,33 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.documents import ORGANIZATION_ID, SECRET_KEY
+from tests.versions import AIRFLOW
 
 HOST: Final = "https://vi.example"
 FLOWS: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}/flows"
 UI: Final = "https://ui.example/{organization_id}/{flow_id}"
+
+#: The function by which Airflow finds its secrets backends, to be replaced in a test.
+SECRETS_BACKENDS: Final = (
+    "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded"
+    if AIRFLOW >= (3, 0)
+    else "airflow.models.connection.ensure_secrets_loaded"
+)
+
+
+class UnavailableBackend:
+    """A secrets backend that cannot be reached."""
+
+    def get_connection(self, conn_id: str) -> None:
+        """Fail, as a look-up over a broken network does."""
+        raise ConnectionError(f"{conn_id}: the secrets backend is down")
+
+
+class EmptyBackend:
+    """A secrets backend without any connection."""
+
+    def get_connection(self, conn_id: str) -> None:
+        """Find nothing."""
 
 
 def connection(**extra: Any) -> str:

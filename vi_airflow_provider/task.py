@@ -37,7 +37,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, mask_secre
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.selection.arguments import checked_flow_id
-from vi_airflow_provider.selection.xcom import xcom_value
+from vi_airflow_provider.selection.xcom import refuse_reserved_keys, xcom_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -147,6 +147,14 @@ class ViTaskMixin:
         :raises ViValidationError: an XCom cannot carry the flow unchanged
         """
         return xcom_value(flow) if self.do_xcom_push else flow.model_dump(mode="json")
+
+    def check_xcom(self, value: Any, flow_id: str | None = None) -> None:
+        """Refuse data that would become an XCom and that an XCom cannot carry; before a write, nothing is written.
+
+        :raises ViValidationError: as of :func:`~vi_airflow_provider.selection.xcom.refuse_reserved_keys`
+        """
+        if self.do_xcom_push:
+            refuse_reserved_keys(value, flow_id)
 
 
 def _has_template(text: str, jinja_env: Any) -> bool:

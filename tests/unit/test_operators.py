@@ -23,8 +23,16 @@ from airflow.providers.common.compat.sdk import (
 from requests_mock import ANY, Mocker
 
 from tests.documents import ABSENT, FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_flow, wire_page, wire_spec
-from tests.tasks import FLOWS, HOST, TaskInstance, connection, plain
-from tests.versions import AIRFLOW
+from tests.tasks import (
+    FLOWS,
+    HOST,
+    SECRETS_BACKENDS,
+    EmptyBackend,
+    TaskInstance,
+    UnavailableBackend,
+    connection,
+    plain,
+)
 from vi_airflow_provider.api.errors import (
     ViConflictError,
     ViNetworkError,
@@ -545,28 +553,7 @@ def test_an_unusable_connection_fails_the_task_without_retries(
     assert requests_mock.call_count == 0
 
 
-class Unavailable:
-    """A secrets backend that cannot be reached."""
-
-    def get_connection(self, conn_id: str) -> None:
-        raise ConnectionError(f"{conn_id}: the secrets backend is down")
-
-
-class Empty:
-    """A secrets backend without any connection."""
-
-    def get_connection(self, conn_id: str) -> None:
-        return None
-
-
-SECRETS_BACKENDS: Final = (
-    "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded"
-    if AIRFLOW >= (3, 0)
-    else "airflow.models.connection.ensure_secrets_loaded"
-)
-
-
-@pytest.mark.parametrize("backend", [Unavailable(), Empty()], ids=["backend down", "not defined"])
+@pytest.mark.parametrize("backend", [UnavailableBackend(), EmptyBackend()], ids=["backend down", "not defined"])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_connection_that_is_not_found_leaves_the_task_its_retries(
     name: str, backend: Any, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch

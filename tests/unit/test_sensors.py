@@ -181,7 +181,7 @@ BAD: Final[list[tuple[Callable[[], Any], str]]] = [
     (lambda: exists(flow_id=""), "'' is no flow id"),
     (lambda: exists(flow_id="None"), "flow_id: the template rendered to None"),
     (lambda: exists(flow_name=""), "flow_name: "),
-    (lambda: exists(flow_name=5), "flow_name: Input should be a valid string"),
+    (lambda: exists(flow_name=5), "flow_name: 5 is not a text"),
     (lambda: exists(training_project=""), "training_project: "),
     (lambda: FlowSpecSensor(task_id="t", flow_id="a", min_generation="many"), "min_generation: "),
     (lambda: FlowSpecSensor(task_id="t", flow_id="a", unchanged_for=90), "unchanged_for: "),

@@ -19,7 +19,6 @@ from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
-from vi_airflow_provider.selection.xcom import refuse_reserved_keys
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ class ListFlowsOperator(FlowSelectionOperator):
 
     def _shaped(self, flow: Flow, shape: Callable[[Flow], Any]) -> Any:
         value = shape(flow)
-        if self.do_xcom_push and not isinstance(value, str):
-            refuse_reserved_keys(value, f"flow {flow.flow_id}")
+        self.check_xcom(value, flow.flow_id)
         return value
 
 
@@ -257,6 +255,7 @@ class CreateFlowOperator(ViBaseOperator):
         with self.session(context, flow_id) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             desired = DesiredFlow.build(self.spec, self.attributes)
+            self.check_xcom(desired.document())
             flow = self._existing(hook, flow_id, if_exists, desired)
             if flow is None:
                 flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
@@ -308,7 +307,10 @@ class UpdateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change and return."""
+        from vi_airflow_provider.selection.desired import patch_document
+
         with self.session(context, self.flow_id) as hook:
+            self.check_xcom(patch_document(self.spec, self.attributes))
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
             self.log.info(
                 "Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation

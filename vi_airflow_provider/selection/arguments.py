@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
     value = _plain(value)
     if not isinstance(value, str):
         hint = f"; {_QUOTE}" if isinstance(value, int | float) else ""
-        raise ValueError(f"text expected, {type(value).__name__} given{hint}")
+        raise ValueError(f"{value!r:.80} is not a text{hint}")
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     if not value:
@@ -123,7 +123,7 @@ def optional_text(name: str, value: Any) -> str | None:
     try:
         return _text(value)
     except ValueError as error:
-        reason = f"{name}: {value!r:.80}: {error}"
+        reason = f"{name}: {error}"
     raise ViValidationError(reason)
 
 

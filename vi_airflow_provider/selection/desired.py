@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vi_airflow_provider.api.models import FlowSpec
+from vi_airflow_provider.api.models import FlowSpec, FlowSpecPatch
 from vi_airflow_provider.api.protocol.codec import wire_metadata, wire_spec
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class DesiredFlow(NamedTuple):
         wire_metadata(attributes)
         return cls(FlowSpec.model_validate(wire_spec(FlowSpec.complete, spec)), attributes)
 
+    def document(self) -> dict[str, Any]:
+        """Return the part of the flow that a write of it contains."""
+        return {"spec": self.spec.to_wire()} | wire_metadata(self.attributes)
+
     def is_met_by(self, flow: Flow, *, additions: bool = False) -> bool:
         """Decide whether a flow has this spec and these attributes.
 
@@ -37,6 +41,15 @@ class DesiredFlow(NamedTuple):
         return _covers(flow.spec.canonical(), self.spec.canonical(), additions) and (
             self.attributes is None or _covers(flow.metadata.attributes, self.attributes, additions)
         )
+
+
+def patch_document(spec: object, attributes: Mapping[str, str | None] | None) -> dict[str, Any]:
+    """Return the part of a flow that a change writes, checked.
+
+    :raises ViValidationError: the spec or an attribute is unusable; the message names its path
+    """
+    document = {} if spec is None else {"spec": wire_spec(FlowSpecPatch.complete, spec)}
+    return document | wire_metadata(attributes, removable=True)
 
 
 def _covers(actual: Any, wanted: Any, additions: bool) -> bool:

@@ -27,20 +27,21 @@ def xcom_value(flow: Flow) -> dict[str, Any]:
     :raises ViValidationError: an XCom cannot carry the flow unchanged; the message names the JSON path
     """
     document = flow.model_dump(mode="json")
-    refuse_reserved_keys(document, f"flow {flow.flow_id}")
+    refuse_reserved_keys(document, flow.flow_id)
     return document
 
 
-def refuse_reserved_keys(value: Any, what: str) -> None:
+def refuse_reserved_keys(value: Any, flow_id: str | None = None) -> None:
     """Refuse JSON data that an XCom cannot carry unchanged.
 
-    :param what: what the data is, for the message
+    :param flow_id: id of the flow that the data is of, if there is one yet
     :raises ViValidationError: an object has keys that Airflow reserves; the message names the JSON path
     """
     path = _reserved_path(value)
     if path is not None:
+        where = f"flow {flow_id}: " if flow_id else ""
         raise ViValidationError(
-            f"{what}: {one_line(path, 200)}: Airflow reserves this key, so an XCom cannot carry it. "
+            f"{where}{one_line(path, 200)}: Airflow reserves this key, so an XCom cannot carry it. "
             'Return ids (result="ids"), export the flow with ExportFlowsOperator, or run the task with '
             "do_xcom_push=False"
         )

@@ -83,7 +83,7 @@ def test_a_template_that_rendered_to_nothing_deletes_nothing(
 
 
 def test_a_template_that_rendered_to_none_expects_what_no_flow_has(vi: Vi, flow_id: str) -> None:
-    with pytest.raises(AirflowFailException, match="was changed"):
+    with pytest.raises(AirflowFailException, match="expected_etag: the template rendered to None"):
         delete(flow_id, expected_etag="None")
     assert flow_id in vi.flows
 
