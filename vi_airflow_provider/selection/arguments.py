@@ -71,7 +71,7 @@ def _text(value: Any) -> str:
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     if not value:
-        raise ValueError("it is empty; a template may have rendered to nothing")
+        raise ValueError("'' is empty; a template may have rendered to nothing")
     return value
 
 

@@ -344,7 +344,7 @@ def test_a_named_export_of_another_organization_is_compared_with_a_warning(
         ({"format": "xml"}, "format: 'xml' is not one of 'jsonl', 'csv', 'parquet'"),
         ({"format": "parquet", "destination": "/audit/flows.parquet.gz"}, r"it has no \.gz"),
         ({"format": "csv", "compare_to": "previous"}, 'compare_to: only exports with format="jsonl"'),
-        ({"compare_to": ""}, "compare_to: it is empty"),
+        ({"compare_to": ""}, "compare_to: '' is empty"),
         ({"compare_to": "yesterday"}, "compare_to: 'yesterday' is no URL"),
         ({"compare_to": 5}, "compare_to: 5 is not a text"),
         ({"fail_on_drift": True}, "fail_on_drift: give compare_to, too"),
