@@ -292,7 +292,7 @@ def _prune(stage: Stage) -> str:
     """Delete the stale flows one after the other; what is gone must be in the archive."""
     from tests.tasks import TaskInstance
     from tests.unit.cleanup.support import archived
-    from vi_airflow_provider.cleanup.deletion import PruneError
+    from vi_airflow_provider.cleanup.report import PruneError
     from vi_airflow_provider.operators.flows import PruneFlowsOperator
 
     task = PruneFlowsOperator(

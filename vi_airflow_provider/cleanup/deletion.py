@@ -1,25 +1,23 @@
-"""Deletes what was planned, and nothing that has changed since.
+"""Deletes the flows of a plan that are unchanged since it was made.
 
-Each flow is looked at again immediately before its delete; one failure does not stop the others.
+Each flow is read again immediately before its delete; one failure does not stop the others.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from vi_airflow_provider.api.async_client import each
 from vi_airflow_provider.api.errors import ViConflictError, ViError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.cleanup.policy import Decision
-
-
-class PruneError(Exception):
-    """Some flows could not be deleted; the message names them."""
 
 
 class DeleteOutcome(StrEnum):
@@ -27,7 +25,7 @@ class DeleteOutcome(StrEnum):
 
     WOULD_DELETE = "would_delete"
     DELETED = "deleted"
-    #: It is not the flow that was selected any more, so it was left alone.
+    #: It was edited since it was selected, so it was left alone.
     CHANGED = "changed"
     #: A run uses it, so the server refused.
     BUSY = "busy"
@@ -36,7 +34,7 @@ class DeleteOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Result:
+class DeleteResult:
     """The outcome for one flow, with what identified it when it was selected."""
 
     flow_id: str
@@ -44,45 +42,50 @@ class Result:
     etag: str
     last_updated: int
     outcome: DeleteOutcome
+    #: Why it was selected, or why it was not deleted.
     reason: str
 
     @classmethod
-    def of(cls, decision: Decision, outcome: DeleteOutcome, reason: str | None = None) -> Result:
-        """Say what became of a selected flow; the reason is why it was selected, or why it could not be deleted."""
-        return cls(
-            decision.flow_id,
-            decision.name,
-            decision.etag,
-            decision.last_updated,
-            outcome,
-            decision.reason if reason is None else reason,
-        )
+    def of(cls, decision: Decision, outcome: DeleteOutcome, reason: str | None = None) -> Self:
+        """Make the result for a selected flow; by default, the reason is that of the decision."""
+        if reason is None:
+            unchanged = outcome is not DeleteOutcome.CHANGED
+            reason = decision.reason if unchanged else "it was changed since it was selected"
+        return cls(decision.flow_id, decision.name, decision.etag, decision.last_updated, outcome, reason)
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON data."""
         return {**asdict(self), "outcome": self.outcome.value}
 
 
-async def delete_unchanged(client: AsyncViClient, decisions: Sequence[Decision], concurrency: int) -> list[Result]:
-    """Delete the selected flows that are still as they were, at most ``concurrency`` at a time."""
-    from vi_airflow_provider.api.async_client import each  # which brings aiohttp
+def delete_unchanged(
+    connect: Callable[[], Awaitable[AsyncViClient]], decisions: Sequence[Decision], concurrency: int
+) -> list[DeleteResult]:
+    """Delete the flows that still are as they were decided about.
 
-    async def delete(decision: Decision) -> Result:
-        try:
-            return await _delete_unchanged(client, decision)
-        except ViConflictError as error:
-            return Result.of(decision, DeleteOutcome.BUSY, str(error))
-        except ViError as error:
-            return Result.of(decision, DeleteOutcome.FAILED, f"{type(error).__name__}: {error}")
+    :param connect: opens the client that sends the deletes
+    :param decisions: the selected flows
+    :param concurrency: flows that are deleted at the same time
+    :return: the results, in the order of the decisions
+    """
 
-    return await each(decisions, delete, concurrency)
+    async def delete_all() -> list[DeleteResult]:
+        async with await connect() as client:
+            return await each(decisions, lambda decision: _delete(client, decision), concurrency)
+
+    return asyncio.run(delete_all())
 
 
-async def _delete_unchanged(client: AsyncViClient, decision: Decision) -> Result:
-    flow = await client.find_flow(flow_id=decision.flow_id)
-    if flow is None:
-        return Result.of(decision, DeleteOutcome.ALREADY_ABSENT)
-    if (flow.etag, flow.metadata.last_updated) != (decision.etag, decision.last_updated):
-        return Result.of(decision, DeleteOutcome.CHANGED, "it was changed since it was selected")
-    deleted = await client.delete_flow(decision.flow_id)
-    return Result.of(decision, DeleteOutcome.ALREADY_ABSENT if deleted.already_absent else DeleteOutcome.DELETED)
+async def _delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
+    try:
+        flow = await client.find_flow(flow_id=decision.flow_id)
+        if flow is None:
+            return DeleteResult.of(decision, DeleteOutcome.ALREADY_ABSENT)
+        if not decision.still_matches(flow):
+            return DeleteResult.of(decision, DeleteOutcome.CHANGED)
+        absent = (await client.delete_flow(decision.flow_id)).already_absent
+        return DeleteResult.of(decision, DeleteOutcome.ALREADY_ABSENT if absent else DeleteOutcome.DELETED)
+    except ViConflictError as error:
+        return DeleteResult.of(decision, DeleteOutcome.BUSY, str(error))
+    except ViError as error:
+        return DeleteResult.of(decision, DeleteOutcome.FAILED, f"{type(error).__name__}: {error}")

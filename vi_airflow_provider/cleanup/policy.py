@@ -6,21 +6,19 @@ The plan does not depend on the order of the listing, a protected flow is never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, StrictInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.validation import checked_id, describe_errors
-from vi_airflow_provider.selection.arguments import Duration, Text, milliseconds
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.selection.arguments import Duration, Text
 from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.selection.matching import latest_time, name_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from vi_airflow_provider.api.models import Flow
@@ -68,13 +66,25 @@ class RetentionPolicy(BaseModel):
             return policy
         raise ViValidationError(reason)
 
+    def protection(self, flow: Flow) -> str | None:
+        """Return the rule that protects a flow, ``None`` if there is none."""
+        if flow.flow_id in self.protect_ids:
+            return "protected by its id"
+        for pattern in sorted(self.protect_names):
+            if name_matches(pattern, flow.spec.name):
+                return f"protected by its name ({pattern})"
+        for key, value in sorted(self.protect_attributes.items()):
+            if flow.metadata.attributes.get(key) == value:
+                return f"protected by its attribute {key}={value}"
+        return None
+
 
 class Decision(NamedTuple):
     """What becomes of a flow in scope, and why."""
 
     flow_id: str
     name: str
-    #: These two tell later whether it is still the same flow.
+    #: These two identify the version of the flow that the decision is about.
     etag: str
     last_updated: int
     selected: bool
@@ -82,21 +92,25 @@ class Decision(NamedTuple):
     #: The flow as it was when this was decided, as canonical JSON; empty if it is not selected.
     document: bytes = b""
 
+    def still_matches(self, flow: Flow) -> bool:
+        """Return whether the flow is unchanged since this was decided."""
+        return (flow.etag, flow.metadata.last_updated) == (self.etag, self.last_updated)
+
 
 class Plan(NamedTuple):
     """The decisions about all flows in scope, oldest first, and the number of flows that there were, if known."""
 
-    decisions: list[Decision]
+    decisions: Sequence[Decision]
     total: int | None
 
     @property
     def selected(self) -> list[Decision]:
-        """Those to delete."""
+        """The flows to delete."""
         return [decision for decision in self.decisions if decision.selected]
 
     @property
     def spared(self) -> list[Decision]:
-        """Those that are old enough, and that a rule spares."""
+        """The flows that are old enough and spared by a rule."""
         return [decision for decision in self.decisions if not decision.selected and decision.reason != YOUNG]
 
 
@@ -112,7 +126,7 @@ class Candidate(NamedTuple):
     last_updated: int
     born: int
     training_project: str | None
-    #: Why it is not selected, whatever the other flows are; ``None`` if it may be.
+    #: Why it is not selected, independent of all other flows; ``None`` if it may be.
     spared: str | None
     document: bytes
 
@@ -121,7 +135,7 @@ class Candidate(NamedTuple):
         """Reduce a flow to what matters for the policy; ``limit`` is the latest time of birth to be old enough."""
         metadata = flow.metadata
         born = metadata.time_created if policy.age_of == "time_created" else metadata.last_updated
-        spared = YOUNG if limit is not None and born > limit else _protection(flow, policy)
+        spared = YOUNG if limit is not None and born > limit else policy.protection(flow)
         return cls(
             flow_id=flow.flow_id,
             name=flow.spec.name,
@@ -139,9 +153,7 @@ def plan_retention(flows: Iterable[Flow], policy: RetentionPolicy, now: datetime
     scope = FlowFilter(
         name_pattern=policy.name_pattern, training_project=policy.training_project, attributes=policy.attributes
     )
-    limit = None
-    if policy.older_than is not None:
-        limit = milliseconds(now) - policy.older_than // timedelta(milliseconds=1)
+    limit = None if policy.older_than is None else latest_time(now, policy.older_than)
     # By id: a listing that changes while it is read may hold a flow twice, which must not use up two places of
     # keep_last. The later version counts.
     versions: dict[str, tuple[int, str]] = {}
@@ -178,46 +190,3 @@ def _newest(candidates: list[Candidate], keep: int) -> frozenset[str]:
             kept[candidate.training_project] = kept.get(candidate.training_project, 0) + 1
             newest.add(candidate.flow_id)
     return frozenset(newest)
-
-
-def _protection(flow: Flow, policy: RetentionPolicy) -> str | None:
-    if flow.flow_id in policy.protect_ids:
-        return "protected by its id"
-    for pattern in sorted(policy.protect_names):
-        if fnmatchcase(flow.spec.name, pattern):
-            return f"protected by its name ({pattern})"
-    for key, value in sorted(policy.protect_attributes.items()):
-        if flow.metadata.attributes.get(key) == value:
-            return f"protected by its attribute {key}={value}"
-    return None
-
-
-class _Planned(BaseModel):
-    """A flow of a given plan, as the report of a dry run lists it."""
-
-    flow_id: Text
-    etag: str
-    last_updated: StrictInt
-    name: str = ""
-    reason: str = "in the given plan"
-
-
-def read_plan(plan: Any) -> list[Decision]:
-    """Read a plan that was made before: the report of a dry run, or some of its ``outcomes``.
-
-    :raises ViValidationError: it is none, or not complete
-    """
-    if isinstance(plan, Mapping):
-        if plan.get("outcomes_omitted"):
-            raise ViValidationError(f"plan: the report does not list {plan['outcomes_omitted']} of its flows")
-        plan = plan.get("outcomes")
-    try:
-        flows = TypeAdapter(list[_Planned]).validate_python(plan)
-    except ValidationError as error:
-        reason = describe_errors(error, "plan")
-    else:
-        return [
-            Decision(checked_id(flow.flow_id), flow.name, flow.etag, flow.last_updated, True, flow.reason)
-            for flow in flows
-        ]
-    raise ViValidationError(reason)

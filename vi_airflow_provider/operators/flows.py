@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
-from vi_airflow_provider.operators.base import ViBaseOperator, archive_prefix, earlier_archives
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.operators.cleanup import CleanupOperator
 from vi_airflow_provider.operators.export import ExportFlowsOperator
 from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
-from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
+from vi_airflow_provider.selection.arguments import choice, optional_count
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class GetFlowOperator(ViBaseOperator):
         return result
 
 
-class DeleteFlowOperator(ViBaseOperator):
+class DeleteFlowOperator(CleanupOperator):
     """Delete one flow. A flow in use by a run is refused by the server (``ViConflictError``).
 
     :param flow_id: the flow's id
@@ -162,58 +163,23 @@ class DeleteFlowOperator(ViBaseOperator):
         self.dry_run_requested = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, archive, look again, delete: as far as it is asked for."""
+        """Read, archive, read again, delete: as far as it is asked for."""
+        from vi_airflow_provider.cleanup import single
+
         with self.session(context, self.flow_id) as hook:
             if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
-            choice("if_changed", self.if_changed, ("fail", "skip"))
-            outcome, archive = self._outcome(hook, context)
-            # A flow that this task instance has archived was there. If an earlier try was killed after its delete,
-            # a retry must not fail for ever, nor must a skip lose where the archive is.
-            missing = outcome == "already_absent" and archive is None
-            if missing and if_missing == "fail":
-                raise ViNotFoundError(f"there is no flow {self.flow_id}", status_code=404)
-        self.log.info("Flow %s: %s", self.flow_id, outcome)
-        if missing and if_missing == "skip":
+            if_changed = choice("if_changed", self.if_changed, ("fail", "skip"))
+            attempt = single.Attempt(**self.attempt(context, self.flow_id))
+            order = single.Order.of(self.flow_id, attempt, self.expected_etag, self.archive_to, self.dry_run_requested)
+            try:
+                deleted = single.delete(order, hook.get_conn())
+            except single.ChangedError as error:
+                raise (AirflowSkipException if if_changed == "skip" else AirflowFailException)(str(error)) from error
+            if deleted.missing and if_missing == "fail":
+                raise single.not_found(self.flow_id)
+        if deleted.missing and if_missing == "skip":
             raise AirflowSkipException(f"There is no flow {self.flow_id}.")
-        return {"flow_id": self.flow_id, "outcome": outcome, "archive": archive}
-
-    def _outcome(self, hook: ViHook, context: Context) -> tuple[str, str | None]:
-        archive = None
-        dry_run = boolean("dry_run", self.dry_run_requested)
-        etag, folder = optional_text("expected_etag", self.expected_etag), optional_text("archive_to", self.archive_to)
-        prefix = archive_prefix(context, self.dag_id, self.task_id, self.flow_id)
-        if dry_run or etag is not None or folder is not None:
-            flow = self._unchanged(hook, etag)
-            if flow is None:
-                # An earlier try may have archived and deleted it, and was killed before it could say so.
-                earlier = [] if folder is None else earlier_archives(context, folder, prefix)
-                return "already_absent", earlier[-1] if earlier else None
-            if dry_run:
-                return "would_delete", None
-            if folder is not None:
-                archive = self._archive(flow, folder, prefix)
-                if self._unchanged(hook, flow.etag) is None:
-                    return "already_absent", archive
-        deleted = hook.delete_flow(self.flow_id)
-        return ("already_absent" if deleted.already_absent else "deleted"), archive
-
-    def _unchanged(self, hook: ViHook, etag: str | None) -> Flow | None:
-        """Return the flow if it has the etag; end the task if it has another one."""
-        flow = hook.find_flow(flow_id=self.flow_id)
-        # In a DAG that renders templates as native objects, an etag comes without its quotes.
-        if flow is None or etag is None or flow.etag.strip('"') == etag.strip('"'):
-            return flow
-        message = f"Flow {self.flow_id} was changed since it was selected, so it is left alone."
-        raise AirflowSkipException(message) if self.if_changed == "skip" else AirflowFailException(message)
-
-    def _archive(self, flow: Flow, folder: str, prefix: str) -> str:
-        from vi_airflow_provider.api.canonical import canonical_json
-        from vi_airflow_provider.cleanup.archive import unique_name, write_archive
-
-        document = {flow.flow_id: canonical_json(flow.to_wire())}
-        manifest = write_archive(folder, unique_name(prefix), document, flow.organization_id, {"policy": None})
-        self.log.info("Flow %s is archived, and verified: %s", flow.flow_id, manifest.uri)
-        return manifest.uri
+        return deleted.as_json()
 
 
 class CreateFlowOperator(ViBaseOperator):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.operators.cleanup import CleanupOperator
 from vi_airflow_provider.selection.arguments import choice
 
 if TYPE_CHECKING:
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.hooks.vi import ViHook
 
-
-class RestoreFlowsOperator(ViBaseOperator):
+class RestoreFlowsOperator(CleanupOperator):
     """Write flows of an archive back: same ids, specs and attributes, with the fields that we do not know.
 
     The archive is checked against its manifest first. A flow that is there already as the archive has it is left
@@ -31,7 +28,7 @@ class RestoreFlowsOperator(ViBaseOperator):
     :return: the ids of the flows that were written
     """
 
-    template_fields = (*ViBaseOperator.template_fields, "archive", "flow_ids", "if_exists")
+    template_fields = (*CleanupOperator.template_fields, "archive", "flow_ids", "if_exists")
     ui_color = "#e4f5e6"
 
     def __init__(
@@ -48,54 +45,13 @@ class RestoreFlowsOperator(ViBaseOperator):
         self.if_exists = if_exists
 
     def execute(self, context: Context) -> list[str]:
-        """Check the archive, look at what is there, then write."""
+        """Check the archive, compare its flows with the server's, then write."""
+        from vi_airflow_provider.cleanup import restore
+
         with self.session(context) as hook:
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
-            flows = self._wanted()
-            missing, different = self._compare(flows, hook)
-            if different and if_exists == "fail":
-                raise AirflowFailException(
-                    f"{len(different)} flows exist with another spec or other attributes, {different[0].flow_id} among "
-                    'them; if_exists="replace" would overwrite them. Nothing was written.'
-                )
-            for flow in missing + (different if if_exists == "replace" else []):
-                hook.restore_flow(flow.to_wire())
-                self.log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
-        written = missing + (different if if_exists == "replace" else [])
-        self.log.info(
-            "%d flows restored, %d were there already, %d were left as they are.",
-            *(len(written), len(flows) - len(missing) - len(different), len(different) if if_exists == "skip" else 0),
-        )
-        return [flow.flow_id for flow in written]
-
-    def _wanted(self) -> list[Flow]:
-        from vi_airflow_provider.api.errors import ViValidationError
-        from vi_airflow_provider.cleanup.archive import read_archive
-
-        flows = {flow.flow_id: flow for flow in read_archive(self.archive)}
-        if self.flow_ids is None:
-            return list(flows.values())
-        if isinstance(self.flow_ids, str):
-            raise ViValidationError("flow_ids: a list of ids expected, a text given")
-        unknown = [flow_id for flow_id in self.flow_ids if flow_id not in flows]
-        if unknown:
-            raise ViValidationError(f"flow_ids: {unknown[0]!r:.80} is not in the archive ({len(unknown)} are not)")
-        return [flows[flow_id] for flow_id in dict.fromkeys(self.flow_ids)]
-
-    def _compare(self, flows: Sequence[Flow], hook: ViHook) -> tuple[list[Flow], list[Flow]]:
-        """Return those that are not there, and those that are there with other content."""
-        missing, different = [], []
-        for flow in flows:
-            existing = hook.find_flow(flow_id=flow.flow_id)
-            if existing is None:
-                missing.append(flow)
-            elif _content(existing) != _content(flow):
-                different.append(flow)
-        return missing, different
-
-
-def _content(flow: Flow) -> bytes:
-    """Return what a restore brings back. As bytes, because for Python 1, 1.0 and True are equal."""
-    from vi_airflow_provider.api.canonical import canonical_json
-
-    return canonical_json([flow.spec.to_wire(), flow.metadata.attributes])
+            flows = restore.archived_flows(self.archive, self.flow_ids)
+            try:
+                return restore.Restore(hook.get_conn(), if_exists).run(flows)
+            except restore.ExistsError as error:
+                raise AirflowFailException(str(error)) from error

@@ -10,10 +10,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import Vi, archived, run, when
+from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
-from vi_airflow_provider.cleanup import archive
-from vi_airflow_provider.cleanup.archive import ArchiveError
-from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.cleanup import destination
+from vi_airflow_provider.cleanup.archive import ArchiveError, write_archive
 from vi_airflow_provider.operators.flows import DeleteFlowOperator
 
 ENDS = {"fail": AirflowFailException, "skip": AirflowSkipException}
@@ -105,8 +105,8 @@ def test_the_archive_is_verified_before_the_delete(
     vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
-    look = when(ViHook.delete_flow, lambda: found.append(set(archived(tmp_path))))
-    monkeypatch.setattr(ViHook, "delete_flow", look)
+    look = when(ViClient.delete_flow, lambda: found.append(set(archived(tmp_path))))
+    monkeypatch.setattr(ViClient, "delete_flow", look)
     delete(flow_id, archive_to=tmp_path.as_uri())
     assert found == [{flow_id}]
 
@@ -115,7 +115,7 @@ def test_the_archive_is_verified_before_the_delete(
 def test_a_flow_that_changes_while_it_is_archived_is_left_alone(
     if_changed: str, vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "write_archive", when(archive.write_archive, lambda: vi.touch(flow_id)))
+    monkeypatch.setattr(destination, "write_archive", when(write_archive, lambda: vi.touch(flow_id)))
     with pytest.raises(ENDS[if_changed], match="was changed"):
         delete(flow_id, archive_to=tmp_path.as_uri(), if_changed=if_changed)
     assert flow_id in vi.flows
@@ -124,7 +124,7 @@ def test_a_flow_that_changes_while_it_is_archived_is_left_alone(
 def test_a_flow_that_goes_while_it_is_archived_is_absent(
     vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "write_archive", when(archive.write_archive, lambda: vi.store.delete_flow(flow_id)))
+    monkeypatch.setattr(destination, "write_archive", when(write_archive, lambda: vi.store.delete_flow(flow_id)))
     result = delete(flow_id, archive_to=tmp_path.as_uri())
     assert result["outcome"] == "already_absent"
     assert set(archived(tmp_path)) == {flow_id}

@@ -15,7 +15,8 @@ from tests.documents import wire_flow
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention, read_plan
+from vi_airflow_provider.cleanup.given_plan import read_plan
+from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
 NOW_MS: Final = int(NOW.timestamp() * 1000)
@@ -25,7 +26,7 @@ DAY_MS: Final = 86_400_000
 def flow(flow_id: str = "a", days: float = 100, project: str | None = "p", **changes: Any) -> Flow:
     """A flow that was last updated so many days ago, and created a day before that."""
     updated = NOW_MS - round(days * DAY_MS)
-    fields = {
+    fields: dict[str, Any] = {
         "flowId": flow_id,
         "spec__name": flow_id,
         "spec__trainingProject": project,
@@ -280,7 +281,7 @@ OUTCOME: Final = {"flow_id": "a", "name": "A", "etag": '"1"', "last_updated": 7,
     "given_plan", [[OUTCOME], {"outcomes": [OUTCOME], "outcomes_omitted": 0}, {"outcomes": [OUTCOME]}]
 )
 def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: Any) -> None:
-    (decision,) = read_plan(given_plan)
+    (decision,) = read_plan(given_plan).decisions
     assert decision[:4] == ("a", "A", '"1"', 7)
     assert (decision.selected, decision.reason) == (True, "old")
 

@@ -19,10 +19,10 @@ from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import OLD, Vi, archived, archives, outcomes, run, when
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.cleanup import archive
-from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
-from vi_airflow_provider.cleanup.deletion import PruneError
-from vi_airflow_provider.operators import prune
+from vi_airflow_provider.cleanup import archive, destination
+from vi_airflow_provider.cleanup import report as report_module
+from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive, write_archive
+from vi_airflow_provider.cleanup.report import PruneError
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
 from vi_airflow_provider.storage import files
 
@@ -95,8 +95,7 @@ def test_the_report_lists_flows_oldest_first_with_what_identifies_them(vi: Vi) -
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What the task logs; Airflow 3 keeps its own loggers from pytest."""
-    monkeypatch.setattr(PruneFlowsOperator, "log", logging.getLogger("tests.cleanup"))
-    caplog.set_level(logging.INFO, "tests.cleanup")
+    caplog.set_level(logging.INFO, "vi_airflow_provider.cleanup")
     return caplog
 
 
@@ -192,7 +191,7 @@ def test_a_report_that_cannot_be_written_does_not_fail_what_is_done(
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(files, "write_atomically", full)
+    monkeypatch.setattr(report_module, "write_atomically", full)
     stale = vi.stale()
     report = run(operator(**for_real))
     assert (report["deleted"], report["report"]) == (len(stale), None)
@@ -227,11 +226,13 @@ def test_only_a_true_true_allows_to_delete_without_an_archive(vi: Vi, folder: st
         ({"max_delete": 0}, "{n} of 40 flows are selected, more than max_delete (0). Nothing was deleted."),
         (
             {"max_delete_fraction": 0.125},
-            "{n} of 40 flows are selected, a larger part than max_delete_fraction (0.125) allows. Nothing was deleted.",
+            "{n} of 40 flows are selected, a larger fraction than max_delete_fraction (0.125) allows. "
+            "Nothing was deleted.",
         ),
         (
             {"older_than": "PT0S"},
-            "40 of 40 flows are selected, a larger part than max_delete_fraction (0.5) allows. Nothing was deleted.",
+            "40 of 40 flows are selected, a larger fraction than max_delete_fraction (0.5) allows. "
+            "Nothing was deleted.",
         ),
     ],
     ids=["max_delete", "max_delete 0", "fraction", "default fraction"],
@@ -340,7 +341,7 @@ def test_an_archive_that_reads_back_differently_deletes_nothing(
     damage: bytes, vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = vi.flows
-    write = archive.write_atomically
+    write = files.write_atomically
 
     def lose(path: Any, content: bytes) -> None:
         write(path, damage if path.name.endswith(".jsonl") else content)
@@ -357,7 +358,7 @@ def test_an_archive_that_reads_back_differently_deletes_nothing(
 
 def before_the_deletes(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
     """Let something happen when the plan is made, and nothing is archived or deleted."""
-    monkeypatch.setattr(archive, "write_archive", when(archive.write_archive, do))
+    monkeypatch.setattr(destination, "write_archive", when(write_archive, do))
 
 
 def test_a_flow_that_changed_since_the_plan_is_spared(
@@ -449,7 +450,7 @@ def test_a_second_run_handles_what_the_first_could_not(vi: Vi, for_real: dict[st
 def test_the_xcom_is_bounded_and_the_file_has_all(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prune, "MAX_LISTED", 5)
+    monkeypatch.setattr(report_module, "MAX_LISTED", 5)
     stale = len(vi.stale())
     report = run(operator(**for_real))
     assert (len(report["outcomes"]), report["outcomes_omitted"]) == (5, stale - 5)
@@ -529,7 +530,7 @@ def test_the_guards_hold_for_a_given_report(
 
 
 def test_a_plan_with_omitted_outcomes_is_refused(vi: Vi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "MAX_LISTED", 5)
+    monkeypatch.setattr(report_module, "MAX_LISTED", 5)
     made = run(operator())
     vi.emulator.clear_requests()
     with pytest.raises(AirflowFailException, match=f"does not list {len(vi.stale()) - 5} of its flows"):

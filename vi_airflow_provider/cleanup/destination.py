@@ -1,0 +1,52 @@
+"""Where a task instance archives the flows that it deletes, and where its earlier tries did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from vi_airflow_provider.cleanup.archive import archives_of, prefix_of, unique_name, write_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Attempt(NamedTuple):
+    """A try of a task instance."""
+
+    #: The same for all tries of the task instance, and for no other.
+    instance: str
+    is_retry: bool
+    #: Parts of the names of its archives, for the people who read them.
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A folder, and the prefix of the archives that a task instance writes there.
+
+    :param folder: URL or absolute path
+    :param prefix: what the names of the archives begin with, in each of the task's tries
+    :param is_retry: whether an earlier try may have written archives
+    """
+
+    folder: str
+    prefix: str
+    is_retry: bool
+
+    @classmethod
+    def of(cls, folder: str, attempt: Attempt) -> Self:
+        """Return where an attempt archives, given the folder."""
+        return cls(folder, prefix_of(attempt.instance, *attempt.labels), attempt.is_retry)
+
+    def earlier_archives(self) -> list[str]:
+        """Return what earlier tries archived, oldest first: one of them may have been killed amid its deletes."""
+        return archives_of(self.folder, self.prefix) if self.is_retry else []
+
+    def write(self, flows: Mapping[str, bytes], organization_id: str, details: Mapping[str, Any]) -> str:
+        """Write flows to a new archive, verify it, and return its URL.
+
+        :param flows: the flows by their ids, as canonical JSON
+        :raises ArchiveError: the archive could not be written, or does not read back as it was written
+        """
+        return write_archive(self.folder, unique_name(self.prefix), flows, organization_id, details).uri

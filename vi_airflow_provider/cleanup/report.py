@@ -1,0 +1,110 @@
+"""The report of a cleanup: its counts and outcomes, as an XCom, as a file beside the archive, and as a log table."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from vi_airflow_provider.api.errors import one_line
+from vi_airflow_provider.api.models import format_time
+from vi_airflow_provider.cleanup.archive import SUFFIX
+from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
+from vi_airflow_provider.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vi_airflow_provider.cleanup.policy import Plan
+
+#: Outcomes that an XCom and the log list at most; ``outcomes_omitted`` counts the others, and the file has all.
+MAX_LISTED: Final = 1000
+
+_COUNTED: Final = ("deleted", "changed", "busy", "already_absent", "failed")
+
+
+class PruneError(Exception):
+    """Some flows could not be deleted; the message names them, and ``report`` is the whole report."""
+
+    def __init__(self, message: str, report: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a cleanup did, or would do.
+
+    :param organization_id: whose flows they are
+    :param plan: the decisions about them
+    :param results: the outcomes, one for each selected flow
+    :param dry_run: whether nothing was to be deleted
+    :param guard: why a guard refuses the plan
+    :param archive: URL of the archive of the selected flows
+    :param earlier_archives: URLs of the archives that earlier tries of the task wrote
+    """
+
+    organization_id: str
+    plan: Plan
+    results: Sequence[DeleteResult]
+    dry_run: bool
+    guard: str | None
+    archive: str | None
+    earlier_archives: Sequence[str]
+
+    def as_json(self, uri: str | None, *, whole: bool = False) -> dict[str, Any]:
+        """Return the report as JSON data.
+
+        :param uri: URL of the report file
+        :param whole: list all outcomes, however many
+        """
+        counts = Counter(result.outcome.value for result in self.results)
+        outcomes = [result.as_json() for result in self.results[: None if whole else MAX_LISTED]]
+        return {
+            "organization_id": self.organization_id,
+            "dry_run": self.dry_run,
+            "total": self.plan.total,
+            "selected": len(self.results),
+            **{name: counts[name] for name in _COUNTED},
+            "spared": len(self.plan.spared),
+            "guard": self.guard,
+            "archive": self.archive,
+            "earlier_archives": list(self.earlier_archives),
+            "report": uri,
+            "outcomes": outcomes,
+            "outcomes_omitted": len(self.results) - len(outcomes),
+        }
+
+    def write(self) -> str | None:
+        """Write the whole report beside the archive, if there is one, and return its URL.
+
+        :raises Exception: whatever the file system or its driver raises
+        """
+        if self.archive is None:
+            return None
+        path = ObjectStoragePath(self.archive.removesuffix(SUFFIX) + ".report.json")
+        write_atomically(path, json.dumps(self.as_json(str(path), whole=True), indent=2).encode())
+        return str(path)
+
+    def table(self) -> str:
+        """Return the outcomes for the log: one line a flow, in the order of the plan."""
+        return "\n".join(map(_row, self.results[:MAX_LISTED]))
+
+    def failure(self) -> str | None:
+        """Return which flows could not be deleted, ``None`` if none failed."""
+        failed = [result for result in self.results if result.outcome is DeleteOutcome.FAILED]
+        if not failed:
+            return None
+        shown = "; ".join(one_line(f"{result.flow_id}: {result.reason}") for result in failed[:5])
+        more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+        return f"{len(failed)} flows could not be deleted: {shown}{more}"
+
+
+def _row(result: DeleteResult) -> str:
+    return (
+        f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {one_line(result.flow_id)}  "
+        f"{one_line(result.reason)}  {one_line(result.name, 60)}"
+    )
