@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from vi_airflow_provider import __version__, get_provider_info
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
 from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
+from vi_airflow_provider.api.transport.loop_thread import run_in_thread
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class ViHook(BaseHook):
             async with await self.get_async_conn() as client:
                 return await client.delete_flows(flow_ids, concurrency=concurrency)
 
-        return asyncio.run(delete())
+        return run_in_thread(delete)
 
     def create_flow(
         self,

@@ -1,1 +1,1 @@
-"""What the clients need to move bytes: deadlines and prefetching."""
+"""What the clients need to move bytes: deadlines, prefetching, and an event loop in a thread."""

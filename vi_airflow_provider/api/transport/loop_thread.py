@@ -1,0 +1,127 @@
+"""Runs asynchronous work for a synchronous caller, in a way that a signal can interrupt.
+
+Airflow ends a task by an exception that a signal handler raises in the main thread: ``AirflowTaskTimeout`` from
+SIGALRM, ``AirflowTaskTerminated`` from SIGTERM, ``KeyboardInterrupt``. If the event loop ran there, the exception would
+come up inside asyncio or the HTTP library, which may take it for a broken connection and go on. So:
+
+* The loop runs in a thread of its own, where no signal handler ever runs. The caller only waits.
+* The caller waits in short steps on a plain lock, from which a handler's exception comes out as it is.
+* Whatever interrupts the wait cancels the work first, then waits until the thread ends. Cancelling aborts the requests
+  that are in flight, so this takes moments; when the caller gets the exception, nothing is sent any more.
+* A handler that raises nothing (SIGTERM on Airflow 3 only calls ``on_kill``) makes ``stopped()`` true instead.
+
+The thread gets a copy of the caller's context variables, which carry the task's logging. A loop that runs in the
+caller's thread, in a notebook or an asynchronous task, does not matter: it waits, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds between two calls of ``stopped()``.
+STEP: Final = 0.05
+
+
+class StoppedError(Exception):
+    """The work was stopped before its end, because the task was killed."""
+
+
+def never() -> bool:
+    """Return that the work is not stopped."""
+    return False
+
+
+def raise_if(stopped: Callable[[], bool]) -> None:
+    """Raise :class:`StoppedError` if the task was killed."""
+    if stopped():
+        raise StoppedError("the task was killed, so nothing further is changed")
+
+
+def run_in_thread(work: Callable[[], Coroutine[Any, Any, T]], stopped: Callable[[], bool] = never) -> T:
+    """Run a coroutine on an event loop in a thread, wait for it, and return its result.
+
+    :param work: makes the coroutine, in the thread
+    :param stopped: asked every few milliseconds; once it is true, the work is cancelled
+    :raises StoppedError: ``stopped()`` became true
+    :raises BaseException: what the work raised, out of its exception groups, or what a signal handler raised here
+    """
+    loop_thread = _LoopThread(work)
+    try:
+        raise_if(stopped)
+        loop_thread.start()
+        while not loop_thread.wait():
+            raise_if(stopped)
+    except BaseException:
+        loop_thread.cancel()
+        while not loop_thread.wait():
+            pass
+        raise
+    return loop_thread.result()
+
+
+class _LoopThread(Generic[T]):
+    """A thread with an event loop, and the one piece of work that runs there."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._work = work
+        self._ended = False
+        # Held until the end, to wait for. Not a threading.Event or Thread.join: those are Python code, which an
+        # exception of a signal handler may leave between any two lines.
+        self._running = threading.Lock()
+        self._cancelled = False
+        self._task: asyncio.Task[Any] | None = None
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="vi-event-loop", daemon=True)
+
+    def start(self) -> None:
+        self._running.acquire()
+        self._thread.start()
+
+    def wait(self) -> bool:
+        """Wait a step, or until the end; return whether the work has ended, or has not begun and never will."""
+        if not self._ended and self._thread.ident is not None:
+            self._running.acquire(timeout=STEP)
+        return self._ended or self._thread.ident is None
+
+    def cancel(self) -> None:
+        """Cancel the work, now or as soon as it begins."""
+        self._cancelled = True
+        if task := self._task:  # set before the thread looks at _cancelled, so one of the two sees the other
+            with suppress(RuntimeError):  # the loop is closed: the work has ended
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def _run(self) -> None:
+        try:
+            self._result.append(asyncio.run(self._main()))
+        except BaseException as error:  # raised in the caller's thread
+            self._error = _ungrouped(error)
+        finally:
+            self._ended = True
+            self._running.release()
+
+    async def _main(self) -> T:
+        self._task = asyncio.current_task()
+        if self._cancelled:
+            raise asyncio.CancelledError
+        return await self._work()
+
+
+def _ungrouped(error: BaseException) -> BaseException:
+    """Return the first error of a group: a caller handles errors by their class."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
