@@ -1,44 +1,44 @@
 """Which flows to delete, and why: a pure function from flows, policy and time to a plan.
 
 The plan does not depend on the order of the listing, a protected flow is never in it, and a policy with a longer
-``older_than`` never selects more.
+``older_than`` never selects more. A flow whose age is not known is not old.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.cleanup.protection import Protections, Rule, UnmatchedRules
 from vi_airflow_provider.selection.arguments import Duration, Text
 from vi_airflow_provider.selection.filter import FlowFilter
-from vi_airflow_provider.selection.matching import latest_time, name_matches
+from vi_airflow_provider.selection.matching import age_is_known, latest_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from vi_airflow_provider.api.models import Flow
 
+YOUNG = "not old enough"
+UNKNOWN_AGE = "age unknown: its times are missing or contradict each other"
 
-class RetentionPolicy(BaseModel):
-    """What may be deleted. A flow is selected when it is in scope, old enough, and nothing spares it.
 
-    :param older_than: age that a flow must have at least
+class RetentionPolicy(Protections):
+    """What may be deleted. A flow is selected when it is in scope, old enough, and no rule spares it.
+
+    :param older_than: minimum age of a flow
     :param age_of: what its age counts from, ``"last_updated"`` or ``"time_created"``
     :param name_pattern: scope: glob on the name, case-sensitive
     :param training_project: scope: id of the training project
     :param attributes: scope: attributes that the flow must have, with these values
-    :param keep_last: spares the youngest of those in scope, so many of each training project
-    :param protect_ids: spares these flows
-    :param protect_names: spares flows whose name matches one of these globs
-    :param protect_attributes: spares flows that have one of these attributes with its value
+    :param keep_last: spares this number of the most recent flows in scope, per training project
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     older_than: Duration | None = None
     age_of: Literal["last_updated", "time_created"] = "last_updated"
@@ -46,37 +46,33 @@ class RetentionPolicy(BaseModel):
     training_project: Text | None = None
     attributes: dict[str, str] | None = None
     keep_last: NonNegativeInt | None = None
-    protect_ids: frozenset[Text] = frozenset()
-    protect_names: frozenset[Text] = frozenset()
-    protect_attributes: dict[str, str] = {}
 
     @classmethod
-    def build(cls, **rules: Any) -> RetentionPolicy:
-        """Build a policy from what a user gives; what is ``None`` was not given.
+    def build(cls, **rules: Any) -> Self:
+        """Build a policy from what a DAG author writes; ``None`` means not given.
 
         :raises ViValidationError: a value is unusable, or nothing limits what would be selected
         """
-        try:
-            policy = cls(**{name: value for name, value in rules.items() if value is not None})
-        except ValidationError as error:
-            reason = describe_errors(error)
-        else:
-            if policy.older_than is None and not policy.keep_last:
-                raise ViValidationError("give older_than, keep_last or both: without them every flow would be deleted")
-            return policy
-        raise ViValidationError(reason)
+        policy = super().build(**rules)
+        if policy.older_than is None and not policy.keep_last:
+            raise ViValidationError("give older_than, keep_last or both: without them every flow would be deleted")
+        return policy
 
-    def protection(self, flow: Flow) -> str | None:
-        """Return the rule that protects a flow, ``None`` if there is none."""
-        if flow.flow_id in self.protect_ids:
-            return "protected by its id"
-        for pattern in sorted(self.protect_names):
-            if name_matches(pattern, flow.spec.name):
-                return f"protected by its name ({pattern})"
-        for key, value in sorted(self.protect_attributes.items()):
-            if flow.metadata.attributes.get(key) == value:
-                return f"protected by its attribute {key}={value}"
-        return None
+    @property
+    def reason(self) -> str:
+        """Why a flow is selected."""
+        if self.older_than is None:
+            return "beyond keep_last"
+        age = str(self.older_than).removesuffix(", 0:00:00")
+        return f"{self.age_of} longer ago than {age}"
+
+    def scope(self, now: datetime) -> Iterator[Rule]:
+        """Yield the conditions that a flow in scope meets."""
+        for argument in ("name_pattern", "training_project"):
+            if (value := getattr(self, argument)) is not None:
+                yield Rule(f"{argument}: {value}", partial(FlowFilter(**{argument: value}).matches, now=now))
+        for key, value in sorted((self.attributes or {}).items()):
+            yield Rule(f"attributes: {key}={value}", partial(FlowFilter(attributes={key: value}).matches, now=now))
 
 
 class Decision(NamedTuple):
@@ -92,16 +88,26 @@ class Decision(NamedTuple):
     #: The flow as it was when this was decided, as canonical JSON; empty if it is not selected.
     document: bytes = b""
 
+    @classmethod
+    def of(cls, flow: Flow, reason: str, *, selected: bool) -> Self:
+        """Decide about this version of a flow."""
+        document = canonical_json(flow.to_wire()) if selected else b""
+        return cls(flow.flow_id, flow.spec.name, flow.etag, flow.metadata.last_updated, selected, reason, document)
+
     def still_matches(self, flow: Flow) -> bool:
         """Return whether the flow is unchanged since this was decided."""
         return (flow.etag, flow.metadata.last_updated) == (self.etag, self.last_updated)
 
 
 class Plan(NamedTuple):
-    """The decisions about all flows in scope, oldest first, and the number of flows that there were, if known."""
+    """What to delete, and what not."""
 
+    #: One for each flow in scope, oldest first.
     decisions: Sequence[Decision]
+    #: How many flows there are, in scope or not, if known.
     total: int | None
+    #: The rules that match no flow.
+    unmatched: Sequence[str] = ()
 
     @property
     def selected(self) -> list[Decision]:
@@ -110,83 +116,68 @@ class Plan(NamedTuple):
 
     @property
     def spared(self) -> list[Decision]:
-        """The flows that are old enough and spared by a rule."""
+        """The flows that are not young, and spared by a rule."""
         return [decision for decision in self.decisions if not decision.selected and decision.reason != YOUNG]
 
+    @property
+    def young(self) -> int:
+        """The number of flows that are not old enough."""
+        return sum(decision.reason == YOUNG for decision in self.decisions)
 
-YOUNG = "not old enough"
 
+class _Candidate(NamedTuple):
+    """What planning needs to know of a flow in scope: little enough to hold for 100,000 of them."""
 
-class Candidate(NamedTuple):
-    """What planning needs to know of a flow: little enough to hold for 100,000 of them."""
-
-    flow_id: str
-    name: str
-    etag: str
-    last_updated: int
+    #: What becomes of the flow if ``keep_last`` does not spare it.
+    decision: Decision
     born: int
     training_project: str | None
-    #: Why it is not selected, independent of all other flows; ``None`` if it may be.
-    spared: str | None
-    document: bytes
-
-    @classmethod
-    def of(cls, flow: Flow, policy: RetentionPolicy, limit: int | None) -> Candidate:
-        """Reduce a flow to what matters for the policy; ``limit`` is the latest time of birth to be old enough."""
-        metadata = flow.metadata
-        born = metadata.time_created if policy.age_of == "time_created" else metadata.last_updated
-        spared = YOUNG if limit is not None and born > limit else policy.protection(flow)
-        return cls(
-            flow_id=flow.flow_id,
-            name=flow.spec.name,
-            etag=flow.etag,
-            last_updated=metadata.last_updated,
-            born=born,
-            training_project=flow.spec.training_project,
-            spared=spared,
-            document=b"" if spared else canonical_json(flow.to_wire()),
-        )
 
 
 def plan_retention(flows: Iterable[Flow], policy: RetentionPolicy, now: datetime) -> Plan:
     """Decide about each flow in scope. All flows must be given: ``keep_last`` compares them."""
-    scope = FlowFilter(
-        name_pattern=policy.name_pattern, training_project=policy.training_project, attributes=policy.attributes
-    )
-    limit = None if policy.older_than is None else latest_time(now, policy.older_than)
+    scope = list(policy.scope(now))
+    unmatched = UnmatchedRules(policy, scope)
     # By id: a listing that changes while it is read may hold a flow twice, which must not use up two places of
     # keep_last. The later version counts.
     versions: dict[str, tuple[int, str]] = {}
-    candidates: dict[str, Candidate] = {}
+    candidates: dict[str, _Candidate] = {}
     for flow in flows:
+        unmatched.see(flow)
         version = (flow.metadata.last_updated, flow.etag)
-        if version <= versions.get(flow.flow_id, (-1, "")):
+        if flow.flow_id in versions and version <= versions[flow.flow_id]:
             continue
         versions[flow.flow_id] = version
         candidates.pop(flow.flow_id, None)
-        if scope.matches(flow, now):
-            candidates[flow.flow_id] = Candidate.of(flow, policy, limit)
-    ordered = sorted(candidates.values(), key=lambda candidate: (candidate.born, candidate.flow_id))
-    newest = _newest(ordered, policy.keep_last or 0)
-    return Plan([_decide(candidate, newest, policy) for candidate in ordered], len(versions))
+        if all(rule.matches(flow) for rule in scope):
+            candidates[flow.flow_id] = _candidate(flow, policy, now)
+    ordered = sorted(candidates.values(), key=lambda candidate: (candidate.born, candidate.decision.flow_id))
+    return Plan(_spare_newest(ordered, policy.keep_last or 0), len(versions), unmatched.labels())
 
 
-def _decide(candidate: Candidate, newest: frozenset[str], policy: RetentionPolicy) -> Decision:
-    spared = candidate.spared
-    if spared is None and candidate.flow_id in newest:
-        spared = f"among the last {policy.keep_last} of its training project"
-    if spared is not None:
-        return Decision(*candidate[:4], selected=False, reason=spared)
-    age = str(policy.older_than).removesuffix(", 0:00:00")
-    why = "beyond keep_last" if policy.older_than is None else f"{policy.age_of} longer ago than {age}"
-    return Decision(*candidate[:4], selected=True, reason=why, document=candidate.document)
+def _candidate(flow: Flow, policy: RetentionPolicy, now: datetime) -> _Candidate:
+    metadata = flow.metadata
+    born = metadata.time_created if policy.age_of == "time_created" else metadata.last_updated
+    if not age_is_known(flow, now):
+        decision = Decision.of(flow, UNKNOWN_AGE, selected=False)
+    elif policy.older_than is not None and born > latest_time(now, policy.older_than):
+        decision = Decision.of(flow, YOUNG, selected=False)
+    elif protection := policy.protection(flow):
+        decision = Decision.of(flow, protection, selected=False)
+    else:
+        decision = Decision.of(flow, policy.reason, selected=True)
+    return _Candidate(decision, born, flow.spec.training_project)
 
 
-def _newest(candidates: list[Candidate], keep: int) -> frozenset[str]:
-    kept: dict[str | None, int] = {}
-    newest = set()
-    for candidate in reversed(candidates):
-        if kept.get(candidate.training_project, 0) < keep:
-            kept[candidate.training_project] = kept.get(candidate.training_project, 0) + 1
-            newest.add(candidate.flow_id)
-    return frozenset(newest)
+def _spare_newest(ordered: Sequence[_Candidate], keep: int) -> list[Decision]:
+    """Spare the last ones of each training project. A flow of unknown age takes the place of no other."""
+    kept: Counter[str | None] = Counter()
+    decisions = []
+    for decision, _, project in reversed(ordered):
+        if kept[project] < keep and decision.reason != UNKNOWN_AGE:
+            kept[project] += 1
+            if decision.selected:
+                reason = f"among the last {keep} of its training project"
+                decision = decision._replace(selected=False, reason=reason, document=b"")
+        decisions.append(decision)
+    return decisions[::-1]

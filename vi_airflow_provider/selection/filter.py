@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Text, milliseconds
-from vi_airflow_provider.selection.matching import attributes_match, latest_time, name_matches
+from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time, name_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,9 +68,9 @@ class FlowFilter(BaseModel):
             and attributes_match(self.attributes or {}, metadata.attributes)
             and _within(metadata.time_created, self.created_after, self.created_before)
             and _within(metadata.last_updated, self.updated_after, self.updated_before)
-            and (latest_update is None or metadata.last_updated <= latest_update)
+            and (latest_update is None or EARLIEST <= metadata.last_updated <= latest_update)
         )
 
 
 def _within(ms: int, after: datetime | None, before: datetime | None) -> bool:
-    return (after is None or ms >= milliseconds(after)) and (before is None or ms < milliseconds(before))
+    return (after is None or ms >= milliseconds(after)) and (before is None or EARLIEST <= ms < milliseconds(before))

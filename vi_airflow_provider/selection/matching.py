@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from unicodedata import normalize
 
 from vi_airflow_provider.selection.arguments import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from vi_airflow_provider.api.models import Flow
+
+#: The earliest wire time that is taken for a time. Since 2001, milliseconds have had thirteen digits; a smaller number
+#: is a placeholder like 0, or counts seconds.
+EARLIEST: Final = 1_000_000_000_000
+#: Milliseconds that the server's clock may be ahead of this machine's.
+_CLOCK_SKEW: Final = 86_400_000
 
 
 def name_matches(pattern: str, name: str) -> bool:
@@ -32,6 +40,12 @@ def attributes_match(wanted: Mapping[str, str], attributes: Mapping[str, str]) -
 def latest_time(now: datetime, age: timedelta) -> int:
     """Return the latest wire time that is at least ``age`` ago, as an integer: it may be before the year 1."""
     return milliseconds(now) - age // timedelta(milliseconds=1)
+
+
+def age_is_known(flow: Flow, now: datetime) -> bool:
+    """Return whether the times of a flow make sense; a flow is not old because its times are missing."""
+    created, updated = flow.metadata.time_created, flow.metadata.last_updated
+    return EARLIEST <= created <= updated <= milliseconds(now) + _CLOCK_SKEW
 
 
 def _composed(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,121 @@
+"""What a cleanup must spare, and which rules of its policy match no flow at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.selection.arguments import Text
+from vi_airflow_provider.selection.matching import attributes_match, name_matches
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Flow
+
+
+class Rule(NamedTuple):
+    """One condition on a flow, labelled with the argument that it comes from."""
+
+    label: str
+    matches: Callable[[Flow], bool]
+
+
+def _not_rendered(text: str) -> str:
+    if text in ("None", "True", "False"):
+        raise ValueError(f"{text!r} is what a template makes of a value that is not a text; it would protect nothing")
+    return text
+
+
+ProtectedText = Annotated[Text, AfterValidator(_not_rendered)]
+
+
+class Protections(BaseModel):
+    """Which flows are never deleted. When in doubt, a flow is protected.
+
+    :param protect_ids: these flows
+    :param protect_names: flows whose name matches one of these globs, or is one of these texts, brackets included
+    :param protect_attributes: flows that have one of these attributes with its value
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protect_ids: frozenset[ProtectedText] = frozenset()
+    protect_names: frozenset[ProtectedText] = frozenset()
+    protect_attributes: dict[ProtectedText, ProtectedText] = {}
+
+    @classmethod
+    def build(cls, **rules: Any) -> Self:
+        """Build the rules from what a DAG author writes; ``None`` means not given.
+
+        :raises ViValidationError: a value is unusable; the message names the argument
+        """
+        try:
+            return cls(**{name: value for name, value in rules.items() if value is not None})
+        except ValidationError as error:
+            reason = describe_errors(error)
+        raise ViValidationError(reason)
+
+    def protection(self, flow: Flow) -> str | None:
+        """Return the rule that protects a flow, ``None`` if there is none."""
+        if flow.flow_id in self.protect_ids:
+            return "protected by its id"
+        for pattern in sorted(self.protect_names):
+            if _name_is_protected(pattern, flow):
+                return f"protected by its name ({pattern})"
+        for key, value in sorted(self.protect_attributes.items()):
+            if _has_attribute(key, value, flow):
+                return f"protected by its attribute {key}={value}"
+        return None
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules one by one, except the ids."""
+        for pattern in sorted(self.protect_names):
+            yield Rule(f"protect_names: {pattern}", partial(_name_is_protected, pattern))
+        for key, value in sorted(self.protect_attributes.items()):
+            yield Rule(f"protect_attributes: {key}={value}", partial(_has_attribute, key, value))
+
+    def empty(self) -> list[str]:
+        """Return the protections that were given, and hold no rule."""
+        given = self.model_fields_set & Protections.model_fields.keys()
+        return sorted(name for name in given if not getattr(self, name))
+
+
+class UnmatchedRules:
+    """Watches a listing, and knows in the end which rules match none of its flows.
+
+    Such a rule may be misspelled. What matters is the whole listing, not only flows in scope or old enough: a rule that
+    protects a young flow does its work.
+    """
+
+    def __init__(self, protections: Protections, scope: Iterable[Rule]) -> None:
+        self._empty = [f"{name}: empty" for name in protections.empty()]
+        self._ids = set(protections.protect_ids)
+        self._rules = [*protections.rules(), *scope]
+        self._flows = 0
+
+    def see(self, flow: Flow) -> None:
+        """Note which rules match a flow."""
+        self._flows += 1
+        self._ids.discard(flow.flow_id)
+        if self._rules:
+            self._rules = [rule for rule in self._rules if not rule.matches(flow)]
+
+    def labels(self) -> list[str]:
+        """Return the rules that no flow matches; none if there are no flows at all."""
+        if not self._flows:
+            return []
+        ids = [f"protect_ids: {flow_id}" for flow_id in sorted(self._ids)]
+        return [*self._empty, *ids, *(rule.label for rule in self._rules)]
+
+
+def _name_is_protected(pattern: str, flow: Flow) -> bool:
+    # Brackets are a set of characters in a glob, and often meant as they are: "[prod] *". Both readings protect.
+    return name_matches(pattern, flow.spec.name) or name_matches(pattern.replace("[", "[[]"), flow.spec.name)
+
+
+def _has_attribute(key: str, value: str, flow: Flow) -> bool:
+    return attributes_match({key: value}, flow.metadata.attributes)
