@@ -1,7 +1,7 @@
-"""The vendor's client, kept away from the real home directory; and an S3 of our own.
+"""The vendor's SDK, isolated from the real home directory, and a local S3.
 
-Importing the SDK makes a folder in the home directory and every client logs there, keys included,
-so all of this happens in a temporary home.
+Importing the SDK creates a folder in the home directory, and every client logs there, keys included. So the tests
+use a temporary home.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 
 @pytest.fixture
 def client_of(sdk: ModuleType, vi_emulator: Emulator) -> Iterator[Callable[..., Any]]:
-    """Make clients; the SDK's retries stay, but they do not wait."""
+    """Create clients that retry as usual, but without waiting."""
     retry = importlib.import_module("vi.client.http.retry")
     clients = []
 
@@ -64,8 +64,8 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of the bucket, which is there and empty."""
-    import boto3
+    """An S3 client; the bucket exists and is empty."""
+    import boto3  # type: ignore[import-untyped]
 
     extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}

@@ -1,4 +1,4 @@
-"""The emulator does what its OpenAPI document says: held against requests that schemathesis makes up from it."""
+"""The emulator conforms to its OpenAPI document, for requests that schemathesis generates from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def vi() -> Any:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_a_request_from_the_document_is_answered_as_it_says(case: Any, vi: Emulator) -> None:
+def test_responses_conform_to_the_document(case: Any, vi: Emulator) -> None:
     case.path_parameters["organization"] = vi.organization_id
     headers = {"Authorization": f"Bearer {vi.secret_key}", "Organization-Id": vi.organization_id}
     case.call_and_validate(base_url=vi.url, headers=headers, checks=CHECKS)

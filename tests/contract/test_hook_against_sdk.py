@@ -1,14 +1,16 @@
-"""Our client and the vendor's read the same server: what one reads, the other reads too."""
+"""The provider's client and the vendor's SDK read the same documents from the same server."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from vi_airflow_provider.api import errors
 from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 
 SPEC = {
@@ -22,7 +24,7 @@ SPEC = {
 
 
 @pytest.fixture
-def hook(vi_emulator):
+def hook(vi_emulator: Emulator) -> Iterator[ViHook]:
     hook = ViHook()
     yield hook
     hook.close()
@@ -51,53 +53,53 @@ def plain(flow: Any) -> dict[str, Any]:
 
 class TestReading:
     @pytest.mark.vi_emulator(flows=25)
-    def test_both_list_the_same_flows_in_the_same_order(self, client, hook):
+    def test_both_list_the_same_flows_in_the_same_order(self, client: Any, hook: ViHook) -> None:
         theirs = [plain(flow) for flow in client.flows.list().all_items()]
 
         assert [plain(flow) for flow in hook.list_flows(page_size=10)] == theirs
         assert len(theirs) == 25
 
     @pytest.mark.vi_emulator(flows=25)
-    async def test_so_does_the_asynchronous_client(self, client, hook):
+    async def test_async_client_lists_the_same_flows(self, client: Any, hook: ViHook) -> None:
         async with AsyncViClient(hook.settings) as ours:
             flows = [plain(flow) async for flow in ours.list_flows(page_size=10)]
 
         assert flows == [plain(flow) for flow in client.flows.list().all_items()]
 
-    def test_both_cut_the_listing_into_the_same_pages(self, client, hook):
+    def test_both_split_the_listing_into_the_same_pages(self, client: Any, hook: ViHook) -> None:
         theirs = [[flow.flow_id for flow in page.items] for page in client.flows.list({"page_size": 15})]
 
         assert [[flow.flow_id for flow in page.items] for page in hook.iter_flow_pages(page_size=15)] == theirs
         assert [len(page) for page in theirs] == [15, 15, 10]
 
-    def test_both_get_the_same_flow(self, client, hook, vi_emulator):
+    def test_both_get_the_same_flow(self, client: Any, hook: ViHook, vi_emulator: Emulator) -> None:
         for flow_id in vi_emulator.store.flow_ids():
             assert plain(hook.get_flow(flow_id)) == plain(client.flows.get(flow_id))
 
-    def test_both_list_the_same_short_forms(self, client, hook):
+    def test_both_list_the_same_simple_forms(self, client: Any, hook: ViHook) -> None:
         theirs = list(client.flows.list_simple().all_items())
 
         assert [flow.to_wire() for flow in hook.list_simple_flows(page_size=10)] == theirs
 
 
 class TestWriting:
-    def test_what_they_create_is_what_we_read(self, client, hook):
+    def test_hook_reads_what_the_sdk_creates(self, client: Any, hook: ViHook) -> None:
         theirs = client.flows.create(SPEC, metadata={"team": "line-3"})
 
         assert plain(hook.get_flow(theirs.flow_id)) == plain(theirs)
 
-    def test_what_we_create_is_what_they_read(self, client, hook):
+    def test_sdk_reads_what_the_hook_creates(self, client: Any, hook: ViHook) -> None:
         ours = hook.create_flow(SPEC, attributes={"team": "line-3"})
 
         assert plain(client.flows.get(ours.flow_id)) == plain(ours)
 
-    def test_both_send_the_same_document(self, client, hook, vi_emulator):
+    def test_both_send_the_same_document(self, client: Any, hook: ViHook, vi_emulator: Emulator) -> None:
         one, other = hook.create_flow(SPEC), client.flows.create(SPEC)
 
         assert vi_emulator.store.get_flow(one.flow_id)["spec"] == vi_emulator.store.get_flow(other.flow_id)["spec"]
         assert one.digest == hook.get_flow(other.flow_id).digest
 
-    def test_both_update_and_replace_with_the_same_result(self, client, hook):
+    def test_both_update_and_replace_with_the_same_result(self, client: Any, hook: ViHook) -> None:
         one, other = hook.create_flow(SPEC).flow_id, client.flows.create(SPEC).flow_id
         change = {"name": "Renamed", "settings": {"seed": 8}}
 
@@ -108,7 +110,7 @@ class TestWriting:
         assert hook.get_flow(one).spec == hook.get_flow(other).spec
         assert hook.get_flow(one).metadata.attributes == hook.get_flow(other).metadata.attributes == {"team": "a"}
 
-    def test_what_we_delete_is_gone_for_them(self, client, hook, vi_emulator):
+    def test_sdk_does_not_find_what_the_hook_deleted(self, client: Any, hook: ViHook, vi_emulator: Emulator) -> None:
         flow_id = vi_emulator.store.flow_ids()[-1]
 
         assert hook.delete_flow(flow_id).deleted
@@ -129,7 +131,16 @@ class TestErrors:
             (503, errors.ViServerError, "ViServerError"),
         ],
     )
-    def test_both_give_a_status_the_same_name(self, client, hook, vi_emulator, monkeypatch, status, ours, theirs):
+    def test_both_map_a_status_to_the_same_error(
+        self,
+        client: Any,
+        hook: ViHook,
+        vi_emulator: Emulator,
+        monkeypatch: pytest.MonkeyPatch,
+        status: int,
+        ours: type[errors.ViError],
+        theirs: str,
+    ) -> None:
         vi_emulator.faults.add(status=status, times=None, retry_after="0" if status == 429 else None)
         monkeypatch.setattr(hook.get_conn(), "_sleep", lambda seconds: None)
 
@@ -139,4 +150,4 @@ class TestErrors:
             client.flows.get("a-flow")
 
         assert type(their_error.value).__name__ == theirs
-        assert our_error.value.status_code == their_error.value.status_code == status
+        assert our_error.value.status_code == getattr(their_error.value, "status_code") == status  # noqa: B009

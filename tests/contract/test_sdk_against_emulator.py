@@ -1,6 +1,9 @@
-"""The vendor's own client drives the emulator: what it accepts is as near to the wire as we can get."""
+"""The vendor's SDK drives the emulator: the closest evidence of the real wire that is available."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,18 +24,18 @@ def statuses(emulator: Emulator) -> list[int | None]:
 
 
 class TestListing:
-    def test_walks_all_pages_in_order(self, client, vi_emulator):
+    def test_reads_all_pages_in_order(self, client: Any, vi_emulator: Emulator) -> None:
         pages = [[flow.flow_id for flow in page.items] for page in client.flows.list()]
         assert [len(page) for page in pages] == [10, 10, 10, 10]
         assert [flow_id for page in pages for flow_id in page] == vi_emulator.store.flow_ids()
         assert all(request.params["s"] == "10" for request in vi_emulator.requests)
 
     @pytest.mark.vi_emulator(flows=25, page_cap=4)
-    def test_copes_with_pages_smaller_than_asked_for(self, client, vi_emulator):
+    def test_accepts_pages_smaller_than_requested(self, client: Any, vi_emulator: Emulator) -> None:
         flows = client.flows.list({"page_size": 1000}).all_items()
         assert [flow.flow_id for flow in flows] == vi_emulator.store.flow_ids()
 
-    def test_reads_every_field_that_is_there(self, client, vi_emulator):
+    def test_reads_every_field(self, client: Any, vi_emulator: Emulator) -> None:
         for flow in client.flows.list({"page_size": 1000}).items:
             truth = vi_emulator.store.get_flow(flow.flow_id)
             assert flow.organization_id == truth["workspaceId"]
@@ -47,28 +50,28 @@ class TestListing:
                 {"block": block.block, "settings": block.settings, "style": block.style} for block in flow.spec.blocks
             ] == truth["spec"]["blocks"]
 
-    def test_has_a_simple_form(self, client, vi_emulator):
+    def test_has_a_simple_form(self, client: Any, vi_emulator: Emulator) -> None:
         items = client.flows.list_simple().all_items()
         store = vi_emulator.store
         assert list(items) == [{"flowId": i, "name": store.get_flow(i)["spec"]["name"]} for i in store.flow_ids()]
 
-    def test_passes_over_empty_pages(self, client, vi_emulator):
+    def test_skips_empty_pages(self, client: Any, vi_emulator: Emulator) -> None:
         vi_emulator.faults.add(empty_page=True, skip=1, times=2)
         assert [flow.flow_id for flow in client.flows.list().all_items()] == vi_emulator.store.flow_ids()
 
-    def test_gives_up_on_a_repeated_cursor(self, client, vi_emulator):
+    def test_stops_on_a_repeated_cursor(self, client: Any, vi_emulator: Emulator) -> None:
         vi_emulator.faults.add(repeat_cursor=True, times=None)
         with pytest.raises(Exception, match="duplicate next_page token"):
             list(client.flows.list().all_items())
 
-    def test_of_runs_decodes_sample_runs(self, client, vi_emulator):
+    def test_of_runs_decodes_sample_runs(self, client: Any, vi_emulator: Emulator) -> None:
         runs = client.runs.list().items
         assert {run.metadata.attributes["vi_airflow.flow_id"] for run in runs} == set(vi_emulator.store.busy_flow_ids())
         assert [run["runId"] for run in client.runs.list_simple().items] == [run.run_id for run in runs]
 
 
 class TestFlows:
-    def test_are_created_read_updated_replaced_and_deleted(self, client, vi_emulator):
+    def test_are_created_read_updated_replaced_and_deleted(self, client: Any, vi_emulator: Emulator) -> None:
         created = client.flows.create(spec=SPEC, metadata={"team": "line-3", "stage": "x"})
         flow_id = created.flow_id
         assert vi_emulator.store.get_flow(flow_id)["spec"] == SPEC
@@ -88,7 +91,7 @@ class TestFlows:
         assert flow_id not in vi_emulator.store.flow_ids()
         assert statuses(vi_emulator) == [200, 200, 200, 200, 204]
 
-    def test_may_come_back_as_the_sdk_read_them(self, client, vi_emulator):
+    def test_can_be_created_from_a_spec_that_was_read(self, client: Any, vi_emulator: Emulator) -> None:
         flow = client.flows.get(vi_emulator.store.flow_ids()[0])
         copy = client.flows.create(spec=flow.spec)
         assert copy.spec == flow.spec
@@ -96,7 +99,7 @@ class TestFlows:
 
 class TestErrors:
     @pytest.mark.parametrize("verb", ["get", "delete", "update"])
-    def test_of_an_unknown_flow_are_not_found(self, sdk, client, verb):
+    def test_of_an_unknown_flow_are_not_found(self, sdk: Any, client: Any, verb: str) -> None:
         with pytest.raises(sdk.ViNotFoundError, match="Flow nope not found") as caught:
             getattr(client.flows, verb)("nope")
         assert caught.value.status_code == 404
@@ -105,12 +108,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("changes", "status"), [({"secret_key": "dtvi_" + "x" * 98}, 401), ({"organization_id": "somebody-else"}, 403)]
     )
-    def test_of_foreign_credentials_are_authentication_errors(self, sdk, client_of, changes, status):
+    def test_of_foreign_credentials_are_authentication_errors(
+        self, sdk: Any, client_of: Any, changes: dict[str, str], status: int
+    ) -> None:
         with pytest.raises(sdk.ViAuthenticationError) as caught:
             client_of(**changes).flows.list()
         assert caught.value.status_code == status
 
-    def test_of_a_busy_flow_are_conflicts(self, sdk, client, vi_emulator):
+    def test_of_a_busy_flow_are_conflicts(self, sdk: Any, client: Any, vi_emulator: Emulator) -> None:
         busy = vi_emulator.store.busy_flow_ids()[0]
         with pytest.raises(sdk.ViConflictError):
             client.flows.delete(busy)
@@ -124,18 +129,22 @@ class TestErrors:
             lambda flows: flows.list({"page_token": "https://elsewhere/flows?p=2"}),
         ],
     )
-    def test_of_a_wrong_request_are_validation_errors(self, sdk, client, call):
+    def test_of_a_wrong_request_are_validation_errors(
+        self, sdk: Any, client: Any, call: Callable[[Any], object]
+    ) -> None:
         with pytest.raises(sdk.ViValidationError):
             call(client.flows)
 
-    def test_that_pass_are_retried(self, client, vi_emulator):
+    def test_that_are_transient_are_retried(self, client: Any, vi_emulator: Emulator) -> None:
         vi_emulator.faults.add(status=429, retry_after="0", times=2)
         vi_emulator.faults.add(status=503)
         vi_emulator.faults.add(drop=True)
         assert len(client.flows.list().items) == 10
         assert statuses(vi_emulator) == [429, 429, 503, None, 200]
 
-    def test_of_a_lost_answer_make_a_retried_delete_look_like_a_miss(self, sdk, client, vi_emulator):
+    def test_of_a_retried_delete_after_a_lost_response_is_not_found(
+        self, sdk: Any, client: Any, vi_emulator: Emulator
+    ) -> None:
         flow_id = vi_emulator.store.flow_ids()[-1]
         vi_emulator.faults.add(method="DELETE", drop=True, when="after")
         with pytest.raises(sdk.ViNotFoundError):
@@ -144,7 +153,7 @@ class TestErrors:
 
 
 class TestRuns:
-    def test_are_started_killed_and_deleted(self, sdk, client, vi_emulator):
+    def test_are_started_killed_and_deleted(self, sdk: Any, client: Any, vi_emulator: Emulator) -> None:
         flow = client.flows.create(spec=SPEC)
         run = client.runs.create(flow.spec, training_project="weld-inspection", metadata={"team": "line-3"})
         assert client.runs.get(run.run_id).spec == run.spec
@@ -163,17 +172,17 @@ class TestRuns:
         assert client.runs.delete(run.run_id).deleted
 
     @pytest.mark.vi_emulator(flows=0, run_seconds=0.001)
-    def test_reach_every_milestone_in_the_end(self, client):
+    def test_reach_every_milestone_in_the_end(self, client: Any) -> None:
         run = client.runs.create(SPEC)
         while any(condition.status.value != "Reached" for condition in run.status.conditions):
             run = client.runs.get(run.run_id)
 
-    def test_are_updated_but_not_their_flow(self, sdk, client, vi_emulator):
+    def test_are_updated_but_not_their_flow(self, sdk: Any, client: Any, vi_emulator: Emulator) -> None:
         run = client.runs.create(SPEC)
         assert client.runs.update(run.run_id, spec={"trainingProject": "p"}).spec.training_project == "p"
         with pytest.raises(sdk.ViValidationError):
             client.runs.update(run.run_id, spec={"flow": SPEC})
 
 
-def test_the_organization_document_decodes(client, vi_emulator):
+def test_the_organization_document_decodes(client: Any, vi_emulator: Emulator) -> None:
     assert client.organizations.get().organization_id == vi_emulator.organization_id

@@ -1,8 +1,8 @@
 """A local Datature Vi: the server side of the flows API, for demos, examples and tests.
 
-It shares no code with `vi_airflow_provider.api`, so that neither hides the other's mistakes.
-Importing this package costs nothing: every pytest run of an environment that has the provider
-installed imports it, through the entry point of `pytest_plugin`.
+It shares no code with `vi_airflow_provider.api`, so that neither can hide the other's mistakes. Importing this
+package must stay cheap: every pytest run in an environment that has the provider installed imports it, through
+the entry point of `pytest_plugin`.
 """
 
 from __future__ import annotations

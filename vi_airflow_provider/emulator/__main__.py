@@ -19,7 +19,7 @@ PROG = "python -m vi_airflow_provider.emulator"
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for every mistake, without the usage around it."""
+    """Reports every mistake in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             latency_ms=options.latency,
         ).start()
     except OSError as error:
-        reason = str(error.strerror or error).partition(" (")[0]  # the rest repeats the address
+        reason = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
         parser.error(f"cannot listen on {options.host} port {options.port}: {reason}")
     except (ValueError, StateError) as error:
         parser.error(str(error))
@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same flows (%(default)s)")
     parser.add_argument("--organization-id", default=DEFAULT_ORGANIZATION_ID, metavar="ID", help="(%(default)s)")
     parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, metavar="KEY", help="the key that is accepted")
-    parser.add_argument("--state", metavar="FILE", help="keep flows and runs in this file; made when it is missing")
-    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="delay of each answer (%(default)s)")
+    parser.add_argument("--state", metavar="FILE", help="keep flows and runs in this file; created if missing")
+    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="delay of each response (%(default)s)")
     return parser
 
 

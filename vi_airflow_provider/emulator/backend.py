@@ -1,4 +1,4 @@
-"""All that the application sees: settings, store, fault rules and the request_log of requests."""
+"""What the application works on: settings, store, fault rules and the request log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vi_airflow_provider.emulator.store.store import Clock, Store, system_clock
 
 
 class Changes(TypedDict, total=False):
-    """What may differ after a reset; identity and credentials stay."""
+    """The settings that a reset can change; identity and credentials stay."""
 
     flows: int
     seed: int
@@ -46,7 +46,7 @@ class Backend:
             self.store.reset(self.settings.flows, self.settings.seed)
 
     def reset(self, **changes: Unpack[Changes]) -> None:
-        """Fresh sample flows, no faults, an empty request_log, and the first settings but for these changes."""
+        """Return to the initial settings (apart from these changes), with new samples and without faults or log."""
         self.settings = replace(self._initial, **changes)
         self.faults.clear()
         self.request_log.clear()

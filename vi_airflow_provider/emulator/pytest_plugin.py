@@ -1,7 +1,7 @@
 """The pytest fixture `vi_emulator`: a local Vi and an Airflow connection to it.
 
-pytest imports this module in every run of an environment that has the provider installed, so it
-imports nothing but pytest; the server is imported and started by the first test that asks for it.
+pytest imports this module in every run in an environment that has the provider installed. So it imports
+nothing but pytest; the first test that uses the fixture imports and starts the server.
 """
 
 from __future__ import annotations

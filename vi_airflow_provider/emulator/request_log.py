@@ -1,4 +1,4 @@
-"""What was asked of the emulator, for tests to assert on and for people to read."""
+"""The requests that the emulator received, for tests to assert on and for people to read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAPACITY = 10_000
 
 @dataclass(slots=True)
 class RecordedRequest:
-    """One request. It is listed from its arrival on; `status` is None until an answer starts, or for ever."""
+    """One request, listed from its arrival on; `status` is None until a response starts, which may be never."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ class RecordedRequest:
 
 
 class RequestLog:
-    """The latest requests in order of arrival; older ones are forgotten."""
+    """The latest requests in order of arrival; older ones are discarded."""
 
     def __init__(self, secret_key: str) -> None:
         self._secret_key = secret_key
@@ -44,7 +44,7 @@ class RequestLog:
         self._lock = threading.Lock()
 
     def record(self, method: str, path: str, query: str, headers: Iterable[tuple[bytes, bytes]]) -> RecordedRequest:
-        """Note an arrival; whoever answers fills in the rest."""
+        """Add a request; status and duration are filled in once the response starts."""
         kept = {
             name: self.redact(value.decode("latin-1"))
             for raw_name, value in headers
@@ -56,7 +56,7 @@ class RequestLog:
         return request
 
     def redact(self, text: str) -> str:
-        """A client may put its key where it does not belong; it shall not come out again."""
+        """Remove the key from places where a client put it by mistake."""
         return text.replace(self._secret_key, "<secret key>")
 
     def snapshot(self) -> list[RecordedRequest]:
@@ -65,6 +65,6 @@ class RequestLog:
             return list(self._requests)
 
     def clear(self) -> None:
-        """Forget all requests."""
+        """Remove all requests."""
         with self._lock:
             self._requests.clear()

@@ -1,4 +1,4 @@
-"""`Emulator`: the application on a socket, in a thread of this process."""
+"""`Emulator`: the application behind a socket, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ class Emulator:
         self._app = create_app(self._backend)
         self._serving: _Serving | None = None
 
-    # -- life -----------------------------------------------------------------------------------------
+    # -- life cycle --------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Bind the socket (OSError when that fails) and serve; the first request may be sent at once."""
+        """Bind the socket (OSError if that fails) and serve; requests can be sent as soon as this returns."""
         if self._serving is None:
             self._serving = _Serving(self._app, _bind(*self._address))
         return self
 
     def stop(self) -> None:
-        """Cut all connections, close the socket, end the thread."""
+        """Abort all connections, close the socket, join the thread."""
         if self._serving is not None:
             self._serving.stop()
             self._serving = None
@@ -80,11 +80,11 @@ class Emulator:
     ) -> None:
         self.stop()
 
-    # -- how to reach it ------------------------------------------------------------------------------
+    # -- access ------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """`http://host:port`, with the real port."""
+        """`http://host:port`, with the port that was bound."""
         if self._serving is None:
             raise RuntimeError("the emulator is not running")
         host, port = self._serving.address
@@ -92,35 +92,35 @@ class Emulator:
 
     @property
     def organization_id(self) -> str:
-        """The one organization that it serves."""
+        """The only organization it serves."""
         return self._backend.settings.organization_id
 
     @property
     def secret_key(self) -> str:
-        """The one key that it accepts."""
+        """The only key it accepts."""
         return self._backend.settings.secret_key
 
     @property
     def connection(self) -> dict[str, str]:
-        """An Airflow connection to it."""
+        """The fields of an Airflow connection to it."""
         return {"conn_type": "vi", "host": self.url, "login": self.organization_id, "password": self.secret_key}
 
     @property
     def airflow_conn(self) -> str:
-        """The same as JSON, the value of an `AIRFLOW_CONN_…` variable."""
+        """The connection as JSON, the value of an `AIRFLOW_CONN_…` variable."""
         return json.dumps(self.connection)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variable that makes it Airflow's connection `vi_default`."""
+        """The variable that defines it as Airflow's connection `vi_default`."""
         return {CONNECTION_VARIABLE: self.airflow_conn}
 
     @property
     def export_line(self) -> str:
-        """The same for a shell."""
+        """The variable as a line for a shell."""
         return f"export {CONNECTION_VARIABLE}={shlex.quote(self.airflow_conn)}"
 
-    # -- what it holds and how it behaves -------------------------------------------------------------
+    # -- content and behaviour -------------------------------------------------------------
 
     @property
     def store(self) -> Store:
@@ -129,20 +129,20 @@ class Emulator:
 
     @property
     def faults(self) -> FaultBook:
-        """Rules by which it misbehaves: `add(status=503, times=2)`, `clear()`."""
+        """The fault rules: `add(status=503, times=2)`, `clear()`."""
         return self._backend.faults
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests so far, in order of arrival; requests to the control API are not counted."""
+        """The requests so far, in order of arrival, without those to the control API."""
         return self._backend.request_log.snapshot()
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Remove the recorded requests."""
         self._backend.request_log.clear()
 
     def reset(self, **changes: Unpack[Changes]) -> None:
-        """Start afresh: new sample flows, no faults, no recorded requests, first settings but for changes."""
+        """Return to the initial settings, apart from `changes`, with new samples and without faults or requests."""
         self._backend.reset(**changes)
 
 
@@ -160,12 +160,12 @@ class _Serving:
 
     def _run(self) -> None:
         try:
-            # The same loop everywhere: resetting a connection needs the real socket.
+            # The same loop on every platform: resetting a connection needs the real socket.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._server.serve(sockets=[self._listener]))
         finally:
             self._listener.close()
-            self._server.ready.set()  # nobody shall wait for a server that could not start
+            self._server.ready.set()  # also if the server could not start
 
     def stop(self) -> None:
         self._server.stop()
@@ -173,7 +173,7 @@ class _Serving:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, but it says when it is ready and stops at once, whatever its clients do."""
+    """uvicorn's server, which signals when it is ready and stops at once, whatever its clients do."""
 
     def __init__(self, app: ASGIApp) -> None:
         config = uvicorn.Config(
@@ -184,7 +184,7 @@ class _Server(uvicorn.Server):
             interface="asgi3",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # the address of a client decides who may use the control API
+            proxy_headers=False,  # the control API trusts the address of the client
             server_header=False,
             timeout_keep_alive=75,
         )
@@ -194,7 +194,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
-        """May be called from any thread, and when the server has ended already."""
+        """Thread-safe, and harmless if the server has already ended."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -211,26 +211,26 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # the connections learn of their end
+        await asyncio.sleep(0)  # let the connections notice
         for task in list(self.server_state.tasks):
             task.cancel()
         await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
 
 
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # httptools or h11, whichever is there
-    """Hands the connection to the application, so that a fault can cut it."""
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # httptools or h11, whichever is installed
+    """Hands the connection to the application, so that a fault can reset it."""
 
     app_state: dict[str, Any]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # asyncio does this only for sockets that name their protocol; without it each answer waits 40 ms for an ACK.
+        # asyncio does this only for sockets that name their protocol; otherwise each response waits 40 ms for an ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}
 
 
 def _forgiving_cancellation(app: ASGIApp) -> ASGIApp:
-    """Only a shutdown cancels requests, after their connections are cut: nothing to report."""
+    """Ignore cancellation: only a shutdown cancels requests, after their connections are aborted."""
 
     async def forgiving(scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What a person can choose about an emulator, and the rules for it."""
+"""The settings of an emulator and their validation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 DEFAULT_ORGANIZATION_ID = "e0e0e0e0-0000-4000-8000-000000000001"
-# Obviously nobody's: it has the form that clients check (the prefix, 103 characters) and says what it is.
+# Obviously no real key, yet of the form that clients check: the prefix, 103 characters.
 DEFAULT_SECRET_KEY = "dtvi_" + "emulator-only-" * 7
 
 _ORGANIZATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
@@ -16,7 +16,7 @@ _SECRET_KEY = re.compile(r"dtvi_[!-~]{98}")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Checked on construction: a wrong value is a ValueError of one line, which never shows the key."""
+    """Validated on construction: an invalid value raises a ValueError of one line that never contains the key."""
 
     flows: int = 40
     seed: int = 0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -19,11 +20,12 @@ COMMAND = [sys.executable, "-W", "error", "-m", "vi_airflow_provider.emulator"]
 
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """The process and what it printed, by label."""
+    """The process, and what it printed by label."""
     process = subprocess.Popen(  # noqa: S603
         [*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
+        assert process.stdout is not None
         lines = [process.stdout.readline().rstrip("\n") for _ in range(5)]
         printed = dict(line.split(": ", 1) for line in lines[1:4])
         yield process, {**printed, "title": lines[0], "export": lines[4]}
@@ -32,8 +34,13 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
         process.communicate()
 
 
+def errors_of(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
 def refused(*arguments: str) -> str:
-    """The one line on stderr of a command that must fail."""
+    """The only line on stderr of a command that must fail."""
     done = subprocess.run(  # noqa: S603
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
     )
@@ -45,7 +52,7 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_how_to_reach_it_and_stops_on_a_signal(number):
+def test_prints_the_connection_and_stops_on_a_signal(number: int) -> None:
     with running("--flows", "12") as (process, printed):
         assert printed["title"].startswith("Vi emulator with 12 flows")
         command, assignment = shlex.split(printed["export"])
@@ -57,14 +64,14 @@ def test_it_says_how_to_reach_it_and_stops_on_a_signal(number):
             "login": printed["organization id"],
             "password": printed["secret key"],
         }
-        with urlopen(f"{printed['url']}/_emulator/health") as answer:  # noqa: S310
-            assert json.load(answer)["flows"] == 12
+        with urlopen(f"{printed['url']}/_emulator/health") as response:  # noqa: S310
+            assert json.load(response)["flows"] == 12
         process.send_signal(number)
         assert process.wait(timeout=10) == 0
-        assert process.stderr.read() == ""
+        assert errors_of(process) == ""
 
 
-def test_the_state_file_outlives_the_process(tmp_path):
+def test_state_file_survives_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "vi.json"
     for flows in ("5", "9"):
         with running("--flows", flows, "--state", str(state)) as (process, printed):
@@ -73,7 +80,7 @@ def test_the_state_file_outlives_the_process(tmp_path):
             assert process.wait(timeout=10) == 0
 
 
-def test_identity_is_the_users_choice():
+def test_organization_and_key_can_be_chosen() -> None:
     key = "dtvi_" + "'" * 98
     with running("--organization-id", "my-team", "--secret-key", key) as (_, printed):
         assert printed["organization id"] == "my-team"
@@ -81,10 +88,10 @@ def test_identity_is_the_users_choice():
         assert json.loads(assignment.partition("=")[2])["password"] == key
 
 
-def test_an_address_that_others_can_reach_is_warned_about():
+def test_non_loopback_address_prints_a_warning() -> None:
     with running("--host", "0.0.0.0") as (process, _):  # noqa: S104
         process.send_signal(signal.SIGINT)
-        assert "warning: 0.0.0.0 is not a loopback address" in process.stderr.read()
+        assert "warning: 0.0.0.0 is not a loopback address" in errors_of(process)
 
 
 @pytest.mark.parametrize(
@@ -101,23 +108,23 @@ def test_an_address_that_others_can_reach_is_warned_about():
         (["--verbose"], "unrecognized arguments: --verbose"),
     ],
 )
-def test_bad_arguments_are_one_clear_line(arguments, message):
+def test_invalid_arguments_are_reported_in_one_line(arguments: list[str], message: str) -> None:
     assert refused(*arguments).startswith(message)
 
 
-def test_a_port_in_use_is_one_clear_line():
+def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         assert refused("--port", port) == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
-def test_a_corrupt_state_file_is_one_clear_line(tmp_path):
+def test_corrupt_state_file_is_reported_in_one_line(tmp_path: Path) -> None:
     state = tmp_path / "vi.json"
     state.write_text("{\n")
     assert refused("--state", str(state)).startswith(f"the state file {state} is corrupt: ")
 
 
-def test_without_its_servers_it_names_the_extra():
+def test_missing_dependency_names_the_extra() -> None:
     code = "import sys; sys.modules['uvicorn'] = None; from vi_airflow_provider.emulator.__main__ import main; main([])"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
+from tests.unit.emulator.support import Client
+from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.control import create_control
 
 
-def test_health_needs_no_key_and_shows_none(client, emulator):
+def test_health_needs_no_key_and_shows_none(client: Client, emulator: Emulator) -> None:
     emulator.reset(flows=20, latency_ms=0, page_cap=7)
-    answer = client("GET", "//_emulator/health", headers={"Authorization": None, "Organization-Id": None})
-    assert answer.json == {
+    response = client("GET", "//_emulator/health", headers={"Authorization": None, "Organization-Id": None})
+    assert response.json == {
         "status": "ok",
         "organizationId": emulator.organization_id,
         "flows": 20,
@@ -20,10 +23,10 @@ def test_health_needs_no_key_and_shows_none(client, emulator):
         "latencyMs": 0,
         "pageCap": 7,
     }
-    assert b"dtvi_" not in answer.body
+    assert b"dtvi_" not in response.body
 
 
-def test_faults_are_added_listed_and_cleared(client):
+def test_faults_are_added_listed_and_cleared(client: Client) -> None:
     rule = {"method": "GET", "path": "/flows", "times": 2, "status": 503, "retry_after": "1"}
     added = client("POST", "//_emulator/faults", rule)
     assert (added.status, added.json) == (201, {"id": added.json["id"], "rule": rule, "matched": 0, "fired": 0})
@@ -50,13 +53,13 @@ def test_faults_are_added_listed_and_cleared(client):
         ("flows", {"count": 1, "seed": 1, "x": 1}, "the body must be"),
     ],
 )
-def test_what_makes_no_sense_is_a_400(client, path, body, message):
-    answer = client("POST", f"//_emulator/{path}", body)
-    assert answer.status == 400
-    assert answer.json["message"].startswith(message)
+def test_invalid_requests_are_a_400(client: Client, path: str, body: Any, message: str) -> None:
+    response = client("POST", f"//_emulator/{path}", body)
+    assert response.status == 400
+    assert response.json["message"].startswith(message)
 
 
-def test_requests_are_listed_and_forgotten(client):
+def test_requests_are_listed_and_cleared(client: Client) -> None:
     client("GET", "/flows?s=3", headers={"User-Agent": "me"})
     (request,) = client("GET", "//_emulator/requests").json["requests"]
     assert request.pop("ms") >= 0
@@ -71,7 +74,7 @@ def test_requests_are_listed_and_forgotten(client):
     assert client("GET", "//_emulator/requests").json == {"requests": []}
 
 
-def test_a_reset_starts_afresh(client, emulator):
+def test_reset_replaces_flows_and_clears_faults_and_requests(client: Client, emulator: Emulator) -> None:
     emulator.faults.add(status=503, times=None)
     client("GET", "/flows")
     assert client("POST", "//_emulator/reset", {"flows": 12, "seed": 3, "latency_ms": 1.5}).json["flows"] == 12
@@ -83,7 +86,7 @@ def test_a_reset_starts_afresh(client, emulator):
     assert client("POST", "//_emulator/reset").json == {**client("GET", "//_emulator/health").json, "flows": 0}
 
 
-def test_sample_flows_can_be_added(client, emulator):
+def test_sample_flows_can_be_added(client: Client, emulator: Emulator) -> None:
     added = client("POST", "//_emulator/flows", {"count": 3, "seed": 5})
     assert added.status == 201
     assert sorted(added.json["flowIds"]) == sorted(emulator.store.flow_ids())
@@ -91,27 +94,31 @@ def test_sample_flows_can_be_added(client, emulator):
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "nothing", 404), ("PUT", "faults", 405)])
-def test_other_control_requests_are_refused(client, method, path, status):
+def test_unknown_control_requests_are_refused(client: Client, method: str, path: str, status: int) -> None:
     assert client(method, f"//_emulator/{path}").status == status
 
 
-def test_web_pages_are_refused(client, emulator):
+def test_web_pages_are_refused(client: Client, emulator: Emulator) -> None:
     emulator.reset(flows=3)
     assert client("POST", "//_emulator/reset", headers={"Origin": "https://page.example"}).status == 403
     assert len(emulator.store.flow_ids()) == 3
 
 
 @pytest.mark.parametrize("address", [("192.0.2.7", 4000), ("fe80::1", 4000), None])
-def test_other_machines_are_refused(address):
-    messages = []
+def test_other_machines_are_refused(address: Any) -> None:
+    messages: list[Any] = []
 
-    async def send(message):
+    async def send(message: Any) -> None:
         messages.append(message)
 
-    async def receive():
+    async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     scope = {"type": "http", "method": "GET", "path": "/_emulator/health", "headers": [], "client": address}
-    asyncio.run(create_control(Backend())(scope, receive, send))
+
+    async def request() -> None:
+        await create_control(Backend())(scope, receive, send)
+
+    asyncio.run(request())
     assert messages[0]["status"] == 403
     assert json.loads(messages[1]["body"])["error"] == "Forbidden"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,19 +19,19 @@ def listing_of(created: dict[str, int]) -> Listing[str]:
     return listing
 
 
-def test_items_come_newest_first_and_ids_break_ties():
+def test_items_come_newest_first_and_ids_break_ties() -> None:
     listing = listing_of({"b": 5, "a": 5, "old": 1, "new": 9})
     assert listing.ids() == list(listing) == ["new", "a", "b", "old"]
 
 
-def test_replacing_an_item_leaves_it_in_its_place():
+def test_replaced_item_keeps_its_place() -> None:
     listing = listing_of({"a": 1, "b": 2})
     listing.put("a", 1, "changed")
     assert list(listing) == ["b", "changed"]
     assert len(listing) == 2
 
 
-def test_removed_items_are_gone():
+def test_removed_items_disappear() -> None:
     listing = listing_of({"a": 1, "b": 1, "c": 1})
     listing.remove("b")
     assert listing.ids() == ["a", "c"]
@@ -39,7 +40,7 @@ def test_removed_items_are_gone():
 
 
 @pytest.mark.parametrize(("size", "more"), [(1, True), (2, True), (3, False), (100, False)])
-def test_a_page_says_where_to_go_on_only_when_there_is_more(size, more):
+def test_page_has_a_position_only_if_there_is_more(size: int, more: bool) -> None:
     page = listing_of({"a": 1, "b": 2, "c": 3}).page(None, size)
     assert page.items == ["c", "b", "a"][:size]
     assert (page.last is not None) == more
@@ -50,7 +51,7 @@ def test_a_page_says_where_to_go_on_only_when_there_is_more(size, more):
     size=st.integers(1, 7),
     data=st.data(),
 )
-def test_walking_never_skips_or_repeats_a_flow_that_survives(created, size, data):
+def test_key_cursor_neither_skips_nor_repeats_surviving_flows(created: Any, size: int, data: Any) -> None:
     """Between any two pages others delete flows, those on the page just seen among them."""
     listing, seen, deleted, after = listing_of(created), [], set(), None
     while True:
@@ -69,12 +70,12 @@ def test_walking_never_skips_or_repeats_a_flow_that_survives(created, size, data
 
 
 @pytest.mark.parametrize("position", [None, Position(-5, "a")])
-def test_a_cursor_survives_its_encoding(position):
+def test_cursor_round_trips(position: Any) -> None:
     cursor = Cursor("flows", position, turn=3)
     assert Cursor.decode(cursor.encode(), "flows") == cursor
 
 
-def test_another_turn_of_a_cursor_is_another_token_for_the_same_place():
+def test_next_turn_is_another_token_for_the_same_position() -> None:
     cursor = Cursor("flows", Position(-5, "a"))
     assert cursor.next_turn().encode() != cursor.encode()
     assert cursor.next_turn().position == cursor.position
@@ -96,7 +97,7 @@ def test_another_turn_of_a_cursor_is_another_token_for_the_same_place():
         Cursor("flows", Position(-5, "a")).encode() + "x",
     ],
 )
-def test_a_token_that_this_listing_did_not_give_is_refused(token):
+def test_foreign_token_is_refused(token: str) -> None:
     with pytest.raises(ApiError) as refusal:
         Cursor.decode(token, "flows")
     assert refusal.value.status == 400

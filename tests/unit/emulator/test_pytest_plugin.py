@@ -5,45 +5,48 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 PLUGIN = "vi_airflow_provider.emulator.pytest_plugin"
 SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
-#: The plugin without the others that are installed here; they take seconds to load.
-ALONE = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": PLUGIN}
+#: Only this plugin: the other installed plugins take seconds to load.
+ALONE: Mapping[str, str] = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": PLUGIN}
+
+RunPytest = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run_pytest(tmp_path: Path):
-    """Run pytest on the given test file, in a project of its own."""
+def run_pytest(tmp_path: Path) -> RunPytest:
+    """Run pytest on a test file in a project of its own."""
 
-    def run(source: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(source: str, *arguments: str, env: Mapping[str, str] | None = ALONE) -> subprocess.CompletedProcess[str]:
         (tmp_path / "test_it.py").write_text(source)
         command = [sys.executable, "-m", "pytest", "-W", "error", "--strict-markers", "-q", *arguments]
-        options = {"env": ALONE, "cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60} | options
-        return subprocess.run(command, check=False, **options)  # noqa: S603
+        return subprocess.run(  # noqa: S603
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
 
     return run
 
 
-def test_it_is_found_and_costs_nothing_where_it_is_not_used(run_pytest, tmp_path):
+def test_unused_plugin_loads_no_server(run_pytest: RunPytest, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(SETTINGS)
     done = run_pytest(
         "import sys\n"
         "def test():\n"
         f"    assert {PLUGIN!r} in sys.modules\n"
-        "    ours = {name for name in sys.modules if name.startswith('vi_airflow_provider.emulator')}\n"
-        f"    assert ours == {{'vi_airflow_provider.emulator', {PLUGIN!r}}}\n"
+        "    own = {name for name in sys.modules if name.startswith('vi_airflow_provider.emulator')}\n"
+        f"    assert own == {{'vi_airflow_provider.emulator', {PLUGIN!r}}}\n"
         "    assert not {'starlette', 'uvicorn', 'airflow', 'pydantic', 'vi'} & set(sys.modules)\n",
         env=None,
     )
     assert done.returncode == 0, done.stdout
 
 
-def test_importing_it_loads_only_pytest():
+def test_import_loads_only_pytest() -> None:
     code = (
         "import sys, pytest; before = set(sys.modules)\n"
         f"import {PLUGIN}\n"
@@ -55,7 +58,7 @@ def test_importing_it_loads_only_pytest():
     assert done.stdout == "[]\n"
 
 
-def test_each_test_gets_a_fresh_emulator_and_the_connection(run_pytest):
+def test_each_test_gets_a_fresh_emulator_and_the_connection(run_pytest: RunPytest) -> None:
     done = run_pytest(
         "import json, os, pytest\n"
         "urls = []\n"
@@ -80,16 +83,16 @@ def test_each_test_gets_a_fresh_emulator_and_the_connection(run_pytest):
 @pytest.mark.parametrize(
     ("marker", "message"), [("flows=-1", "flows must not be negative"), ("flow=1", "unexpected keyword argument")]
 )
-def test_a_wrong_marker_is_explained(run_pytest, marker, message):
+def test_invalid_marker_is_explained(run_pytest: RunPytest, marker: str, message: str) -> None:
     done = run_pytest(f"import pytest\n@pytest.mark.vi_emulator({marker})\ndef test(vi_emulator): pass\n")
     assert done.returncode != 0
     assert message in done.stdout
 
 
-def test_the_marker_is_registered(run_pytest):
+def test_the_marker_is_registered(run_pytest: RunPytest) -> None:
     assert "@pytest.mark.vi_emulator(flows=" in run_pytest("", "--markers").stdout
 
 
-def test_without_its_servers_the_fixture_names_the_extra(run_pytest):
+def test_missing_dependency_names_the_extra(run_pytest: RunPytest) -> None:
     done = run_pytest("import sys\nsys.modules['uvicorn'] = None\ndef test(vi_emulator): pass\n")
     assert "pip install 'vi-airflow-provider[emulator]'" in done.stdout

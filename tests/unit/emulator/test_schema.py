@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from vi_airflow_provider.emulator.store.schema import (
 MISSING = object()
 
 
-def refusal(function, *arguments) -> str:
+def refusal(function: Callable[..., object], *arguments: Any) -> str:
     with pytest.raises(ApiError) as caught:
         function(*arguments)
     assert caught.value.status == 400
@@ -55,7 +56,9 @@ def refusal(function, *arguments) -> str:
         (["metadata", "attributes", "team"], 3, "metadata.attributes.team must be a string"),
     ],
 )
-def test_a_wrong_flow_is_refused_with_the_path_that_is_wrong(spec, path, value, message):
+def test_invalid_flow_is_refused_with_its_path(
+    spec: dict[str, Any], path: list[str | int], value: Any, message: str
+) -> None:
     body: Any = {"spec": copy.deepcopy(spec), "metadata": {"attributes": {"team": "a"}}}
     *parents, last = path
     place = body
@@ -68,7 +71,7 @@ def test_a_wrong_flow_is_refused_with_the_path_that_is_wrong(spec, path, value, 
     assert refusal(flow_to_put, body) == message
 
 
-def test_put_reads_only_spec_and_attributes(spec):
+def test_put_reads_only_spec_and_attributes(spec: dict[str, Any]) -> None:
     body = {"kind": "Run", "flowId": 5, "spec": spec, "metadata": {"generation": "x", "attributes": {"a": "b"}}}
     assert flow_to_put(body) == (spec, {"a": "b"})
 
@@ -86,7 +89,7 @@ def test_put_reads_only_spec_and_attributes(spec):
         ({"metadata": {"attributes": None}}, "metadata.attributes must be an object"),
     ],
 )
-def test_patch_of_a_flow_is_strict(body, message):
+def test_patch_of_a_flow_is_strict(body: Any, message: str) -> None:
     assert refusal(flow_to_patch, body) == message
 
 
@@ -100,7 +103,7 @@ def test_patch_of_a_flow_is_strict(body, message):
         ({"runId": "x"}, "runId is not a known field"),
     ],
 )
-def test_patch_of_a_run_is_strict(body, message):
+def test_patch_of_a_run_is_strict(body: Any, message: str) -> None:
     assert refusal(run_to_patch, body) == message
 
 
@@ -112,18 +115,18 @@ def test_patch_of_a_run_is_strict(body, message):
         ({"flow": {"name": "n"}}, "spec.flow.schema is required"),
     ],
 )
-def test_a_run_needs_a_whole_flow_spec(run_spec, message):
+def test_a_run_needs_a_whole_flow_spec(run_spec: Any, message: str) -> None:
     assert refusal(run_to_put, {"spec": run_spec}) == message
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'{"a":NaN}', b'{"a":1e999}', b'{"a":"\\ud800"}', b"\xff", b"[" * 100_000]
 )
-def test_a_body_that_is_not_a_json_object_is_refused(body):
+def test_body_that_is_not_a_json_object_is_refused(body: Any) -> None:
     assert refusal(decode_object, body).startswith("The body")
 
 
-def test_json_is_compact_and_leaves_text_as_it_is():
+def test_json_is_compact_and_unescaped() -> None:
     assert encode({"a": [1, "é"]}) == '{"a":[1,"é"]}'.encode()
 
 
@@ -131,15 +134,15 @@ def test_json_is_compact_and_leaves_text_as_it_is():
     ("one", "other", "same"),
     [(1, 1.0, False), (1, True, False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True), ([1, 2], [2, 1], False)],
 )
-def test_equality_is_that_of_json(one, other, same):
+def test_equality_follows_json(one: Any, other: Any, same: bool) -> None:
     assert equal(one, other) is same
 
 
 @pytest.mark.parametrize("id_", ["", "a b", "a\n", "../x", "é", "a" * 256])
-def test_ids_outside_the_alphabet_are_refused(id_):
+def test_ids_outside_the_alphabet_are_refused(id_: str) -> None:
     assert refusal(check_id, id_, "Flow").startswith("Flow id must be")
 
 
 @pytest.mark.parametrize(("status", "expected"), [(404, "Not Found"), (599, "Status 599")])
-def test_every_status_has_a_phrase(status, expected):
+def test_every_status_has_a_phrase(status: int, expected: str) -> None:
     assert phrase(status) == expected

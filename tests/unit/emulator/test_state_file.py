@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from tests.unit.emulator.support import FakeClock
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.settings import Settings
 from vi_airflow_provider.emulator.store.state_file import StateError, StateFile
@@ -18,24 +19,24 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def backend(path, clock) -> Backend:
+def backend(path: Path, clock: FakeClock) -> Backend:
     return Backend(Settings(flows=12), clock=clock, state=path)
 
 
-def everything(backend: Backend):
+def everything(backend: Backend) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     flows = [backend.store.get_flow(id_) for id_ in backend.store.flow_ids()]
     runs = [dict(run) for run in backend.store.run_page(None, 1000).items]
     return flows, runs
 
 
-def test_a_new_file_starts_with_the_samples(backend, path):
+def test_a_new_file_starts_with_the_samples(backend: Backend, path: Path) -> None:
     content = json.loads(path.read_bytes())
     assert content["organizationId"] == backend.settings.organization_id
     assert len(content["flows"]) == 12
     assert len(content["runs"]) == 1
 
 
-def test_what_was_changed_is_there_after_a_restart(backend, path, clock, spec):
+def test_changes_survive_a_restart(backend: Backend, path: Path, clock: FakeClock, spec: dict[str, Any]) -> None:
     backend.store.put_flow("f1", {"spec": spec, "metadata": {"attributes": {"a": "ü"}}})
     backend.store.put_run("r1", {"spec": {"flow": spec}})
     backend.store.delete_flow(backend.store.flow_ids()[-1])
@@ -44,7 +45,7 @@ def test_what_was_changed_is_there_after_a_restart(backend, path, clock, spec):
     assert again.store.get_flow("f1")["spec"] == spec
 
 
-def test_every_kind_of_change_is_saved_before_it_is_answered(backend, path, spec):
+def test_every_change_is_saved_before_its_response(backend: Backend, path: Path, spec: dict[str, Any]) -> None:
     def saved_ids() -> set[str]:
         return {flow["flowId"] for flow in json.loads(path.read_bytes())["flows"]}
 
@@ -60,7 +61,7 @@ def test_every_kind_of_change_is_saved_before_it_is_answered(backend, path, spec
     assert len(saved_ids()) == 1
 
 
-def test_a_refused_change_is_not_saved(backend, path):
+def test_a_refused_change_is_not_saved(backend: Backend, path: Path) -> None:
     before = path.stat().st_ino
     with pytest.raises(Exception, match="not found"):
         backend.store.delete_flow("nope")
@@ -68,27 +69,31 @@ def test_a_refused_change_is_not_saved(backend, path):
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(backend, path, spec, monkeypatch, failing):
+def test_failed_write_keeps_the_old_file_and_no_other(
+    backend: Backend, path: Path, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     before = path.read_bytes()
 
-    def fail(*_):
+    def fail(*_: Any) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (Path, "replace")), fail)
+    monkeypatch.setattr("os.fsync" if failing == "fsync" else "pathlib.Path.replace", fail)
     with pytest.raises(StateError, match=r"cannot write the state file .*No space left"):
         backend.store.put_flow("f1", {"spec": spec})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_many_writers_leave_the_last_state(backend, path, clock, spec):
+def test_many_writers_leave_the_last_state(
+    backend: Backend, path: Path, clock: FakeClock, spec: dict[str, Any]
+) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: backend.store.put_flow(f"f{n}", {"spec": spec}), range(50)))
     assert everything(Backend(clock=clock, state=path)) == everything(backend)
 
 
-def test_writers_that_waited_find_their_change_written(path, monkeypatch):
-    writes = []
+def test_waiting_writers_find_their_change_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
     file = StateFile(path)
     monkeypatch.setattr(file, "_replace", writes.append)
     state = type("State", (), {"encode": lambda self: b"x"})()
@@ -114,7 +119,7 @@ def test_writers_that_waited_find_their_change_written(path, monkeypatch):
         ),
     ],
 )
-def test_a_corrupt_file_is_refused_with_its_name_and_the_reason(path, content, reason):
+def test_corrupt_file_is_refused_with_name_and_reason(path: Path, content: str, reason: str) -> None:
     path.write_text(content)
     with pytest.raises(StateError) as caught:
         Backend(state=path)
@@ -123,16 +128,16 @@ def test_a_corrupt_file_is_refused_with_its_name_and_the_reason(path, content, r
     assert path.read_text() == content
 
 
-def test_a_file_of_another_organization_is_refused(backend, path):
+def test_a_file_of_another_organization_is_refused(backend: Backend, path: Path) -> None:
     with pytest.raises(StateError, match="belongs to organization e0e0e0e0"):
         Backend(Settings(organization_id="other"), state=path)
 
 
-def test_a_folder_is_not_a_state_file(tmp_path):
+def test_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot read the state file"):
         Backend(state=tmp_path)
 
 
-def test_a_missing_folder_is_an_error_at_start(tmp_path):
+def test_missing_folder_is_refused_on_start(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot write the state file"):
         Backend(state=tmp_path / "no" / "vi.json")

@@ -1,6 +1,6 @@
-"""The whole application, from the outside in: trace id, request_log, faults, authentication, endpoints.
+"""The application, from the outside in: trace id, request log, faults, authentication, endpoints.
 
-The layers are plain ASGI, because faults need the raw connection and thousands of requests pass here.
+The layers are plain ASGI: faults need the raw connection, and the layers see thousands of requests a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.control import CONTROL_PREFIX, create_control
 from vi_airflow_provider.emulator.http.endpoints import create_api
-from vi_airflow_provider.emulator.http.fault_injection import misbehaving
+from vi_airflow_provider.emulator.http.fault_injection import injecting_faults
 from vi_airflow_provider.emulator.http.openapi import describing
 from vi_airflow_provider.emulator.http.responses import error_response
 from vi_airflow_provider.emulator.store.errors import ApiError
@@ -22,7 +22,7 @@ from vi_airflow_provider.emulator.store.errors import ApiError
 
 def create_app(backend: Backend) -> ASGIApp:
     """The emulator as an ASGI application."""
-    vi = describing(recording(misbehaving(authenticating(create_api(backend), backend), backend), backend))
+    vi = describing(recording(injecting_faults(authenticating(create_api(backend), backend), backend), backend))
     control = create_control(backend)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +44,7 @@ def _tracing(send: Send) -> Send:
 
 
 def recording(app: ASGIApp, backend: Backend) -> ASGIApp:
-    """Keep the request_log: a client that has its answer finds the request recorded."""
+    """Record each request before its response is sent: a client that has the response finds the record."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -63,8 +63,8 @@ def recording(app: ASGIApp, backend: Backend) -> ASGIApp:
 
 
 def authenticating(app: ASGIApp, backend: Backend) -> ASGIApp:
-    """401 before anything else, then 403 for another organization (assumed: the vendor does not say)."""
-    settings = backend.settings  # a reset leaves the identity alone
+    """Check the key first (401), then the organization (403). The order is assumed: the vendor does not document it."""
+    settings = backend.settings  # a reset does not change the identity
     expected = f"Bearer {settings.secret_key}".encode()
 
     def check(scope: Scope) -> None:

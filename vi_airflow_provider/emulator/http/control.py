@@ -1,6 +1,6 @@
-"""The control API, for people and for tests in other processes: `/_emulator/…`.
+"""The control API for people and for tests in other processes: `/_emulator/…`.
 
-It needs no key and shows none; other machines and web pages that happen to be open are refused.
+It needs no key and never shows one. It refuses other machines and web pages that are open in a browser.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def create_control(backend: Backend) -> ASGIApp:
     )
 
     async def local_only(scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_local(scope) and not _is_from_a_web_page(scope):
+        if _is_local(scope) and not _is_from_web_page(scope):
             await app(scope, receive, send)
         else:
-            await error_response(ApiError(403, "The control API answers programs on this machine only"))(
+            await error_response(ApiError(403, "The control API serves only programs on this machine"))(
                 scope, receive, send
             )
 
@@ -101,7 +101,7 @@ def _route(name: str, method: str, endpoint: Callable[[Request], Awaitable[Respo
             return await endpoint(request)
         except ApiError as error:
             return error_response(error)
-        except ValueError as error:  # a fault or a setting that makes no sense
+        except ValueError as error:  # an invalid rule or setting
             return error_response(ApiError(400, str(error)))
 
     return Route(CONTROL_PREFIX + name, safe, methods=[method])
@@ -117,7 +117,7 @@ def _changes(body: Document) -> Changes:
     return cast("Changes", body)
 
 
-def _is_from_a_web_page(scope: Scope) -> bool:
+def _is_from_web_page(scope: Scope) -> bool:
     return any(name == b"origin" for name, _ in scope["headers"])
 
 

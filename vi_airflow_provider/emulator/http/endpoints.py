@@ -1,4 +1,4 @@
-"""The endpoints under `/workspaces/{organization}`: what the store holds, as HTTP."""
+"""The endpoints under `/workspaces/{organization}`: the store over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_PAGE_SIZE = 10
 
 
 def create_api(backend: Backend) -> Starlette:
-    """Routing, with JSON for every error."""
+    """The routes; every error is JSON."""
     store = backend.store
     root = "/workspaces/{organization}"
 
@@ -60,7 +60,7 @@ def create_api(backend: Backend) -> Starlette:
         return endpoint
 
     async def change(verb: Callable[..., T], *arguments: Any) -> T:
-        # A store with a state file waits for the disk, which must not happen on the event loop.
+        # A store with a state file waits for the disk, which must not block the event loop.
         return await asyncio.to_thread(verb, *arguments) if store.persistent else verb(*arguments)
 
     async def workspace(_: Request) -> Response:
@@ -88,12 +88,12 @@ def create_api(backend: Backend) -> Starlette:
         ),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _routing_error, Exception: _bug})
-    app.router.redirect_slashes = False  # `/flows/` is an unknown path, not a detour
+    app.router.redirect_slashes = False  # `/flows/` is an unknown path, not a redirect
     return app
 
 
 def _route(path: str, **methods: Endpoint) -> Route:
-    """One route for all methods of a path, so that a 405 can name them all."""
+    """One route for all methods of a path, so that a 405 can list them."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -115,18 +115,18 @@ def _bug(_: Request, error: Exception) -> Response:
 
 
 def _page_size(text: str | None, cap: int) -> int:
-    """A size beyond the cap is cut down silently (assumed: the vendor says that the server may cap)."""
+    """Cap the size silently (assumed: the vendor documents only that the server may cap it)."""
     if text is None:
         return min(DEFAULT_PAGE_SIZE, cap)
     if not (text.isascii() and text.isdecimal() and text.strip("0")):
         raise ApiError(400, "s must be a positive integer")
-    # Nobody's cap has ten digits, and int() refuses thousands of them.
+    # No cap has ten digits, and int() refuses thousands of them.
     return min(int(text), cap) if len(text) < 10 else cap
 
 
 def _page_response(name: str, page: Page[T], render: Callable[[T], bytes]) -> Response:
     next_page = None if page.last is None else Cursor(name, page.last).encode()
-    # Put together from encodings that are at hand: to encode a whole page anew would be most of the work.
+    # Joined from cached encodings: encoding the whole page again would take most of the time.
     items = b",".join(map(render, page.items))
     body = b'{"items":[' + items + b'],"nextPage":' + encode(next_page) + b',"prevPage":null}'
     return Response(body, media_type="application/json")

@@ -1,175 +1,123 @@
-"""Carries out fault rules on real connections."""
+"""Carries out fault rules and a colleague's edits on real connections.
+
+Theory of operation. Every request passes through one layer, in this order:
+
+1. the latency of the emulator passes;
+2. the request is matched once with the edits of the colleague (all that fire count) and once with the fault rules
+   (the first that fires counts). Most requests match neither and go straight on to the application;
+3. edits with the moment "before" are made, then those of the effect `ChangeFlows`;
+4. a response is *produced*. With `when="before"` the delay passes first, and a `Respond`, `Redirect` or `Drop` takes
+   the place of the application, which never learns of the request. With `when="after"` the application handles the
+   request first, then the delay passes, and then its response is replaced or lost;
+5. the emulator's own response, if it is a page, may be *altered* (`RepeatCursor`, `EmptyPage`);
+6. edits with the moment "after" are made: the client has seen nothing yet;
+7. the response is *delivered*, whole, truncated or byte by byte, with the edits of the moment "during" made when half
+   of the body is sent; or the connection is reset.
+
+Invariants: a response is complete before any of it goes out, so a fault never depends on how the application
+writes; the application handles a request at most once; a rule counts a request when it arrives, so concurrent
+requests cannot use up one firing twice. The layer is outside of authentication: a fault also meets clients
+without a key, as a proxy would. It is inside of the request log, which therefore shows what the client got.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from urllib.parse import parse_qs
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vi_airflow_provider.emulator.backend import Backend
+from vi_airflow_provider.emulator.effects import ChangeFlows, Delay, Drop, Effect, RepeatCursor, Respond
 from vi_airflow_provider.emulator.fault_rules import ActiveFault, Fault
+from vi_airflow_provider.emulator.http.delivery import Exchange, HeldResponse
+from vi_airflow_provider.emulator.matching import RequestLine
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.listing import Cursor
 from vi_airflow_provider.emulator.store.schema import encode
 from vi_airflow_provider.emulator.store.store import Store
 
-# Closing with this linger discards what is unsent and sends RST instead of FIN.
-_RESET = struct.pack("ii", 1, 0)
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole answer, in hand before any of it goes out."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
-
-    @property
-    def start(self) -> Message:
-        """The ASGI message that opens it."""
-        return {"type": "http.response.start", "status": self.status, "headers": self.headers}
-
-
-def misbehaving(app: ASGIApp, backend: Backend) -> ASGIApp:
-    """The layer where latency passes and fault rules strike; without either it only passes on."""
+def injecting_faults(app: ASGIApp, backend: Backend) -> ASGIApp:
+    """Apply the latency and the fault rules of a backend to each request."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         if backend.settings.latency_ms:
             await asyncio.sleep(backend.settings.latency_ms / 1000)
-        token = _cursor(scope)
-        active = backend.faults.match(scope["method"], scope["path"], has_cursor=token is not None)
+        request = _request_line(scope)
+        active = backend.faults.match(request)
         if active is None:
             await app(scope, receive, send)
             return
-        await _mutate(backend.store, active)
-        answer = await _answer(app, active.fault, scope, receive)
-        if answer is None:
-            await _reset_connection(scope, receive)
+        exchange, fault = Exchange(scope, receive, send), active.fault
+        await _change_flows(backend.store, active)
+        response = await _produce(app, fault, exchange)
+        if response is None:
+            await exchange.reset()
             return
-        if active.fault.repeat_cursor or active.fault.empty_page:
-            answer = _spoil_page(answer, active.fault, token, scope["path"])
-        await _deliver(answer, active.fault, scope, receive, send)
+        await exchange.deliver(_alter_page(response, fault.in_slot("page"), request), fault.in_slot("delivery"))
 
     return layer
 
 
-async def _mutate(store: Store, active: ActiveFault) -> None:
-    fault = active.fault
-    if fault.create_flows:
-        await asyncio.to_thread(store.create_flows, fault.create_flows)
-    if fault.delete_flows:
-        await asyncio.to_thread(store.delete_some_flows, fault.delete_flows, active.rng)
+def _request_line(scope: Scope) -> RequestLine:
+    query = scope["query_string"]
+    cursor = parse_qs(query.decode("latin-1")).get("p", [None])[-1] if query else None
+    return RequestLine(scope["method"], scope["path"], cursor)
 
 
-async def _answer(app: ASGIApp, fault: Fault, scope: Scope, receive: Receive) -> Answer | None:
-    """The emulator's answer, or what the rule puts in its place; None is no answer at all."""
+async def _change_flows(store: Store, active: ActiveFault) -> None:
+    change = active.fault.find(ChangeFlows)
+    if change is None:
+        return
+    if change.create:
+        await asyncio.to_thread(store.create_flows, change.create)
+    if change.delete:
+        await asyncio.to_thread(store.delete_some_flows, change.delete, active.rng)
+
+
+async def _produce(app: ASGIApp, fault: Fault, exchange: Exchange) -> HeldResponse | None:
+    """The emulator's response, or the one that replaces it; None if there is no response at all."""
+    delay = fault.find(Delay) or Delay(0)
+    substitute = fault.in_slot("response")
     own = None
     if fault.when == "before":
-        await asyncio.sleep(fault.latency_ms / 1000)
-    if fault.when == "after" or not fault.replaces_answer:
-        own = await _capture(app, scope, receive)
+        await asyncio.sleep(delay.ms / 1000)
+    if fault.when == "after" or substitute is None:
+        own = await exchange.capture(app)
     if fault.when == "after":
-        await asyncio.sleep(fault.latency_ms / 1000)
-    if fault.drop:
+        await asyncio.sleep(delay.ms / 1000)
+    if isinstance(substitute, Drop):
         return None
-    return _replacement(fault) if fault.replaces_answer else own
+    return _compose(substitute) if isinstance(substitute, Respond) else own
 
 
-def _cursor(scope: Scope) -> str | None:
-    query = scope["query_string"]
-    return parse_qs(query.decode("latin-1")).get("p", [None])[-1] if query else None
-
-
-async def _capture(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
-    """Let the application answer, but keep the answer here."""
-    messages: list[Message] = []
-
-    async def keep(message: Message) -> None:
-        messages.append(message)
-
-    await app(scope, receive, keep)
-    start, *rest = messages
-    return Answer(start["status"], list(start["headers"]), b"".join(message.get("body", b"") for message in rest))
-
-
-def _replacement(fault: Fault) -> Answer:
-    """The answer that a rule describes; the application was not asked, or not listened to."""
-    status = fault.status or 307
-    headers = {name.lower(): value for name, value in (fault.headers or {}).items()}
-    if fault.redirect is not None:
-        headers["location"] = fault.redirect
-    if fault.retry_after is not None:
-        headers["retry-after"] = fault.retry_after
-    body = b"" if fault.body is None else fault.body.encode()
-    if fault.body is None and status >= 400:
-        body = encode(ApiError(status, "Made to fail by a fault rule").body)
+def _compose(respond: Respond) -> HeldResponse:
+    """The response that a rule describes."""
+    headers = respond.all_headers()
+    body = b"" if respond.body is None else respond.body.encode()
+    if respond.body is None and respond.status >= 400:
+        body = encode(ApiError(respond.status, "Injected by a fault rule").body)
         headers.setdefault("content-type", "application/json")
-    if fault.content_type is not None:
-        headers["content-type"] = fault.content_type
-    if status not in (204, 304):
+    if respond.status not in (204, 304):
         headers["content-length"] = str(len(body))
-    return Answer(status, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()], body)
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return HeldResponse(respond.status, raw, body)
 
 
-def _spoil_page(answer: Answer, fault: Fault, token: str | None, path: str) -> Answer:
+def _alter_page(response: HeldResponse, how: Effect | None, request: RequestLine) -> HeldResponse:
     """Rewrite a page; anything else (an error, a single document) stays as it is."""
-    page = json.loads(answer.body) if answer.status == 200 else None
+    page = json.loads(response.body) if how is not None and response.status == 200 else None
     if not (isinstance(page, dict) and "items" in page):
-        return answer
-    listing = path.rpartition("/")[2]
-    if fault.repeat_cursor:
-        page["nextPage"] = token
+        return response
+    listing = request.path.rpartition("/")[2]
+    if isinstance(how, RepeatCursor):
+        page["nextPage"] = request.cursor
     else:
-        asked = Cursor(listing, None) if token is None else Cursor.decode(token, listing)
-        page |= {"items": [], "nextPage": asked.next_turn().encode()}
+        requested = Cursor(listing, None) if request.cursor is None else Cursor.decode(request.cursor, listing)
+        page |= {"items": [], "nextPage": requested.next_turn().encode()}
     body = encode(page)
-    headers = [(name, value) for name, value in answer.headers if name != b"content-length"]
-    return replace(answer, headers=[*headers, (b"content-length", str(len(body)).encode())], body=body)
-
-
-async def _deliver(answer: Answer, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-    await send(answer.start)
-    if fault.truncate:
-        await send(_part(answer.body[: len(answer.body) // 2], more=True))
-        scope["state"]["transport"].close()  # after what is written so far
-        await _gone(receive)
-    elif fault.drip_ms is not None:
-        await _drip(answer.body, fault.drip_ms / 1000, receive, send)
-    else:
-        await send(_part(answer.body, more=False))
-
-
-async def _drip(body: bytes, pause: float, receive: Receive, send: Send) -> None:
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
-        for index in range(len(body)):
-            await send(_part(body[index : index + 1], more=True))
-            await asyncio.wait({gone}, timeout=pause)
-            if gone.done():
-                return
-        await send(_part(b"", more=False))
-    finally:
-        gone.cancel()
-
-
-async def _reset_connection(scope: Scope, receive: Receive) -> None:
-    transport: asyncio.Transport = scope["state"]["transport"]
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.abort()
-    await _gone(receive)
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the connection is closed: only then may the application return without a full answer."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _part(body: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more}
+    headers = [(name, value) for name, value in response.headers if name != b"content-length"]
+    return replace(response, headers=[*headers, (b"content-length", str(len(body)).encode())], body=body)

@@ -1,7 +1,7 @@
 """What the emulator implements, as an OpenAPI document (`GET /openapi.json`, without a key).
 
-It describes this emulator, not Vi: there is no public specification of the server. It is held against the emulator
-by a test that makes up requests from it.
+It describes this emulator, not Vi: there is no public specification of the server. A test generates requests from
+it and compares the responses with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OPENAPI_PATH: Final = "/openapi.json"
 
 
 def describing(app: ASGIApp) -> ASGIApp:
-    """Answer with the document where it is asked for, and leave all else to the application."""
+    """Serve the document, and pass every other request on."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         inner = json_response(openapi()) if (scope["method"], scope["path"]) == ("GET", OPENAPI_PATH) else app
@@ -72,9 +72,9 @@ def _collection(noun: str, kind: str, put: Document, patch: Document) -> Documen
     }
 
 
-def _operation(summary: str, answer: Document | None, *errors: str, body: Document | None = None) -> Document:
+def _operation(summary: str, response: Document | None, *errors: str, body: Document | None = None) -> Document:
     refusals = {status: _content(_ERROR, _REASONS[status]) for status in ("401", "403", *errors)}
-    success = {"204": {"description": "Gone"}} if answer is None else {"200": _content(answer, "As it is now")}
+    success = {"204": {"description": "Deleted"}} if response is None else {"200": _content(response, "Success")}
     operation: Document = {"summary": summary, "responses": {**success, **refusals}}
     if body is not None:
         operation["requestBody"] = {"required": True, **_content(body)}
@@ -112,11 +112,11 @@ _INTEGER_OR_NULL: Final[Document] = {"type": ["integer", "null"]}
 _ANYTHING: Final[Document] = {"type": "object"}
 _ERROR: Final = _object({"error": _TEXT, "message": _TEXT}, closed=True)
 _REASONS: Final = {
-    "400": "A value, a page cursor or an id makes no sense",
+    "400": "A value, a page cursor or an id is invalid",
     "401": "The secret key is missing, malformed or unknown",
-    "403": "Another organization than that of the key or of the header",
-    "404": "There is none",
-    "409": "It is in use, or has ended",
+    "403": "The organization is not that of the key or of the header",
+    "404": "No such resource",
+    "409": "The resource is in use, or has ended",
 }
 
 _ORGANIZATION: Final[Document] = {"name": "organization", "in": "path", "required": True, "schema": _TEXT}
@@ -128,8 +128,8 @@ _ID: Final[Document] = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"},
 }
 _PAGING: Final[list[Document]] = [
-    {"name": "s", "in": "query", "description": "items of the page", "schema": {"type": "integer", "minimum": 1}},
-    {"name": "p", "in": "query", "description": "cursor: `nextPage` of the page before", "schema": _TEXT},
+    {"name": "s", "in": "query", "description": "page size", "schema": {"type": "integer", "minimum": 1}},
+    {"name": "p", "in": "query", "description": "cursor: `nextPage` of the previous page", "schema": _TEXT},
 ]
 
 _BLOCK: Final = _object({"block": _TEXT, "settings": _ANYTHING, "style": _ANYTHING})

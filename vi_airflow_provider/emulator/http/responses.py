@@ -1,4 +1,4 @@
-"""Answers as Vi writes them."""
+"""Responses as Vi writes them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
 
 
 def error_response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    """A refusal."""
+    """An error response."""
     return json_response(error.body, error.status, headers)
 
 
 def empty_response() -> Response:
-    """What a DELETE answers: with any body the vendor's SDK reports a failure (observed in vi-sdk 0.1.0b7)."""
+    """The response to a DELETE. With any body, the vendor's SDK reports a failure (observed in vi-sdk 0.1.0b7)."""
     return Response(status_code=204)

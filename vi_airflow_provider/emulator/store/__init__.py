@@ -1,1 +1,1 @@
-"""What the emulator stores."""
+"""The documents of the emulated organization and the rules by which they change."""

@@ -1,4 +1,4 @@
-"""The one exception that becomes an error answer."""
+"""The exception that becomes an error response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 
 class ApiError(Exception):
-    """A refusal, as the wire shows it: a status and `{"error": …, "message": …}`."""
+    """An error as it appears on the wire: a status and `{"error": …, "message": …}`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class ApiError(Exception):
 
 
 def phrase(status: int) -> str:
-    """The standard reason phrase; statuses that proxies invented have none."""
+    """The standard reason phrase, or a substitute for non-standard statuses."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

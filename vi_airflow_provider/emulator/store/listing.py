@@ -1,7 +1,7 @@
-"""Ordered collections and the cursors that walk them.
+"""Ordered collections and page cursors.
 
-A cursor names the last document that was handed out, not an offset: whatever is deleted or created
-between two pages, no surviving document is skipped or repeated.
+A cursor holds the position of the last document that was returned, not an offset: if documents are created or
+deleted between two pages, no other document is skipped or repeated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Position(NamedTuple):
-    """Where a document stands in its listing: newest creation first, ids break ties."""
+    """The sort key of a document in its listing: newest creation first, then by id."""
 
     age_rank: int  # minus the time of creation
     id: str
@@ -29,14 +29,14 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some consecutive items; `last` is the position to go on from, None at the end of the listing."""
+    """Consecutive items; `last` is the position to continue from, None at the end of the listing."""
 
     items: list[T]
     last: Position | None
 
 
 class Listing(Generic[T]):
-    """Items by id, newest first. Pages cost the same wherever they start."""
+    """Items by id, newest first. The cost of a page does not depend on where it starts."""
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[Position, T]] = {}
@@ -68,12 +68,12 @@ class Listing(Generic[T]):
         self._items[id_] = (position, item)
 
     def remove(self, id_: str) -> None:
-        """Forget an item that is there."""
+        """Remove an existing item."""
         position, _ = self._items.pop(id_)
         del self._order[bisect_right(self._order, position) - 1]
 
     def page(self, after: Position | None, size: int) -> Page[T]:
-        """Up to `size` items behind a position, which itself need not exist any more."""
+        """Up to `size` items behind a position, even if its item no longer exists."""
         start = 0 if after is None else bisect_right(self._order, after)
         positions = self._order[start : start + size]
         more = start + size < len(self._order)
@@ -82,11 +82,11 @@ class Listing(Generic[T]):
 
 @dataclass(frozen=True)
 class Cursor:
-    """What `nextPage` carries: opaque to clients, valid for the listing that gave it."""
+    """The content of `nextPage`: opaque to clients, valid for the listing that issued it."""
 
     listing: str
     position: Position | None
-    # Tells apart two cursors of one position: an empty page must not hand out the cursor it was asked with.
+    # Distinguishes two cursors of one position: an empty page must not return the cursor it was requested with.
     turn: int = 0
 
     def encode(self) -> str:
@@ -96,7 +96,7 @@ class Cursor:
 
     @classmethod
     def decode(cls, token: str, listing: str) -> Cursor:
-        """A token that this listing gave out; anything else is a 400."""
+        """Read a token that this listing issued; anything else is a 400."""
         try:
             value = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
         except (ValueError, binascii.Error, RecursionError):
@@ -109,5 +109,5 @@ class Cursor:
         raise ApiError(400, f"p is not a page cursor of {listing}")
 
     def next_turn(self) -> Cursor:
-        """The same place under another token."""
+        """The same position as another token."""
         return replace(self, turn=self.turn + 1)

@@ -1,7 +1,7 @@
-"""Documents on the wire: what a request may say, and how an answer is written.
+"""Documents on the wire: validation of request bodies, and encoding.
 
-Each check names the path that is wrong, as in `spec.blocks[2].settings must be an object`.
-Nothing is dropped or converted: unknown fields inside a document that was PUT are kept as they came.
+Each check names the path that is wrong, as in `spec.blocks[2].settings must be an object`. Nothing is dropped or
+converted: unknown fields inside a document that was PUT are kept unchanged.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def encode(value: object) -> bytes:
-    """JSON as Vi writes it: UTF-8, compact, non-ASCII left unescaped; ValueError on what JSON cannot say."""
+    """JSON as Vi writes it: UTF-8, compact, non-ASCII unescaped; ValueError for values that JSON cannot express."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def equal(one: object, other: object) -> bool:
-    """Whether two values are the same JSON; Python alone holds 1, 1.0 and true to be equal."""
+    """Whether two values are the same JSON; in Python, 1, 1.0 and True are equal."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -34,7 +34,7 @@ def decode_object(body: bytes) -> Document:
     """The JSON object of a request body."""
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
-        encode(value)  # what cannot be written back (a lone surrogate, 1e999) must not be taken in
+        encode(value)  # refuse what cannot be written back: a lone surrogate, 1e999
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"The body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -49,7 +49,7 @@ def check_id(value: str, what: str) -> None:
 
 
 def etag(*parts: object) -> str:
-    """An opaque tag that moves with its parts. The form `"<hex>"` is assumed."""
+    """An opaque tag that changes with its parts. The form `"<hex>"` is assumed."""
     return f'"{hashlib.sha256(encode(parts)).hexdigest()[:16]}"'
 
 
@@ -57,7 +57,7 @@ def etag(*parts: object) -> str:
 
 
 def flow_to_put(body: Document) -> tuple[Document, dict[str, str]]:
-    """The spec and the attributes of a PUT; other top-level keys are discarded, as the vendor says."""
+    """The spec and the attributes of a PUT; other top-level keys are discarded, as the vendor documents."""
     return _put(body, _FLOW_SPEC, optional={"trainingProject"})
 
 
@@ -67,7 +67,7 @@ def run_to_put(body: Document) -> tuple[Document, dict[str, str]]:
 
 
 def flow_to_patch(body: Document) -> tuple[Document, dict[str, str | None]]:
-    """The changes to spec and attributes of a PATCH; any unknown key is refused, as the vendor says."""
+    """The changes to spec and attributes of a PATCH; unknown keys are refused, as the vendor documents."""
     return _patch(body, _FLOW_SPEC)
 
 

@@ -29,21 +29,21 @@ class StateError(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a store must remember."""
+    """The persistent content of a store."""
 
     organization_id: str
     flows: list[Document]
     runs: list[Document]
 
     def encode(self) -> bytes:
-        """JSON with one document a line, so that two versions can be compared by eye."""
+        """JSON with one document per line, for readable diffs."""
         flows, runs = (b",\n".join(map(encode, documents)) for documents in (self.flows, self.runs))
         head = encode({"format": FORMAT, "organizationId": self.organization_id})[:-1]
         return head + b',\n"flows":[\n' + flows + b'\n],\n"runs":[\n' + runs + b"\n]}\n"
 
     @classmethod
     def decode(cls, text: bytes) -> State:
-        """The checked content of a state file; ValueError or ApiError when it is not one."""
+        """Read and validate the content of a state file; ValueError or ApiError if it is invalid."""
         content = json.loads(text)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"not a state file of format {FORMAT}")
@@ -60,7 +60,7 @@ class State:
 
 
 class StateFile:
-    """A file that always holds one complete state: the one before a change or the one after it."""
+    """A file that always holds one complete state: the one before or the one after a change."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -68,7 +68,7 @@ class StateFile:
         self._saved = 0
 
     def load(self) -> State | None:
-        """The remembered state; None when the file does not exist yet."""
+        """The saved state, or None if the file does not exist yet."""
         try:
             return State.decode(self.path.read_bytes())
         except FileNotFoundError:
@@ -79,9 +79,9 @@ class StateFile:
             raise StateError(f"the state file {self.path} is corrupt: {error}") from error
 
     def save(self, revision: int, snapshot: Callable[[], tuple[int, State]]) -> None:
-        """Return when the file holds this revision or a later one.
+        """Return once the file holds this revision or a later one.
 
-        Writers that waited for the lock mostly find their change already written by the one before.
+        A writer that waited for the lock usually finds its change already written by its predecessor.
         """
         with self._lock:
             if revision <= self._saved:
@@ -92,7 +92,7 @@ class StateFile:
 
     def _replace(self, content: bytes) -> None:
         try:
-            # The same folder: a rename is atomic only within one file system.
+            # In the same folder: a rename is atomic only within one file system.
             descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
             try:
                 with os.fdopen(descriptor, "wb") as file:
