@@ -1,7 +1,7 @@
-# All set-up is done here, into .venv/ of this checkout. It needs Python 3.11 to 3.13 and git, nothing else.
+# Each target installs what it needs into .venv/ of this checkout. Requirements: Python 3.11 to 3.13 and git.
 #
-#   make demo      the three example DAGs at work, on an emulated Vi
-#   make airflow   Airflow's own web UI with the examples and the emulator, to click through; Ctrl-C ends it
+#   make demo      run the three example DAGs against the emulator
+#   make airflow   Airflow's web UI with the example DAGs and the emulator; Ctrl-C stops it
 #   make test      everything that CI checks
 #   make help      all targets
 
@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-# Airflow 2.11 does not run on Python 3.13, so it gets an older one where PYTHON is too new.
+# Airflow 2.11 does not run on Python 3.13; if PYTHON is too new, an older interpreter from the PATH is used.
 PYTHON_2_11 ?= $(shell for p in $(PYTHON) python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
@@ -21,36 +21,40 @@ AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 BENCH := $(VENV)/bench
 PYTEST := -m pytest -q -p no:cacheprovider
-# Without the fault matrix, which is about the clients, and those know no Airflow.
+# Without the fault matrix: it tests the clients, which do not depend on the version of Airflow.
+SUITE_3 := tests/unit tests/contract tests/reliability tests/security tests/dags
 SUITE_2 := tests/unit tests/dags tests/security
 
-# Trust what the machine trusts, as pip does: a company's proxy may have a CA of its own.
+# Use the CA store of the system, as pip does: a corporate proxy may have its own CA.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo airflow test test-one-lane test-other-lane lint types test-3 test-2 test-system test-soak test-smoke soak bench \
-	test-distributed reliability test-lowest matrix audit-deps format pins wheel clean
+.PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-soak test-smoke test-package \
+	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps format pins wheel clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: $(AIRFLOW_3)/.ready  ## The main job: audit, cleanup and gate in a real Airflow, on the emulator
+setup: $(AIRFLOW_3)/.ready  ## Install everything for development: Airflow 3.3.2, the package in editable form, test tools, linters
+
+demo: $(AIRFLOW_3)/.ready  ## Run audit, cleanup and gate in a real Airflow, against the emulator
 	@$(AIRFLOW_3)/bin/python -m demo.run
 
-airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the examples and the emulator; Ctrl-C ends all of it
+airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the example DAGs and the emulator; Ctrl-C stops everything
 	@$(AIRFLOW_3)/bin/python -m demo.ui
 
-# Two lanes, of about the same length: these machines have two cores.
+# Two lanes of about the same duration, for machines with two cores.
 test: lint types  ## Everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-one-lane test-other-lane
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-lane-1 test-lane-2
 
-test-one-lane:
+test-lane-1:
 	@$(MAKE) --no-print-directory test-3
 	@$(MAKE) --no-print-directory test-soak
 
-test-other-lane:
+test-lane-2:
 	@$(MAKE) --no-print-directory test-2
 	@$(MAKE) --no-print-directory test-system
 	@$(MAKE) --no-print-directory test-smoke
+	@$(MAKE) --no-print-directory test-package
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -59,31 +63,39 @@ lint: $(AIRFLOW_3)/.ready
 types: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/mypy
 
-test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix and example DAG tests on Airflow 3.3.2
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/unit tests/contract tests/reliability tests/security tests/dags
+test-3: $(AIRFLOW_3)/.ready  ## Unit, contract, fault matrix, security and example DAG tests on Airflow 3.3.2
+	$(AIRFLOW_3)/bin/python $(PYTEST) $(SUITE_3)
 
-test-smoke: $(AIRFLOW_3)/.ready  ## Every benchmark, at next to no size: that it runs, and counts right
+test-smoke: $(AIRFLOW_3)/.ready  ## Run every benchmark at a very small size and check its counts
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/benchmarks
 
-test-2:  ## Unit, secrets and example DAG tests on Airflow 2.11.2
+test-2:  ## Unit, security and example DAG tests on Airflow 2.11.2
 	@if [ -z "$(PYTHON_2_11)" ]; then \
-		echo 'SKIPPED: Airflow 2.11 needs Python 3.11 or 3.12, and neither is on the PATH'; \
+		echo 'SKIPPED: Airflow 2.11 requires Python 3.11 or 3.12; neither is on the PATH'; \
 	else \
 		$(MAKE) --no-print-directory $(AIRFLOW_2)/.ready && \
 		echo '$(AIRFLOW_2)/bin/python $(PYTEST) $(SUITE_2)' && \
 		$(AIRFLOW_2)/bin/python $(PYTEST) $(SUITE_2); \
 	fi
 
-test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2, whose triggerer is killed
+test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2 whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
+
+test-package: $(UV) $(AIRFLOW_3)/.ready  ## Build wheel and source archive, and check that the archive can run its own tests
+	@rm -rf $(VENV)/package
+	$(UV) build -q --out-dir $(VENV)/package
+	$(AIRFLOW_3)/bin/python -m tests.package $(VENV)/package
 
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
 	$(AIRFLOW_3)/bin/python -m tests.reliability.matrix
 
+architecture: $(AIRFLOW_3)/.ready  ## Draw docs/architecture.svg from the imports of the package
+	$(AIRFLOW_3)/bin/python -m tests.architecture
+
 test-soak: $(AIRFLOW_3)/.ready  ## A minute of `make soak`
 	$(AIRFLOW_3)/bin/python -m tests.reliability.soak --seconds 60
 
-soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates on a Vi that answers badly (SEED=n)
+soak: $(AIRFLOW_3)/.ready  ## 10 minutes of random operations and 500 gates against a faulty server (SEED=n)
 	$(AIRFLOW_3)/bin/python -m tests.reliability.soak --seconds 600 $(if $(SEED),--seed $(SEED)) --json docs/measured/soak.json
 	$(AIRFLOW_3)/bin/python -m tests.reliability.page
 
@@ -91,29 +103,29 @@ test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers
 	$(VENV)/distributed/bin/python -m tests.reliability.distributed --json docs/measured/distributed.json
 	$(VENV)/distributed/bin/python -m tests.reliability.page
 
-matrix: $(UV)  ## The suite on each Airflow and Python, into the README; CELLS="3.0.6-3.12 …" runs some, JOBS=1 one at a time
+matrix: $(UV)  ## Run the suite on each Airflow and Python and update the README; CELLS="3.0.6-3.12 …" selects cells, JOBS=1 runs one at a time
 	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)
 
 test-lowest: CELLS := lowest-3.11
-test-lowest: matrix  ## The suite with the lowest versions that pyproject.toml allows
+test-lowest: matrix  ## Run the suite with the lowest versions that pyproject.toml allows
 
-audit-deps: $(UV)  ## Ask PyPI for known weaknesses of what is pinned; needs its advisories within reach
+audit-deps: $(UV)  ## Check the pinned versions for known vulnerabilities; needs access to the advisories of PyPI
 	for airflow in 3.3 2.11; do \
 		$(UV) tool run -q --python $(PYTHON) pip-audit==2.10.1 --strict --no-deps --disable-pip --progress-spinner off \
 			-r requirements/airflow-$$airflow.txt; \
 	done
 
-bench: $(BENCH)/.ready  ## Measure beside the vendor's SDK and Airflow's HTTP provider; writes docs/performance.md
+bench: $(BENCH)/.ready  ## Compare with the vendor's SDK and Airflow's HTTP provider; writes docs/performance.md
 	$(BENCH)/bin/python -m benchmarks run
 
-format: $(AIRFLOW_3)/.ready  ## Format the code and mend what ruff can mend
+format: $(AIRFLOW_3)/.ready  ## Format the code and apply the automatic fixes of ruff
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
 
 COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
 
-# lowest.txt has the lowest versions that pyproject.toml allows; what those need, and the tests, is as new as it gets.
-pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.in
+# lowest.txt pins direct dependencies to the lowest versions that pyproject.toml allows; everything else is the newest.
+pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/*.in
 	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
 	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
@@ -125,15 +137,15 @@ pins: $(UV)  ## Renew requirements/*.txt from pyproject.toml and requirements/*.
 wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
 
-clean:  ## Remove all that was set up or produced
-	rm -rf $(VENV) .demo .airflow-ui dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+clean:  ## Remove everything that was installed or generated
+	rm -rf $(VENV) .demo .airflow-ui dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)/tools
 	$(VENV)/tools/bin/pip install -q --disable-pip-version-check -r requirements/tools.txt
 
 $(AIRFLOW_2)/.ready: PYTHON := $(PYTHON_2_11)
-# The folder is named for its pins, and for the Python that the matrix asks for: airflow-3.3, airflow-3.0-3.12.
+# The folder name contains the pins and, for the matrix, the Python: airflow-3.3, airflow-3.0-3.12.
 .SECONDEXPANSION:
 $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).txt pyproject.toml \
 		vi_airflow_provider/provider_info.py | $(UV)
