@@ -1,4 +1,4 @@
-"""A database for Airflow once, and the example DAGs anew for each test: a run leaves its parameters in them."""
+"""One Airflow database for the session; the DAGs are loaded for each test, because a run changes their parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def database() -> None:
 
 @pytest.fixture(scope="session")
 def one_api_server() -> None:
-    """Let all tasks of `dag.test()` share one API server: Airflow 3.0 to 3.2 builds one for each, in seconds."""
+    """Share one API server among all tasks of `dag.test()`: Airflow 3.0 to 3.2 takes seconds to build one for each."""
     try:
         from airflow.sdk.execution_time import supervisor
     except ImportError:  # Airflow 2
@@ -27,4 +27,5 @@ def one_api_server() -> None:
 
 @pytest.fixture
 def examples(database: None, one_api_server: None) -> dict[str, Any]:
+    """The example DAGs by their ids."""
     return local_airflow.load_dags()

@@ -1,4 +1,4 @@
-"""Each example DAG is run, in a real Airflow, against the emulator."""
+"""The example DAGs run in a real Airflow against the emulator. Those for cleanup are in `test_cleanup_dags.py`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demo import local_airflow
 from tests.versions import a_sensor_is_rescheduled
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit.writer import verify
+from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
@@ -24,11 +27,13 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 @pytest.fixture
-def before(vi_emulator):
+def before(vi_emulator: Emulator) -> dict[str, Flow]:
+    """The flows before the run, by their ids."""
     return {flow.flow_id: flow for flow in ViHook().list_flows()}
 
 
-def stale(flows, days=90):
+def stale(flows: dict[str, Flow], days: int = 90) -> set[str]:
+    """Return the ids of the flows that a cleanup with this age selects."""
     limit = (datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000
     return {
         flow_id
@@ -37,16 +42,16 @@ def stale(flows, days=90):
     }
 
 
-def state(run):
+def state(run: Any) -> str:
     return str(getattr(run.state, "value", run.state))
 
 
 class TestCleanupStaleFlows:
     @pytest.fixture
-    def dag(self, examples):
+    def dag(self, examples: dict[str, Any]) -> Any:
         return examples["cleanup_stale_flows"]
 
-    def test_deletes_nothing_as_it_comes(self, dag, before, vi_emulator):
+    def test_deletes_nothing_by_default(self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator) -> None:
         run = local_airflow.run(dag)
 
         assert state(run) == "success"
@@ -55,33 +60,35 @@ class TestCleanupStaleFlows:
         assert {outcome["flow_id"] for outcome in outcomes} == stale(before)
         assert {outcome["outcome"] for outcome in outcomes} == {"would_delete"}
 
-    def test_deletes_exactly_the_stale_flows_when_told_to(self, dag, before, vi_emulator):
+    def test_deletes_exactly_the_stale_flows(self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator) -> None:
         run = local_airflow.run(dag, {"dry_run": False})
 
         assert state(run) == "success"
         assert set(before) - set(vi_emulator.store.flow_ids()) == stale(before)
         assert local_airflow.returned(run, "report") == [{"deleted": len(stale(before))}]
 
-    def test_the_age_is_a_parameter_of_the_run(self, dag, before, vi_emulator):
+    def test_age_is_a_parameter_of_the_run(self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator) -> None:
         local_airflow.run(dag, {"dry_run": False, "older_than_days": 200})
 
         assert set(before) - set(vi_emulator.store.flow_ids()) == stale(before, days=200)
 
-    def test_stops_before_the_first_delete_when_there_is_too_much_to_do(self, dag, before, vi_emulator):
+    def test_limit_fails_the_run_before_the_first_delete(
+        self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator
+    ) -> None:
         run = local_airflow.run(dag, {"dry_run": False, "max_delete": len(stale(before)) - 1})
 
         assert state(run) == "failed"
         assert set(vi_emulator.store.flow_ids()) == set(before)
 
-    def test_goes_on_when_one_flow_is_in_use(self, dag, before, vi_emulator, monkeypatch):
+    def test_flow_in_use_does_not_stop_the_others(
+        self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         busy = min(stale(before))
-        vi_emulator.store.put_run(
-            "run-1",
-            {
-                "spec": {"flow": vi_emulator.store.get_flow(busy)["spec"]},
-                "metadata": {"attributes": {"vi_airflow.flow_id": busy}},
-            },
-        )
+        run_document = {
+            "spec": {"flow": vi_emulator.store.get_flow(busy)["spec"]},
+            "metadata": {"attributes": {"vi_airflow.flow_id": busy}},
+        }
+        vi_emulator.store.put_run("run-1", run_document)
         monkeypatch.setitem(dag.get_task("delete_flow").partial_kwargs, "retries", 0)
 
         run = local_airflow.run(dag, {"dry_run": False})
@@ -89,7 +96,7 @@ class TestCleanupStaleFlows:
         assert state(run) == "failed"
         assert set(before) - set(vi_emulator.store.flow_ids()) == stale(before) - {busy}
 
-    def test_a_listing_that_fails_deletes_nothing(self, dag, before, vi_emulator):
+    def test_failed_listing_deletes_nothing(self, dag: Any, before: dict[str, Flow], vi_emulator: Emulator) -> None:
         vi_emulator.faults.add(method="GET", path="/flows", status=403)
 
         run = local_airflow.run(dag, {"dry_run": False})
@@ -100,24 +107,24 @@ class TestCleanupStaleFlows:
 
 class TestGateTrainingOnFlow:
     @pytest.fixture
-    def dag(self, examples, monkeypatch):
+    def dag(self, examples: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
         dag = examples["gate_training_on_flow"]
         monkeypatch.setattr(dag.get_task("wait_for_flow"), "poke_interval", 0.1)
         return dag
 
     @a_sensor_is_rescheduled
-    def test_trains_with_each_seed_once_the_flow_is_there(self, dag, vi_emulator):
+    def test_trains_with_each_seed_once_the_flow_exists(self, dag: Any, vi_emulator: Emulator) -> None:
         hook = ViHook()
         template = next(hook.list_flows(limit=1)).spec.to_wire()
-        looked = len(vi_emulator.requests)
-        created = []
+        requests_before = len(vi_emulator.requests)
+        created: list[str] = []
 
-        def colleague():
-            while len(vi_emulator.requests) == looked:
+        def create_after_the_first_poll() -> None:
+            while len(vi_emulator.requests) == requests_before:
                 threading.Event().wait(0.02)
             created.append(hook.create_flow({**template, "name": "Weld seam defects - nightly"}).flow_id)
 
-        thread = threading.Thread(target=colleague)
+        thread = threading.Thread(target=create_after_the_first_poll)
         thread.start()
         run = local_airflow.run(dag, {"seeds": [3, 5]})
         thread.join()
@@ -129,7 +136,7 @@ class TestGateTrainingOnFlow:
         assert [text.rpartition(" ")[2] for text in trainings] == ["3", "5"]
         assert all(created[0] in text for text in trainings)
 
-    def test_says_what_is_missing_in_a_flow_without_a_model(self, dag, vi_emulator):
+    def test_flow_without_a_model_fails_the_run(self, dag: Any, vi_emulator: Emulator) -> None:
         flow_id = ViHook().create_flow({"name": "Empty", "schema": "v1", "blocks": []}).flow_id
 
         run = local_airflow.run(dag, {"flow_name": "Empty"})
@@ -141,10 +148,10 @@ class TestGateTrainingOnFlow:
 
 class TestAuditFlowSpecs:
     @pytest.fixture
-    def dag(self, examples):
+    def dag(self, examples: dict[str, Any]) -> Any:
         return examples["audit_flow_specs"]
 
-    def test_writes_every_flow_once_sorted_and_as_the_server_has_it(self, dag, vi_emulator, tmp_path):
+    def test_exports_every_flow_sorted_and_unchanged(self, dag: Any, vi_emulator: Emulator, tmp_path: Path) -> None:
         run = local_airflow.run(dag, {"destination": tmp_path.as_uri()})
 
         assert state(run) == "success"
@@ -156,7 +163,7 @@ class TestAuditFlowSpecs:
         assert written["count"] == len(flows) == 40
         assert written["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def test_says_what_has_changed_since_the_night_before(self, dag, vi_emulator, tmp_path):
+    def test_reports_changes_since_the_previous_night(self, dag: Any, vi_emulator: Emulator, tmp_path: Path) -> None:
         conf = {"destination": tmp_path.as_uri()}
         (first,) = local_airflow.returned(local_airflow.run(dag, conf), "write")
         assert (first["added"], first["removed"], first["changed"]) == (None, None, None)
@@ -169,9 +176,9 @@ class TestAuditFlowSpecs:
         assert (second["added"], second["removed"], second["changed"]) == (0, 0, 0)
 
         hook = ViHook()
-        kept, gone, *_ = hook.list_flows(limit=2)
+        kept, deleted, *_ = hook.list_flows(limit=2)
         hook.update_flow(kept.flow_id, spec={"name": "Renamed"})
-        hook.delete_flow(gone.flow_id)
+        hook.delete_flow(deleted.flow_id)
         run = local_airflow.run(dag, {**conf, "fail_on_drift": True})
 
         assert state(run) == "failed"
@@ -180,18 +187,18 @@ class TestAuditFlowSpecs:
         assert verify(third["uri"]).count == 39
 
 
-def test_every_example_is_run_in_a_test(examples):
+def test_every_example_runs_in_a_test(examples: dict[str, Any]) -> None:
     here = {"cleanup_stale_flows", "gate_training_on_flow", "audit_flow_specs"}
-    beside = {"prune_stale_flows"}  # test_cleanup_dags.py
+    in_cleanup_tests = {"prune_stale_flows"}
     newer = {
         "train_when_flow_changes": hasattr(sys.modules.get("airflow.sdk"), "AssetWatcher"),  # tests/system
         "approve_cleanup": AIRFLOW >= (3, 1),  # test_cleanup_dags.py
     }
 
-    assert set(examples) == here | beside | {name for name, possible in newer.items() if possible}
-    assert {path.stem for path in local_airflow.EXAMPLES.glob("*.py")} == here | beside | set(newer)
+    assert set(examples) == here | in_cleanup_tests | {name for name, supported in newer.items() if supported}
+    assert {path.stem for path in local_airflow.EXAMPLES.glob("*.py")} == here | in_cleanup_tests | set(newer)
 
 
 @pytest.mark.parametrize("path", sorted(local_airflow.EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_says_in_its_first_lines_what_it_is_for(path: Path):
+def test_example_starts_with_a_description(path: Path) -> None:
     assert len(ast.get_docstring(ast.parse(path.read_text())) or "") > 100

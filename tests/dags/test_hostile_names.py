@@ -1,4 +1,4 @@
-"""A template in a flow is text: it is never filled in when the flow comes back through an XCom."""
+"""Templates inside flows are data: Airflow never renders them when a flow comes back through an XCom."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ ATTRIBUTES: Final = {"team": NAME, "{{ 7 * 7 }}": "{{ var.value.get('x', '49') }
 
 @pytest.fixture
 def vi(vi_emulator: Emulator) -> Emulator:
+    """The emulator with three flows, two of them with templates in every field."""
     vi_emulator.reset(flows=0)
     for flow_id in ("original", "other"):
         vi_emulator.store.put_flow(flow_id, {"spec": SPEC, "metadata": {"attributes": ATTRIBUTES}})
@@ -31,18 +32,18 @@ def vi(vi_emulator: Emulator) -> Emulator:
     return vi_emulator
 
 
-def test_a_template_in_a_flow_is_never_filled_in(vi: Emulator, database: None) -> None:
+def test_template_in_a_flow_is_never_rendered(vi: Emulator, database: None) -> None:
     dag = local_airflow.load_dags(Path(__file__).parent / "hostile")["hostile_names"]
     run = local_airflow.run(dag)
     assert str(getattr(run.state, "value", run.state)) == "success"
 
     flows = {flow_id: vi.store.get_flow(flow_id) for flow_id in vi.store.flow_ids()}
-    assert not {"original", "other", "renamed"} & flows.keys()  # deleted, with the etags that were listed
+    assert not {"original", "other", "renamed"} & flows.keys()  # deleted, with the etags of the listing
     for flow_id in ("copy-of-original", "copy-of-other"):
         flow = flows.pop(flow_id)
         assert (flow["spec"], flow["metadata"]["attributes"]) == (SPEC, ATTRIBUTES)
     assert flows.pop("copy-of-renamed")["spec"] == {**SPEC, "name": "before"}
-    assert len(flows) == 3  # made anew, under ids of their own
+    assert len(flows) == 3  # created by `remake`, under new ids
     names = sorted(flow["spec"].pop("name") for flow in flows.values())
     assert names == ["before", NAME, NAME]
     assert all({**flow["spec"], "name": NAME} == SPEC for flow in flows.values())

@@ -1,4 +1,4 @@
-"""An export that OpenLineage is told of, and that fails if anything has changed."""
+"""An export that emits OpenLineage events, and fails if anything changed since the previous one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DAG that passes flows on from task to task, in each way that Airflow has."""
+"""Passes flows from task to task in every way that Airflow offers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vi_airflow_provider.operators.flows import (
 
 
 def copy_of(flow: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes a copy of a flow."""
+    """Return the arguments that create a copy of a flow."""
     attributes = flow["metadata"]["attributes"]
     return {"flow_id": f"copy-of-{flow['flow_id']}", "spec": flow["spec"], "attributes": attributes}
 

@@ -1,0 +1,86 @@
+"""Links, module paths, files and sections that the documentation mentions exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.unit.docs.pages import DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
+
+PACKAGE: Final = "vi_airflow_provider"
+TEXTS: Final = [README, *PAGES]
+SAMPLES: Final = [block for page in TEXTS for block in blocks(page, "python")]
+
+
+def names_imported_by(code: str) -> Iterator[str]:
+    """Yield the dotted names that a sample imports."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def resolves(dotted: str) -> bool:
+    """Tell whether a dotted name is a module, or an attribute of an object in one."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[length:]:
+            if not hasattr(found, attribute):
+                return False
+            found = getattr(found, attribute)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("block", SAMPLES, ids=str)
+def test_sample_imports_only_what_exists(block: Block) -> None:
+    assert [name for name in names_imported_by(block.code) if not resolves(name)] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_module_path_in_the_text_exists(page: str) -> None:
+    paths = re.findall(rf"\b{PACKAGE}(?:\.\w+)+", text_of(page))
+    assert [path for path in paths if not resolves(path)] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_repository_path_in_the_text_exists(page: str) -> None:
+    paths = re.findall(r"(?<![/\w])(?:tests|docs|demo|benchmarks|dags_examples|requirements)/[\w./-]*\w", text_of(page))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_relative_link_has_a_target(page: str) -> None:
+    source = (DOCS / page).resolve()
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose_of(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (source.parent / path).resolve() if path else source
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in {slug(heading) for heading in headings(linked)}, target
+
+
+def test_the_index_lists_every_page() -> None:
+    index = text_of("README.md")
+    assert [page for page in PAGES if page != "README.md" and f"]({page})" not in index] == []
+
+
+def test_sections_of_the_api_contract_cited_in_code_exist() -> None:
+    sections = set(re.findall(r"^## (\d+)\. ", text_of("VI_API.md"), re.MULTILINE))
+    sources = [source.read_text(encoding="utf-8") for source in Path(ROOT, PACKAGE).rglob("*.py")]
+    cited = {number for source in sources for number in re.findall(r"VI_API\.md,? section (\d+)", source)}
+    assert cited
+    assert cited <= sections
