@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError, ViValidationError
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.cleanup import CleanupOperator
 from vi_airflow_provider.operators.export import ExportFlowsOperator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow, FlowSpec
     from vi_airflow_provider.hooks.vi import ViHook
-    from vi_airflow_provider.selection.desired import DesiredFlow
 
 
 __all__ = [
@@ -213,8 +212,8 @@ class CreateFlowOperator(ViBaseOperator):
         self.if_exists = if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read, then create if needed."""
-        from vi_airflow_provider.selection.desired import DesiredFlow
+        """Read, then write if needed; each attempt to write reads again."""
+        from vi_airflow_provider.selection.desired import DesiredFlow, WriteGuard
 
         # An empty id is refused: a template rendered to nothing.
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
@@ -222,28 +221,27 @@ class CreateFlowOperator(ViBaseOperator):
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             desired = DesiredFlow.build(self.spec, self.attributes)
             self.check_xcom(desired.document())
-            flow = self._existing(hook, flow_id, if_exists, desired)
+            guard = WriteGuard(desired, replace=if_exists == "replace")
+            write = hook.put_flow_if(flow_id, self.spec, self.attributes, matches=guard)
+            flow = guard.accepted(write, earlier_try=self._may_have_created(context))
             if flow is None:
-                flow = hook.create_flow(self.spec, attributes=self.attributes, flow_id=flow_id)
-                self.log.info("Created flow %s: %.200r", flow_id, flow.spec.name)
+                raise self._refusal(flow_id, if_exists)
+            what = "written" if write.written else "exists already, as desired"
+            self.log.info("Flow %s: %.200r, %s", flow_id, flow.spec.name, what)
             return self.returned(flow)
 
-    def _existing(self, hook: ViHook, flow_id: str, if_exists: str, desired: DesiredFlow) -> Flow | None:
-        """Return the flow that exists and is as it should be; ``None`` if one is to be written."""
-        try:
-            flow = hook.get_flow(flow_id)
-        except ViNotFoundError:
-            return None
-        if desired.is_met_by(flow):
-            self.log.info("Flow %s exists already, with this spec.", flow_id)
-            return flow
+    def _may_have_created(self, context: Context) -> bool:
+        """May an earlier try of this task have created a flow of this id?"""
+        return self.flow_id is None or ("ti" in context and context["ti"].try_number > 1)
+
+    def _refusal(self, flow_id: str, if_exists: str) -> Exception:
         if if_exists == "skip":
-            raise AirflowSkipException(f"Flow {flow_id} exists.")
+            return AirflowSkipException(f"Flow {flow_id} exists.")
         if if_exists == "fail":
-            raise AirflowFailException(
+            return AirflowFailException(
                 f'Flow {flow_id} exists with another spec or other attributes; if_exists="replace" would overwrite it.'
             )
-        return None
+        return ViConflictError(f"flow {flow_id} was changed or deleted while it was being replaced; it is left alone")
 
 
 class UpdateFlowOperator(ViBaseOperator):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vi_airflow_provider.api.models import FlowSpec, FlowSpecPatch
 from vi_airflow_provider.api.protocol.codec import wire_metadata, wire_spec
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.api.models import Flow, GuardedWrite
 
 
 class DesiredFlow(NamedTuple):
@@ -41,6 +41,51 @@ class DesiredFlow(NamedTuple):
         return _covers(flow.spec.canonical(), self.spec.canonical(), additions) and (
             self.attributes is None or _covers(flow.metadata.attributes, self.attributes, additions)
         )
+
+
+_Version: TypeAlias = tuple[str, int, int] | None
+
+
+class WriteGuard:
+    """Decides, before each attempt to write a flow, whether what exists under its id may be written over.
+
+    An attempt is allowed only while the flow is as the first read found it. So a retry within the call does not
+    overwrite what somebody wrote between two attempts, and does not recreate what somebody deleted.
+
+    :param replace: may a flow that differs be overwritten? Without it, only an absent flow is written
+    """
+
+    def __init__(self, desired: DesiredFlow, *, replace: bool) -> None:
+        self._desired = desired
+        self._replace = replace
+        self._versions: list[_Version] = []
+
+    def __call__(self, flow: Flow | None) -> bool:
+        """Decide on what the latest read found."""
+        self._versions.append(_version(flow))
+        return not self._has_changed and (flow is None or (self._replace and not self._desired.is_met_by(flow)))
+
+    def accepted(self, write: GuardedWrite, *, earlier_try: bool) -> Flow | None:
+        """Return the flow that was written or is as desired, ``None`` if the write was refused.
+
+        What this task itself may have created is accepted with additions, since the server may have added defaults.
+        What somebody else wrote must be equal, and so must a replacement: it may remove fields.
+
+        :param earlier_try: may an earlier try of the task have created the flow?
+        """
+        additions = not self._replace and (self._has_changed or earlier_try)
+        if write.written or (write.flow is not None and self._desired.is_met_by(write.flow, additions=additions)):
+            return write.flow
+        return None
+
+    @property
+    def _has_changed(self) -> bool:
+        """Does the latest read differ from the first one, by an attempt of this call or by somebody else?"""
+        return self._versions[-1] != self._versions[0]
+
+
+def _version(flow: Flow | None) -> _Version:
+    return None if flow is None else (flow.etag, flow.metadata.generation, flow.metadata.last_updated)
 
 
 def patch_document(spec: object, attributes: Mapping[str, str | None] | None) -> dict[str, Any]:

@@ -1,0 +1,195 @@
+"""Arguments in each form in which Airflow passes them: literals, rendered texts, native objects, pendulum, proxies."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any, Final
+
+import lazy_object_proxy
+import pendulum
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.selection import arguments
+from vi_airflow_provider.selection.arguments import Duration, Instant, Text
+
+NOW: Final = datetime(2026, 7, 1, 12, 30, 15, 250, tzinfo=UTC)
+START: Final = pendulum.datetime(2026, 1, 1)
+
+
+class OwnDelta(timedelta):
+    """A subclass with an arithmetic of its own, as pendulum's."""
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise AttributeError("_to_microseconds")
+
+
+class OwnText(str):
+    __slots__ = ()
+
+
+def proxy(value: Any) -> Any:
+    """A value as Airflow passes the times of the previous run."""
+    return lazy_object_proxy.Proxy(lambda: value)
+
+
+DURATIONS: Final[list[tuple[Any, timedelta]]] = [
+    (timedelta(days=90), timedelta(days=90)),
+    ("P90D", timedelta(days=90)),
+    ("90 days, 0:00:00", timedelta(days=90)),
+    (pendulum.duration(days=90), timedelta(days=90)),
+    (pendulum.duration(weeks=2, microseconds=7), timedelta(days=14, microseconds=7)),
+    (pendulum.duration(months=2, days=1), timedelta(days=61)),
+    (pendulum.datetime(2026, 7, 1, 3) - START, timedelta(days=181, hours=3)),
+    (pendulum.interval(START, pendulum.datetime(2026, 1, 2)), timedelta(days=1)),
+    (OwnDelta(hours=1), timedelta(hours=1)),
+    (proxy(timedelta(hours=1)), timedelta(hours=1)),
+    (proxy(pendulum.duration(hours=1)), timedelta(hours=1)),
+    (OwnText("PT1H"), timedelta(hours=1)),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), DURATIONS, ids=repr)
+def test_a_duration_becomes_a_plain_timedelta(value: Any, expected: timedelta) -> None:
+    checked = TypeAdapter(Duration).validate_python(value)
+    assert (type(checked), checked) == (timedelta, expected)
+    assert checked // timedelta(milliseconds=1) == expected // timedelta(milliseconds=1)
+
+
+INSTANTS: Final[list[tuple[Any, datetime]]] = [
+    (NOW, NOW),
+    (NOW.astimezone(timezone(timedelta(hours=9))), NOW),
+    ("2026-07-01 12:30:15.000250+00:00", NOW),
+    ("2026-07-01T12:30:15.000250Z", NOW),
+    (pendulum.instance(NOW), NOW),
+    (str(pendulum.instance(NOW)), NOW),
+    (pendulum.instance(NOW).in_timezone("Europe/Berlin"), NOW),
+    (pendulum.datetime(2026, 10, 25, 2, 30, tz="Europe/Berlin", fold=1), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
+    (pendulum.datetime(2026, 10, 25, 2, 30, tz="Europe/Berlin", fold=0), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+    (proxy(NOW), NOW),
+    (proxy(pendulum.instance(NOW)), NOW),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), INSTANTS, ids=str)
+def test_a_time_becomes_a_plain_datetime(value: Any, expected: datetime) -> None:
+    checked = TypeAdapter(Instant).validate_python(value)
+    assert type(checked) is datetime
+    # A time in a fold is equal to no time of another zone.
+    assert checked.astimezone(UTC) == expected
+    assert arguments.milliseconds(checked) == arguments.milliseconds(expected)
+
+
+COUNTS: Final[list[tuple[Any, int | None]]] = [
+    (5, 5),
+    (0, 0),
+    ("5", 5),
+    ("05", 5),
+    (OwnText("5"), 5),
+    (proxy(5), 5),
+    (None, None),
+    (proxy(None), None),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), COUNTS, ids=repr)
+def test_a_count_becomes_a_plain_int(value: Any, expected: int | None) -> None:
+    checked = arguments.optional_count("limit", value)
+    assert (type(checked), checked) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), ("True", True), ("false", False), ("FALSE", False), (proxy(True), True)],
+    ids=repr,
+)
+def test_a_boolean_becomes_a_plain_bool(value: Any, expected: bool) -> None:
+    assert arguments.boolean("dry_run", value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("a", "a"), (OwnText("a"), "a"), (proxy("a"), "a"), (None, None), (proxy(None), None)]
+)
+def test_a_text_is_returned(value: Any, expected: str | None) -> None:
+    assert arguments.optional_text("name", value) == expected
+
+
+# --- refused -------------------------------------------------------------------------------------------------------
+
+NO_DURATION: Final = "a timedelta or an ISO 8601 duration like P90D expected"
+NO_TIME: Final = "a datetime or an ISO 8601 time expected"
+REFUSED: Final[list[tuple[Any, Any, str]]] = [
+    (Duration, 90, NO_DURATION),
+    (Duration, 90.0, NO_DURATION),
+    (Duration, proxy(None), NO_DURATION),
+    (Duration, str(pendulum.duration(days=90)), NO_DURATION),  # "12 weeks 6 days"
+    (Duration, pendulum.duration(days=-1), "it is negative"),
+    (Duration, START - pendulum.datetime(2026, 7, 1), "it is negative"),
+    (Instant, pendulum.naive(2026, 7, 1), "it has no time zone"),
+    (Instant, pendulum.date(2026, 7, 1), NO_TIME),
+    (Instant, date(2026, 7, 1), NO_TIME),
+    (Instant, 1_782_907_200, NO_TIME),
+    (Instant, proxy(None), NO_TIME),
+    (Text, 12345, "12345 is not a text; in a DAG that renders templates as native objects, quote the template"),
+    (Text, 1.1, "1.1 is not a text; in a DAG that renders"),
+    (Text, True, "True is not a text; in a DAG that renders"),
+    (Text, b"a", "b'a' is not a text"),
+    (Text, proxy(12345), "12345 is not a text"),
+    (Text, "None", "the template rendered to None"),
+    (Text, "", "'' is empty"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "words"), REFUSED, ids=repr)
+def test_another_value_is_refused_with_the_reason(kind: Any, value: Any, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(value)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 1.0, True, "1.0", "-1", " 1", "", "None", "9" * 5000, [], {}], ids=lambda v: repr(v)[:20]
+)
+def test_a_value_that_is_no_count_is_refused(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"^limit: .* is not a whole number"):
+        arguments.optional_count("limit", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "1", "yes", "", "None", None, [], {}, proxy(None)], ids=repr)
+def test_a_value_that_is_neither_true_nor_false_is_refused(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"^dry_run: .* is not true or false"):
+        arguments.boolean("dry_run", value)
+
+
+@pytest.mark.parametrize("value", ["", "other", None, 1, [], {}, ["a"]], ids=repr)
+@pytest.mark.parametrize("allowed", [("a", "b"), {"a": 1, "b": 2}], ids=["tuple", "mapping"])
+def test_a_value_that_is_no_choice_is_refused(allowed: Any, value: Any) -> None:
+    assert arguments.choice("result", OwnText("a"), allowed) == "a"
+    with pytest.raises(ViValidationError, match=r"^result: .* is not one of 'a', 'b'"):
+        arguments.choice("result", value, allowed)
+
+
+@pytest.mark.parametrize("value", ["", "None", 5, 1.5, True, [], b"a", proxy(5)], ids=repr)
+def test_a_value_that_is_no_text_is_refused_by_the_argument(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"^archive_to: "):
+        arguments.optional_text("archive_to", value)
+
+
+@pytest.mark.parametrize("value", [12345, 1.5, True, proxy(12345)], ids=repr)
+def test_a_number_is_no_flow_id_and_the_error_shows_how_to_quote(value: Any) -> None:
+    with pytest.raises(
+        ViValidationError, match=r"^flow_id: .* is a number, not a text; .* quote the template: \"'\{\{"
+    ):
+        arguments.checked_flow_id(value)
+
+
+@pytest.mark.parametrize(("value", "words"), [("None", "the template rendered to None"), ("", "''"), ("a/b", "'a/b'")])
+def test_a_text_that_is_no_flow_id_is_refused(value: str, words: str) -> None:
+    with pytest.raises(ViValidationError, match=words):
+        arguments.checked_flow_id(value)
+
+
+def test_a_flow_id_of_digits_is_accepted_as_text() -> None:
+    assert arguments.checked_flow_id("12345") == "12345"
+    assert arguments.checked_flow_id(proxy("flow-1")) == "flow-1"
