@@ -1,4 +1,4 @@
-"""What a gate waits for: frozen data, judged by one pure function in every mode of every sensor."""
+"""What a gate waits for: frozen data, evaluated by one pure function in every mode of every sensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Target(BaseModel):
-    """The flow that a gate looks for: by id, or by name, optionally within a training project."""
+    """The flow that a gate waits for: by id, or by name, optionally within a training project."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,16 +33,16 @@ class Target(BaseModel):
 
 
 class Verdict(NamedTuple):
-    """Whether a gate may open, and the reason for the task log."""
+    """Whether a gate opens, and the reason for the task log."""
 
     met: bool
     reason: str
 
 
 class FlowCondition(BaseModel):
-    """What the flow must be like; with nothing given it must only exist.
+    """What the flow must be like; without parameters it must only exist.
 
-    :param absent: there must be no such flow; nothing else can be asked of it then
+    :param absent: the flow must not exist; nothing else can be required then
     :param expected_digest: ``Flow.digest`` that the spec must have
     :param required_blocks: block types that must be in the pipeline
     :param min_generation: generation that must be reached
@@ -60,7 +60,10 @@ class FlowCondition(BaseModel):
     unchanged_for: Duration | None = None
 
     def judge(self, flow: Flow | None, now: datetime) -> Verdict:
-        """Judge what was found at the time ``now``."""
+        """Evaluate the condition at the time ``now``.
+
+        :param flow: what was found, ``None`` if the flow does not exist
+        """
         if flow is None:
             return Verdict(self.absent, "it does not exist")
         if self.absent:
@@ -82,15 +85,12 @@ class FlowCondition(BaseModel):
         if self.expected_digest is not None and flow.digest != self.expected_digest:
             lacking.append(f"its digest is {flow.digest}")
         if self.unchanged_for is not None:
-            # As integers, because a server may send any number.
-            age = max(0, milliseconds(now) - flow.metadata.last_updated)
-            if age < self.unchanged_for / timedelta(milliseconds=1):
-                lacking.append(f"it was changed {timedelta(milliseconds=age)} ago")
+            lacking += _recent_update(flow, now, self.unchanged_for)
         return lacking
 
 
 class Gate(BaseModel):
-    """A target and a condition: all that a sensor asks, as data that can be stored and read again."""
+    """A target and a condition: everything that a sensor waits for, as data that can be stored and read again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,12 +99,12 @@ class Gate(BaseModel):
 
     @classmethod
     def build(cls, target: dict[str, Any], condition: dict[str, Any] | None = None) -> Self:
-        """Check what a user gives; what is ``None`` was not given.
+        """Check what a user gives; ``None`` counts as not given.
 
         :raises ViValidationError: a value is unusable; the message names the argument
         """
         try:
-            # One by one, so that a mistake is named by the argument alone.
+            # Separately, so that an error names the argument alone.
             gate = cls(target=Target(**_given(target)), condition=FlowCondition(**_given(condition or {})))
         except ValidationError as error:
             reason = describe_errors(error)
@@ -114,9 +114,21 @@ class Gate(BaseModel):
             if gate.target.flow_id is not None:
                 checked_id(gate.target.flow_id)
             if gate.condition.absent and gate.condition != FlowCondition(absent=True):
-                raise ViValidationError("absent: nothing else can be asked of a flow that shall not exist")
+                raise ViValidationError("absent: nothing else can be required of a flow that must not exist")
             return gate
         raise ViValidationError(reason)
+
+
+def _recent_update(flow: Flow, now: datetime, unchanged_for: timedelta) -> list[str]:
+    """Return the reason why a flow has not been left alone long enough, if there is one."""
+    updated, created = flow.metadata.last_updated, flow.metadata.time_created
+    if updated <= 0 or updated < created:  # a placeholder; an unknown time is not a long time ago
+        return [f"its time of update is unknown ({updated})"]
+    # As integers, because a server may send any number.
+    age = max(0, milliseconds(now) - updated)
+    if age < unchanged_for / timedelta(milliseconds=1):
+        return [f"it was changed {timedelta(milliseconds=age)} ago"]
+    return []
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

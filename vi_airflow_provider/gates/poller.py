@@ -1,8 +1,27 @@
-"""One lookout for many gates: the requests that all waiting triggers of a connection share.
+"""``SharedPoller``: the requests that all waiting triggers of a connection share.
 
-A triggerer runs thousands of triggers in one event loop. Those of one connection share an HTTP session, and they
-share answers: gates that ask about the same flow at about the same time cause one request, and where reading the
-listing once is cheaper than asking for each flow, the listing answers them all.
+Theory of operation. A triggerer runs thousands of triggers in one event loop. Each subscribes to the key of a document
+and polls it at its own times. A poll goes through these states:
+
+1. *Fresh*: another poll of the key has a result that is not older than ``max_age``. It is returned.
+2. *In flight*: a job for the key is running. The poll joins the job's queue and takes the result from ``_results``.
+3. *New*: the poll starts a job, either for its own key (one GET) or, where a listing is cheaper, for the keys of all
+   subscribers (one scan of the listing). An incomplete or unreadable listing falls back to one GET for each key.
+
+A listing is cheaper if a subscriber can be found no other way, or if there are more keys than GETs fit into the time
+of its pages: pages come one after the other, GETs ``GETS_PER_PAGE`` at a time. How long the listing is, is learnt from
+scans (``_pages``); one that was given up counts double, so that it is not soon tried again.
+
+Invariants:
+
+- ``_results`` holds subscribed keys only, so it cannot grow. A poll whose key lost its last subscriber while the job
+  ran finds no result and starts another job: poll only what is subscribed, or this never ends.
+- ``_jobs[key]`` is removed when the key's result is noted, before the waiters are woken; otherwise a poll that begins
+  in between would join a job that wakes nobody any more.
+- A job belongs to all its waiters. A cancelled poll leaves the queue; it must not cancel the job's task.
+- An error of one document is never the result of another key: only errors in ``_SERVICE_WIDE`` are shared.
+- Nothing here takes time in proportion to all keys for each key, and no loop over keys runs without giving way
+  (``in_turns``): both would stall the triggers of every other DAG.
 """
 
 from __future__ import annotations
@@ -10,8 +29,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
@@ -22,32 +40,22 @@ from vi_airflow_provider.api.errors import (
     ViServerError,
     ViTimeoutError,
 )
-from vi_airflow_provider.api.models import last_update
-from vi_airflow_provider.gates.timers import Crowd
+from vi_airflow_provider.gates.timers import WakeQueue, in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from vi_airflow_provider.api.async_client import AsyncViClient
-    from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.gates.condition import Target
+    from vi_airflow_provider.gates.client import RefreshingClient
 
-#: Part of the poke interval, and seconds at most, over which triggers spread their looks. Within it they share an
-#: answer, and a thousand of them do not all wake up in the same turn of the event loop.
-SPREAD: Final = 0.1
-MAX_SPREAD: Final = 1.0
-#: Seconds between two looks, whatever a user says: the event loop belongs to everybody.
-MIN_INTERVAL: Final = 0.1
-#: Up to so many flows are asked for one by one before a listing is considered.
-FEW: Final = 4
-#: So many flows are asked for in the time of a page: the client has as many connections, and a page waits for the one
-#: before it.
-PER_PAGE: Final = 16
+#: Up to this number, documents are fetched individually; above it, reading the listing may be cheaper.
+MAX_SINGLE_GETS: Final = 4
+#: GETs that are in flight at a time, and so fit into the time of one page of the listing.
+GETS_PER_PAGE: Final = 16
 
-
-#: What these say of the listing they say of everything. Any other error may be about one document in it, or about the
-#: listing alone, so it is no answer to those who ask for another flow.
-_SAME_FOR_ALL: Final = (
+#: Errors of a listing that every other request would meet as well. Any other may be about one document in it, or
+#: about the listing alone, and tells nothing about a single document.
+_SERVICE_WIDE: Final = (
     ViAuthenticationError,
     ViConfigurationError,
     ViNetworkError,
@@ -56,204 +64,181 @@ _SAME_FOR_ALL: Final = (
     ViTimeoutError,
 )
 
-#: Answers that are noted in one turn of the event loop: about a millisecond's work.
-TURN: Final = 50
+K = TypeVar("K")
+D = TypeVar("D")
 
-T = TypeVar("T")
-
-
-#: Says what was found about a target.
-_Found: TypeAlias = "Callable[[Target], Flow | ViError | None]"
+#: What was found for each key of a job.
+_Found: TypeAlias = "Callable[[K], D | ViError | None]"
 
 
-class _Answer(NamedTuple):
-    """What was found about a target, or why that is not known."""
+class Listing(NamedTuple, Generic[K, D]):
+    """What a scan of a listing found.
 
-    #: In seconds of the loop's clock.
+    :param pages: pages that were read
+    :param complete: whether what was not found does not exist, as far as a listing can tell
+    :param find: returns the document of a key
+    """
+
+    pages: int
+    complete: bool
+    find: Callable[[K], D | None]
+
+
+class Source(Protocol[K, D]):
+    """Where the documents come from. Whoever implements it checks that a document is the one that was asked for."""
+
+    def needs_listing(self, key: K) -> bool:
+        """Tell whether the document can only be found in the listing."""
+
+    async def get(self, client: AsyncViClient, key: K) -> D | None:
+        """Return the document as it is now, ``None`` if it does not exist."""
+
+    async def scan(self, client: AsyncViClient, keys: Collection[K], max_pages: int | None) -> Listing[K, D]:
+        """Read the listing for several documents, at most ``max_pages`` of it."""
+
+
+class _Result(NamedTuple, Generic[D]):
+    """What was found for a key, or why that is not known."""
+
+    #: In seconds of the event loop's clock.
     asked_at: float
-    found: Flow | ViError | None
-    #: From the listing, which may miss a flow if it changes while it is read.
+    found: D | ViError | None
+    #: From the listing, which may miss a document that changes while it is read.
     listed: bool
 
 
-class _Job(NamedTuple):
-    """Requests under way, and the looks that wait for what they bring."""
+class _Job(Generic[K]):
+    """Requests in flight for some keys, and the polls that wait for the results."""
 
-    task: asyncio.Task[None]
-    crowd: Crowd
-
-    async def result(self) -> None:
-        """Wait for it. It belongs to all who do, not to the one who is cancelled."""
-        await self.crowd.join()
-        self.task.result()
+    def __init__(self, keys: Collection[K]) -> None:
+        self.keys = keys
+        self.waiters = WakeQueue()
+        self.task: asyncio.Task[None]
 
 
-class SharedPoller:
-    """Looks for flows on behalf of the gates that wait on one connection, in one event loop."""
+class SharedPoller(Generic[K, D]):
+    """Polls documents on behalf of the triggers of one connection, in one event loop.
 
-    def __init__(self, connect: Callable[[], Awaitable[AsyncViClient]]) -> None:
-        self._connect = connect
-        #: Clients opened so far; the last one is in use, others may have calls under way.
-        self._clients: list[AsyncViClient] = []
-        self._opening = asyncio.Lock()
-        self._wanted: Counter[Target] = Counter()
-        self._answers: dict[Target, _Answer] = {}
-        self._jobs: dict[Target, _Job] = {}
-        #: Pages that a listing has, as far as is known.
+    :param client: calls the service; whoever made it closes it
+    :param source: where the documents come from
+    """
+
+    def __init__(self, client: RefreshingClient, source: Source[K, D]) -> None:
+        self._client = client
+        self._source = source
+        self._subscribers: Counter[K] = Counter()
+        #: Subscribed keys that can only be found in the listing.
+        self._needing_listing = 0
+        self._results: dict[K, _Result[D]] = {}
+        self._jobs: dict[K, _Job[K]] = {}
+        #: Pages of the listing, as far as is known.
         self._pages = 1
+        self._slots = asyncio.Semaphore(GETS_PER_PAGE)
 
     @asynccontextmanager
-    async def watching(self, target: Target) -> AsyncIterator[None]:
-        """Announce an interest, so that a listing answers it along with others."""
-        self._wanted[target] += 1
+    async def subscribe(self, key: K) -> AsyncIterator[None]:
+        """Announce an interest in a document, so that a listing is read for it along with others."""
+        self._subscribers[key] += 1
+        if self._subscribers[key] == 1:
+            self._needing_listing += self._source.needs_listing(key)
         try:
             yield
         finally:
-            self._wanted[target] -= 1
-            if not self._wanted[target]:
-                del self._wanted[target]
-                self._answers.pop(target, None)
+            self._subscribers[key] -= 1
+            if not self._subscribers[key]:
+                del self._subscribers[key]
+                self._needing_listing -= self._source.needs_listing(key)
+                self._results.pop(key, None)
 
-    async def look(self, target: Target, max_age: float = 0.0, *, certain: bool = False) -> Flow | None:
-        """Return the flow, ``None`` where there is none.
+    async def poll(self, key: K, max_age: float = 0.0, *, certain: bool = False) -> D | None:
+        """Return the document, ``None`` if it does not exist.
 
-        :param target: the flow to look for; it must be watched
-        :param max_age: seconds that an answer to somebody else may be old
-        :param certain: do not take it from a listing that there is none
-        :raises ViError: the answer could not be had; nothing is retried here
+        :param key: what to look for; it must be subscribed to
+        :param max_age: seconds that a result of another poll may be old
+        :param certain: do not conclude from a listing alone that the document does not exist
+        :raises ViError: the document could not be read; nothing is retried here
         """
-        now = asyncio.get_running_loop().time()
-        answer = self._answers.get(target)
-        if answer is not None and now - answer.asked_at > max_age:
-            answer = None
-        while answer is None:
-            job = self._jobs.get(target) or self._start(target)
-            await job.result()
-            answer = self._answers.get(target)  # none, if nobody watched it when the answers came
-        if isinstance(answer.found, ViError):
-            raise answer.found.with_traceback(None)  # of the one who raised it before
-        if answer.found is None and answer.listed and certain:
-            return await self._ask(target)
-        return answer.found
-
-    async def get(self, flow_id: str) -> Flow | None:
-        """Return a flow as it is now, ``None`` where there is none."""
-        return await self._call(lambda client: client.find_flow(flow_id=flow_id))
-
-    async def list(self) -> list[Flow]:
-        """Return all flows as they are now."""
-
-        async def read(client: AsyncViClient) -> list[Flow]:
-            return [flow async for flow in client.list_flows()]
-
-        return await self._call(read)
+        result = self._results.get(key)
+        if result is not None and asyncio.get_running_loop().time() - result.asked_at > max_age:
+            result = None
+        while result is None:
+            job = self._jobs.get(key) or self._start(key)
+            await job.waiters.wait()
+            job.task.result()
+            result = self._results.get(key)
+        if isinstance(result.found, ViError):
+            raise result.found.with_traceback(None)  # which would grow with each poll that shares it
+        if result.found is None and result.listed and certain:
+            return await self._get(key)
+        return result.found
 
     async def close(self) -> None:
-        """End what is under way, and close the session."""
+        """Cancel the requests in flight."""
         tasks = {job.task for job in self._jobs.values()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for client in self._clients:
-            await client.close()
 
-    def _start(self, target: Target) -> _Job:
-        """Begin to look for a target, and for all others if the listing is to be read for it."""
+    def _start(self, key: K) -> _Job[K]:
+        """Begin to look for a key, or for all keys if the listing is to be read for it."""
         listing = self._listing_is_cheaper()
-        targets = frozenset(self._wanted) if listing else frozenset({target})
-        work = asyncio.create_task(self._find(targets, listing=listing))
-        job = _Job(work, Crowd())
-        for each in targets:
+        job = _Job(tuple(self._subscribers) if listing else (key,))
+        for each in job.keys:
             self._jobs.setdefault(each, job)
-        work.add_done_callback(lambda _: self._end(job))
+        job.task = asyncio.create_task(self._run(job, listing=listing), name="vi-poll")
+        job.task.add_done_callback(lambda task: self._end(job, task))
         return job
 
-    def _end(self, job: _Job) -> None:
-        self._jobs = {target: other for target, other in self._jobs.items() if other is not job}
-        job.crowd.wake()
+    def _end(self, job: _Job[K], task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception():  # not all of its keys have a result
+            for key in job.keys:
+                self._forget(key, job)
+        job.waiters.wake()
+
+    def _forget(self, key: K, job: _Job[K]) -> None:
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
 
     def _listing_is_cheaper(self) -> bool:
-        # Looking for a name takes the listing anyway.
-        by_name = any(target.flow_id is None for target in self._wanted)
-        return by_name or len(self._wanted) > max(FEW, PER_PAGE * (self._pages - 1))
+        few = max(MAX_SINGLE_GETS, GETS_PER_PAGE * (self._pages - 1))
+        return self._needing_listing > 0 or len(self._subscribers) > few
 
-    async def _find(self, targets: frozenset[Target], *, listing: bool) -> None:
+    async def _run(self, job: _Job[K], *, listing: bool) -> None:
         asked_at = asyncio.get_running_loop().time()
-        found = await self._read_listing(targets) if listing else await self._ask_each(targets)
-        for number, target in enumerate(targets, 1):
-            if target in self._wanted:
-                self._answers[target] = _Answer(asked_at, found(target), listing)
-            if number % TURN == 0:
-                await asyncio.sleep(0)
+        found = await (self._read_listing(job.keys) if listing else self._get_each(job.keys))
+        async for key in in_turns(job.keys):
+            if key in self._subscribers:
+                self._results[key] = _Result(asked_at, found(key), listing)
+            self._forget(key, job)
 
-    async def _ask_each(self, targets: Collection[Target]) -> _Found:
-        """Ask for each flow by itself; the connection limit of the client keeps the requests within bounds."""
+    async def _get_each(self, keys: Collection[K]) -> _Found[K, D]:
+        """Fetch each document by itself, several at a time."""
+        found: dict[K, D | ViError | None] = {}
+        remaining = iter(keys)
 
-        async def answer(target: Target) -> Flow | ViError | None:
-            try:
-                return await self._ask(target)
-            except ViError as error:
-                return error
+        async def work() -> None:
+            for key in remaining:
+                try:
+                    found[key] = await self._get(key)
+                except ViError as error:
+                    found[key] = error
 
-        return dict(zip(targets, await asyncio.gather(*map(answer, targets)), strict=True)).__getitem__
+        await asyncio.gather(*(work() for _ in range(min(len(keys), GETS_PER_PAGE))))
+        return found.__getitem__
 
-    async def _ask(self, target: Target) -> Flow | None:
-        return await self._call(
-            lambda client: client.find_flow(
-                flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project
-            )
-        )
+    async def _get(self, key: K) -> D | None:
+        async with self._slots:
+            return await self._client.call(lambda client: self._source.get(client, key))
 
-    async def _read_listing(self, targets: Collection[Target]) -> _Found:
-        flow_ids = {target.flow_id for target in targets if target.flow_id is not None}
-        names = {target.flow_name for target in targets if target.flow_name is not None}
-        # Without a name to look for, reading on when asking for the flows would have been faster is a loss.
-        max_pages = None if names else 1 + (len(flow_ids) - 1) // PER_PAGE
+    async def _read_listing(self, keys: Collection[K]) -> _Found[K, D]:
+        # If each document can be fetched by itself, a listing that takes longer than that is not read to its end.
+        max_pages = None if self._needing_listing else 1 + (len(keys) - 1) // GETS_PER_PAGE
         try:
-            scan = await self._call(lambda client: client.scan_flows(flow_ids, names, max_pages))
-        except _SAME_FOR_ALL as error:
-            return dict.fromkeys(targets, error).__getitem__
+            listing = await self._client.call(lambda client: self._source.scan(client, keys, max_pages))
+        except _SERVICE_WIDE as error:
+            service_wide = error
+            return lambda _: service_wide
         except ViError:
-            return await self._ask_each(targets)
-        self._pages = scan.pages if scan.complete else 2 * scan.pages
-        if not scan.complete:
-            return await self._ask_each(targets)
-        by_key: dict[str, list[Flow]] = {}
-        for flow in scan.flows:
-            by_key.setdefault(f"id:{flow.flow_id}", []).append(flow)
-            by_key.setdefault(f"name:{flow.spec.name}", []).append(flow)
-        return partial(_best, by_key)
-
-    async def _call(self, ask: Callable[[AsyncViClient], Awaitable[T]]) -> T:
-        """Call the service; once more if the key was refused and the connection has another one by now."""
-        client = await self._opened()
-        try:
-            return await ask(client)
-        except ViAuthenticationError:
-            renewed = await self._renewed(client)
-            if renewed is client:
-                raise
-        return await ask(renewed)
-
-    async def _opened(self) -> AsyncViClient:
-        if not self._clients:
-            async with self._opening:
-                if not self._clients:
-                    self._clients.append(await self._connect())
-        return self._clients[-1]
-
-    async def _renewed(self, refused: AsyncViClient) -> AsyncViClient:
-        """Return the client of the connection as it is now: ``refused`` if that says what it said before."""
-        async with self._opening:
-            if self._clients[-1] is refused:  # nobody else has renewed it
-                client = await self._connect()
-                if client.settings != refused.settings:
-                    self._clients.append(client)
-            return self._clients[-1]
-
-
-def _best(by_key: dict[str, list[Flow]], target: Target) -> Flow | None:
-    key = f"name:{target.flow_name}" if target.flow_id is None else f"id:{target.flow_id}"
-    flows = by_key.get(key, [])
-    project = target.training_project
-    return max((f for f in flows if project in (None, f.spec.training_project)), key=last_update, default=None)
+            return await self._get_each(keys)
+        self._pages = listing.pages if listing.complete else 2 * listing.pages
+        return listing.find if listing.complete else await self._get_each(keys)

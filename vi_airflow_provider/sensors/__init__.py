@@ -1,1 +1,1 @@
-"""Sensors."""
+"""Sensors: hold a DAG until a flow meets a condition."""

@@ -1,7 +1,7 @@
-"""What the sensors share: waiting for a gate to open, the same in every mode.
+"""What the sensors share: waiting for a gate to open, with the same pace and the same outcome in every mode.
 
-What a gate waits for is data, judged by one function (``conditions.FlowCondition.judge``); what a failed look
-means is decided in one place (``gating``), for a worker that pokes and for the triggerer.
+The condition is data, evaluated by one function (``gates.condition.FlowCondition.judge``). Pace, failure budget and
+outcome are decided in ``gates.pacing`` and ``gates.outcome``, for a worker as for the triggerer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -22,24 +22,27 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from vi_airflow_provider.gates.outcome import MAX_FAILURES
+from vi_airflow_provider.api.errors import ViAuthenticationError, ViError
+from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, lookup_failure, outcome_of_failure, read_event
+from vi_airflow_provider.gates.pacing import CONNECTION_MAX_AGE, MAX_FAILURES, Pace, pause_after_failure
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
+from vi_airflow_provider.selection.arguments import optional_count
 from vi_airflow_provider.task import ViTaskMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from vi_airflow_provider.api.errors import ViError
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.gates.condition import Gate, Target
-    from vi_airflow_provider.gates.outcome import WaitResult
     from vi_airflow_provider.hooks.vi import ViHook
 
-#: Seconds after the gate's own deadline at which Airflow ends a deferred task, should the triggerer not have.
-BACKSTOP = 300.0
+#: Seconds after the gate's own deadline at which Airflow ends a deferred task if the triggerer has not.
+BACKSTOP: Final = 300.0
+#: Longest time that is passed to Airflow, which computes a date from it.
+_MAX_BACKSTOP: Final = timedelta(days=36_500)
 
 
 class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
@@ -47,8 +50,8 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param deferrable: wait on the triggerer instead of in a worker
-    :param max_failures: looks that may fail one after the other before the wait ends with the last error. Wrong
-        credentials, missing permission and bad values end it at once.
+    :param max_failures: consecutive failed polls after which the wait ends with the last error. Wrong credentials,
+        missing permission and bad values end it at once.
     """
 
     template_fields: Sequence[str] = ("vi_conn_id",)
@@ -67,68 +70,78 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         self.vi_conn_id = vi_conn_id
         self.deferrable = deferrable
         self.max_failures = max_failures
-        self._deadline = math.inf
+        self._began = math.inf
+        self._connection_read_at = math.inf
+
+    def _target(self) -> dict[str, Any]:
+        """Return the arguments that identify the flow."""
+        raise TypeError(f"{type(self).__name__} does not define what it waits for")
+
+    def _condition(self) -> dict[str, Any]:
+        """Return the arguments that the flow has to meet; by default it only has to exist."""
+        return {}
 
     def gate(self) -> Gate:
         """Return what this sensor waits for, checked.
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        raise TypeError(f"{type(self).__name__} does not say what it waits for")
+        from vi_airflow_provider.gates.condition import Gate
+
+        return Gate.build(self._target(), self._condition())
 
     @cached_property
     def hook(self) -> ViHook:
-        """The hook of the task's connection; it retries nothing, because the sensor paces itself."""
+        """The hook of the task's connection; it retries nothing, because the sensor has a pace of its own."""
         from vi_airflow_provider.hooks.vi import ViHook
 
         return ViHook(self.vi_conn_id, retry=False)
 
     def execute(self, context: Context) -> Any:
-        """Wait here, or look once and hand the wait over to the triggerer."""
-        self._deadline = self._waiting_since(context) + self.timeout
+        """Wait here, or poll once and hand the wait over to the triggerer."""
+        self._began = self._waiting_since(context)
         if not self.deferrable:
-            try:
-                return super().execute(context)
-            except AirflowSensorTimeout as error:
-                if self.never_fail:  # to Airflow that is about errors of `poke` alone, but only in a worker
-                    raise AirflowSkipException(str(error)) from error
-                raise
-        failures: list[ViError] = []
+            return super().execute(context)
         with self._lenient():
-            found = self._look(context, failures)
-        if not found.is_done:
-            self._hand_over(failures)
+            found = self._poll(context, 0)
+        if isinstance(found, ViError) or not found.is_done:
+            self._hand_over(found if isinstance(found, ViError) else None)
         return found.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. A failed look is repeated here, at the sensor's pace, as long as the budget lasts.
+        """Poll once; after a failed poll, poll again at the sensor's pace as long as the budget lasts.
 
-        It is repeated within one poke because a rescheduled sensor is another process each time, which could not
-        count failures in a row.
+        A failure is retried within one poke because a rescheduled sensor is another process each time, which could not
+        count consecutive failures.
         """
-        from vi_airflow_provider.gates.outcome import pause_after_failure
-
-        failures: list[ViError] = []
-        while True:
-            found = self._look(context, failures)
-            remaining = self._deadline - time.time()
-            if not failures or remaining <= 0:
-                return found
-            time.sleep(min(remaining, pause_after_failure(failures[-1], self.poke_interval)))
+        failures = 0
+        while isinstance(found := self._poll(context, failures), ViError):
+            failures += 1
+            remaining = self._remaining
+            if remaining <= 0:
+                raise self._timed_out()
+            time.sleep(min(remaining, pause_after_failure(found, self._pause)))
+        if not found.is_done and self._remaining <= 0:
+            raise self._timed_out()
+        return found
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the triggerer: return the flow, or end as the same end would look in a worker."""
-        from vi_airflow_provider.gates.outcome import read_event
-
-        ended = read_event(event, absent=self.gate().condition.absent)
-        if ended.flow is not None:
-            self.log.info("Flow %.200r is there.", ended.flow.get("flow_id"))
+        result = read_event(event, absent=self.gate().condition.absent)
+        if result.flow is not None:
+            self.log.info("Flow %.200r meets the condition.", result.flow.get("flow_id"))
         with self._lenient():
-            return self._result(ended)
+            return self._value_of(result)
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        # Airflow's own would pass the deadline by up to one interval, and draws a backoff that a trigger cannot repeat.
+        return max(0.0, min(self._pause, self._remaining))
 
     @contextmanager
     def _lenient(self) -> Iterator[None]:
-        """Skip where ``soft_fail`` and ``never_fail`` say so, as Airflow does with what ``poke`` raises."""
+        """Skip where ``soft_fail`` and ``never_fail`` require it, as Airflow does for exceptions of ``poke``."""
         try:
             yield
         except Exception as error:
@@ -136,44 +149,74 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _look(self, context: Context, failures: list[ViError]) -> PokeReturnValue:
-        """Look once, and keep count of failures in a row; raise when they end the wait."""
-        from vi_airflow_provider.api.errors import ViError
-        from vi_airflow_provider.gates.outcome import outcome_of_failure
+    def _poll(self, context: Context, failures: int) -> PokeReturnValue | ViError:
+        """Poll once, and return the error of a failed poll unless it ends the wait.
 
+        :param failures: consecutive failed polls before this one
+        """
+        unknown = self._renew_connection()
+        if unknown is not None:
+            return self._failed(unknown, failures + 1, self._budget)
         with self.session(context, getattr(self, "flow_id", None)):
-            gate = self.gate()
+            gate, budget = self.gate(), self._budget
             try:
-                flow = self._find(gate.target)
+                return self._judged(gate, self._find(gate.target))
             except ViError as error:
-                failures.append(error)
-                if outcome_of_failure(error, len(failures), self._budget) is not None:
-                    raise
-                self.log.warning("Look %d in a row failed: %s", len(failures), error)
-                return PokeReturnValue(is_done=False)
-        failures.clear()
+                return self._failed(error, failures + 1, budget)
+
+    def _judged(self, gate: Gate, flow: Flow | None) -> PokeReturnValue:
+        # Reading more of a flow may raise as well: the flows of a listing are decoded when they are read.
         verdict = gate.condition.judge(flow, datetime.now(UTC))
-        self.log.info("Looked for %s: %s", gate.target, verdict.reason)
-        return PokeReturnValue(verdict.met, None if flow is None else flow.model_dump(mode="json"))
+        self.log.info("Polled %s: %s", gate.target, verdict.reason)
+        return PokeReturnValue(verdict.met, None if flow is None or not verdict.met else flow.model_dump(mode="json"))
+
+    def _failed(self, error: ViError, failures: int, budget: int | None) -> ViError:
+        """Return the error of a failed poll, or raise it if it ends the wait."""
+        if outcome_of_failure(error, failures, budget) is not None:
+            raise error
+        self.log.warning("Poll %d in a row failed: %s", failures, error)
+        return error
 
     def _find(self, target: Target) -> Flow | None:
-        from vi_airflow_provider.api.errors import ViAuthenticationError
-
         wanted = {
             "flow_id": target.flow_id,
             "name": target.flow_name,
             "training_project": target.training_project,
         }
+        refused = self.hook
         try:
-            return self.hook.find_flow(**wanted)
+            return refused.find_flow(**wanted)
         except ViAuthenticationError:
-            # The key may have been rotated while the sensor was waiting.
-            refused = self.hook
+            # The key may have been rotated since the connection was read.
             refused.close()
-            del self.hook
+            unknown = self._renew_connection(max_age=0.0)
+            if unknown is not None:
+                raise unknown from None
             if self.hook.settings == refused.settings:
                 raise
         return self.hook.find_flow(**wanted)
+
+    def _renew_connection(self, max_age: float = CONNECTION_MAX_AGE) -> ViError | None:
+        """Read the connection again if it was read long ago; return an error if no connection is known.
+
+        An unusable connection is no error here: the session reports it.
+        """
+        if abs(time.time() - self._connection_read_at) < max_age:
+            return None
+        known = vars(self).pop("hook", None)
+        try:
+            _ = self.hook.settings
+        except ViError:
+            return None
+        except Exception as error:  # not defined, as Airflow reports it also while its secrets backend is down
+            failure = lookup_failure(self.vi_conn_id, error)
+            if known is None or not max_age:
+                return failure
+            self.log.warning("The settings in use are kept: %s", failure)
+            self.hook = known
+            return None
+        self._connection_read_at = time.time()
+        return None
 
     def _waiting_since(self, context: Context) -> float:
         """Return when the wait began: for a rescheduled sensor, in an earlier process."""
@@ -194,41 +237,61 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
             )
         return first.timestamp() if first else time.time()
 
-    def _hand_over(self, failures: list[ViError]) -> NoReturn:
-        from vi_airflow_provider.gates.outcome import pause_after_failure
+    def _hand_over(self, error: ViError | None) -> NoReturn:
+        """Defer the wait to the triggerer, after a poll that failed with ``error`` or did not open the gate."""
         from vi_airflow_provider.triggers.flows import FlowTrigger
 
-        pause = pause_after_failure(failures[-1], self.poke_interval) if failures else self.poke_interval
+        pause = self._pause if error is None else pause_after_failure(error, self._pause)
         self.defer(
             trigger=FlowTrigger(
                 vi_conn_id=self.vi_conn_id,
                 gate=self.gate().model_dump(mode="json"),
-                deadline=self._deadline,
+                deadline=self._began + self.timeout,
                 poke_interval=self.poke_interval,
                 first_look=time.time() + pause,
                 max_failures=self._budget,
-                failures=len(failures),
+                failures=0 if error is None else 1,
+                exponential_backoff=self.exponential_backoff,
+                max_wait=self._pace.max_wait,
+                began=self._began,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + BACKSTOP),
+            timeout=min(timedelta(seconds=min(self.timeout, 1e12) + BACKSTOP), _MAX_BACKSTOP),
         )
         raise AssertionError("defer() does not return")
 
-    def _result(self, ended: WaitResult) -> dict[str, Any] | None:
-        from vi_airflow_provider.gates.outcome import WaitOutcome
-
-        if ended.outcome is WaitOutcome.OPEN:
-            return ended.flow
-        if ended.outcome is WaitOutcome.TIMEOUT:
-            raise AirflowSensorTimeout(
-                f"Sensor has timed out; it was waiting longer than the specified timeout of {self.timeout} s."
-            )
-        error = ended.error
-        if error is None or ended.outcome is WaitOutcome.REFUSED:
+    def _value_of(self, result: WaitResult) -> dict[str, Any] | None:
+        if result.outcome is WaitOutcome.OPEN:
+            return result.flow
+        if result.outcome is WaitOutcome.TIMEOUT:
+            raise self._timed_out()
+        error = result.error
+        if error is None or result.outcome is WaitOutcome.REFUSED:
             raise AirflowFailException(f"{type(error).__name__}: {error}")
         raise error
 
+    def _timed_out(self) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(
+            f"Sensor has timed out; it was waiting longer than the specified timeout of {self.timeout} s."
+        )
+
+    @property
+    def _pace(self) -> Pace:
+        return Pace(
+            self.poke_interval, self.exponential_backoff, self.max_wait.total_seconds() if self.max_wait else None
+        )
+
+    @property
+    def _pause(self) -> float:
+        """Seconds from this poll to the next one."""
+        return self._pace.pause(time.time() - self._began)
+
+    @property
+    def _remaining(self) -> float:
+        """Seconds until the deadline."""
+        return self._began + self.timeout - time.time()
+
     @property
     def _budget(self) -> int | None:
-        # A sensor with `silent_fail` goes on, whatever happens.
-        return None if self.silent_fail else self.max_failures
+        """Number of consecutive failures that ends the wait; Airflow's ``silent_fail`` removes the limit."""
+        return None if self.silent_fail else optional_count("max_failures", self.max_failures)

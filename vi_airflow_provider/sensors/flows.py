@@ -1,4 +1,4 @@
-"""Sensors for flows: hold a DAG until a flow is there, or says what it should."""
+"""Sensors for flows: hold a DAG until a flow exists, or meets a condition."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from vi_airflow_provider.gates.condition import Gate
-
 
 class FlowExistsSensor(FlowGateSensor):
     """Wait until a flow exists, by id or by name. Its XCom is the flow as a dict, in every mode.
 
     :param flow_id: the flow's id
-    :param flow_name: or its name, exactly; of several flows the one that was updated last counts
-    :param training_project: only a flow of this training project counts
+    :param flow_name: or its exact name; of several flows with this name, the one that was updated last
+    :param training_project: only wait for a flow of this training project
     """
 
     template_fields = (*FlowGateSensor.template_fields, "flow_id", "flow_name", "training_project")
@@ -36,17 +34,13 @@ class FlowExistsSensor(FlowGateSensor):
         self.flow_name = flow_name
         self.training_project = training_project
 
-    def gate(self) -> Gate:
-        """Return what this sensor waits for."""
-        from vi_airflow_provider.gates.condition import Gate
-
-        return Gate.build(
-            {"flow_id": self.flow_id, "flow_name": self.flow_name, "training_project": self.training_project}
-        )
+    def _target(self) -> dict[str, Any]:
+        """Return the arguments that identify the flow."""
+        return {"flow_id": self.flow_id, "flow_name": self.flow_name, "training_project": self.training_project}
 
 
 class FlowSpecSensor(FlowGateSensor):
-    """Wait until a flow says what it should, or is gone. All that is asked must hold at the same time.
+    """Wait until a flow meets all conditions at the same time, or no longer exists.
 
     :param flow_id: the flow's id
     :param expected_digest: digest of the spec (``Flow.digest``), for example of the one that was approved
@@ -54,7 +48,7 @@ class FlowSpecSensor(FlowGateSensor):
     :param min_generation: generation that must be reached
     :param attributes: attributes that the flow must have, with these values
     :param unchanged_for: time that must have passed since the last update (timedelta or ISO 8601 duration)
-    :param absent: wait until the flow does not exist; nothing else can be asked then, and the XCom is ``None``
+    :param absent: wait until the flow does not exist; it excludes all other conditions, and the XCom is ``None``
     """
 
     template_fields = (
@@ -88,18 +82,17 @@ class FlowSpecSensor(FlowGateSensor):
         self.unchanged_for = unchanged_for
         self.absent = absent
 
-    def gate(self) -> Gate:
-        """Return what this sensor waits for."""
-        from vi_airflow_provider.gates.condition import Gate
+    def _target(self) -> dict[str, Any]:
+        """Return the argument that identifies the flow."""
+        return {"flow_id": self.flow_id}
 
-        return Gate.build(
-            {"flow_id": self.flow_id},
-            {
-                "expected_digest": self.expected_digest,
-                "required_blocks": self.required_blocks,
-                "min_generation": self.min_generation,
-                "attributes": self.attributes,
-                "unchanged_for": self.unchanged_for,
-                "absent": self.absent,
-            },
-        )
+    def _condition(self) -> dict[str, Any]:
+        """Return the arguments that the flow has to meet."""
+        return {
+            "expected_digest": self.expected_digest,
+            "required_blocks": self.required_blocks,
+            "min_generation": self.min_generation,
+            "attributes": self.attributes,
+            "unchanged_for": self.unchanged_for,
+            "absent": self.absent,
+        }

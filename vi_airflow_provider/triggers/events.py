@@ -3,57 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.validation import checked_id
-from vi_airflow_provider.gates.outcome import MAX_FAILURES, MAX_PAUSE, next_tick
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD
+from vi_airflow_provider.gates.changes import EVENTS, MAX_LISTED, ChangeDetector
+from vi_airflow_provider.gates.pacing import (
+    MAX_FAILURES,
+    MAX_PAUSE,
+    MAX_SPREAD,
+    MIN_INTERVAL,
+    SPREAD,
+    next_tick,
+    retry_after,
+)
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 from vi_airflow_provider.selection.filter import FlowFilter
-from vi_airflow_provider.triggers.shared import shared_poller
+from vi_airflow_provider.triggers.shared import shared_client
+from vi_airflow_provider.triggers.version_store import VersionStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.gates.poller import SharedPoller
+    from vi_airflow_provider.gates.changes import Snapshot
+    from vi_airflow_provider.gates.client import RefreshingClient
 
-EVENTS: Final = ("created", "updated", "deleted")
-#: Changes that one event lists at most; ``count`` says how many there were.
-MAX_LISTED: Final = 100
-#: Arguments that do not say what is watched, but how often.
+__all__ = ["EVENTS", "MAX_LISTED", "FlowEventTrigger"]
+
+#: Arguments that do not affect what is watched, but how often.
 _PACE: Final = frozenset({"poke_interval", "max_failures"})
-
-
-class FlowVersion(NamedTuple):
-    """What is remembered of a flow: enough to see that it changed, and whether its spec did."""
-
-    version: str
-    digest: str
-
-    @classmethod
-    def of(cls, flow: Flow, before: FlowVersion | None = None) -> FlowVersion:
-        """Return the mark of a flow as it is now; ``before`` saves the digest of a flow that has not changed."""
-        version = f"{flow.etag}/{flow.metadata.generation}/{flow.metadata.last_updated}"
-        version = hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()[:16]
-        return before if before is not None and before.version == version else cls(version, flow.digest[:16])
+#: The growth of the pauses stops here; ``MAX_PAUSE`` is reached long before.
+_MAX_DOUBLINGS: Final = 20
 
 
 class FlowEventTrigger(BaseEventTrigger):
-    """Watches flows for an ``AssetWatcher``, and yields one event for all that changed between two looks.
+    """Watches flows for an ``AssetWatcher``, and yields one event for all that changed between two polls.
 
-    It fires on changes, not on states: what is there when it starts to watch causes no event. With Airflow 3.3, what
-    it has seen is kept in the asset's state store, so a restart of the triggerer neither repeats an event nor misses
-    what happened meanwhile; before 3.3 it begins anew. It never ends: an outage slows it down.
+    It fires on changes, not on states: flows that exist when it starts to watch cause no event. On Airflow 3.3, what
+    it has seen is kept in the asset's state store, so that a restart of the triggerer misses no change; before 3.3, it
+    starts over. Each change is reported at least once: a triggerer that is killed before the poll that follows an event
+    reports the changes again. The trigger never ends; an outage slows it down.
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param flow_id: watch this flow only
@@ -62,8 +57,8 @@ class FlowEventTrigger(BaseEventTrigger):
     :param attributes: watch flows that have these attributes
     :param events: which of ``created``, ``updated`` and ``deleted`` to report
     :param spec_changes_only: leave out updates after which the flow trains the same (layout, attributes)
-    :param poke_interval: seconds between two looks
-    :param max_failures: failed looks in a row after which the pauses begin to grow, up to an hour
+    :param poke_interval: seconds between two polls
+    :param max_failures: consecutive failed polls after which the pauses begin to grow, up to an hour
     """
 
     def __init__(
@@ -89,7 +84,7 @@ class FlowEventTrigger(BaseEventTrigger):
         self.spec_changes_only = spec_changes_only
         self.poke_interval = max(poke_interval, MIN_INTERVAL)
         self.max_failures = max_failures
-        # Checked here, unlike in an operator: a watcher is no template, and an error in the triggerer nobody sees.
+        # Checked here, unlike in an operator: a watcher has no templates, and an error in the triggerer goes unnoticed.
         unknown = set(self.events) - set(EVENTS)
         if unknown or not self.events:
             raise ValueError(f"events: {sorted(unknown)} are not among {', '.join(EVENTS)}")
@@ -109,128 +104,66 @@ class FlowEventTrigger(BaseEventTrigger):
         return path, {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look for ever, and yield an event after each look that shows a change."""
-        marks = stored = await self._remembered()
-        failures = 0
+        """Poll forever, and yield an event after each poll that shows a change."""
+        watched = {name: value for name, value in self.serialize()[1].items() if name not in _PACE}
+        # Airflow sets the store on the trigger after it was made, and only where it has one.
+        store = VersionStore(getattr(self, "asset_state_store", None), watched, self.log)
+        before = await store.load()
+        async with shared_client(self.vi_conn_id) as client:
+            async for snapshot in self._snapshots(client, before, store):
+                if snapshot.changes:
+                    yield TriggerEvent(self._payload(snapshot))  # type: ignore[no-untyped-call]
+                store.put(snapshot, time.time())
+                await store.save(time.time())
+
+    async def _snapshots(
+        self, client: RefreshingClient, before: Snapshot | None, store: VersionStore
+    ) -> AsyncIterator[Snapshot]:
+        """Yield what each poll finds, at the pace of the trigger."""
+        detector = ChangeDetector(
+            self._filter, flow_id=self.flow_id, events=self.events, spec_changes_only=self.spec_changes_only
+        )
         offset = random.uniform(0, min(self.poke_interval * SPREAD, MAX_SPREAD))  # noqa: S311 - not for secrets
+        failures = 0
         earliest = 0.0
-        async with shared_poller(self.vi_conn_id) as lookout:
-            while True:
-                tick = next_tick(max(earliest, time.time()), self.poke_interval)
-                await asyncio.sleep(max(0.0, tick + offset - time.time()))
-                began = min(tick, time.time())  # the clock may have been set back
-                earliest = began + self.poke_interval
-                try:
-                    flows = {flow.flow_id: flow for flow in await self._flows(lookout, marks or {})}
-                except ViError as error:
-                    failures += 1
-                    earliest = began + self._pause(error, failures, time.time() - began)
-                    continue
-                failures = 0
-                seen = await self._marks(flows, marks or {})
-                changes = [] if marks is None else list(self._changes(marks, seen, flows))
-                if changes:
-                    yield TriggerEvent(self._payload(changes))  # type: ignore[no-untyped-call]
-                marks = seen
-                # After the event: if we are killed in between, it is repeated rather than lost.
-                if stored != seen and await self._remember(seen):
-                    stored = seen
-
-    async def _flows(self, lookout: SharedPoller, marks: Mapping[str, FlowVersion]) -> list[Flow]:
-        """Return the flows that there are, those among them that the filter does not match included."""
-        if self.flow_id is not None:
-            flow = await lookout.get(self.flow_id)
-            flows = [] if flow is None else [flow]
-        else:
-            flows = await lookout.list()
-            for flow_id in marks.keys() - {flow.flow_id for flow in flows}:
-                # A listing that changes while it is read may miss a flow, so nobody is declared deleted by it.
-                if (flow := await lookout.get(flow_id)) is not None:
-                    flows.append(flow)
-        return flows
-
-    async def _marks(self, flows: Mapping[str, Flow], before: Mapping[str, FlowVersion]) -> dict[str, FlowVersion]:
-        marks = {}
-        for number, flow in enumerate(self._filter.select(flows.values(), datetime.now(UTC))):
-            if number % 100 == 0:
-                await asyncio.sleep(0)  # a digest takes 50 microseconds, and the event loop belongs to everybody
-            marks[flow.flow_id] = FlowVersion.of(flow, before.get(flow.flow_id))
-        return marks
-
-    def _changes(
-        self, before: Mapping[str, FlowVersion], after: Mapping[str, FlowVersion], flows: Mapping[str, Flow]
-    ) -> Iterator[dict[str, Any]]:
-        for flow_id in sorted(before.keys() | after.keys()):
-            old, new = before.get(flow_id), after.get(flow_id)
-            if old == new:
+        while True:
+            tick = next_tick(max(earliest, time.time()), self.poke_interval)
+            await asyncio.sleep(max(0.0, tick + offset - time.time()))
+            began = min(tick, time.time())  # the clock may have been set back
+            earliest = began + self.poke_interval
+            await store.save(time.time())
+            try:
+                snapshot = await client.call(partial(detector.poll, before=before))
+            except ViError as error:
+                failures += 1
+                earliest = began + self._pause(error, failures, time.time() - began)
                 continue
-            # A flow that the filter does not match any more has been updated so that it does not.
-            event = "created" if old is None else "updated" if flow_id in flows else "deleted"
-            spec_changed = old is None or new is None or old.digest != new.digest
-            if event not in self.events or (self.spec_changes_only and not spec_changed):
-                continue
-            change: dict[str, Any] = {"event": event, "flow_id": flow_id, "spec_changed": spec_changed}
-            if flow := flows.get(flow_id):
-                change |= {
-                    "name": flow.spec.name,
-                    "generation": flow.metadata.generation,
-                    "last_updated": flow.metadata.last_updated,
-                    "digest": flow.digest,
-                }
-            yield change
+            failures = 0
+            if before is not None and before.organization_id not in ("", snapshot.organization_id):
+                self.log.warning(
+                    "The connection is now for organization %s: its flows are watched from here on, and those of %s "
+                    "are not reported as deleted",
+                    *(snapshot.organization_id, before.organization_id),
+                )
+            before = snapshot
+            yield snapshot
 
-    def _payload(self, changes: list[dict[str, Any]]) -> dict[str, Any]:
+    def _payload(self, snapshot: Snapshot) -> dict[str, Any]:
         return {
             "version": 1,
             "vi_conn_id": self.vi_conn_id,
-            "count": len(changes),
-            "changes": changes[:MAX_LISTED],
+            "count": len(snapshot.changes),
+            "changes": snapshot.listed_changes(),
         }
 
     def _pause(self, error: ViError, failures: int, elapsed: float) -> float:
-        """Return the seconds from one look to the next, if the failed one took ``elapsed`` of them."""
-        asked = elapsed + (error.retry_after or 0.0)
+        """Return the seconds from one poll to the next, if the failed one took ``elapsed`` of them."""
         if failures < self.max_failures and error.retryable:
-            self.log.warning("Look %d in a row failed: %s", failures, error)
+            self.log.warning("Poll %d in a row failed: %s", failures, error)
             pause = self.poke_interval
         else:
-            # It must not end: Airflow would start it again two seconds later, and so for ever.
-            self.log.error("Look %d in a row failed, so the pauses grow: %s", failures, error)
-            growth = 2.0 ** min(failures - (self.max_failures if error.retryable else 1) + 1, 20)
-            pause = self.poke_interval * growth
-        return max(self.poke_interval, min(max(pause, asked), MAX_PAUSE))
-
-    @property
-    def _state_key(self) -> str:
-        """Key of what is remembered: an asset may have several watchers, and a changed one begins anew."""
-        watched = {name: value for name, value in self.serialize()[1].items() if name not in _PACE}
-        return f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
-
-    async def _remembered(self) -> dict[str, FlowVersion] | None:
-        """Return the marks of an earlier life, ``None`` where there are none."""
-        store = getattr(self, "asset_state_store", None)
-        if store is None:
-            return None
-        try:
-            stored = await store.aget(self._state_key)
-        except ValueError as error:  # one trigger that watches for several assets: Airflow has no store for it
-            self.log.warning("What is seen cannot be stored, so a restart begins anew: %s", error)
-            self.asset_state_store = None
-            return None
-        if not isinstance(stored, dict) or not all(
-            isinstance(mark, list) and len(mark) == 2 for mark in stored.values()
-        ):
-            return None
-        return {flow_id: FlowVersion(*mark) for flow_id, mark in stored.items()}
-
-    async def _remember(self, marks: Mapping[str, FlowVersion]) -> bool:
-        store = getattr(self, "asset_state_store", None)
-        if store is None:
-            return True
-        try:
-            await store.aset(self._state_key, {flow_id: list(mark) for flow_id, mark in marks.items()})
-        except Exception as error:
-            # It must not end, or Airflow would start it again with the old marks: the same event every two seconds.
-            self.log.error("What was seen could not be stored; the next look tries again: %s", error)
-            return False
-        return True
+            # It must not end: Airflow would start it again two seconds later, and so forever.
+            self.log.error("Poll %d in a row failed, so the pauses grow: %s", failures, error)
+            growth = min(failures - (self.max_failures if error.retryable else 1) + 1, _MAX_DOUBLINGS)
+            pause = self.poke_interval * 2.0**growth
+        return max(self.poke_interval, min(max(pause, elapsed + retry_after(error)), MAX_PAUSE))

@@ -13,35 +13,44 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.gates import timers
 from vi_airflow_provider.gates.condition import Gate
-from vi_airflow_provider.gates.outcome import (
+from vi_airflow_provider.gates.flow_source import FLOWS
+from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, build_event, outcome_of_failure
+from vi_airflow_provider.gates.pacing import (
     MAX_FAILURES,
-    MAX_PAUSE,
-    WaitOutcome,
-    WaitResult,
-    build_event,
-    next_tick,
-    outcome_of_failure,
+    MAX_SPREAD,
+    MIN_INTERVAL,
+    SPREAD,
+    Pace,
+    next_poll,
+    retry_after,
 )
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL, SPREAD, SharedPoller
 from vi_airflow_provider.triggers.shared import shared_poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.gates.condition import Target
+    from vi_airflow_provider.gates.poller import SharedPoller
+
 
 class FlowTrigger(BaseTrigger):
-    """Waits until a gate may open, and yields exactly one event, made by ``gating.build_event``.
+    """Waits until a gate opens, and yields exactly one event, made by :func:`build_event`.
 
-    Its arguments are stored in plain text in Airflow's database: the connection's id is among them, no secret.
+    Airflow stores the arguments in its database in plain text, across updates of this package: they hold the id of the
+    connection and no secret, they keep their names, and new ones have defaults and are stored only if they are used.
 
     :param vi_conn_id: id of a connection of type ``vi``
-    :param gate: target and condition (``conditions.Gate``) as JSON data
-    :param deadline: end of waiting in seconds since the epoch. It is absolute, so a triggerer that is started again
-        does not start the wait again; ``None`` for none
-    :param poke_interval: seconds between two looks
-    :param first_look: not before this time, in seconds since the epoch
-    :param max_failures: failed looks in a row that end the wait; ``None`` for no bound
-    :param failures: failed looks in a row before it began
+    :param gate: target and condition (:class:`Gate`) as JSON data
+    :param deadline: end of the wait in seconds since the epoch, ``None`` for no end. It is absolute, so that a restart
+        of the triggerer does not extend the wait
+    :param poke_interval: seconds between two polls
+    :param first_look: time of the first poll, in seconds since the epoch
+    :param max_failures: consecutive failed polls that end the wait; ``None`` for no limit
+    :param failures: consecutive failed polls before it was started
+    :param exponential_backoff: double the pause after each poll
+    :param max_wait: longest pause in seconds with ``exponential_backoff``
+    :param began: begin of the wait in seconds since the epoch, from which the pauses of ``exponential_backoff`` follow
     """
 
     def __init__(
@@ -54,6 +63,9 @@ class FlowTrigger(BaseTrigger):
         first_look: float = 0.0,
         max_failures: int | None = MAX_FAILURES,
         failures: int = 0,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        began: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.vi_conn_id = vi_conn_id
@@ -63,62 +75,66 @@ class FlowTrigger(BaseTrigger):
         self.first_look = first_look
         self.max_failures = max_failures
         self.failures = failures
-        self._said = ""
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.began = began
+        self._last_reason = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "vi_conn_id": self.vi_conn_id,
-                "gate": self.gate,
-                "deadline": self.deadline,
-                "poke_interval": self.poke_interval,
-                "first_look": self.first_look,
-                "max_failures": self.max_failures,
-                "failures": self.failures,
-            },
-        )
+        names = ["vi_conn_id", "gate", "deadline", "poke_interval", "first_look", "max_failures", "failures"]
+        if self.exponential_backoff:
+            names += ["exponential_backoff", "max_wait", "began"]
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield how it ended."""
+        """Wait, and yield how the wait ended."""
         gate = Gate.model_validate(self.gate)
-        async with shared_poller(self.vi_conn_id) as lookout, lookout.watching(gate.target):
-            ended = await self._wait(gate, lookout)
-        yield TriggerEvent(build_event(ended))  # type: ignore[no-untyped-call]
+        async with shared_poller(self.vi_conn_id, FLOWS) as poller, poller.subscribe(gate.target):
+            result = await self._wait(gate, poller)
+        yield TriggerEvent(build_event(result))  # type: ignore[no-untyped-call]
 
-    async def _wait(self, gate: Gate, lookout: SharedPoller) -> WaitResult:
+    async def _wait(self, gate: Gate, poller: SharedPoller[Target, Flow]) -> WaitResult:
+        pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
         spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
         deadline = math.inf if self.deadline is None else self.deadline
+        now = time.time()
+        began = now if self.began is None else self.began
+        # The first poll follows the worker's last one at the usual pace. After a restart it is overdue.
+        due = self.first_look if self.first_look > now else next_poll(now, self.poke_interval, offset)
         failures = self.failures
-        earliest = self.first_look
         while True:
-            tick = next_tick(max(earliest, time.time()), self.poke_interval)
-            # The deadline is worth a last look: what came just before it still counts.
-            moment = min(tick + offset, deadline)
+            # The deadline is worth a last poll: a flow that appeared just before it still counts.
+            moment = min(due, deadline)
             await timers.sleep(moment - time.time())
-            earliest = min(tick, time.time()) + self.poke_interval  # the clock may have been set back
+            polled_at = min(moment, time.time())  # the clock may have been set back
+            earliest = polled_at + pace.pause(polled_at - began)
             try:
-                ended = await self._look(gate, lookout, max_age=spread)
+                result = await self._poll(gate, poller, max_age=spread)
                 failures = 0
             except ViError as error:
                 failures += 1
-                self.log.warning("Look %d in a row failed: %s", failures, error)
-                outcome = outcome_of_failure(error, failures, self.max_failures)
-                ended = None if outcome is None else WaitResult(outcome, error=error)
-                earliest = max(earliest, time.time() + min(error.retry_after or 0.0, MAX_PAUSE))
-            if ended is None and max(moment, time.time()) >= deadline:
-                ended = WaitResult(WaitOutcome.TIMEOUT)
-            if ended is not None:
-                return ended
+                result = self._failed(error, failures)
+                earliest = max(earliest, time.time() + retry_after(error))
+            if result is None and max(moment, time.time()) >= deadline:
+                result = WaitResult(WaitOutcome.TIMEOUT)
+            if result is not None:
+                return result
+            due = next_poll(max(earliest, time.time()), self.poke_interval, offset)
 
-    async def _look(self, gate: Gate, lookout: SharedPoller, max_age: float) -> WaitResult | None:
-        flow = await lookout.look(gate.target, max_age, certain=gate.condition.absent)
+    async def _poll(self, gate: Gate, poller: SharedPoller[Target, Flow], max_age: float) -> WaitResult | None:
+        flow = await poller.poll(gate.target, max_age, certain=gate.condition.absent)
         verdict = gate.condition.judge(flow, datetime.now(UTC))
-        if verdict.reason != self._said:  # not each time: a thousand gates would fill the triggerer's logs
-            self.log.info("Looked for %s: %s", gate.target, verdict.reason)
-            self._said = verdict.reason
+        if verdict.reason != self._last_reason:  # not each time: a thousand gates would fill the triggerer's logs
+            self.log.info("Polled %s: %s", gate.target, verdict.reason)
+            self._last_reason = verdict.reason
         if not verdict.met:
             return None
         return WaitResult(WaitOutcome.OPEN, None if flow is None else flow.model_dump(mode="json"))
+
+    def _failed(self, error: ViError, failures: int) -> WaitResult | None:
+        self.log.warning("Poll %d in a row failed: %s", failures, error)
+        outcome = outcome_of_failure(error, failures, self.max_failures)
+        return None if outcome is None else WaitResult(outcome, error=error)

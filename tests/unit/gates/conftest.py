@@ -42,4 +42,4 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     monkeypatch.setattr(ViClient, "_send", send)
     monkeypatch.setattr(AsyncViClient, "_send", send_async)
     yield vi
-    assert not [lookouts for lookouts in shared._shared.values() if lookouts], "a trigger did not leave its lookout"
+    assert not any(shared._shared.values()), "a trigger still holds its shared client"

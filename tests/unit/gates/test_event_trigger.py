@@ -14,7 +14,7 @@ from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.gates.outcome import MAX_PAUSE
+from vi_airflow_provider.gates.pacing import MAX_PAUSE
 from vi_airflow_provider.triggers import events
 from vi_airflow_provider.triggers.events import MAX_LISTED, FlowEventTrigger
 
@@ -509,12 +509,12 @@ def test_watchers_share_the_session_of_their_connection(
     vi: VirtualVi, clock: VirtualClock, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
-    original = events.shared_poller
+    original = events.shared_client
 
     def shared(conn_id: str) -> Any:
         entered.append(conn_id)
         return original(conn_id)
 
-    monkeypatch.setattr(events, "shared_poller", shared)
+    monkeypatch.setattr(events, "shared_client", shared)
     watching.run(100)
     assert entered == ["vi_default"]

@@ -21,7 +21,7 @@ from vi_airflow_provider.api import async_client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
-from vi_airflow_provider.gates.poller import MAX_SPREAD, MIN_INTERVAL
+from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL
 from vi_airflow_provider.gates.timers import RESOLUTION
 from vi_airflow_provider.sensors.flows import FlowSpecSensor
 from vi_airflow_provider.triggers.flows import FlowTrigger

@@ -18,11 +18,10 @@ from vi_airflow_provider.gates.outcome import (
     WaitOutcome,
     WaitResult,
     build_event,
-    next_tick,
     outcome_of_failure,
-    pause_after_failure,
     read_event,
 )
+from vi_airflow_provider.gates.pacing import next_tick, pause_after_failure
 
 #: From one event loop to one that nobody would wait for; Airflow takes any.
 INTERVALS: Final = st.sampled_from([0.1, 0.3, 1.0, 7.0, 60.0, 90.5, 3600.0, 604_800.0])

@@ -1,34 +1,31 @@
-"""What a thousand gates ask for together: few requests, one session, and nobody pays for his neighbour's trouble."""
+"""What a thousand gates request together: few requests, and no gate fails because of another gate's flow."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pytest
 
 from tests.unit.gates.virtual import LATENCY, VirtualClock, VirtualVi
-from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
-    ViConfigurationError,
     ViError,
     ViPermissionError,
     ViResponseError,
     ViServerError,
 )
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.gates import poller as lookouts
+from vi_airflow_provider.gates import flow_source
 from vi_airflow_provider.gates.condition import Target
-from vi_airflow_provider.gates.poller import FEW, SharedPoller
-from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.triggers import shared
+from vi_airflow_provider.gates.flow_source import FLOWS
+from vi_airflow_provider.gates.poller import MAX_SINGLE_GETS, SharedPoller
 from vi_airflow_provider.triggers.shared import shared_poller
+
+Poller: TypeAlias = SharedPoller[Target, Flow]
 
 CONN: Final = "vi_default"
 LISTING: Final = "/flows$"
@@ -47,43 +44,41 @@ def by_name(*names: str) -> list[Target]:
 
 
 @asynccontextmanager
-async def watched(targets: Iterable[Target], conn_id: str = CONN) -> AsyncIterator[SharedPoller]:
-    """A lookout with gates that watch the targets."""
+async def subscribed(targets: Iterable[Target], conn_id: str = CONN) -> AsyncIterator[Poller]:
+    """A poller with subscriptions to the targets."""
     async with AsyncExitStack() as stack:
-        lookout = await stack.enter_async_context(shared_poller(conn_id))
+        poller = await stack.enter_async_context(shared_poller(conn_id, FLOWS))
         for target in targets:
-            await stack.enter_async_context(lookout.watching(target))
-        yield lookout
+            await stack.enter_async_context(poller.subscribe(target))
+        yield poller
 
 
-async def look(lookout: SharedPoller, *targets: Target, **how: Any) -> list[str | type[ViError] | None]:
-    """What each gate is told that looks for a target at the same time: an id, an error, or that there is none."""
-    found = await asyncio.gather(*(lookout.look(target, **how) for target in targets), return_exceptions=True)
-    return [told(answer) for answer in found]
+async def poll(poller: Poller, *targets: Target, **how: Any) -> list[str | type[ViError] | None]:
+    """Poll the targets at the same time, and return for each an id, the class of an error, or ``None``."""
+    found = await asyncio.gather(*(poller.poll(target, **how) for target in targets), return_exceptions=True)
+    return [_summary(result) for result in found]
 
 
-def told(answer: Flow | BaseException | None) -> Any:
-    if isinstance(answer, ViError):
-        return type(answer)
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer and answer.flow_id
+def _summary(result: Flow | BaseException | None) -> Any:
+    if isinstance(result, ViError):
+        return type(result)
+    if isinstance(result, BaseException):
+        raise result
+    return result and result.flow_id
 
 
-def run(
-    clock: VirtualClock, targets: list[Target], what: Callable[[SharedPoller], Awaitable[Any]] | None = None
-) -> Any:
-    """Let gates watch the targets and do something; by default, let them all look."""
+def run(clock: VirtualClock, targets: list[Target], what: Callable[[Poller], Awaitable[Any]] | None = None) -> Any:
+    """Subscribe to the targets and do something; by default, poll all of them."""
 
     async def main() -> Any:
-        async with watched(targets) as lookout:
-            return await (what(lookout) if what else look(lookout, *targets))
+        async with subscribed(targets) as poller:
+            return await (what(poller) if what else poll(poller, *targets))
 
     return clock.run(main())
 
 
 def paths(vi: VirtualVi) -> list[str]:
-    """The requests so far, by the end of their paths, and no more of them after that."""
+    """Return the ends of the paths of the requests so far, and forget them."""
     seen = [request.path.rpartition("/")[2] for request in vi.asked]
     vi.asked.clear()
     return seen
@@ -98,24 +93,22 @@ def test_gates_for_the_same_flow_share_one_request(vi: VirtualVi, clock: Virtual
     assert paths(vi) == ["a"]
 
 
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 100])
-def test_few_flows_are_asked_for_one_by_one_and_many_by_their_listing(
-    count: int, vi: VirtualVi, clock: VirtualClock
-) -> None:
+@pytest.mark.parametrize("count", [1, MAX_SINGLE_GETS, MAX_SINGLE_GETS + 1, 100])
+def test_few_flows_are_fetched_singly_and_many_from_the_listing(count: int, vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
     assert run(clock, many(count)) == ["f0"] + [None] * (count - 1)
-    expected = [f"f{number}" for number in range(count)] if count <= FEW else ["flows"]
+    expected = [f"f{number}" for number in range(count)] if count <= MAX_SINGLE_GETS else ["flows"]
     assert sorted(paths(vi)) == sorted(expected)
 
 
-def test_one_gate_for_a_name_lets_the_listing_answer_all(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_one_gate_for_a_name_makes_all_share_the_listing(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a", name="weld")
     targets = [*by_id("a", "b"), *by_name("weld", "Weld")]
     assert run(clock, targets) == ["a", None, "a", None]
     assert paths(vi) == ["flows"]
 
 
-def test_the_listing_finds_what_asking_would_have_found(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_the_listing_finds_the_same_flows_as_single_requests(vi: VirtualVi, clock: VirtualClock) -> None:
     for flow_id, name, project in (("a", "w", "p"), ("b", "w", "q"), ("c", "w", None), ("d", "id:a", "p")):
         vi.put(flow_id, name=name, trainingProject=project)
         clock.sleep(1)
@@ -129,8 +122,8 @@ def test_the_listing_finds_what_asking_would_have_found(vi: VirtualVi, clock: Vi
     assert Counter(together) == {"a": 3, "b": 3, "c": 2, "d": 2, None: 18}
 
 
-def test_a_listing_that_is_too_long_is_left_and_not_tried_again_soon(vi: VirtualVi, clock: VirtualClock) -> None:
-    """The listing has 41 pages, each worth 16 flows that are asked for: it takes 641 gates to make it worth while."""
+def test_a_long_listing_is_given_up_and_not_soon_tried_again(vi: VirtualVi, clock: VirtualClock) -> None:
+    """Each of the 41 pages takes the time of 16 GETs, so the listing pays from 641 gates on."""
     vi.connect(extra={"verify": False, "page_size": 1})
     for number in range(40):
         vi.put(f"x{number}")
@@ -138,16 +131,16 @@ def test_a_listing_that_is_too_long_is_left_and_not_tried_again_soon(vi: Virtual
 
     async def main() -> list[tuple[int, int]]:
         counts = []
-        async with watched(many(9)) as lookout:
+        async with subscribed(many(9)) as poller:
             for more in (0, 0, 8, 1, 30, 631, 632):
-                async with watched([Target(flow_id=f"y{number}") for number in range(more)]):
+                async with subscribed([Target(flow_id=f"y{number}") for number in range(more)]):
                     targets = [*many(9), *(Target(flow_id=f"y{number}") for number in range(more))]
-                    assert await look(lookout, *targets) == [None] * 3 + ["f3"] + [None] * (len(targets) - 4)
+                    assert await poll(poller, *targets) == [None] * 3 + ["f3"] + [None] * (len(targets) - 4)
                     counts.append((len(targets), sum(request.lists for request in vi.asked)))
                     vi.asked.clear()
         return counts
 
-    # Each time that it is given up, there must be twice as many gates before it is tried again.
+    # Each time that it is given up, the number of gates for the next attempt doubles.
     assert clock.run(main()) == [(9, 1), (9, 0), (17, 2), (10, 0), (39, 0), (640, 40), (641, 0)]
 
 
@@ -159,60 +152,56 @@ def test_many_gates_do_not_wait_for_a_long_listing(vi: VirtualVi, clock: Virtual
     assert sum(request.lists for request in vi.asked) <= 100 / 16 + 1
 
 
-def test_an_answer_is_shared_for_as_long_as_the_asker_allows(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main(lookout: SharedPoller) -> list[Any]:
+def test_a_result_is_shared_up_to_the_age_that_a_poll_allows(vi: VirtualVi, clock: VirtualClock) -> None:
+    async def main(poller: Poller) -> list[Any]:
         (target,) = by_id("a")
-        answers = [await look(lookout, target)]
+        answers = [await poll(poller, target)]
         vi.put("a")
         await asyncio.sleep(0.9)
-        answers.append(await look(lookout, target, max_age=1.0))
+        answers.append(await poll(poller, target, max_age=1.0))
         await asyncio.sleep(0.2)
-        answers.append(await look(lookout, target, max_age=1.0))
-        answers.append(await look(lookout, target))
+        answers.append(await poll(poller, target, max_age=1.0))
+        answers.append(await poll(poller, target))
         return [answer for (answer,) in answers]
 
     assert run(clock, by_id("a"), main) == [None, None, "a", "a"]
     assert paths(vi) == ["a", "a", "a"]
 
 
-# --- whoever comes and goes ----------------------------------------------------------------------------------------
+# --- gates that come and go ----------------------------------------------------------------------------------------
 
 
-def test_a_gate_that_comes_while_the_listing_is_read_gets_an_answer_of_its_own(
-    vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_a_gate_that_joins_during_a_listing_gets_its_own_request(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("late")
 
-    async def main(lookout: SharedPoller) -> Any:
-        reading = asyncio.create_task(look(lookout, *many(6)))
+    async def main(poller: Poller) -> Any:
+        reading = asyncio.create_task(poll(poller, *many(6)))
         await asyncio.sleep(LATENCY / 2)
         (late,) = by_id("late")
-        async with lookout.watching(late):
-            return await look(lookout, late), await reading
+        async with poller.subscribe(late):
+            return await poll(poller, late), await reading
 
     assert run(clock, many(6), main) == (["late"], [None] * 6)
 
 
-def test_gates_that_come_while_their_flow_is_asked_for_share_the_answer(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_gates_that_join_a_request_in_flight_share_its_result(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a")
 
-    async def main(lookout: SharedPoller) -> Any:
-        first = asyncio.create_task(look(lookout, *by_id("a")))
+    async def main(poller: Poller) -> Any:
+        first = asyncio.create_task(poll(poller, *by_id("a")))
         await asyncio.sleep(LATENCY / 2)
-        return await look(lookout, *by_id("a")) + await first
+        return await poll(poller, *by_id("a")) + await first
 
     assert run(clock, by_id("a"), main) == ["a", "a"]
     assert paths(vi) == ["a"]
 
 
 @pytest.mark.parametrize("count", [1, 6])
-def test_a_gate_that_is_cancelled_leaves_the_answer_to_the_others(
-    count: int, vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_a_cancelled_gate_leaves_the_request_to_the_others(count: int, vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
 
-    async def main(lookout: SharedPoller) -> Any:
-        (first, *rest) = (asyncio.create_task(look(lookout, target)) for target in [*many(1), *many(count)])
+    async def main(poller: Poller) -> Any:
+        (first, *rest) = (asyncio.create_task(poll(poller, target)) for target in [*many(1), *many(count)])
         await asyncio.sleep(LATENCY / 2)
         first.cancel()
         answers = await asyncio.gather(*rest)
@@ -223,80 +212,80 @@ def test_a_gate_that_is_cancelled_leaves_the_answer_to_the_others(
     assert len(vi.asked) == 1
 
 
-def test_a_flow_that_nobody_waits_for_any_more_is_forgotten(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main(lookout: SharedPoller) -> Any:
+def test_a_flow_without_subscribers_is_forgotten(vi: VirtualVi, clock: VirtualClock) -> None:
+    async def main(poller: Poller) -> Any:
         for number in range(100):
             targets = by_id(*(f"g{number}-{each}" for each in range(10)))
-            async with watched(targets):
-                reading = asyncio.create_task(look(lookout, *targets))
+            async with subscribed(targets):
+                reading = asyncio.create_task(poll(poller, *targets))
                 await asyncio.sleep(LATENCY / 2)
                 if number % 2:
-                    reading.cancel()  # its job ends after everybody has gone
+                    reading.cancel()  # its job ends after the last subscriber has left
                 await asyncio.wait([reading])
         await asyncio.sleep(1)
-        return [lookout._answers, lookout._jobs, dict(lookout._wanted)]
+        return [poller._results, poller._jobs, dict(poller._subscribers)]
 
     assert run(clock, [], main) == [{}, {}, {}]
 
 
-def test_a_gate_that_comes_back_before_its_answer_gets_it(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_gate_that_returns_before_the_response_gets_it(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("a")
     (target,) = by_id("a")
 
-    async def main(lookout: SharedPoller) -> Any:
-        async with lookout.watching(target):
-            gone = asyncio.create_task(lookout.look(target))
+    async def main(poller: Poller) -> Any:
+        async with poller.subscribe(target):
+            gone = asyncio.create_task(poller.poll(target))
             await asyncio.sleep(LATENCY / 2)
             gone.cancel()
-        async with lookout.watching(target):
-            return await look(lookout, target)
+        async with poller.subscribe(target):
+            return await poll(poller, target)
 
     assert run(clock, [], main) == ["a"]
     assert paths(vi) == ["a"]
 
 
-def test_a_gate_that_was_away_when_the_answers_came_looks_again(
+def test_a_gate_that_missed_the_results_polls_again(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets = many(10)
     gone: list[Target] = []
-    best, end = lookouts._best, SharedPoller._end
+    latest, end = flow_source._latest, SharedPoller._end
 
-    async def main(lookout: SharedPoller) -> Any:
-        def note(by_key: Any, target: Target) -> Any:
+    async def main(poller: Poller) -> Any:
+        def note(by_id: Any, by_name: Any, target: Target) -> Any:
             if not gone:
                 gone.append(next(each for each in targets if each is not target))
-                del lookout._wanted[gone[0]]
-            return best(by_key, target)
+                del poller._subscribers[gone[0]]
+            return latest(by_id, by_name, target)
 
-        def come_back(lookout: SharedPoller, job: Any) -> None:
-            lookout._wanted[gone[0]] = 1
-            end(lookout, job)
+        def come_back(poller: Poller, *done: Any) -> None:
+            poller._subscribers[gone[0]] = 1
+            end(poller, *done)
 
-        monkeypatch.setattr(lookouts, "_best", note)
+        monkeypatch.setattr(flow_source, "_latest", note)
         monkeypatch.setattr(SharedPoller, "_end", come_back)
-        return await look(lookout, *targets)
+        return await poll(poller, *targets)
 
     assert run(clock, targets, main) == [None] * 10
     assert len(paths(vi)) == 2
 
 
-def test_what_nobody_expects_reaches_all_who_wait(
+def test_an_unexpected_exception_reaches_all_waiters(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> Any:
-        raise LookupError("a mistake of ours")
+        raise LookupError("a bug")
 
     monkeypatch.setattr(SharedPoller, "_read_listing", broken)
 
-    async def main(lookout: SharedPoller) -> Any:
-        looks = (lookout.look(target) for target in many(50))
-        return await asyncio.gather(*looks, return_exceptions=True)
+    async def main(poller: Poller) -> Any:
+        polls = (poller.poll(target) for target in many(50))
+        return await asyncio.gather(*polls, return_exceptions=True)
 
     assert {type(error) for error in run(clock, many(50), main)} == {LookupError}
 
 
-# --- trouble -------------------------------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -308,7 +297,7 @@ def test_what_nobody_expects_reaches_all_who_wait(
         ({"status": 429, "retry_after": "5"}, ViError),
     ],
 )
-def test_trouble_that_everybody_has_costs_one_request(
+def test_a_service_wide_error_costs_one_request(
     rule: dict[str, Any], error: type[ViError], vi: VirtualVi, clock: VirtualClock
 ) -> None:
     vi.faults.add(**rule, times=None)
@@ -318,13 +307,13 @@ def test_trouble_that_everybody_has_costs_one_request(
     assert paths(vi) == ["flows"]
 
 
-def test_a_failed_look_is_as_old_as_any_other(vi: VirtualVi, clock: VirtualClock) -> None:
-    """Who looks within a second of a failure shares it, so that an outage is not the time of the most requests."""
+def test_a_failure_is_shared_like_any_other_result(vi: VirtualVi, clock: VirtualClock) -> None:
+    """So that an outage does not multiply the requests."""
     vi.faults.add(status=503, times=None)
 
-    async def main(lookout: SharedPoller) -> Any:
+    async def main(poller: Poller) -> Any:
         for _ in range(10):
-            assert await look(lookout, *by_id("a"), max_age=1.0) == [ViServerError]
+            assert await poll(poller, *by_id("a"), max_age=1.0) == [ViServerError]
             await asyncio.sleep(0.05)
 
     run(clock, by_id("a"), main)
@@ -334,7 +323,7 @@ def test_a_failed_look_is_as_old_as_any_other(vi: VirtualVi, clock: VirtualClock
 BROKEN_FLOW: Final = {"path": "/flows/f1$", "status": 200, "body": '{"flowId": "f1"}', "times": None}
 
 
-def test_one_flow_that_cannot_be_read_is_no_trouble_of_the_others(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_one_unreadable_flow_does_not_affect_the_others(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
     vi.put("f1", name="weld")
     broken = '{"items": [{"flowId": "f0"}, {"flowId": "f1", "spec": {"name": "weld"}}]}'
@@ -345,44 +334,42 @@ def test_one_flow_that_cannot_be_read_is_no_trouble_of_the_others(vi: VirtualVi,
     assert run(clock, [*many(10), *by_name("weld")]) == expected
 
 
-def test_a_listing_that_may_not_be_read_does_not_end_the_wait_for_ids(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_forbidden_listing_does_not_affect_gates_for_ids(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
     vi.faults.add(path=LISTING, status=403, times=None)
     assert run(clock, many(10)) == ["f0"] + [None] * 9
     assert run(clock, [*many(10), *by_name("f0")]) == ["f0"] + [None] * 9 + [ViPermissionError]
 
 
-def test_a_listing_that_is_not_there_is_no_answer_about_ids(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_missing_listing_does_not_affect_gates_for_ids(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
     vi.faults.add(path=LISTING, status=404, times=None)
     assert run(clock, many(10)) == ["f0"] + [None] * 9
 
 
-def test_one_flow_that_is_refused_is_no_trouble_of_the_others(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_one_forbidden_flow_does_not_affect_the_others(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.connect(extra={"verify": False, "page_size": 1})
     for number in range(20):
         vi.put(f"f{number}")
     vi.faults.add(path="/flows/f1$", status=403, times=None)
-    # The listing is longer than the gates are many, so they ask one by one.
+    # The listing has too many pages for ten gates, so each flow is fetched singly.
     assert run(clock, many(10)) == ["f0", ViPermissionError, *(f"f{number}" for number in range(2, 10))]
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
-def test_a_listing_that_may_have_missed_a_flow_does_not_make_it_absent(
-    count: int, vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_absence_from_a_listing_is_confirmed_on_request(count: int, vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f0")
     vi.faults.add(path=LISTING, status=200, body='{"items": []}', times=None)
-    certain = run(clock, many(count), lambda lookout: look(lookout, *many(count)[:1], certain=True))
+    certain = run(clock, many(count), lambda poller: poll(poller, *many(count)[:1], certain=True))
     assert certain == ["f0"]
-    assert paths(vi) == (["flows", "f0"] if count > FEW else ["f0"])
+    assert paths(vi) == (["flows", "f0"] if count > MAX_SINGLE_GETS else ["f0"])
 
 
-def test_an_error_does_not_grow_with_those_who_get_it(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_the_traceback_of_a_shared_error_does_not_grow(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
 
-    async def main(lookout: SharedPoller) -> int:
-        found = await asyncio.gather(*(lookout.look(t) for t in by_id("a") * 500), return_exceptions=True)
+    async def main(poller: Poller) -> int:
+        found = await asyncio.gather(*(poller.poll(t) for t in by_id("a") * 500), return_exceptions=True)
         (error,) = set(found)
         assert isinstance(error, ViServerError)
         depth, traceback = 0, error.__traceback__
@@ -391,184 +378,3 @@ def test_an_error_does_not_grow_with_those_who_get_it(vi: VirtualVi, clock: Virt
         return depth
 
     assert run(clock, by_id("a"), main) < 10
-
-
-# --- the connection ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[AsyncViClient]:
-    """The clients that are made; each means that the connection was read."""
-    made: list[AsyncViClient] = []
-    original = ViHook.get_async_conn
-
-    async def get_async_conn(hook: ViHook) -> AsyncViClient:
-        await asyncio.sleep(1.0)  # the first look-up in a triggerer takes seconds
-        made.append(await original(hook))
-        return made[-1]
-
-    monkeypatch.setattr(ViHook, "get_async_conn", get_async_conn)
-    return made
-
-
-def test_the_connection_is_read_once_however_many_begin_to_look(
-    vi: VirtualVi, clock: VirtualClock, looked_up: list[AsyncViClient]
-) -> None:
-    run(clock, many(FEW))
-    assert len(looked_up) == 1
-
-
-@pytest.mark.parametrize("count", [1, FEW, 100])
-def test_a_rotated_key_is_found_in_the_connection_once_for_all(
-    count: int, vi: VirtualVi, clock: VirtualClock, looked_up: list[AsyncViClient]
-) -> None:
-    vi.put("f0")
-
-    async def main(lookout: SharedPoller) -> Any:
-        before = await look(lookout, *many(count))
-        vi.rotate_key()
-        return before, await look(lookout, *many(count))
-
-    before, after = run(clock, many(count), main)
-    assert before == after == ["f0"] + [None] * (count - 1)
-    assert len(looked_up) == 2
-
-
-def test_a_refused_key_that_the_connection_still_has_is_refused(
-    vi: VirtualVi, clock: VirtualClock, looked_up: list[AsyncViClient]
-) -> None:
-    async def main(lookout: SharedPoller) -> Any:
-        await look(lookout, *many(FEW))
-        vi.revoke_key()
-        return await look(lookout, *many(FEW))
-
-    assert run(clock, many(FEW), main) == [ViAuthenticationError] * FEW
-    refused = [request for request in vi.asked if request.status == 401]
-    assert len(refused) == FEW, "the same key was tried again"
-
-
-def test_a_call_that_is_under_way_with_the_old_key_is_not_cut_off(
-    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed: list[float] = []
-    close = AsyncViClient.close
-
-    async def closing(client: AsyncViClient) -> None:
-        closed.append(clock.elapsed)
-        await close(client)
-
-    monkeypatch.setattr(AsyncViClient, "close", closing)
-    vi.put("slow")
-    vi.faults.add(path="/flows/slow$", latency_ms=5000)
-
-    async def main(lookout: SharedPoller) -> Any:
-        slow = asyncio.create_task(look(lookout, *by_id("slow")))
-        await asyncio.sleep(1)
-        vi.rotate_key()
-        assert await look(lookout, *by_id("fast")) == [None]
-        return await slow
-
-    assert run(clock, by_id("slow", "fast"), main) == ["slow"]
-    assert len(closed) == 2
-    assert min(closed) > 5
-
-
-def test_those_who_list_and_those_who_make_certain_notice_a_rotated_key_too(vi: VirtualVi, clock: VirtualClock) -> None:
-    vi.put("a")
-
-    async def main(lookout: SharedPoller) -> Any:
-        listed = [await lookout.list()]
-        vi.rotate_key()
-        listed.append(await lookout.list())
-        vi.rotate_key()
-        return [flow.flow_id for flows in listed for flow in flows], told(await lookout.get("a"))
-
-    assert run(clock, [], main) == (["a", "a"], "a")
-
-
-@pytest.mark.parametrize(
-    ("variable", "words"),
-    [(None, "vi_default"), ('{"conn_type": "vi", "login": "o", "password": "short"}', "password: ")],
-)
-def test_a_connection_that_cannot_be_used_is_an_error_that_says_so(
-    variable: str | None, words: str, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
-    if variable:
-        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", variable)
-
-    async def main(lookout: SharedPoller) -> None:
-        with pytest.raises(ViConfigurationError, match=words):
-            await lookout.look(Target(flow_id="a"))
-
-    run(clock, by_id("a"), main)
-
-
-def test_a_connection_that_is_mended_is_used(
-    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vi.put("a")
-    monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
-
-    async def main(lookout: SharedPoller) -> Any:
-        before = await look(lookout, *by_id("a"))
-        vi.connect()
-        await asyncio.sleep(1)
-        return before + await look(lookout, *by_id("a"))
-
-    assert run(clock, by_id("a"), main) == [ViConfigurationError, "a"]
-
-
-# --- sharing -------------------------------------------------------------------------------------------------------
-
-
-def test_a_lookout_is_shared_by_connection_and_closed_by_the_last_who_leaves(
-    vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed: list[SharedPoller] = []
-
-    async def close(lookout: SharedPoller) -> None:
-        closed.append(lookout)
-
-    monkeypatch.setattr(SharedPoller, "close", close)
-
-    async def main() -> None:
-        async with shared_poller("a") as first, shared_poller("b") as other:
-            async with shared_poller("a") as second:
-                assert first is second
-                assert first is not other
-            assert closed == []
-        assert closed == [other, first]
-        async with shared_poller("a") as again:
-            assert again is not first
-
-    clock.run(main())
-
-
-def test_each_event_loop_has_its_own_and_leaves_nothing_behind(vi: VirtualVi, clock: VirtualClock) -> None:
-    async def main() -> weakref.ref[SharedPoller]:
-        async with watched(by_id("a")) as lookout:
-            await look(lookout, *by_id("a"))
-            return weakref.ref(lookout)
-
-    loops = len(shared._shared)
-    remains = [clock.run(main()) for _ in range(3)]
-    gc.collect()
-    assert [lookout() for lookout in remains] == [None] * 3
-    assert len(shared._shared) <= loops
-
-
-def test_closing_ends_what_is_under_way(vi: VirtualVi, clock: VirtualClock) -> None:
-    vi.faults.add(latency_ms=50_000, times=None)
-
-    async def main() -> None:
-        async with watched(many(2)) as lookout:
-            gates = [asyncio.create_task(lookout.look(target)) for target in many(2)]
-            await asyncio.sleep(1)
-            for gate in gates:
-                gate.cancel()
-        await asyncio.wait(gates)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    clock.run(main())
-    assert clock.elapsed < 2

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.unit.gates.virtual import VirtualClock
-from vi_airflow_provider.gates.timers import BATCH, RESOLUTION, Crowd, sleep
+from vi_airflow_provider.gates.timers import BATCH, RESOLUTION, WakeQueue, sleep
 
 
 def test_all_are_woken_in_their_order_and_others_get_their_turn(clock: VirtualClock) -> None:
     said: list[Any] = []
 
-    async def member(crowd: Crowd, number: int) -> None:
-        await crowd.join()
+    async def member(crowd: WakeQueue, number: int) -> None:
+        await crowd.wait()
         said.append(number)
 
     async def bystander() -> None:
@@ -26,7 +26,7 @@ def test_all_are_woken_in_their_order_and_others_get_their_turn(clock: VirtualCl
             await asyncio.sleep(0)
 
     async def main() -> None:
-        crowd = Crowd()
+        crowd = WakeQueue()
         members = [asyncio.create_task(member(crowd, number)) for number in range(4 * BATCH)]
         await asyncio.sleep(0)
         crowd.wake()
@@ -41,8 +41,8 @@ def test_all_are_woken_in_their_order_and_others_get_their_turn(clock: VirtualCl
 
 def test_who_is_cancelled_is_not_missed(clock: VirtualClock) -> None:
     async def main() -> list[Any]:
-        crowd = Crowd()
-        members = [asyncio.create_task(crowd.join()) for _ in range(3)]
+        crowd = WakeQueue()
+        members = [asyncio.create_task(crowd.wait()) for _ in range(3)]
         await asyncio.sleep(0)
         members[1].cancel()
         crowd.wake()

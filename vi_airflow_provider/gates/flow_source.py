@@ -1,0 +1,79 @@
+"""How the shared poller finds flows: one by one, or many of them in the listing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from vi_airflow_provider.api.errors import ViResponseError
+from vi_airflow_provider.api.models import last_update
+from vi_airflow_provider.gates.poller import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.gates.condition import Target
+
+
+class FlowSource:
+    """The flows of an organization, by :class:`~vi_airflow_provider.gates.condition.Target`."""
+
+    def needs_listing(self, key: Target) -> bool:
+        """A name can only be found in the listing."""
+        return key.flow_id is None
+
+    async def get(self, client: AsyncViClient, key: Target) -> Flow | None:
+        """Return the flow, ``None`` if it does not exist."""
+        flow = await client.find_flow(flow_id=key.flow_id, name=key.flow_name, training_project=key.training_project)
+        if flow is not None:
+            check_organization(flow, client)
+            if not _is_meant(flow, key):
+                raise ViResponseError(f"the response is about flow {flow.flow_id:.80}, but {key} was requested")
+        return flow
+
+    async def scan(
+        self, client: AsyncViClient, keys: Collection[Target], max_pages: int | None
+    ) -> Listing[Target, Flow]:
+        """Read the listing for several flows."""
+        flow_ids = {key.flow_id for key in keys if key.flow_id is not None}
+        names = {key.flow_name for key in keys if key.flow_name is not None}
+        found = await client.scan_flows(flow_ids, names, max_pages)
+        by_id: dict[str, list[Flow]] = {}
+        by_name: dict[str, list[Flow]] = {}
+        for flow in found.flows:
+            check_organization(flow, client)
+            by_id.setdefault(flow.flow_id, []).append(flow)
+            by_name.setdefault(flow.spec.name, []).append(flow)
+        return Listing(found.pages, found.complete, partial(_latest, by_id, by_name))
+
+
+def check_organization(flow: Flow, client: AsyncViClient) -> None:
+    """Check that a response is about the organization that was asked for.
+
+    :raises ViResponseError: it is about another one
+    """
+    if flow.organization_id != client.settings.organization_id:
+        raise ViResponseError(
+            f"flow {flow.flow_id:.80} in the response belongs to organization {flow.organization_id!r:.80}, but "
+            f"{client.settings.organization_id!r:.80} was requested"
+        )
+
+
+def _latest(by_id: Mapping[str, Sequence[Flow]], by_name: Mapping[str, Sequence[Flow]], key: Target) -> Flow | None:
+    """Return the flow that a key means: of several flows with the name, the one that was updated last."""
+    flows = by_name.get(key.flow_name or "", ()) if key.flow_id is None else by_id.get(key.flow_id, ())
+    return max((flow for flow in flows if _is_meant(flow, key)), key=last_update, default=None)
+
+
+def _is_meant(flow: Flow, key: Target) -> bool:
+    return (
+        key.flow_id in (None, flow.flow_id)
+        and key.flow_name in (None, flow.spec.name)
+        and key.training_project in (None, flow.spec.training_project)
+    )
+
+
+#: The source of all gates; a poller is shared by those that name the same one.
+FLOWS: Final = FlowSource()
