@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Flow, FlowSpec
-    from vi_airflow_provider.hooks.vi import ViHook
 
 
 __all__ = [
