@@ -28,7 +28,7 @@ from vi_airflow_provider.operators.flows import (
     ViBaseOperator,
 )
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
+DOCS: Final = Path(__file__).parents[3] / "docs"
 FLOW: Final = f"{FLOWS}/{FLOW_ID}"
 BELOW: Final = re.compile(f"^{re.escape(FLOWS)}")
 SPEC: Final = wire_spec()
