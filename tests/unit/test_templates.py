@@ -6,10 +6,24 @@ from typing import Any, Final
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, TaskGroup
+from airflow.providers.common.compat.sdk import DAG, TaskGroup, literal
 
+from tests.documents import wire_flow
+from tests.versions import AIRFLOW
 from vi_airflow_provider import task as task_module
-from vi_airflow_provider.operators.flows import DeleteFlowOperator, ExportFlowsOperator, ListFlowsOperator
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.operators.flows import (
+    CreateFlowOperator,
+    DeleteFlowOperator,
+    ExportFlowsOperator,
+    ListFlowsOperator,
+    UpdateFlowOperator,
+)
+
+if AIRFLOW < (3, 0):
+    from airflow.utils.mixins import ResolveMixin
+else:
+    from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 HOSTILE: Final = "{{ 7 * 7 }}"
 
@@ -80,3 +94,109 @@ def test_the_secret_in_a_rendered_url_is_masked(mapped: bool, monkeypatch: pytes
         task = ExportFlowsOperator(task_id="t", destination="sftp://me:{{ 'hunter2' }}@x.example/a")
         task.render_template_fields({})
     assert masked == ["hunter2"]
+
+
+# --- texts without a template ----------------------------------------------------------------------------------------
+
+#: Texts that Jinja or native rendering would change.
+PLAIN: Final = [
+    *("1e-5", "1.10", "42", "007", "0x10", "True", "None", "[1, 2]", "{'a': 1}", "1_000", "'quoted'", "(1,)"),
+    *("Find defects.\n", "one\r\ntwo\r\n", "\n", " padded ", "{# a note #} text", "a {# b #} c\n"),
+    *("}}", "%}", "{ {x} }", "{'a': {'b': 1}}", "# line", "## line", "größe\n", ""),
+]
+DELIMITERS: Final = {"variable_start_string": "[[", "variable_end_string": "]]", "line_statement_prefix": "##"}
+
+
+def in_dag(operator: type[Any], *, native: bool, jinja: dict[str, Any] | None = None, **arguments: Any) -> Any:
+    """A task of a DAG with its templates rendered."""
+    start = pendulum.datetime(2026, 1, 1, tz="UTC")
+    with DAG(
+        "d", schedule=None, start_date=start, render_template_as_native_obj=native, jinja_environment_kwargs=jinja
+    ):
+        task = operator(task_id="task", **arguments)
+    task.render_template_fields({"number": 42, "text": "x", "when": start, "age": pendulum.duration(days=90)})
+    return task
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
+@pytest.mark.parametrize("text", PLAIN, ids=repr)
+def test_a_text_without_a_template_is_passed_on_byte_for_byte(text: str, native: bool) -> None:
+    spec = {"name": text, "blocks": [{"block": "b", "settings": {"systemPrompt": text, "deep": [[text]]}}]}
+    created = in_dag(CreateFlowOperator, native=native, spec=spec, attributes={"a": text}, flow_id=text)
+    assert (created.spec, created.attributes, created.flow_id) == (spec, {"a": text}, text)
+    updated = in_dag(UpdateFlowOperator, native=native, spec=spec, attributes={"a": text}, flow_id="f")
+    assert (updated.spec, updated.attributes) == (spec, {"a": text})
+
+
+@pytest.mark.parametrize(
+    ("template", "as_text", "as_native"),
+    [
+        ("{{ number }}", "42", 42),
+        ("'{{ number }}'", "'42'", "42"),
+        ("id-{{ number }}", "id-42", "id-42"),
+        ("{% if true %}yes{% endif %}", "yes", "yes"),
+        ("{{ text }}{# note #}", "x", "x"),
+    ],
+)
+def test_a_text_with_a_template_is_rendered(template: str, as_text: str, as_native: Any) -> None:
+    for native, expected in ((False, as_text), (True, as_native)):
+        task = in_dag(CreateFlowOperator, native=native, spec={"name": template}, flow_id="f")
+        assert task.spec == {"name": expected}
+
+
+def test_a_dag_may_choose_its_own_delimiters() -> None:
+    spec = {"name": "[[ number ]]", "prompt": "{{ number }}\n", "line": "a\n## if true\nb\n## endif\n"}
+    task = in_dag(CreateFlowOperator, native=False, jinja=DELIMITERS, spec=spec, flow_id="f")
+    assert task.spec == {"name": "42", "prompt": "{{ number }}\n", "line": "a\nb\n"}
+
+
+def test_a_literal_is_not_rendered() -> None:
+    task = in_dag(CreateFlowOperator, native=True, spec={"name": literal("{{ number }}\n")}, flow_id="f")
+    assert task.spec == {"name": "{{ number }}\n"}
+
+
+class Resolved(ResolveMixin):
+    """An argument that Airflow resolves when the task runs, such as the output of another task."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def iter_references(self) -> Any:
+        return ()
+
+    def resolve(self, *_context: Any, **_options: Any) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
+def test_the_result_of_another_task_is_not_rendered(native: bool) -> None:
+    task = in_dag(CreateFlowOperator, native=native, spec=Resolved({"name": f"{HOSTILE}\n"}), flow_id="f")
+    assert task.spec == {"name": f"{HOSTILE}\n"}
+
+
+@pytest.mark.parametrize(
+    ("native", "arguments"),
+    [
+        (False, {"updated_before": "{{ when }}", "limit": "{{ number }}", "older_than": "PT{{ number }}H"}),
+        (True, {"updated_before": "{{ when }}", "limit": "{{ number }}", "older_than": "{{ age }}"}),
+        (True, {"updated_before": "2026-01-01T00:00:00Z", "limit": "42", "older_than": "P90D"}),
+        (
+            False,
+            {
+                "updated_before": Resolved(pendulum.datetime(2026, 1, 1)),
+                "limit": Resolved(42),
+                "older_than": Resolved(pendulum.duration(days=90)),
+            },
+        ),
+    ],
+    ids=["text", "native", "literals in a native DAG", "resolved"],
+)
+def test_rendered_arguments_select_flows(native: bool, arguments: dict[str, Any]) -> None:
+    class Hook:
+        def list_flows(self, **_options: Any) -> Any:
+            old = pendulum.datetime(2025, 1, 1).int_timestamp * 1000
+            return [Flow.model_validate(wire_flow(metadata__lastUpdated=old, metadata__timeCreated=old))]
+
+    hook: Any = Hook()
+    task = in_dag(ListFlowsOperator, native=native, **arguments)
+    assert len(list(task.selected(hook))) == 1
