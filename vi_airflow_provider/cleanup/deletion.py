@@ -1,23 +1,27 @@
 """Deletes the flows of a plan that are unchanged since it was made.
 
-Each flow is read again immediately before its delete; one failure does not stop the others.
+Each flow is read again immediately before each attempt to delete it; one failure does not stop the others.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from vi_airflow_provider.api.async_client import each
 from vi_airflow_provider.api.errors import ViConflictError, ViError
+from vi_airflow_provider.api.models import DeletedFlow
+from vi_airflow_provider.api.transport.loop_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.cleanup.policy import Decision
+
+log = logging.getLogger(__name__)
 
 
 class DeleteOutcome(StrEnum):
@@ -59,33 +63,51 @@ class DeleteResult:
 
 
 def delete_unchanged(
-    connect: Callable[[], Awaitable[AsyncViClient]], decisions: Sequence[Decision], concurrency: int
+    connect: Callable[[], Awaitable[AsyncViClient]],
+    decisions: Sequence[Decision],
+    concurrency: int,
+    stopped: Callable[[], bool],
 ) -> list[DeleteResult]:
     """Delete the flows that still are as they were decided about.
+
+    An interruption (a signal, or ``stopped()``) ends it within the requests that are in flight.
 
     :param connect: opens the client that sends the deletes
     :param decisions: the selected flows
     :param concurrency: flows that are deleted at the same time
+    :param stopped: whether the task was killed
     :return: the results, in the order of the decisions
     """
+    settled: list[DeleteResult] = []
+
+    async def delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
+        result = await _delete(client, decision)
+        settled.append(result)
+        return result
 
     async def delete_all() -> list[DeleteResult]:
         async with await connect() as client:
-            return await each(decisions, lambda decision: _delete(client, decision), concurrency)
+            return await each(decisions, lambda decision: delete(client, decision), concurrency)
 
-    return asyncio.run(delete_all())
+    try:
+        return run_in_thread(delete_all, stopped)
+    except BaseException:
+        deleted = sum(result.outcome is DeleteOutcome.DELETED for result in settled)
+        log.warning(
+            "Interrupted: %d of %d selected flows were deleted; up to %d more, whose responses did not arrive, may be.",
+            *(deleted, len(decisions), min(concurrency, len(decisions) - len(settled))),
+        )
+        raise
 
 
 async def _delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
     try:
-        flow = await client.find_flow(flow_id=decision.flow_id)
-        if flow is None:
-            return DeleteResult.of(decision, DeleteOutcome.ALREADY_ABSENT)
-        if not decision.still_matches(flow):
-            return DeleteResult.of(decision, DeleteOutcome.CHANGED)
-        absent = (await client.delete_flow(decision.flow_id)).already_absent
-        return DeleteResult.of(decision, DeleteOutcome.ALREADY_ABSENT if absent else DeleteOutcome.DELETED)
+        found = await client.delete_flow_if(decision.flow_id, decision.still_matches)
     except ViConflictError as error:
         return DeleteResult.of(decision, DeleteOutcome.BUSY, str(error))
     except ViError as error:
         return DeleteResult.of(decision, DeleteOutcome.FAILED, f"{type(error).__name__}: {error}")
+    if isinstance(found, DeletedFlow):
+        outcome = DeleteOutcome.ALREADY_ABSENT if found.already_absent else DeleteOutcome.DELETED
+        return DeleteResult.of(decision, outcome)
+    return DeleteResult.of(decision, DeleteOutcome.CHANGED)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic import BaseModel, StrictInt, TypeAdapter, ValidationError
 
-from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import checked_id, describe_errors
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Decision, Plan
+from vi_airflow_provider.cleanup.protection import Protections
 from vi_airflow_provider.selection.arguments import Text
 
 if TYPE_CHECKING:
@@ -38,36 +39,68 @@ class Recheck(NamedTuple):
     settled: list[DeleteResult]
 
 
-def read_plan(plan: Any) -> Plan:
-    """Read the report of a dry run, or some of its ``outcomes``.
+@dataclass(frozen=True)
+class GivenPlan:
+    """A plan that was made earlier.
 
-    :raises ViValidationError: it is not a plan, or not complete
+    :param decisions: the flows that it selects
+    :param protections: what is spared although the plan selects it
+    :param total: how many flows there were, if known
+    :param organization_id: whose flows they are, if known: a list of outcomes does not contain it
     """
-    total = None
-    if isinstance(plan, Mapping):
-        if plan.get("outcomes_omitted"):
-            raise ViValidationError(f"plan: the report does not list {plan['outcomes_omitted']} of its flows")
-        total = plan.get("total")
-        plan = plan.get("outcomes")
-    try:
-        flows = TypeAdapter(list[_Planned]).validate_python(plan)
-    except ValidationError as error:
-        reason = describe_errors(error, "plan")
-    else:
-        return Plan([flow.decision() for flow in flows], total if isinstance(total, int) else None)
-    raise ViValidationError(reason)
 
+    decisions: list[Decision]
+    protections: Protections
+    total: int | None
+    organization_id: str | None
 
-def recheck(client: ViClient, plan: Plan) -> Recheck:
-    """Read each flow of a plan, and keep those that are unchanged, with their current documents."""
-    kept: list[Decision] = []
-    settled: list[DeleteResult] = []
-    for decision in plan.decisions:
-        flow = client.find_flow(flow_id=decision.flow_id)
-        if flow is None:
-            settled.append(DeleteResult.of(decision, DeleteOutcome.ALREADY_ABSENT))
-        elif not decision.still_matches(flow):
-            settled.append(DeleteResult.of(decision, DeleteOutcome.CHANGED))
+    @classmethod
+    def read(cls, plan: Any, protections: Mapping[str, Any]) -> Self:
+        """Read the report of a dry run, or some of its ``outcomes``.
+
+        :param protections: the arguments about what is never deleted, as a DAG author writes them
+        :raises ViValidationError: it is not a plan, or not complete
+        """
+        report: Mapping[str, Any] = plan if isinstance(plan, Mapping) else {"outcomes": plan}
+        if report.get("outcomes_omitted"):
+            raise ViValidationError(f"plan: the report does not list {report['outcomes_omitted']} of its flows")
+        try:
+            flows = TypeAdapter(list[_Planned]).validate_python(report.get("outcomes"))
+        except ValidationError as error:
+            reason = describe_errors(error, "plan")
         else:
-            kept.append(decision._replace(name=flow.spec.name, document=canonical_json(flow.to_wire())))
-    return Recheck(Plan(kept, plan.total), settled)
+            total, organization_id = report.get("total"), report.get("organization_id")
+            return cls(
+                [flow.decision() for flow in flows],
+                Protections.build(**protections),
+                total if isinstance(total, int) else None,
+                organization_id if isinstance(organization_id, str) else None,
+            )
+        raise ViValidationError(reason)
+
+    def recheck(self, client: ViClient) -> Recheck:
+        """Read each flow of the plan, and keep those that are unchanged and not protected.
+
+        :raises ViValidationError: the plan is about another organization than the client's
+        """
+        self._refuse_other_organization(client.settings.organization_id)
+        decisions: list[Decision] = []
+        settled: list[DeleteResult] = []
+        for planned in self.decisions:
+            flow = client.find_flow(flow_id=planned.flow_id)
+            if flow is None:
+                settled.append(DeleteResult.of(planned, DeleteOutcome.ALREADY_ABSENT))
+            elif not planned.still_matches(flow):
+                settled.append(DeleteResult.of(planned, DeleteOutcome.CHANGED))
+            elif protection := self.protections.protection(flow):
+                decisions.append(Decision.of(flow, protection, selected=False))
+            else:
+                decisions.append(Decision.of(flow, planned.reason, selected=True))
+        return Recheck(Plan(decisions, self.total), settled)
+
+    def _refuse_other_organization(self, organization_id: str) -> None:
+        if self.organization_id not in (None, organization_id):
+            raise ViValidationError(
+                f"plan: it is about the organization {self.organization_id!r:.80}, and the connection about "
+                f"{organization_id!r:.80}"
+            )

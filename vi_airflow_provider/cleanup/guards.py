@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.selection.arguments import optional_count
+from vi_airflow_provider.selection.arguments import choice, optional_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class GuardError(Exception):
@@ -16,17 +19,19 @@ class GuardError(Exception):
 
 @dataclass(frozen=True)
 class Guards:
-    """Limits on the number of selected flows.
+    """Limits on what a plan may delete.
 
     :param max_delete: most flows that may be selected
     :param max_delete_fraction: largest fraction of all flows that may be selected
+    :param refuse_unmatched: whether a rule that matches no flow refuses the plan
     """
 
     max_delete: int
     max_delete_fraction: Fraction
+    refuse_unmatched: bool = False
 
     @classmethod
-    def build(cls, max_delete: Any, max_delete_fraction: Any) -> Self:
+    def build(cls, max_delete: Any, max_delete_fraction: Any, protect_unmatched: Any) -> Self:
         """Build the guards from what a DAG author writes, or a template renders.
 
         :raises ViValidationError: a value is unusable; the message names the argument
@@ -34,14 +39,18 @@ class Guards:
         count = optional_count("max_delete", max_delete)
         if count is None:
             raise ViValidationError("max_delete: None is not a whole number")
-        return cls(count, _fraction("max_delete_fraction", max_delete_fraction))
+        fraction = _fraction("max_delete_fraction", max_delete_fraction)
+        return cls(count, fraction, choice("protect_unmatched", protect_unmatched, ("warn", "fail")) == "fail")
 
-    def refusal(self, selected: int, total: int | None) -> str | None:
+    def refusal(self, selected: int, total: int | None, unmatched: Sequence[str] = ()) -> str | None:
         """Return why a plan is refused, ``None`` if it is not.
 
         :param selected: flows that the plan would delete
         :param total: all flows, ``None`` if their number is not known; the fraction is not checked then
+        :param unmatched: rules that match no flow
         """
+        if unmatched and self.refuse_unmatched:
+            return f"{len(unmatched)} rules match no flow ({unmatched[0]}), and protect_unmatched is 'fail'."
         flows = f"{selected} flows are" if total is None else f"{selected} of {total} flows are"
         if selected > self.max_delete:
             return f"{flows} selected, more than max_delete ({self.max_delete})."

@@ -31,6 +31,8 @@ def _not_rendered(text: str) -> str:
 
 
 ProtectedText = Annotated[Text, AfterValidator(_not_rendered)]
+#: The value of an attribute; unlike a name, it may be empty.
+ProtectedValue = Annotated[str, AfterValidator(_not_rendered)]
 
 
 class Protections(BaseModel):
@@ -45,7 +47,7 @@ class Protections(BaseModel):
 
     protect_ids: frozenset[ProtectedText] = frozenset()
     protect_names: frozenset[ProtectedText] = frozenset()
-    protect_attributes: dict[ProtectedText, ProtectedText] = {}
+    protect_attributes: dict[ProtectedText, ProtectedValue] = {}
 
     @classmethod
     def build(cls, **rules: Any) -> Self:

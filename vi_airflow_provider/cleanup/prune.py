@@ -6,16 +6,18 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.transport.loop_thread import raise_if
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult, delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
-from vi_airflow_provider.cleanup.given_plan import Recheck, read_plan, recheck
+from vi_airflow_provider.cleanup.given_plan import GivenPlan, Recheck
 from vi_airflow_provider.cleanup.guards import GuardError, Guards
 from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
-from vi_airflow_provider.cleanup.report import PruneError, Report
-from vi_airflow_provider.selection.arguments import boolean, optional_count
+from vi_airflow_provider.cleanup.protection import Protections
+from vi_airflow_provider.cleanup.report import PruneError, Report, results_table, spared_table, summary
+from vi_airflow_provider.selection.arguments import boolean, optional_count, optional_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
 
+__all__ = ["Attempt", "Cleanup", "GuardError", "Order", "PruneError"]
+
 log = logging.getLogger(__name__)
 
-__all__ = ["Attempt", "Cleanup", "GuardError", "Order", "PruneError"]
+#: The rules that hold for a given plan, too.
+_PROTECTIONS: Final = tuple(Protections.model_fields)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Order:
     """
 
     rules: Mapping[str, Any]
-    source: RetentionPolicy | Plan
+    source: RetentionPolicy | GivenPlan
     dry_run: bool
     guards: Guards
     archive_to: str | None
@@ -45,35 +50,37 @@ class Order:
     page_size: int | None
 
     @classmethod
-    def build(cls, rules: Mapping[str, Any], plan: Any, **arguments: Any) -> Self:
+    def build(cls, rules: Mapping[str, Any], plan: Any, limits: Mapping[str, Any], dry_run: Any) -> Self:
         """Check the arguments of the operator.
 
         :param rules: the arguments of the policy
         :param plan: the plan to use instead, ``None`` for the policy
-        :param arguments: all others
+        :param limits: the arguments about how it is carried out
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        dry_run = boolean("dry_run", arguments["dry_run"])
-        archive_to = arguments["archive_to"]
-        if not dry_run and not archive_to and arguments["allow_unarchived"] is not True:
-            raise ViValidationError(
-                "archive_to: give a folder for what is deleted, or allow_unarchived=True to delete without an archive"
-            )
-        concurrency = optional_count("concurrency", arguments["concurrency"])
-        if not concurrency:
-            raise ViValidationError(
-                f"concurrency: {arguments['concurrency']!r:.80} is not a whole number of at least 1"
-            )
         rules = {**rules, "keep_last": optional_count("keep_last", rules["keep_last"])}
+        protections = {name: rules[name] for name in _PROTECTIONS}
+        dry_run = boolean("dry_run", dry_run)
+        concurrency = optional_count("concurrency", limits["concurrency"])
+        if not concurrency:
+            raise ViValidationError(f"concurrency: {limits['concurrency']!r:.80} is not a whole number of at least 1")
         return cls(
-            rules={"plan": True} if plan is not None else rules,
-            source=RetentionPolicy.build(**rules) if plan is None else read_plan(plan),
+            rules=rules if plan is None else {"plan": True, **protections},
+            source=RetentionPolicy.build(**rules) if plan is None else GivenPlan.read(plan, protections),
             dry_run=dry_run,
-            guards=Guards.build(arguments["max_delete"], arguments["max_delete_fraction"]),
-            archive_to=archive_to or None,
+            guards=Guards.build(limits["max_delete"], limits["max_delete_fraction"], limits["protect_unmatched"]),
+            archive_to=None if dry_run else _folder(limits["archive_to"], limits["allow_unarchived"]),
             concurrency=concurrency,
-            page_size=optional_count("page_size", arguments["page_size"]),
+            page_size=optional_count("page_size", limits["page_size"]),
         )
+
+
+def _folder(archive_to: Any, allow_unarchived: object) -> str | None:
+    if archive_to is None and allow_unarchived is not True:
+        raise ViValidationError(
+            "archive_to: give a folder for what is deleted, or allow_unarchived=True to delete without an archive"
+        )
+    return optional_text("archive_to", archive_to)
 
 
 @dataclass(frozen=True)
@@ -82,60 +89,79 @@ class Cleanup:
 
     :param client: reads the flows
     :param connect: opens the client that deletes them
+    :param stopped: whether the task was killed
     """
 
     client: ViClient
     connect: Callable[[], Awaitable[AsyncViClient]]
+    stopped: Callable[[], bool]
 
     def run(self, order: Order, attempt: Attempt) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete; return the report.
 
         :param attempt: the try of the task that runs
-        :raises GuardError: there is more to delete than the guards allow; nothing was deleted
+        :raises GuardError: a guard refuses the plan; nothing was deleted
         :raises ArchiveError: the archive could not be written or verified; nothing was deleted
         :raises PruneError: some flows could not be deleted; the others were
+        :raises StoppedError: the task was killed
         """
-        plan, results = self._plan(order)
-        refusal = order.guards.refusal(len(plan.selected), plan.total)
-        archive, earlier = None, []
-        if order.dry_run:
-            results += [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
-        elif refusal:
-            raise GuardError(f"{refusal} Nothing was deleted.")
-        else:
-            if order.archive_to:
-                destination = Destination.of(order.archive_to, attempt)
-                earlier = destination.earlier_archives()
-                archive = self._archive(plan, destination, order.rules)
-            if plan.selected:
-                results += delete_unchanged(self.connect, plan.selected, order.concurrency)
+        plan, settled = self._plan(order)
+        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched)
+        _log_plan(plan, len(settled), refusal, dry_run=order.dry_run)
         organization_id = self.client.settings.organization_id
-        return self._report(Report(organization_id, plan, results, order.dry_run, refusal, archive, earlier))
+        if order.dry_run:
+            results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
+            return _finish(Report(organization_id, plan, settled + results, order.dry_run, refusal))
+        if refusal:
+            raise GuardError(f"{refusal} Nothing was deleted.")
+        archive, earlier = self._archive(order, plan, attempt)
+        if plan.selected:
+            settled += delete_unchanged(self.connect, plan.selected, order.concurrency, self.stopped)
+        return _finish(Report(organization_id, plan, settled, order.dry_run, None, archive, earlier))
 
     def _plan(self, order: Order) -> Recheck:
-        if isinstance(order.source, Plan):
-            return recheck(self.client, order.source)
+        if isinstance(order.source, GivenPlan):
+            return order.source.recheck(self.client)
         flows = self.client.list_flows(page_size=order.page_size)
         return Recheck(plan_retention(flows, order.source, datetime.now(UTC)), [])
 
-    def _archive(self, plan: Plan, destination: Destination, rules: Mapping[str, Any]) -> str | None:
+    def _archive(self, order: Order, plan: Plan, attempt: Attempt) -> tuple[str | None, list[str]]:
+        """Archive the selected flows; return the archive, and those of earlier tries."""
+        raise_if(self.stopped)
+        if order.archive_to is None:
+            return None, []
+        destination = Destination.of(order.archive_to, attempt)
+        earlier = destination.earlier_archives()
         if not plan.selected:
-            return None
+            return None, earlier
         flows = {decision.flow_id: decision.document for decision in plan.selected}
-        details = {"policy": json.loads(json.dumps(rules, default=str))}
+        details = {"policy": json.loads(json.dumps(order.rules, default=str))}
         archive = destination.write(flows, self.client.settings.organization_id, details)
         log.info("%d flows are archived and verified: %s", len(flows), archive)
-        return archive
+        return archive, earlier
 
-    def _report(self, report: Report) -> dict[str, Any]:
-        log.info("%d flows were selected:\n%s", len(report.results), report.table())
-        uri = None
-        try:
-            uri = report.write()
-        except Exception as error:  # whatever the file system or its driver raises
-            # The deletes are done, and the log and the XCom have the report: another try would add nothing.
-            log.warning("The report cannot be written beside %s: %s: %s", report.archive, type(error).__name__, error)
-        content = report.as_json(uri)
-        if failure := report.failure():
-            raise PruneError(failure, content)
-        return content
+
+def _log_plan(plan: Plan, settled: int, refusal: str | None, *, dry_run: bool) -> None:
+    log.info("%s", summary(plan, settled, dry_run=dry_run))
+    for rule in plan.unmatched:
+        log.warning("No flow matches %s. If the rule is to spare flows, check its spelling.", rule)
+    if refusal and dry_run:
+        log.warning("Without dry_run, a guard would refuse this: %s", refusal)
+    if plan.spared:
+        log.info("%d flows are spared:\n%s", len(plan.spared), spared_table(plan.spared))
+
+
+def _finish(report: Report) -> dict[str, Any]:
+    """Log the results, write the report beside the archive, and return it."""
+    if report.results:
+        log.info("%d flows were selected:\n%s", len(report.results), results_table(report.results))
+    uri = None
+    try:
+        uri = report.write()
+    except Exception as error:  # whatever the file system or its driver raises
+        # The deletes are done, and the log and the XCom have the report: another try would add nothing.
+        log.warning("The report cannot be written beside %s: %s: %s", report.archive, type(error).__name__, error)
+    content = report.as_json(uri)
+    if failure := report.failure():
+        raise PruneError(failure, content)
+    return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -18,9 +18,11 @@ from vi_airflow_provider.storage.files import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vi_airflow_provider.cleanup.policy import Plan
+    from vi_airflow_provider.cleanup.policy import Decision, Plan
 
-#: Outcomes that an XCom and the log list at most; ``outcomes_omitted`` counts the others, and the file has all.
+T = TypeVar("T")
+
+#: Outcomes, and spared flows, that an XCom and the log list at most; the file has all.
 MAX_LISTED: Final = 1000
 
 _COUNTED: Final = ("deleted", "changed", "busy", "already_absent", "failed")
@@ -52,30 +54,35 @@ class Report:
     results: Sequence[DeleteResult]
     dry_run: bool
     guard: str | None
-    archive: str | None
-    earlier_archives: Sequence[str]
+    archive: str | None = None
+    earlier_archives: Sequence[str] = ()
 
     def as_json(self, uri: str | None, *, whole: bool = False) -> dict[str, Any]:
         """Return the report as JSON data.
 
         :param uri: URL of the report file
-        :param whole: list all outcomes, however many
+        :param whole: list all outcomes and all spared flows, however many
         """
         counts = Counter(result.outcome.value for result in self.results)
-        outcomes = [result.as_json() for result in self.results[: None if whole else MAX_LISTED]]
+        outcomes = [result.as_json() for result in _listed(self.results, whole)]
+        spared = self.plan.spared
+        spared_flows = [_spared_as_json(decision) for decision in _listed(spared, whole)]
         return {
             "organization_id": self.organization_id,
             "dry_run": self.dry_run,
             "total": self.plan.total,
             "selected": len(self.results),
             **{name: counts[name] for name in _COUNTED},
-            "spared": len(self.plan.spared),
+            "spared": len(spared),
+            "unmatched": list(self.plan.unmatched),
             "guard": self.guard,
             "archive": self.archive,
             "earlier_archives": list(self.earlier_archives),
             "report": uri,
             "outcomes": outcomes,
             "outcomes_omitted": len(self.results) - len(outcomes),
+            "spared_flows": spared_flows,
+            "spared_omitted": len(spared) - len(spared_flows),
         }
 
     def write(self) -> str | None:
@@ -89,10 +96,6 @@ class Report:
         write_atomically(path, json.dumps(self.as_json(str(path), whole=True), indent=2).encode())
         return str(path)
 
-    def table(self) -> str:
-        """Return the outcomes for the log: one line a flow, in the order of the plan."""
-        return "\n".join(map(_row, self.results[:MAX_LISTED]))
-
     def failure(self) -> str | None:
         """Return which flows could not be deleted, ``None`` if none failed."""
         failed = [result for result in self.results if result.outcome is DeleteOutcome.FAILED]
@@ -103,8 +106,49 @@ class Report:
         return f"{len(failed)} flows could not be deleted: {shown}{more}"
 
 
-def _row(result: DeleteResult) -> str:
-    return (
+def summary(plan: Plan, settled: int, *, dry_run: bool) -> str:
+    """Return one sentence with all numbers of a plan, for the first line of the log.
+
+    :param settled: flows of a given plan that no longer are as planned
+    """
+    selected, spared = len(plan.selected), plan.spared
+    counts = [f"{selected} selected", f"{len(spared)} spared{_by_reason(spared)}", f"{plan.young} not old enough"]
+    if settled:
+        counts.append(f"{settled} changed or absent since they were planned")
+    elif plan.total is not None:
+        counts.append(f"{plan.total - len(plan.decisions)} out of scope")
+    start = "Dry run, nothing is deleted: of" if dry_run else "Of"
+    flows = "the flows of the given plan" if plan.total is None else f"{plan.total} flows"
+    return f"{start} {flows}, {', '.join(counts)}."
+
+
+def results_table(results: Sequence[DeleteResult]) -> str:
+    """Return the outcomes for the log, one line a flow, in the order of the plan; the reason comes before the name."""
+    return "\n".join(
         f"{result.outcome.value:<14} {format_time(result.last_updated):<23} {one_line(result.flow_id)}  "
         f"{one_line(result.reason)}  {one_line(result.name, 60)}"
+        for result in results[:MAX_LISTED]
     )
+
+
+def spared_table(spared: Sequence[Decision]) -> str:
+    """Return the spared flows for the log, one line a flow, with the rule before the name."""
+    return "\n".join(
+        f"{'spared':<14} {format_time(decision.last_updated):<23} {one_line(decision.flow_id)}  "
+        f"{one_line(decision.reason)}  {one_line(decision.name, 60)}"
+        for decision in spared[:MAX_LISTED]
+    )
+
+
+def _by_reason(spared: Sequence[Decision]) -> str:
+    reasons = Counter(one_line(decision.reason, 100) for decision in spared)
+    listed = [f"{count} {reason}" for reason, count in reasons.most_common(10)]
+    return f" ({'; '.join(listed)})" if listed else ""
+
+
+def _listed(items: Sequence[T], whole: bool) -> Sequence[T]:
+    return items if whole else items[:MAX_LISTED]
+
+
+def _spared_as_json(decision: Decision) -> dict[str, Any]:
+    return {"flow_id": decision.flow_id, "name": decision.name, "reason": decision.reason}

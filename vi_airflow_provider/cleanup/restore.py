@@ -1,82 +1,140 @@
-"""Restores flows from an archive: those that are missing, and if asked to, those that differ."""
+"""Restores flows from an archive: those that are missing, and if asked to, those that differ.
+
+A flow is written only over what was seen: nothing, or with ``if_exists="replace"`` the version that was there when the
+restore came to it. Each attempt to write reads the flow again, so an edit that somebody makes meanwhile stays.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.cleanup.archive import read_archive
+from vi_airflow_provider.api.transport.loop_thread import raise_if
+from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from vi_airflow_provider.api.client import ViClient
     from vi_airflow_provider.api.models import Flow
 
 log = logging.getLogger(__name__)
 
+_MANIFEST_SUFFIX = ".flows.manifest.json"
+
 
 class ExistsError(Exception):
     """Flows of the archive exist with other content; nothing was written."""
 
 
-@dataclass(frozen=True)
+class RestoreError(Exception):
+    """Some flows were edited during the restore, so they were left alone; the others were restored."""
+
+
+@dataclass
+class _Judge:
+    """Decides whether a flow of the archive may be written, each time its current version has been read."""
+
+    content: bytes
+    replace: bool
+    #: The version that was there first; no other one is overwritten.
+    first: tuple[str, int] | None = None
+    is_first: bool = True
+    differs: bool = False
+    is_gone: bool = False
+
+    def __call__(self, current: Flow | None) -> bool:
+        version = None if current is None else (current.etag, current.metadata.last_updated)
+        if self.is_first:
+            self.first, self.is_first = version, False
+        self.is_gone = current is None
+        self.differs = current is None or _content(current) != self.content
+        return self.differs and version == self.first and (current is None or self.replace)
+
+
+@dataclass
 class Restore:
     """Writes flows of an archive back.
 
     :param client: reads and writes the flows
     :param if_exists: what to do with a flow that exists with other content: ``"fail"``, ``"skip"`` or ``"replace"``
+    :param stopped: whether the task was killed
     """
 
     client: ViClient
     if_exists: str
+    stopped: Callable[[], bool]
+    _written: list[str] = field(default_factory=list)
+    _left: list[str] = field(default_factory=list)
 
     def run(self, flows: Sequence[Flow]) -> list[str]:
         """Write the flows that are missing or to be replaced, and return their ids.
 
         :raises ExistsError: a flow exists with other content, and ``if_exists`` is ``"fail"``; nothing was written
+        :raises RestoreError: a flow was edited meanwhile, and ``if_exists`` is not ``"skip"``; the others were written
         """
-        missing, different = self._compare(flows)
-        if different and self.if_exists == "fail":
+        if self.if_exists == "fail":
+            self._refuse_others(flows)
+        for flow in flows:
+            self._restore(flow)
+        written, left = len(self._written), len(self._left)
+        log.info(
+            "%d flows restored, %d exist as archived, %d differ and were left alone.",
+            *(written, len(flows) - written - left, left),
+        )
+        if self._left and self.if_exists != "skip":
+            raise RestoreError(
+                f"{left} flows were changed during the restore and left alone, {self._left[0]} among them; "
+                f"{written} flows were restored"
+            )
+        return self._written
+
+    def _refuse_others(self, flows: Sequence[Flow]) -> None:
+        different = []
+        for flow in flows:
+            raise_if(self.stopped)
+            existing = self.client.find_flow(flow_id=flow.flow_id)
+            if existing is not None and _content(existing) != _content(flow):
+                different.append(flow.flow_id)
+        if different:
             raise ExistsError(
-                f"{len(different)} flows exist with another spec or other attributes, {different[0].flow_id} among "
+                f"{len(different)} flows exist with another spec or other attributes, {different[0]} among "
                 'them; if_exists="replace" would overwrite them. Nothing was written.'
             )
-        kept = [] if self.if_exists == "replace" else different
-        written = missing + [flow for flow in different if not kept]
-        for flow in written:
-            self.client.restore_flow(flow.to_wire())
-            log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
-        present = len(flows) - len(missing) - len(different)
-        log.info(
-            "%d flows restored, %d exist as archived, %d exist with other content and were left alone.",
-            *(len(written), present, len(kept)),
-        )
-        return [flow.flow_id for flow in written]
 
-    def _compare(self, flows: Sequence[Flow]) -> tuple[list[Flow], list[Flow]]:
-        """Return the flows that are missing, and those that exist with other content."""
-        missing, different = [], []
-        for flow in flows:
-            existing = self.client.find_flow(flow_id=flow.flow_id)
-            if existing is None:
-                missing.append(flow)
-            elif _content(existing) != _content(flow):
-                different.append(flow)
-        return missing, different
+    def _restore(self, flow: Flow) -> None:
+        judge = _Judge(_content(flow), replace=self.if_exists == "replace")
+
+        def may_be_written(current: Flow | None) -> bool:
+            raise_if(self.stopped)
+            return judge(current)
+
+        if self.client.restore_flow_if(flow.to_wire(), may_be_written).written:
+            self._written.append(flow.flow_id)
+            log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
+        elif judge.differs:
+            self._left.append(flow.flow_id)
+            reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
+            log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
 
 
 def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:
     """Return flows of an archive, after checking it against its manifest as a whole.
 
     :param flow_ids: the flows to return, ``None`` for all
-    :raises ArchiveError: the archive is incomplete, or was changed
+    :raises ArchiveError: the archive is incomplete, was changed, or is a folder
     :raises ViValidationError: an id is not in the archive
     """
-    flows = {flow.flow_id: flow for flow in read_archive(archive)}
+    try:
+        flows = {flow.flow_id: flow for flow in read_archive(archive)}
+    except ArchiveError:
+        _refuse_folder(archive)
+        raise
     if flow_ids is None:
         return list(flows.values())
     if isinstance(flow_ids, str):
@@ -85,6 +143,18 @@ def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:
     if unknown:
         raise ViValidationError(f"flow_ids: {unknown[0]!r:.80} is not in the archive ({len(unknown)} are not)")
     return [flows[flow_id] for flow_id in dict.fromkeys(flow_ids)]
+
+
+def _refuse_folder(archive: str) -> None:
+    """Refuse a folder in words that help; ``archive_to`` of a cleanup is one, and easily taken for the archive."""
+    try:
+        names = sorted(path.name for path in ObjectStoragePath(archive).iterdir())
+    except Exception:  # whatever a driver raises for a path that is not a folder
+        return
+    archives = [name.removesuffix(_MANIFEST_SUFFIX) for name in names if name.endswith(_MANIFEST_SUFFIX)]
+    if names:
+        newest = f", like {archives[-1]}.flows.jsonl" if archives else ""
+        raise ArchiveError(f"{archive} is a folder with {len(archives)} archives: name one{newest}")
 
 
 def _content(flow: Flow) -> bytes:

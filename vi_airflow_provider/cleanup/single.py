@@ -6,15 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViNotFoundError
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.transport.loop_thread import raise_if
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
+from vi_airflow_provider.cleanup.policy import Decision
 from vi_airflow_provider.selection.arguments import boolean, optional_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vi_airflow_provider.api.client import ViClient
-    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.api.models import DeletedFlow
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,26 @@ __all__ = ["Attempt", "ChangedError", "Order", "delete", "not_found"]
 
 class ChangedError(Exception):
     """The flow was edited since it was selected, so it was left alone."""
+
+    def __init__(self, flow_id: str) -> None:
+        super().__init__(f"Flow {flow_id} was changed since it was selected, so it is left alone.")
+
+
+class Deleted(NamedTuple):
+    """What became of the flow, and the URL of its archive, which an earlier try may have written."""
+
+    flow_id: str
+    outcome: DeleteOutcome
+    archive: str | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there was no such flow. One that this task instance archived was there."""
+        return self.outcome is DeleteOutcome.ALREADY_ABSENT and self.archive is None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return the result as JSON data."""
+        return {"flow_id": self.flow_id, "outcome": self.outcome.value, "archive": self.archive}
 
 
 @dataclass(frozen=True)
@@ -53,31 +77,38 @@ class Order:
             boolean("dry_run", dry_run),
         )
 
-
-class Deleted(NamedTuple):
-    """What became of the flow, and the URL of its archive, which an earlier try may have written."""
-
-    flow_id: str
-    outcome: DeleteOutcome
-    archive: str | None = None
-
     @property
-    def missing(self) -> bool:
-        """Whether there was no such flow. One that this task instance archived was there."""
-        return self.outcome is DeleteOutcome.ALREADY_ABSENT and self.archive is None
+    def is_unconditional(self) -> bool:
+        """Whether the flow is to be deleted whatever it is, so that it need not be read."""
+        return not self.dry_run and self.expected_etag is None and self.destination is None
 
-    def as_json(self) -> dict[str, str | None]:
-        """Return the result as JSON data."""
-        return {"flow_id": self.flow_id, "outcome": self.outcome.value, "archive": self.archive}
+    def expects(self, flow: Flow) -> bool:
+        """Return whether the flow is the version that was selected, if one was."""
+        # In a DAG that renders templates as native objects, an etag comes without its quotes.
+        return self.expected_etag is None or flow.etag.strip('"') == self.expected_etag.strip('"')
+
+    def absent(self) -> Deleted:
+        """Return the result for a flow that does not exist."""
+        # An earlier try may have archived and deleted it, and was killed before it could report that.
+        earlier = self.destination.earlier_archives() if self.destination and not self.dry_run else []
+        return Deleted(self.flow_id, DeleteOutcome.ALREADY_ABSENT, earlier[-1] if earlier else None)
+
+    def result(self, deleted: DeletedFlow, archive: str | None = None) -> Deleted:
+        """Return the result of a delete."""
+        if deleted.already_absent and archive is None:
+            return self.absent()
+        outcome = DeleteOutcome.ALREADY_ABSENT if deleted.already_absent else DeleteOutcome.DELETED
+        return Deleted(self.flow_id, outcome, archive)
 
 
-def delete(order: Order, client: ViClient) -> Deleted:
+def delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
     """Delete one flow.
 
+    :param stopped: whether the task was killed
     :raises ChangedError: it has another etag than expected, or was edited while it was archived
     :raises ArchiveError: it could not be archived; it was not deleted
     """
-    deleted = _delete(order, client)
+    deleted = _delete(order, client, stopped)
     log.info("Flow %s: %s", order.flow_id, deleted.outcome.value)
     return deleted
 
@@ -87,34 +118,33 @@ def not_found(flow_id: str) -> ViNotFoundError:
     return ViNotFoundError(f"there is no flow {flow_id}", status_code=404)
 
 
-def _delete(order: Order, client: ViClient) -> Deleted:
-    archive = None
-    if order.dry_run or order.expected_etag is not None or order.destination is not None:
-        flow = _unchanged(client, order.flow_id, order.expected_etag)
+def _delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
+    if order.is_unconditional:
+        return order.result(client.delete_flow(order.flow_id))
+    archive, matches = None, order.expects
+    if order.dry_run or order.destination is not None:
+        flow = client.find_flow(flow_id=order.flow_id)
         if flow is None:
-            # An earlier try may have archived and deleted it, and was killed before it could report that.
-            earlier = order.destination.earlier_archives() if order.destination else []
-            return Deleted(order.flow_id, DeleteOutcome.ALREADY_ABSENT, earlier[-1] if earlier else None)
+            return order.absent()
+        if not order.expects(flow):
+            raise ChangedError(order.flow_id)
         if order.dry_run:
             return Deleted(order.flow_id, DeleteOutcome.WOULD_DELETE)
         if order.destination is not None:
-            archive = _archive(flow, order.destination)
-            if _unchanged(client, order.flow_id, flow.etag) is None:
-                return Deleted(order.flow_id, DeleteOutcome.ALREADY_ABSENT, archive)
-    absent = client.delete_flow(order.flow_id).already_absent
-    return Deleted(order.flow_id, DeleteOutcome.ALREADY_ABSENT if absent else DeleteOutcome.DELETED, archive)
+            archived = Decision.of(flow, "archived", selected=True)
+            archive, matches = _archive(flow, archived.document, order.destination), archived.still_matches
+
+    def may_be_deleted(flow: Flow) -> bool:
+        raise_if(stopped)
+        return matches(flow)
+
+    found = client.delete_flow_if(order.flow_id, may_be_deleted)
+    if isinstance(found, Flow):
+        raise ChangedError(order.flow_id)
+    return order.result(found, archive)
 
 
-def _archive(flow: Flow, destination: Destination) -> str:
-    document = {flow.flow_id: canonical_json(flow.to_wire())}
-    archive = destination.write(document, flow.organization_id, {"policy": None})
+def _archive(flow: Flow, document: bytes, destination: Destination) -> str:
+    archive = destination.write({flow.flow_id: document}, flow.organization_id, {"policy": None})
     log.info("Flow %s is archived and verified: %s", flow.flow_id, archive)
     return archive
-
-
-def _unchanged(client: ViClient, flow_id: str, etag: str | None) -> Flow | None:
-    flow = client.find_flow(flow_id=flow_id)
-    # In a DAG that renders templates as native objects, an etag comes without its quotes.
-    if flow is None or etag is None or flow.etag.strip('"') == etag.strip('"'):
-        return flow
-    raise ChangedError(f"Flow {flow_id} was changed since it was selected, so it is left alone.")

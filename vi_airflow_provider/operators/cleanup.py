@@ -12,7 +12,20 @@ if TYPE_CHECKING:
 
 
 class CleanupOperator(ViBaseOperator):
-    """Base of the operators that delete or restore flows: what tells their tries apart."""
+    """Base of the operators that delete or restore flows: they can be killed, and their tries can be told apart.
+
+    Airflow 3 only calls ``on_kill`` when it ends a task, and raises nothing, so the writes look at what it leaves here.
+    """
+
+    _killed = False
+
+    def on_kill(self) -> None:
+        """Let no further write begin."""
+        self._killed = True
+
+    def killed(self) -> bool:
+        """Return whether the task is to end."""
+        return self._killed
 
     def attempt(self, context: Context, *labels: str) -> dict[str, Any]:
         """Return the fields of ``cleanup.destination.Attempt``; ``labels`` are further parts of archive names."""

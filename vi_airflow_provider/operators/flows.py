@@ -170,7 +170,7 @@ class DeleteFlowOperator(CleanupOperator):
             attempt = single.Attempt(**self.attempt(context, self.flow_id))
             order = single.Order.of(self.flow_id, attempt, self.expected_etag, self.archive_to, self.dry_run_requested)
             try:
-                deleted = single.delete(order, hook.get_conn())
+                deleted = single.delete(order, hook.get_conn(), self.killed)
             except single.ChangedError as error:
                 raise (AirflowSkipException if if_changed == "skip" else AirflowFailException)(str(error)) from error
             if deleted.missing and if_missing == "fail":

@@ -28,7 +28,15 @@ _RULES: Final = (
     "protect_attributes",
 )
 #: All others, but for the plan and ``dry_run``.
-_LIMITS: Final = ("max_delete", "max_delete_fraction", "archive_to", "allow_unarchived", "concurrency", "page_size")
+_LIMITS: Final = (
+    "max_delete",
+    "max_delete_fraction",
+    "protect_unmatched",
+    "archive_to",
+    "allow_unarchived",
+    "concurrency",
+    "page_size",
+)
 
 
 class PruneFlowsOperator(CleanupOperator):
@@ -65,6 +73,7 @@ class PruneFlowsOperator(CleanupOperator):
         "dry_run_requested",
         "max_delete",
         "max_delete_fraction",
+        "protect_unmatched",
         "archive_to",
         "concurrency",
         "page_size",
@@ -87,6 +96,7 @@ class PruneFlowsOperator(CleanupOperator):
         dry_run: bool | str = True,
         max_delete: int = 50,
         max_delete_fraction: float = 0.5,
+        protect_unmatched: Literal["warn", "fail"] = "warn",
         archive_to: str | None = None,
         allow_unarchived: bool = False,
         concurrency: int = 4,
@@ -108,6 +118,7 @@ class PruneFlowsOperator(CleanupOperator):
         self.dry_run_requested = dry_run
         self.max_delete = max_delete
         self.max_delete_fraction = max_delete_fraction
+        self.protect_unmatched = protect_unmatched
         self.archive_to = archive_to
         self.allow_unarchived = allow_unarchived
         self.concurrency = concurrency
@@ -120,8 +131,8 @@ class PruneFlowsOperator(CleanupOperator):
         with self.session(context) as hook:
             rules = {name: getattr(self, name) for name in _RULES}
             limits = {name: getattr(self, name) for name in _LIMITS}
-            order = prune.Order.build(rules, self.plan, dry_run=self.dry_run_requested, **limits)
-            cleanup = prune.Cleanup(hook.get_conn(), hook.get_async_conn)
+            order = prune.Order.build(rules, self.plan, limits, self.dry_run_requested)
+            cleanup = prune.Cleanup(hook.get_conn(), hook.get_async_conn, self.killed)
             try:
                 return cleanup.run(order, prune.Attempt(**self.attempt(context)))
             except prune.GuardError as error:

@@ -52,6 +52,6 @@ class RestoreFlowsOperator(CleanupOperator):
             if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
             flows = restore.archived_flows(self.archive, self.flow_ids)
             try:
-                return restore.Restore(hook.get_conn(), if_exists).run(flows)
+                return restore.Restore(hook.get_conn(), if_exists, self.killed).run(flows)
             except restore.ExistsError as error:
                 raise AirflowFailException(str(error)) from error

@@ -105,8 +105,8 @@ def test_the_archive_is_verified_before_the_delete(
     vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
-    look = when(ViClient.delete_flow, lambda: found.append(set(archived(tmp_path))))
-    monkeypatch.setattr(ViClient, "delete_flow", look)
+    look = when(ViClient.delete_flow_if, lambda: found.append(set(archived(tmp_path))))
+    monkeypatch.setattr(ViClient, "delete_flow_if", look)
     delete(flow_id, archive_to=tmp_path.as_uri())
     assert found == [{flow_id}]
 

@@ -15,7 +15,7 @@ from tests.documents import wire_flow
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.cleanup.given_plan import read_plan
+from vi_airflow_provider.cleanup.given_plan import GivenPlan
 from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
@@ -281,7 +281,7 @@ OUTCOME: Final = {"flow_id": "a", "name": "A", "etag": '"1"', "last_updated": 7,
     "given_plan", [[OUTCOME], {"outcomes": [OUTCOME], "outcomes_omitted": 0}, {"outcomes": [OUTCOME]}]
 )
 def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: Any) -> None:
-    (decision,) = read_plan(given_plan).decisions
+    (decision,) = GivenPlan.read(given_plan, {}).decisions
     assert decision[:4] == ("a", "A", '"1"', 7)
     assert (decision.selected, decision.reason) == (True, "old")
 
@@ -301,7 +301,7 @@ def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: A
 )
 def test_a_plan_that_is_none_or_not_complete_is_refused(given_plan: Any, words: str) -> None:
     with pytest.raises(ViValidationError, match=words):
-        read_plan(given_plan)
+        GivenPlan.read(given_plan, {})
 
 
 def test_the_samples_cover_both_verdicts() -> None:

@@ -143,7 +143,7 @@ def test_the_archive_is_complete_and_verified_before_the_first_delete(
     before, stale = vi.flows, vi.stale()
     found: dict[str, Any] = {}
     look = lambda: found.update(files=archived(folder), deletes=vi.sent("DELETE"))  # noqa: E731
-    monkeypatch.setattr(AsyncViClient, "delete_flow", when(AsyncViClient.delete_flow, look))
+    monkeypatch.setattr(AsyncViClient, "delete_flow_if", when(AsyncViClient.delete_flow_if, look))
 
     report = run(operator(**for_real))
 
