@@ -39,7 +39,7 @@ def gate_training_on_flow() -> None:
     )
 
     @task
-    def read_plan(flow: dict[str, Any]) -> dict[str, Any]:
+    def read_plan(flow: Any) -> dict[str, Any]:
         """Turn the flow into what the training needs, or say what is missing in it."""
         # Imported here, not above: the DAG file is read every few seconds, this code runs once.
         from vi_airflow_provider.api.models import Flow
@@ -63,7 +63,7 @@ def gate_training_on_flow() -> None:
 
     # The seeds are a parameter of the run; a task turns them into an XCom that can be mapped over.
     @task
-    def seeds(values: list[int]) -> list[int]:
+    def seeds(values: Any) -> list[int]:
         """Return the seeds of this run."""
         return values
 

@@ -1,4 +1,4 @@
-"""Gates and exports in a real deployment: api-server, scheduler, dag-processor and triggerer, which is killed."""
+"""Gates and exports in a real deployment: api-server, scheduler, dag-processor, and a triggerer that is killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home, dags = tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("dags")
     for path in (Path(__file__).parent / "dags").glob("*.py"):
         (dags / path.name).write_text(path.read_text())
-    # The example as users have it, but that it looks once a second.
+    # The example as users have it, except that it polls every second.
     example = (EXAMPLES / "train_when_flow_changes.py").read_text()
     assert "poke_interval=60" in example
     (dags / "example.py").write_text(example.replace("poke_interval=60", "poke_interval=1"))
@@ -45,7 +45,7 @@ def airflow(vi: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         deployment.migrate()
         deployment.start()
         deployment.wait_until_healthy()
-        eventually(lambda: len(deployment.api("GET", "/dags")["dags"]) == 7, "the DAGs were not read")
+        eventually(lambda: len(deployment.api("GET", "/dags")["dags"]) == 7, "the DAGs were not parsed")
         yield deployment
 
 
@@ -54,7 +54,8 @@ def states(airflow: Deployment, dag_id: str, run_id: str) -> list[str]:
 
 
 def runs(airflow: Deployment, dag_id: str) -> list[dict[str, Any]]:
-    return airflow.api("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+    found: list[dict[str, Any]] = airflow.api("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+    return found
 
 
 def put(vi: Emulator, flow_id: str, **spec: str) -> None:
@@ -65,7 +66,7 @@ def all_are(airflow: Deployment, dag_id: str, run_id: str, state: str, count: in
     return states(airflow, dag_id, run_id) == [state] * count
 
 
-def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(airflow: Deployment, vi: Emulator):
+def test_gates_and_watchers_survive_a_killed_triggerer(airflow: Deployment, vi: Emulator) -> None:
     one, twenty, late = (start(airflow, dag_id) for dag_id in ("one_gate", "twenty_gates", "late_gate"))
     eventually(lambda: all_are(airflow, "one_gate", one, "deferred", 1), "the gate was not deferred")
     eventually(lambda: all_are(airflow, "twenty_gates", twenty, "deferred", 20), "20 gates were not deferred")
@@ -75,13 +76,13 @@ def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(ai
     eventually(lambda: all_are(airflow, "one_gate", one, "success", 1), "the gate did not open")
     assert xcom(airflow, "one_gate", one, "gate")["flow_id"] == "one-flow"
 
-    # A change starts one run, and is told in its event.
+    # A change starts one run, and its event describes it.
     assert runs(airflow, "on_change") == []
     put(vi, "watched-1", trainingProject="watched")
     eventually(lambda: [r for r in runs(airflow, "on_change") if r["state"] == "success"], "no run was started")
     assert len(runs(airflow, "on_change")) == 1
 
-    # So does the example, which trains with what changed.
+    # So does the example, which trains with the flow that changed.
     put(vi, "weld-1", trainingProject="weld-inspection")
     eventually(
         lambda: [r for r in runs(airflow, "train_when_flow_changes") if r["state"] == "success"], "nothing was trained"
@@ -89,7 +90,7 @@ def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(ai
     (run,) = runs(airflow, "train_when_flow_changes")
     assert xcom(airflow, run["dag_id"], run["dag_run_id"], "train", 0).startswith("flow weld-1 at generation 1 ")
 
-    # The power fails while 20 gates wait. What changes meanwhile is not forgotten, and nothing is told twice.
+    # The triggerer is killed while 20 gates wait, long after the last event: no change is lost or reported twice.
     airflow.kill("triggerer")
     put(vi, "watched-2", trainingProject="watched")
     airflow.start("triggerer")
@@ -107,22 +108,22 @@ def test_gates_wait_through_a_killed_triggerer_and_changes_start_one_run_each(ai
         "the change while the triggerer was down was lost",
     )
     assert len(done) == 1
-    told = [
+    reported = [
         change["flow_id"]
         for run in runs(airflow, "on_change")
         for payload in xcom(airflow, "on_change", run["dag_run_id"], "read")
         for change in payload["changes"]
     ]
-    assert sorted(told) == ["watched-1", "watched-2"]
+    assert sorted(reported) == ["watched-1", "watched-2"]
 
 
-def test_an_export_starts_what_is_scheduled_on_its_asset_and_tells_it_what_was_written(airflow: Deployment, tmp_path):
+def test_an_export_starts_the_dag_scheduled_on_its_asset(airflow: Deployment, tmp_path: Path) -> None:
     run_id = start(airflow, "export", {"destination": (tmp_path / "flows.jsonl.gz").as_uri()})
     eventually(lambda: all_are(airflow, "export", run_id, "success", 1), "nothing was exported")
     written = xcom(airflow, "export", run_id, "export")
     (run,) = eventually(
         lambda: [run for run in runs(airflow, "after_export") if run["state"] == "success"], "no run was started"
     )
-    told = xcom(airflow, "after_export", run["dag_run_id"], "read")
-    assert told == [{name: written[name] for name in ("uri", "count", "sha256")}]
-    assert verify(told[0]["uri"], every_flow=True).count == told[0]["count"] > 0
+    received = xcom(airflow, "after_export", run["dag_run_id"], "read")
+    assert received == [{name: written[name] for name in ("uri", "count", "sha256")}]
+    assert verify(received[0]["uri"], every_flow=True).count == received[0]["count"] > 0

@@ -1,10 +1,10 @@
-"""The sensors in a worker: what one look means, and how the wait ends. Nobody really sleeps."""
+"""The sensors in a worker: one poll, the whole wait, and deferral. Sleeps are skipped."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -28,9 +28,9 @@ from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 FLOW: Final = f"{FLOWS}/{FLOW_ID}"
 NAME: Final = wire_flow()["spec"]["name"]
 NOW: Final = datetime(2026, 7, 10, tzinfo=UTC)
-MISSING: Final = {"status_code": 404}
-THERE: Final = {"json": wire_flow()}
-BROKEN: Final = {"status_code": 500}
+MISSING: Final[dict[str, Any]] = {"status_code": 404}
+THERE: Final[dict[str, Any]] = {"json": wire_flow()}
+BROKEN: Final[dict[str, Any]] = {"status_code": 500}
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits, in seconds; clocks go on by them and not otherwise."""
+def slept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The sleeps in seconds; only they advance the clocks."""
     waits: list[float] = []
     monotonic = time.monotonic()
     with time_machine.travel(NOW, tick=False) as traveller:
@@ -60,15 +60,23 @@ def exists(**arguments: Any) -> FlowExistsSensor:
     return FlowExistsSensor(task_id="wait", **{**given, **arguments})
 
 
+def spec(**arguments: Any) -> FlowSpecSensor:
+    return FlowSpecSensor(task_id="wait", **{"flow_id": FLOW_ID, "deferrable": False, **arguments})
+
+
+def context(ti: TaskInstance | None = None) -> Any:
+    return {"ti": ti or TaskInstance()}
+
+
 def poke(sensor: Any) -> tuple[bool, Any]:
-    found = sensor.poke({"ti": TaskInstance()})
+    found = sensor.poke(context())
     return bool(found), plain(found.xcom_value)
 
 
-# --- one look ------------------------------------------------------------------------------------------------------
+# --- one poll ------------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_that_is_there_ends_the_wait_with_the_flow(requests_mock: Mocker) -> None:
+def test_an_existing_flow_ends_the_wait_and_is_the_xcom(requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, **THERE)
     done, xcom = poke(exists())
     assert done
@@ -76,7 +84,7 @@ def test_a_flow_that_is_there_ends_the_wait_with_the_flow(requests_mock: Mocker)
     assert requests_mock.call_count == 1
 
 
-def test_a_flow_that_is_not_there_is_waited_for(requests_mock: Mocker) -> None:
+def test_a_missing_flow_is_waited_for(requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, **MISSING)
     assert poke(exists()) == (False, None)
 
@@ -117,59 +125,55 @@ def test_a_flow_of_another_training_project_is_waited_for(
 # --- the whole wait ------------------------------------------------------------------------------------------------
 
 
-def test_the_wait_goes_on_until_the_flow_is_there(requests_mock: Mocker, slept: list[float]) -> None:
+def test_the_wait_goes_on_until_the_flow_exists(requests_mock: Mocker, slept: list[float]) -> None:
     requests_mock.get(FLOW, [MISSING, MISSING, THERE])
-    assert plain(exists().execute({"ti": TaskInstance()}))["flow_id"] == FLOW_ID
+    assert plain(exists().execute(context()))["flow_id"] == FLOW_ID
     assert slept == [60, 60]
 
 
 def test_the_wait_ends_with_a_timeout(requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, **MISSING)
     with pytest.raises(AirflowSensorTimeout):
-        exists(timeout=150).execute({"ti": TaskInstance()})
+        exists(timeout=150).execute(context())
     with pytest.raises(AirflowSkipException):
-        exists(timeout=150, soft_fail=True).execute({"ti": TaskInstance()})
+        exists(timeout=150, soft_fail=True).execute(context())
 
 
-def test_failed_looks_are_waited_out(requests_mock: Mocker, slept: list[float]) -> None:
+def test_failed_polls_are_waited_out(requests_mock: Mocker, slept: list[float]) -> None:
     requests_mock.get(FLOW, [BROKEN, BROKEN, MISSING, BROKEN, THERE])
-    assert exists(max_failures=3).execute({"ti": TaskInstance()})["flow_id"] == FLOW_ID
+    assert exists(max_failures=3).execute(context())["flow_id"] == FLOW_ID
     assert slept == [60, 60, 60, 60]
 
 
-def test_a_failed_look_waits_as_long_as_the_server_asks(requests_mock: Mocker, slept: list[float]) -> None:
+def test_retry_after_extends_the_pause(requests_mock: Mocker, slept: list[float]) -> None:
     busy = [{"status_code": 429, "headers": {"Retry-After": wait}} for wait in ("300", "5")]
     requests_mock.get(FLOW, [*busy, THERE])
-    exists().execute({"ti": TaskInstance()})
+    exists().execute(context())
     assert slept == [300, 60]
 
 
-def test_too_many_failed_looks_in_a_row_end_the_wait_with_the_last_error(
-    requests_mock: Mocker, slept: list[float]
-) -> None:
+def test_the_failure_budget_ends_the_wait_with_the_last_error(requests_mock: Mocker, slept: list[float]) -> None:
     requests_mock.get(FLOW, [BROKEN, BROKEN, MISSING, BROKEN, BROKEN, {"status_code": 502}])
     with pytest.raises(ViServerError, match="502"):
-        exists(max_failures=3).execute({"ti": TaskInstance()})
+        exists(max_failures=3).execute(context())
     assert len(slept) == 5
 
 
-def test_a_look_is_one_request_because_the_sensor_paces_itself(
-    requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_poll_is_one_request_without_retries(requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(max_retries=5, max_rate_limit_retries=5))
     requests_mock.get(FLOW, **BROKEN)
     with pytest.raises(ViServerError):
-        exists(max_failures=1).execute({"ti": TaskInstance()})
+        exists(max_failures=1).execute(context())
     assert requests_mock.call_count == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
-def test_an_error_that_stays_ends_the_wait_at_once(status: int, requests_mock: Mocker, slept: list[float]) -> None:
+def test_a_lasting_error_ends_the_wait_at_once(status: int, requests_mock: Mocker, slept: list[float]) -> None:
     requests_mock.get(FLOW, status_code=status)
     with pytest.raises(AirflowFailException, match=f": {status} "):
-        exists().execute({"ti": TaskInstance()})
+        exists().execute(context())
     with pytest.raises(AirflowSkipException):
-        exists(soft_fail=True).execute({"ti": TaskInstance()})
+        exists(soft_fail=True).execute(context())
     assert slept == []
 
 
@@ -183,9 +187,9 @@ BAD: Final[list[tuple[Callable[[], Any], str]]] = [
     (lambda: exists(flow_name=""), "flow_name: "),
     (lambda: exists(flow_name=5), "flow_name: 5 is not a text"),
     (lambda: exists(training_project=""), "training_project: "),
-    (lambda: FlowSpecSensor(task_id="t", flow_id="a", min_generation="many"), "min_generation: "),
-    (lambda: FlowSpecSensor(task_id="t", flow_id="a", unchanged_for=90), "unchanged_for: "),
-    (lambda: FlowSpecSensor(task_id="t", flow_id="a", absent=True, min_generation=3), "absent: nothing else"),
+    (lambda: spec(min_generation="many"), "min_generation: "),
+    (lambda: spec(unchanged_for=90), "unchanged_for: "),
+    (lambda: spec(absent=True, min_generation=3), "absent: nothing else"),
 ]
 
 
@@ -197,7 +201,7 @@ def test_a_bad_value_ends_the_wait_before_any_request(
     sensor = make()
     sensor.deferrable = deferrable
     with pytest.raises(AirflowFailException, match=f"^ViValidationError: {re.escape(words)}"):
-        sensor.execute({"ti": TaskInstance()})
+        sensor.execute(context())
     assert (requests_mock.call_count, slept) == (0, [])
 
 
@@ -206,18 +210,18 @@ def test_the_link_is_stored_before_the_first_request(requests_mock: Mocker) -> N
     for sensor, flow_id in ((exists(), FLOW_ID), (exists(flow_name="x"), "")):
         ti = TaskInstance()
         with pytest.raises(AirflowFailException):
-            sensor.execute({"ti": ti})
+            sensor.execute(context(ti))
         assert ti.pushed == {"vi_link": f"https://ui.example/{ORGANIZATION_ID}/{flow_id}"}
 
 
-# --- what a flow says ----------------------------------------------------------------------------------------------
+# --- conditions ----------------------------------------------------------------------------------------------------
 
 DIGEST: Final = Flow.model_validate(wire_flow()).digest
 AGE: Final = NOW - datetime.fromtimestamp(wire_flow()["metadata"]["lastUpdated"] / 1000, UTC)
 
 
 @pytest.mark.parametrize(
-    ("asked", "met"),
+    ("condition", "met"),
     [
         ({}, True),
         ({"expected_digest": DIGEST}, True),
@@ -237,27 +241,25 @@ AGE: Final = NOW - datetime.fromtimestamp(wire_flow()["metadata"]["lastUpdated"]
         ({"absent": True}, False),
     ],
 )
-def test_the_wait_ends_when_the_flow_says_all_that_is_asked(
-    asked: dict[str, Any], met: bool, requests_mock: Mocker
-) -> None:
+def test_the_wait_ends_when_all_conditions_are_met(condition: dict[str, Any], met: bool, requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, **THERE)
-    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID, deferrable=False, **asked))[0] is met
+    assert poke(spec(**condition))[0] is met
 
 
-def test_an_absent_flow_says_nothing_but_its_absence(requests_mock: Mocker) -> None:
+def test_a_missing_flow_meets_only_the_condition_absent(requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, **MISSING)
-    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID, absent=True)) == (True, None)
-    assert poke(FlowSpecSensor(task_id="wait", flow_id=FLOW_ID)) == (False, None)
+    assert poke(spec(absent=True)) == (True, None)
+    assert poke(spec()) == (False, None)
 
 
 # --- deferring -----------------------------------------------------------------------------------------------------
 
 
-def test_a_deferrable_sensor_looks_once_before_it_defers(requests_mock: Mocker) -> None:
+def test_a_deferrable_sensor_polls_once_before_it_defers(requests_mock: Mocker) -> None:
     requests_mock.get(FLOW, [THERE, MISSING])
-    assert exists(deferrable=True).execute({"ti": TaskInstance()})["flow_id"] == FLOW_ID
+    assert exists(deferrable=True).execute(context())["flow_id"] == FLOW_ID
     with pytest.raises(TaskDeferred) as deferred:
-        exists(deferrable=True).execute({"ti": TaskInstance()})
+        exists(deferrable=True).execute(context())
     plain(deferred.value.trigger.serialize()[1])
     assert requests_mock.call_count == 2
 
@@ -265,12 +267,13 @@ def test_a_deferrable_sensor_looks_once_before_it_defers(requests_mock: Mocker) 
 # --- in a DAG ------------------------------------------------------------------------------------------------------
 
 
-def test_values_may_be_templates() -> None:
+def test_arguments_may_be_templates() -> None:
     with DAG("dag", schedule=None, start_date=NOW):
         sensor = FlowExistsSensor(
             task_id="wait", vi_conn_id="{{ conn }}", flow_name="{{ name }} 1", training_project="{{ project }}"
         )
-    sensor.render_template_fields({"conn": "c", "name": "weld", "project": "p"})
+    values: Any = {"conn": "c", "name": "weld", "project": "p"}
+    sensor.render_template_fields(values)
     assert (sensor.vi_conn_id, sensor.flow_name, sensor.training_project) == ("c", "weld 1", "p")
 
 
@@ -281,6 +284,6 @@ def test_a_sensor_can_be_mapped() -> None:
     assert mapped.operator_class is FlowExistsSensor
 
 
-def test_no_value_is_looked_at_when_the_dag_is_read() -> None:
+def test_arguments_are_not_checked_when_the_dag_is_parsed() -> None:
     nonsense: Any = object()
     FlowExistsSensor(task_id="wait", flow_id=nonsense, flow_name=nonsense, training_project=nonsense)

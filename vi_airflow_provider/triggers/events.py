@@ -13,7 +13,7 @@ from airflow.triggers.base import TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.validation import checked_id
-from vi_airflow_provider.gates.changes import EVENTS, MAX_LISTED, ChangeDetector
+from vi_airflow_provider.gates.changes import EVENTS, ChangeDetector
 from vi_airflow_provider.gates.pacing import (
     MAX_FAILURES,
     MAX_PAUSE,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.gates.changes import Snapshot
     from vi_airflow_provider.gates.client import RefreshingClient
-
-__all__ = ["EVENTS", "MAX_LISTED", "FlowEventTrigger"]
 
 #: Arguments that do not affect what is watched, but how often.
 _PACE: Final = frozenset({"poke_interval", "max_failures"})

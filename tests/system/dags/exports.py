@@ -1,8 +1,9 @@
-"""DAGs for the system tests: an export, and what is scheduled on it."""
+"""DAGs for the system tests: an export, and a DAG scheduled on it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import DAG, Asset, task
 
@@ -19,7 +20,7 @@ with DAG("export", schedule=None, start_date=BEGIN):
 with DAG("after_export", schedule=[EXPORTED], start_date=BEGIN):
 
     @task
-    def read(triggering_asset_events=None):
+    def read(triggering_asset_events: Any = None) -> list[Any]:
         return [event.extra for events in triggering_asset_events.values() for event in events]
 
     read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
@@ -31,7 +32,7 @@ changed = Asset(
 with DAG("on_change", schedule=[changed], start_date=BEGIN):
 
     @task
-    def read(triggering_asset_events=None):
+    def read(triggering_asset_events: Any = None) -> list[Any]:
         return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
 
     read()

@@ -1,4 +1,4 @@
-"""A service without sockets, in time that does not pass by itself."""
+"""A service without sockets, in virtual time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from vi_airflow_provider.triggers import shared
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualClock]:
-    """Virtual time: for event loops that it runs, for sensors, and for whoever asks what time it is."""
+    """Virtual time: for event loops that it runs, for sensors, and for the wall clock."""
     clock = VirtualClock()
-    # Sleeping, and Airflow's own clock for a timeout, are not a matter of the wall clock.
+    # time-machine moves the wall clock only; sensors also sleep, and measure with a monotonic clock.
     for module in (sensors, sys.modules[BaseSensorOperator.__module__]):
         monkeypatch.setattr(module, "time", clock.time)
     with clock.running():

@@ -1,4 +1,4 @@
-"""One sensor, waited for in each mode as Airflow does it, and what becomes of its task."""
+"""Run one sensor in each mode as Airflow does, and report how its task ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Mode(StrEnum):
 
 
 class State(StrEnum):
-    """What becomes of the task."""
+    """How the task ends."""
 
     SUCCESS = "success"
     SKIPPED = "skipped"
@@ -50,7 +50,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class End:
-    """How a task ended; ``error`` is the exception that Airflow is given, without Airflow's own words."""
+    """How a task ended; ``error`` is the exception, without the messages that Airflow writes itself."""
 
     state: State
     xcom: Any = None
@@ -59,17 +59,17 @@ class End:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Waits for sensors, one mode after the other.
+    """Runs sensors in one mode after the other.
 
-    :param clock: the time that passes
-    :param monkeypatch: stands in for Airflow's database
+    :param clock: virtual time
+    :param monkeypatch: replaces reads of Airflow's database
     """
 
     clock: VirtualClock
     monkeypatch: pytest.MonkeyPatch
 
     def wait(self, make: Callable[..., FlowGateSensor], mode: Mode) -> End:
-        """Let a sensor wait to the end."""
+        """Let a sensor wait to its end."""
         ways = {Mode.POKE: self._poked, Mode.RESCHEDULE: self._rescheduled, Mode.DEFERRED: self._deferred}
         try:
             return End(State.SUCCESS, ways[mode](make))
@@ -85,10 +85,10 @@ class Waiting:
         return make(deferrable=False).execute(CONTEXT)
 
     def _rescheduled(self, make: Callable[..., FlowGateSensor]) -> Any:
-        """Each look is another process, which is told when the first one was, and nothing else."""
+        """Each poll is another process, which knows when the first one began, and nothing else."""
         base = sys.modules[BaseSensorOperator.__module__]
         began: Any = None
-        if hasattr(base, "_orig_start_date"):  # Airflow 2 reads it from its database
+        if hasattr(base, "_orig_start_date"):  # Airflow 2 reads it from the database
             self.monkeypatch.setattr(base, "_orig_start_date", lambda **_: began)
             facts = {}
         else:
@@ -102,7 +102,7 @@ class Waiting:
                 self.clock.sleep((again.reschedule_date - base.timezone.utcnow()).total_seconds())
 
     def _deferred(self, make: Callable[..., FlowGateSensor]) -> Any:
-        """The trigger and its event cross Airflow's database; worker and triggerer are others each time."""
+        """The trigger and its event cross Airflow's database; each process has an instance of its own."""
         try:
             return make(deferrable=True).execute(CONTEXT)
         except TaskDeferred as deferred:
@@ -111,19 +111,19 @@ class Waiting:
         began = self.clock.elapsed
         (event,) = self.clock.run(events_of(trigger))
         assert timeout is not None
-        assert self.clock.elapsed - began < timeout.total_seconds(), "Airflow would have ended this wait"
+        assert self.clock.elapsed - began < timeout.total_seconds(), "Airflow would have ended this wait first"
         return make(deferrable=True).resume_execution(method, {"event": json.loads(json.dumps(event))}, CONTEXT)
 
 
 def stored(trigger: Any) -> Any:
-    """The trigger as a triggerer makes it from what Airflow has stored."""
+    """Store a trigger and load it, as a triggerer does."""
     path, arguments = trigger.serialize()
     module, _, name = path.rpartition(".")
     return getattr(sys.modules[module], name)(**json.loads(json.dumps(arguments, allow_nan=False)))
 
 
 async def events_of(trigger: FlowTrigger) -> list[Any]:
-    """All events that a trigger yields."""
+    """Return all events that a trigger yields."""
     return [event.payload async for event in trigger.run()]
 
 
@@ -132,5 +132,5 @@ def _context(**ti: Any) -> Any:
 
 
 _FACTS: Final = {"dag_id": "dag", "task_id": "gate", "run_id": "run", "map_index": -1, "max_tries": 0}
-#: What Airflow tells a task, as far as a sensor asks.
+#: The part of the context that a sensor reads.
 CONTEXT: Final = _context()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,7 +39,7 @@ def test_flows_have_a_uri(flow_id: str | None, uri: str) -> None:
 )
 def test_a_uri_has_one_form(given: str, kept: str) -> None:
     assert sanitize_uri(urlsplit(given)).geturl() == kept
-    assert Asset(uri=given).uri == kept  # Airflow has found it
+    assert Asset(uri=given).uri == kept  # through Airflow
 
 
 WRONG: Final = [
@@ -61,7 +62,7 @@ WRONG: Final = [
 
 
 @pytest.mark.parametrize("uri", WRONG)
-def test_no_other_uri_is_accepted(uri: str) -> None:
+def test_other_uris_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="must be vi://<organization id>/flows"):
         sanitize_uri(urlsplit(uri))
 
@@ -72,41 +73,45 @@ def test_a_secret_in_a_uri_is_not_repeated() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 only logs what a sanitizer says")
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 only logs the error of a sanitizer")
 @pytest.mark.parametrize("uri", WRONG[:3])
 def test_airflow_refuses_an_asset_with_another_uri(uri: str) -> None:
     with pytest.raises(ValueError, match="must be vi://"):
         Asset(uri=uri)
 
 
-def test_airflow_makes_an_asset_of_what_a_hook_reports() -> None:
-    kwargs, extra = {"organization_id": "acme-vision", "flow_id": "flow_abc123"}, {"team": "x"}
+def test_airflow_creates_an_asset_from_reported_lineage() -> None:
+    kwargs: dict[str, Any] = {"organization_id": "acme-vision", "flow_id": "flow_abc123"}
+    extra: dict[str, Any] = {"team": "x"}
+    collector: Any
     try:
-        from airflow.sdk.lineage import HookLineageCollector
+        lineage = importlib.import_module("airflow.sdk.lineage")
     except ImportError:  # before 3.1
-        from airflow.lineage.hook import HookLineageCollector
+        lineage = importlib.import_module("airflow.lineage.hook")
+    collector = lineage.HookLineageCollector()
     if AIRFLOW_3:
-        asset = HookLineageCollector().create_asset(scheme="vi", asset_kwargs=kwargs, asset_extra=extra)
+        asset = collector.create_asset(scheme="vi", asset_kwargs=kwargs, asset_extra=extra)
     else:
-        asset = HookLineageCollector().create_dataset("vi", None, kwargs, extra)
+        asset = collector.create_dataset("vi", None, kwargs, extra)
     assert (asset.uri, asset.extra) == (ONE, extra)
 
 
-def test_both_majors_are_told_the_same_about_the_scheme() -> None:
+def test_both_airflow_majors_get_the_same_description_of_the_scheme() -> None:
     info = get_provider_info()
     assert info["asset-uris"] == info["dataset-uris"]
-    (told,) = info["asset-uris"]
+    (described,) = info["asset-uris"]
     functions = {
         "handler": sanitize_uri,
         "factory": create_asset,
         "to_openlineage_converter": convert_asset_to_openlineage,
     }
     paths = {key: f"{function.__module__}.{function.__name__}" for key, function in functions.items()}
-    assert told == {"schemes": ["vi"], **paths}
+    assert described == {"schemes": ["vi"], **paths}
 
 
 @pytest.mark.parametrize(("uri", "name"), [(ALL, "flows"), (ONE, "flows/flow_abc123")])
-def test_lineage_knows_a_flow_by_its_organization_and_id(uri: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lineage_identifies_a_flow_by_organization_and_id(uri: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     facet = SimpleNamespace(Dataset=lambda namespace, name: (namespace, name))
     monkeypatch.setitem(sys.modules, "airflow.providers.common.compat.openlineage.facet", facet)
-    assert convert_asset_to_openlineage(Asset(uri=uri), None) == ("vi://acme-vision", name)
+    dataset: Any = convert_asset_to_openlineage(Asset(uri=uri), None)
+    assert dataset == ("vi://acme-vision", name)

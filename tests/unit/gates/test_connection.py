@@ -96,7 +96,7 @@ def test_a_refused_key_is_not_tried_again_if_the_connection_kept_it(
         return await poll(poller, *many(MAX_SINGLE_GETS))
 
     assert run(clock, many(MAX_SINGLE_GETS), main) == [ViAuthenticationError] * MAX_SINGLE_GETS
-    assert len([request for request in vi.asked if request.status == 401]) == MAX_SINGLE_GETS
+    assert len([request for request in vi.requests if request.status == 401]) == MAX_SINGLE_GETS
 
 
 def test_calls_in_flight_finish_before_their_client_is_closed(
@@ -309,7 +309,7 @@ def test_a_restarted_triggerer_with_many_gates_survives_a_blip(
 ) -> None:
     count = 2000
     backend.blip(begin, 240.0)
-    clock.at(200.0, lambda: [vi.put(f"f{number}") for number in range(count)])
+    clock.at(200.0, lambda: vi.put_all(f"f{number}" for number in range(count)))
 
     async def main() -> list[list[Any]]:
         gates = (

@@ -1,4 +1,4 @@
-"""Flows that change become events: each change once, also through restarts, and never a storm."""
+"""Flows that change become events: each change at least once, also through restarts and failures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.gates.changes import MAX_LISTED
 from vi_airflow_provider.gates.pacing import MAX_PAUSE
 from vi_airflow_provider.triggers import events
-from vi_airflow_provider.triggers.events import MAX_LISTED, FlowEventTrigger
+from vi_airflow_provider.triggers.events import FlowEventTrigger
+from vi_airflow_provider.triggers.shared import shared_client
 
 INTERVAL: Final = 60.0
-#: Seconds after which every look that a tick has asked for has been answered.
+#: Seconds after a tick by which its poll is done.
 SETTLED: Final = 2.0
 DAY: Final = 86_400.0
 
@@ -31,7 +33,7 @@ class StateStore:
         self.values: dict[str, str] = {}
         self.calls = 0
         self.written = 0
-        #: Raised by whoever reads or writes.
+        #: Raised by every read and write.
         self.broken: Exception | None = None
 
     async def aget(self, key: str, default: Any = None) -> Any:
@@ -50,16 +52,16 @@ class StateStore:
 
 
 class Watching:
-    """A watcher that Airflow runs, restarts and listens to."""
+    """A watcher as Airflow runs and restarts it."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self.store: StateStore | None = StateStore()
-        #: When each event came, in seconds since the beginning, and what it said.
+        #: The time of each event, in seconds since the beginning, and its payload.
         self.events: list[tuple[float, dict[str, Any]]] = []
 
     def run(self, until: float, **arguments: Any) -> None:
-        """Watch until then, in a triggerer that has been started now."""
+        """Watch until a time, in a triggerer that was started just now."""
         trigger = stored(FlowEventTrigger(**{"poke_interval": INTERVAL, **arguments}))
         trigger.asset_state_store = self.store
 
@@ -73,7 +75,9 @@ class Watching:
             await asyncio.wait([watching], timeout=until - self._clock.elapsed)
             if watching.done():
                 watching.result()
-                raise AssertionError("it ended by itself; Airflow would start it again at once, and so for ever")
+                raise AssertionError(
+                    "the trigger ended by itself; Airflow would start it again at once, and so forever"
+                )
             watching.cancel()
             await asyncio.wait([watching])
 
@@ -81,7 +85,7 @@ class Watching:
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """What was said so far: which flow, and what became of it."""
+        """The changes that were reported so far: flow id and event."""
         return [(change["flow_id"], change["event"]) for _, payload in self.events for change in payload["changes"]]
 
 
@@ -95,16 +99,20 @@ def at(clock: VirtualClock, plan: dict[float, Callable[[], object]]) -> None:
         clock.at(moment, do)
 
 
-# --- what is told --------------------------------------------------------------------------------------------------
+def all_of(*actions: Callable[[], object]) -> Callable[[], object]:
+    return lambda: [action() for action in actions]
 
 
-def test_what_is_there_when_it_begins_is_no_event(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+# --- what is reported ----------------------------------------------------------------------------------------------
+
+
+def test_existing_flows_cause_no_event(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     watching.run(10 * INTERVAL)
     assert watching.events == []
 
 
-def test_each_change_is_told_once_after_the_next_look(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_each_change_is_reported_after_the_next_poll(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("old")
     at(
         clock,
@@ -123,9 +131,12 @@ def test_each_change_is_told_once_after_the_next_look(vi: VirtualVi, clock: Virt
     assert [payload["changes"][0]["spec_changed"] for _, payload in watching.events] == [True, True, False, True, True]
 
 
-def test_an_event_says_what_a_dag_needs_to_know(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_an_event_describes_the_changed_flows(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("gone")
-    at(clock, {100: lambda: (vi.put("a", name="Weld", attributes={"k": "v"}), vi.store.delete_flow("gone"))})
+    at(
+        clock,
+        {100: all_of(lambda: vi.put("a", name="Weld", attributes={"k": "v"}), lambda: vi.store.delete_flow("gone"))},
+    )
     watching.run(200, vi_conn_id="vi_default")
     flow = Flow.model_validate(vi.store.get_flow("a"))
     ((_, payload),) = watching.events
@@ -148,28 +159,27 @@ def test_an_event_says_what_a_dag_needs_to_know(vi: VirtualVi, clock: VirtualClo
     }
 
 
-def test_many_changes_at_once_are_one_event_of_bounded_size(
+def test_many_changes_at_once_are_one_event_of_limited_size(
     vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
-    clock.at(100, lambda: [vi.put(f"f{number:03}") for number in range(MAX_LISTED + 50)])
+    flow_ids = [f"f{number:03}" for number in range(MAX_LISTED + 50)]
+    clock.at(100, lambda: vi.put_all(flow_ids))
     watching.run(200)
     ((_, payload),) = watching.events
     assert payload["count"] == MAX_LISTED + 50
-    assert [change["flow_id"] for change in payload["changes"]] == [f"f{number:03}" for number in range(MAX_LISTED)]
+    assert [change["flow_id"] for change in payload["changes"]] == flow_ids[:MAX_LISTED]
 
 
-def test_a_change_and_its_reversal_between_two_looks_is_still_an_update(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_a_change_that_was_reverted_is_still_an_update(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
-    at(clock, {100: lambda: (vi.put("a", schema="v2"), vi.put("a", schema="v1"))})
+    at(clock, {100: all_of(lambda: vi.put("a", schema="v2"), lambda: vi.put("a", schema="v1"))})
     watching.run(200)
     assert watching.changes == [("a", "updated")]
     assert watching.events[0][1]["changes"][0]["spec_changed"] is False
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ({}, ["a created", "a updated", "a updated", "a deleted"]),
         ({"events": ["created"]}, ["a created"]),
@@ -182,15 +192,15 @@ def test_a_change_and_its_reversal_between_two_looks_is_still_an_update(
         ({"name_pattern": "A*"}, []),
         ({"training_project": "p"}, ["a created", "a updated", "a updated", "a deleted"]),
         ({"training_project": "q"}, []),
-        # A flow is created in the eyes of a watcher when it begins to match.
+        # For a watcher, a flow is created when it begins to match.
         ({"attributes": {"stage": "prod"}}, ["a created", "a deleted"]),
         ({"attributes": {"stage": ""}}, []),
         ({"flow_id": "a", "attributes": {"stage": "prod"}}, ["a created", "a deleted"]),
     ],
     ids=str,
 )
-def test_only_what_is_watched_is_told(
-    arguments: dict[str, Any], told: list[str], vi: VirtualVi, clock: VirtualClock, watching: Watching
+def test_only_watched_changes_are_reported(
+    arguments: dict[str, Any], reported: list[str], vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
     vi.put("z", name="other")
     at(
@@ -202,14 +212,14 @@ def test_only_what_is_watched_is_told(
             400: lambda: vi.store.delete_flow("a"),
         },
     )
-    expected = list(told)
-    if "attributes" in arguments and told:
+    expected = list(reported)
+    if "attributes" in arguments and reported:
         expected.insert(1, "a updated")
     watching.run(600, **arguments)
     assert [f"{flow_id} {event}" for flow_id, event in watching.changes] == expected
 
 
-def test_a_flow_that_does_not_match_any_more_was_updated_and_not_deleted(
+def test_a_flow_that_no_longer_matches_was_updated_and_not_deleted(
     vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
     vi.put("a", name="prod weld")
@@ -218,9 +228,7 @@ def test_a_flow_that_does_not_match_any_more_was_updated_and_not_deleted(
     assert watching.changes == [("a", "updated")]
 
 
-def test_a_flow_that_the_listing_has_missed_is_not_deleted(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_a_flow_that_a_listing_missed_is_not_deleted(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     vi.faults.add(path="/flows$", skip=2, times=3, status=200, body='{"items": []}')
     watching.run(10 * INTERVAL)
@@ -230,7 +238,7 @@ def test_a_flow_that_the_listing_has_missed_is_not_deleted(
 # --- restarts ------------------------------------------------------------------------------------------------------
 
 
-def test_a_restart_repeats_nothing_and_misses_nothing(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_a_later_restart_repeats_and_misses_nothing(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     clock.at(100, lambda: vi.put("b"))
     watching.run(200)
@@ -244,9 +252,7 @@ def test_a_restart_repeats_nothing_and_misses_nothing(vi: VirtualVi, clock: Virt
     assert len(watching.events) == 2
 
 
-def test_a_crash_after_the_event_repeats_it_rather_than_losing_one(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_a_crash_right_after_an_event_repeats_it(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     watching.run(100)
     vi.put("a")
     trigger = stored(FlowEventTrigger(poke_interval=INTERVAL))
@@ -263,8 +269,8 @@ def test_a_crash_after_the_event_repeats_it_rather_than_losing_one(
     assert watching.changes == [("a", "created")]
 
 
-def test_without_a_store_a_restart_begins_anew(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
-    """Before Airflow 3.3 there is none."""
+def test_without_a_store_a_restart_starts_over(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    """Airflow has one since 3.3."""
     watching.store = None
     watching.run(100)
     vi.put("a")
@@ -274,7 +280,7 @@ def test_without_a_store_a_restart_begins_anew(vi: VirtualVi, clock: VirtualCloc
     assert watching.changes == [("b", "created")]
 
 
-def test_a_watcher_that_is_changed_begins_anew(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_a_watcher_with_another_filter_starts_over(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a", name="prod")
     watching.run(100)
     vi.put("b", name="stage")
@@ -283,16 +289,14 @@ def test_a_watcher_that_is_changed_begins_anew(vi: VirtualVi, clock: VirtualCloc
     assert watching.events == []
 
 
-def test_a_watcher_that_is_slowed_down_goes_on(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_a_watcher_with_another_interval_continues(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     watching.run(100)
     vi.put("a")
     watching.run(300, poke_interval=30, max_failures=3)
     assert watching.changes == [("a", "created")]
 
 
-def test_two_watchers_of_one_asset_do_not_confuse_what_they_have_seen(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_two_watchers_of_one_asset_have_separate_states(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("p1", name="prod 1")
     vi.put("s1", name="stage 1")
     for until in (100, 300, 500):
@@ -301,9 +305,7 @@ def test_two_watchers_of_one_asset_do_not_confuse_what_they_have_seen(
     assert watching.events == []
 
 
-def test_what_is_seen_is_stored_only_when_it_has_changed(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_the_state_is_stored_only_when_it_has_changed(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     clock.at(500, lambda: vi.put("b"))
     watching.run(1000)
@@ -316,9 +318,7 @@ def test_what_is_seen_is_stored_only_when_it_has_changed(
 @pytest.mark.parametrize(
     "value", [[], "x", 5, {"a": "x"}, {"a": ["1", "2", "3"]}, {"a": None}, {"a": {"version": "1"}}], ids=str
 )
-def test_a_state_that_is_not_understood_is_no_state(
-    value: Any, vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_an_unknown_state_is_ignored(value: Any, vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     watching.run(100)
     assert watching.store is not None
@@ -329,19 +329,17 @@ def test_a_state_that_is_not_understood_is_no_state(
     assert watching.store.written == 2
 
 
-# --- trouble -------------------------------------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------------------------
 
 
-def test_an_outage_is_waited_out_and_nothing_is_missed(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_no_change_is_missed_in_an_outage(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     at(clock, {100: lambda: vi.faults.add(status=503, times=5), 150: lambda: vi.put("a")})
     watching.run(1000)
     assert watching.changes == [("a", "created")]
-    assert all(two.at - one.at >= INTERVAL - 1e-6 for one, two in pairwise(vi.asked))
+    assert all(two.at - one.at >= INTERVAL - 1e-6 for one, two in pairwise(vi.requests))
 
 
-def test_an_outage_at_the_beginning_is_no_event_when_it_ends(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
+def test_an_outage_at_the_beginning_causes_no_event(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     vi.faults.add(status=503, times=5)
     clock.at(600, lambda: vi.put("b"))
@@ -349,10 +347,10 @@ def test_an_outage_at_the_beginning_is_no_event_when_it_ends(
     assert watching.changes == [("b", "created")]
 
 
-def test_failures_that_are_not_in_a_row_do_not_add_up(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_only_consecutive_failures_count(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     at(clock, {moment: lambda: vi.faults.add(status=503, times=9) for moment in (100, 900, 1700)})
     watching.run(3000)
-    assert all(two.at - one.at < INTERVAL + SETTLED for one, two in pairwise(vi.asked))
+    assert all(two.at - one.at < INTERVAL + SETTLED for one, two in pairwise(vi.requests))
 
 
 @pytest.mark.parametrize(
@@ -367,35 +365,37 @@ def test_failures_that_are_not_in_a_row_do_not_add_up(vi: VirtualVi, clock: Virt
     ],
     ids=str,
 )
-def test_it_never_ends_and_asks_less_and_less(
+def test_it_never_ends_and_polls_less_and_less_often(
     rule: dict[str, Any], patient: int, vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
     fault = vi.faults.add(**rule, times=None)
     clock.at(DAY, vi.faults.clear)
     watching.run(DAY + MAX_PAUSE + 10 * INTERVAL)
-    pauses = [two.at - one.at for one, two in pairwise(vi.asked) if two.at < DAY]
+    pauses = [two.at - one.at for one, two in pairwise(vi.requests) if two.at < DAY]
     assert all(pause == pytest.approx(INTERVAL, abs=SETTLED) for pause in pauses[: patient - 1])
     growing = pauses[patient - 1 :]
     assert growing[0] == pytest.approx(2 * INTERVAL, abs=SETTLED)
     assert all(one <= two + SETTLED for one, two in pairwise(growing))
     assert growing[-1] == pytest.approx(MAX_PAUSE, abs=INTERVAL)
     assert fault.fired < 24 + patient + 10
-    *_, before, last = vi.asked
+    *_, before, last = vi.requests
     assert last.at - before.at == pytest.approx(INTERVAL)
 
 
-@pytest.mark.parametrize(("asks", "pause"), [("600", 600), ("10", 60), ("86400", MAX_PAUSE), ("9" * 200, MAX_PAUSE)])
-def test_it_waits_as_long_as_the_server_asks_within_reason(
-    asks: str, pause: float, vi: VirtualVi, clock: VirtualClock, watching: Watching
+@pytest.mark.parametrize(
+    ("retry_after", "pause"), [("600", 600), ("10", 60), ("86400", MAX_PAUSE), ("9" * 200, MAX_PAUSE)]
+)
+def test_retry_after_is_honoured_up_to_an_hour(
+    retry_after: str, pause: float, vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
-    vi.faults.add(status=429, retry_after=asks, times=2)
+    vi.faults.add(status=429, retry_after=retry_after, times=2)
     watching.run(4 * MAX_PAUSE)
-    first, second, third, *_ = (request.at for request in vi.asked)
+    first, second, third, *_ = (request.at for request in vi.requests)
     for one, two in ((first, second), (second, third)):
         assert pause <= two - one + 1e-6 <= pause + INTERVAL + SETTLED
 
 
-def test_a_rotated_key_is_taken_from_the_connection(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+def test_a_rotated_key_is_read_from_the_connection(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     at(clock, {100: vi.rotate_key, 150: lambda: vi.put("a")})
     watching.run(300)
     assert watching.changes == [("a", "created")]
@@ -410,10 +410,8 @@ def test_a_missing_connection_does_not_end_it(
     assert watching.changes == [("a", "created")]
 
 
-def test_a_store_that_cannot_be_written_does_not_repeat_an_event(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
-) -> None:
-    """Were the trigger to break, Airflow would start it again, and it would tell the same change each time."""
+def test_a_store_that_fails_does_not_repeat_an_event(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    """If the trigger failed, Airflow would start it again, and it would report the same change each time."""
     assert watching.store is not None
     at(
         clock,
@@ -429,10 +427,10 @@ def test_a_store_that_cannot_be_written_does_not_repeat_an_event(
     assert watching.store.written == 2
 
 
-def test_a_trigger_of_several_assets_works_without_the_store(
+def test_a_trigger_shared_by_several_assets_works_without_the_store(
     vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
-    """Airflow makes one trigger of equal ones, and cannot tell it whose state it means."""
+    """Airflow merges equal triggers, and has no store for a merged one."""
     assert watching.store is not None
     watching.store.broken = ValueError("Task has 2 concrete inlets and outlets")
     clock.at(150, lambda: vi.put("a"))
@@ -442,7 +440,7 @@ def test_a_trigger_of_several_assets_works_without_the_store(
 
 
 @pytest.mark.parametrize("jump", [-10 * 3600.0, 10 * 3600.0])
-def test_a_clock_that_is_set_anew_does_not_stop_it(
+def test_changes_of_the_wall_clock_do_not_stop_it(
     jump: float, vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
     at(clock, {500: lambda: clock.set_wall(jump), 700: lambda: vi.put("a")})
@@ -450,7 +448,7 @@ def test_a_clock_that_is_set_anew_does_not_stop_it(
     assert watching.changes == [("a", "created")]
 
 
-# --- its arguments -------------------------------------------------------------------------------------------------
+# --- arguments -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -465,7 +463,7 @@ def test_a_clock_that_is_set_anew_does_not_stop_it(
     ],
     ids=str,
 )
-def test_what_nobody_can_mean_is_refused_when_the_dag_is_read(arguments: dict[str, Any], words: str) -> None:
+def test_an_unusable_argument_is_refused_when_the_dag_is_parsed(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, ViValidationError), match=words):
         FlowEventTrigger(**arguments)
 
@@ -488,33 +486,32 @@ def test_what_nobody_can_mean_is_refused_when_the_dag_is_read(arguments: dict[st
     ],
     ids=["none", "all"],
 )
-def test_a_stored_trigger_is_the_same_trigger(arguments: dict[str, Any]) -> None:
+def test_a_trigger_survives_storage(arguments: dict[str, Any]) -> None:
     one = FlowEventTrigger(**arguments)
     assert one.serialize() == stored(one).serialize()
     assert one.serialize()[0] == "vi_airflow_provider.triggers.events.FlowEventTrigger"
 
 
-def test_it_can_be_given_to_a_watcher_of_an_asset() -> None:
+def test_it_can_be_used_in_an_asset_watcher() -> None:
     sdk = pytest.importorskip("airflow.sdk")
     trigger = FlowEventTrigger(name_pattern="weld*", attributes={"stage": "prod"})
     asset = sdk.Asset(name="flows", watchers=[sdk.AssetWatcher(name="watcher", trigger=trigger)])
     assert asset.watchers[0].trigger is trigger
-    # Airflow makes one trigger of those whose stored form is equal.
+    # Airflow merges triggers whose stored forms are equal.
     path, arguments = trigger.serialize()
     other = FlowEventTrigger(attributes={"stage": "prod"}, name_pattern="weld*")
     assert trigger.hash(path, arguments) == other.hash(*other.serialize())
 
 
-def test_watchers_share_the_session_of_their_connection(
+def test_watchers_share_the_client_of_their_connection(
     vi: VirtualVi, clock: VirtualClock, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
-    original = events.shared_client
 
-    def shared(conn_id: str) -> Any:
+    def lend(conn_id: str) -> Any:
         entered.append(conn_id)
-        return original(conn_id)
+        return shared_client(conn_id)
 
-    monkeypatch.setattr(events, "shared_client", shared)
+    monkeypatch.setattr(events, "shared_client", lend)
     watching.run(100)
     assert entered == ["vi_default"]

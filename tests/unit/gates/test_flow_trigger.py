@@ -1,4 +1,4 @@
-"""A gate on the triggerer: what it stores, when it looks, and the one event in which it ends."""
+"""A gate on the triggerer: what it stores, when it polls, and the one event in which it ends."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tests.unit.gates.virtual import BEGIN, LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api import async_client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.gates.condition import Gate
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
-from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL
+from vi_airflow_provider.gates.pacing import MAX_DRIFT, MAX_SPREAD, MIN_INTERVAL
 from vi_airflow_provider.gates.timers import RESOLUTION
 from vi_airflow_provider.sensors.flows import FlowSpecSensor
 from vi_airflow_provider.triggers.flows import FlowTrigger
@@ -35,9 +36,10 @@ def gate(flow_id: str = "f", **condition: Any) -> dict[str, Any]:
 
 
 def trigger(flow_id: str = "f", **arguments: Any) -> FlowTrigger:
-    """As a triggerer makes it: through the database."""
+    """Create a trigger as a triggerer does, from the database."""
     given = {"vi_conn_id": "vi_default", "gate": gate(flow_id), "deadline": BEGIN + HOUR, **arguments}
-    return stored(FlowTrigger(**given))
+    loaded: FlowTrigger = stored(FlowTrigger(**given))
+    return loaded
 
 
 def end_of(clock: VirtualClock, trigger: FlowTrigger) -> WaitResult:
@@ -45,8 +47,8 @@ def end_of(clock: VirtualClock, trigger: FlowTrigger) -> WaitResult:
     return read_event(event, absent=trigger.gate["condition"].get("absent", False))
 
 
-def looks(vi: VirtualVi) -> list[float]:
-    return [request.at for request in vi.asked]
+def polls(vi: VirtualVi) -> list[float]:
+    return [request.at for request in vi.requests]
 
 
 # --- what is stored ------------------------------------------------------------------------------------------------
@@ -76,14 +78,14 @@ ARGUMENTS: Final[list[dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=["few", "all"])
-def test_a_stored_trigger_is_the_same_trigger(arguments: dict[str, Any]) -> None:
+def test_a_trigger_survives_storage(arguments: dict[str, Any]) -> None:
     one = FlowTrigger(**arguments)
     other = stored(one)
     assert one.serialize() == other.serialize()
     assert {key: value for key, value in one.serialize()[1].items() if key in arguments} == arguments
 
 
-def test_a_stored_trigger_is_plain_data_without_a_secret(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_stored_trigger_is_plain_json_without_a_secret(vi: VirtualVi, clock: VirtualClock) -> None:
     waiting = trigger(deadline=BEGIN + 61)
     clock.run(events_of(waiting))  # also after it has read the connection
 
@@ -93,75 +95,129 @@ def test_a_stored_trigger_is_plain_data_without_a_secret(vi: VirtualVi, clock: V
     assert "dtvi_" not in repr(arguments) + repr(vars(waiting))
 
 
-def test_what_an_earlier_version_has_stored_is_understood() -> None:
-    """Whatever is added must have a default: tasks wait while the provider is updated."""
-    first_version = {
-        "vi_conn_id": "c",
+#: Rows of Airflow's table ``trigger``, as commit 8fb970b wrote them.
+STORED: Final = {
+    "a gate for a flow": """{"vi_conn_id": "vi_default", "gate": {"target": {"flow_id": "f", "flow_name": null,
+        "training_project": null}, "condition": {"absent": false, "expected_digest": null, "required_blocks": [],
+        "min_generation": null, "attributes": {}, "unchanged_for": null}}, "deadline": 1783036799.5,
+        "poke_interval": 60.0, "first_look": 1782950459.25, "max_failures": 10, "failures": 0}""",
+    "a gate for a condition": """{"vi_conn_id": "c", "gate": {"target": {"flow_id": "f", "flow_name": null,
+        "training_project": null}, "condition": {"absent": false, "expected_digest": "d", "required_blocks": ["a", "b"],
+        "min_generation": 3, "attributes": {"k": "v"}, "unchanged_for": "P1DT2H"}}, "deadline": null,
+        "poke_interval": 0.5, "first_look": 0.0, "max_failures": null, "failures": 3}""",
+    "a gate for a name": """{"vi_conn_id": "c", "gate": {"target": {"flow_id": null, "flow_name": "weld",
+        "training_project": "p"}, "condition": {"absent": true, "expected_digest": null, "required_blocks": [],
+        "min_generation": null, "attributes": {}, "unchanged_for": null}}, "deadline": 1783036799.5,
+        "poke_interval": 300.0, "first_look": 1782950459.25, "max_failures": 2, "failures": 1}""",
+}
+
+
+@pytest.mark.parametrize("row", STORED.values(), ids=STORED)
+def test_a_trigger_stored_by_an_earlier_version_loads_unchanged(row: str) -> None:
+    """Tasks wait while the package is updated, and may wait while it is rolled back."""
+    arguments = json.loads(row)
+    loaded = FlowTrigger(**arguments)
+    assert loaded.serialize() == ("vi_airflow_provider.triggers.flows.FlowTrigger", arguments)
+    assert Gate.model_validate(loaded.gate).model_dump(mode="json") == arguments["gate"]
+
+
+def test_new_arguments_have_defaults(vi: VirtualVi, clock: VirtualClock) -> None:
+    first_version: dict[str, Any] = {
+        "vi_conn_id": "vi_default",
         "gate": {"target": {"flow_id": "f"}},
-        "deadline": None,
+        "deadline": BEGIN + 100,
         "poke_interval": 60.0,
         "first_look": 0.0,
         "max_failures": 10,
     }
-    assert FlowTrigger(**first_version).serialize()[1] == {**first_version, "failures": 0}
+    loaded = FlowTrigger(**first_version)
+    assert loaded.serialize()[1] == {**first_version, "failures": 0}
+    vi.put("f")
+    (event,) = clock.run(events_of(loaded))
+    assert event["outcome"] == "open"
 
 
 @pytest.mark.parametrize(("given", "kept"), [(0, MIN_INTERVAL), (0.01, MIN_INTERVAL), (0.5, 0.5), (90, 90)])
-def test_nobody_can_make_the_event_loop_his_own(given: float, kept: float) -> None:
+def test_poke_interval_has_a_lower_bound(given: float, kept: float) -> None:
     assert trigger(poke_interval=given).poke_interval == kept
 
 
-# --- when it looks -------------------------------------------------------------------------------------------------
+# --- when it polls -------------------------------------------------------------------------------------------------
 
 
-def test_looks_are_at_ticks_that_all_gates_share(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_polls_meet_the_ticks_that_all_gates_share(vi: VirtualVi, clock: VirtualClock) -> None:
     clock.sleep(33)  # half a minute past a tick
-    end_of(clock, trigger(poke_interval=60, deadline=BEGIN + 500))
-    *looked, last = looks(vi)
-    assert [int((BEGIN + at) // 60 * 60 - BEGIN) for at in looked] == [61 + 60 * n for n in range(8)]
-    assert all((BEGIN + at) % 60 <= MAX_SPREAD for at in looked)
-    assert last == pytest.approx(500, abs=1.1 * RESOLUTION)
+    end_of(clock, trigger(poke_interval=60, deadline=BEGIN + 1800))
+    *moments, last = polls(vi)
+    assert moments[0] == pytest.approx(33 + MAX_DRIFT * 60, abs=1.1 * RESOLUTION)
+    assert all((BEGIN + at) % 60 <= MAX_SPREAD + RESOLUTION for at in moments[10:])
+    assert last == pytest.approx(1800, abs=1.1 * RESOLUTION)
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0, 30.5, 59.9])
+def test_the_first_poll_is_exactly_when_it_is_due(phase: float, vi: VirtualVi, clock: VirtualClock) -> None:
+    clock.sleep(phase)
+    end_of(clock, trigger(poke_interval=60, first_look=BEGIN + phase + 60, deadline=BEGIN + 500))
+    first, second, *_ = polls(vi)
+    assert first == pytest.approx(phase + 60, abs=1.1 * RESOLUTION)
+    assert 60 - RESOLUTION <= second - first <= 60 * (1 + MAX_DRIFT) + 2 * RESOLUTION
 
 
 @pytest.mark.parametrize("interval", [MIN_INTERVAL, 0.5, 7.0, 60.0, 600.0])
 @pytest.mark.parametrize("rule", [{"latency_ms": 1}, {"status": 503}, {"latency_ms": 30_000}], ids=str)
-def test_two_looks_are_an_interval_apart_whatever_comes_of_them(
+def test_two_polls_are_at_least_an_interval_apart(
     interval: float, rule: dict[str, Any], vi: VirtualVi, clock: VirtualClock
 ) -> None:
     vi.faults.add(**rule, times=None)
     deadline = 12 * (interval + rule.get("latency_ms", 0) / 1000 + LATENCY)
     end_of(clock, trigger(poke_interval=interval, deadline=BEGIN + deadline, max_failures=None))
-    *looked, _last = looks(vi)
-    assert len(looked) >= 10
-    assert min(two - one for one, two in pairwise(looked)) >= interval - 1e-6
+    *moments, _last = polls(vi)
+    assert len(moments) >= 10
+    assert min(two - one for one, two in pairwise(moments)) >= interval - 1e-6
 
 
 @pytest.mark.parametrize("first_look", [0.0, 100.0, 10 * HOUR])
-def test_the_first_look_is_not_before_its_time_nor_after_the_deadline(
-    first_look: float, vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_the_first_poll_is_not_after_the_deadline(first_look: float, vi: VirtualVi, clock: VirtualClock) -> None:
     end_of(clock, trigger(first_look=BEGIN + first_look, deadline=BEGIN + 200))
-    assert min(first_look, 200) - 1e-6 <= looks(vi)[0] <= min(first_look + 61, 200) + 1e-6
+    assert min(first_look, 200) - 1e-6 <= polls(vi)[0] <= min(first_look + 4, 200) + 1.1 * RESOLUTION
+
+
+def test_backoff_continues_after_a_restart(vi: VirtualVi, clock: VirtualClock) -> None:
+    """The pauses follow from the begin of the wait, which is stored."""
+    given: dict[str, Any] = {"exponential_backoff": True, "max_wait": 1000.0, "began": BEGIN, "first_look": BEGIN + 60}
+    waiting = trigger(deadline=BEGIN + 10_000, **given)
+
+    async def killed_after(seconds: float) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events_of(waiting), seconds)
+
+    clock.run(killed_after(800))
+    end_of(clock, stored(waiting))
+    before, after = ([at for at in polls(vi) if (at < 800) is early] for early in (True, False))
+    assert before == [pytest.approx(due, abs=12) for due in (60, 180, 420)]
+    assert after[0] < 810
+    pauses = [two - one for one, two in pairwise(after[:-1])]
+    assert pauses == [pytest.approx(480, abs=5), pytest.approx(960, abs=5), *[pytest.approx(1000, abs=5)] * 7]
 
 
 @pytest.mark.parametrize("ago", [0.0, 1.0, 10 * HOUR])
-def test_a_deadline_that_has_passed_is_worth_one_look(ago: float, vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_deadline_in_the_past_allows_one_poll(ago: float, vi: VirtualVi, clock: VirtualClock) -> None:
     assert end_of(clock, trigger(deadline=BEGIN - ago)) == WaitResult(WaitOutcome.TIMEOUT)
-    assert looks(vi) == [pytest.approx(0)]
+    assert polls(vi) == [pytest.approx(0)]
 
     vi.put("f")
     assert end_of(clock, trigger(deadline=BEGIN - ago)).outcome is WaitOutcome.OPEN
 
 
 @pytest.mark.parametrize("deadline", [59.0, 60.0, 61.0, 64.0, 90.0, 121.0])
-def test_the_deadline_is_worth_one_look_and_not_two(deadline: float, vi: VirtualVi, clock: VirtualClock) -> None:
+def test_there_is_exactly_one_poll_at_the_deadline(deadline: float, vi: VirtualVi, clock: VirtualClock) -> None:
     assert end_of(clock, trigger(deadline=BEGIN + deadline)) == WaitResult(WaitOutcome.TIMEOUT)
-    assert deadline <= looks(vi)[-1] <= deadline + 1.1 * RESOLUTION
-    assert sum(at > deadline - 1e-3 for at in looks(vi)) == 1
+    assert deadline <= polls(vi)[-1] <= deadline + 1.1 * RESOLUTION
+    assert sum(at > deadline - 1e-3 for at in polls(vi)) == 1
     assert clock.elapsed < deadline + 1
 
 
-def test_without_a_deadline_it_waits_for_ever(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_without_a_deadline_it_waits_forever(vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(400 * DAY, lambda: vi.put("f"))
     ended = end_of(clock, trigger(deadline=None, poke_interval=5 * DAY))
     assert ended.outcome is WaitOutcome.OPEN
@@ -183,12 +239,12 @@ def test_a_restart_of_the_triggerer_does_not_move_the_deadline(vi: VirtualVi, cl
 
 
 @pytest.mark.parametrize("jump", [-10 * HOUR, -90.0, 90.0, 10 * HOUR])
-def test_a_clock_that_is_set_anew_does_not_stop_the_looks(jump: float, vi: VirtualVi, clock: VirtualClock) -> None:
+def test_changes_of_the_wall_clock_do_not_stop_the_polls(jump: float, vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(1000, lambda: clock.set_wall(jump))
     clock.at(2000, lambda: vi.put("f"))
     ended = end_of(clock, trigger(deadline=BEGIN + 100 * HOUR))
     assert ended.outcome is WaitOutcome.OPEN
-    assert max(two - one for one, two in pairwise(looks(vi))) < 2 * 60 + 1
+    assert max(two - one for one, two in pairwise(polls(vi))) < 2 * 60 + 1
     assert clock.elapsed < 2000 + 2 * 60
 
 
@@ -201,37 +257,46 @@ def test_failures_before_the_handover_count(before: int, vi: VirtualVi, clock: V
     ended = end_of(clock, trigger(failures=before))
     assert ended.outcome is WaitOutcome.OUTAGE
     assert isinstance(ended.error, ViServerError)
-    assert len(vi.asked) == 10 - before
+    assert len(vi.requests) == 10 - before
 
 
-def test_a_look_that_succeeds_forgets_the_failures_before_it(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_a_successful_poll_resets_the_failures(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None, skip=1)
     end_of(clock, trigger(failures=9))
-    assert len(vi.asked) == 1 + 10
+    assert len(vi.requests) == 1 + 10
 
 
-def test_the_deadline_does_not_hide_an_outage_nor_a_refusal(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_an_error_at_the_deadline_is_not_reported_as_a_timeout(vi: VirtualVi, clock: VirtualClock) -> None:
     for status, outcome in ((503, WaitOutcome.OUTAGE), (403, WaitOutcome.REFUSED)):
         vi.faults.add(status=status)
         assert end_of(clock, trigger(deadline=clock.now, max_failures=1)).outcome is outcome
 
 
-@pytest.mark.parametrize("variable", [None, '{"conn_type": "vi", "login": "o", "password": "short"}'])
-def test_a_connection_that_cannot_be_used_is_an_event_too(
-    variable: str | None, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("variable", "outcome", "error"),
+    [
+        (None, "outage", "ViError"),
+        ('{"conn_type": "vi", "login": "o", "password": "short"}', "refused", "ViConfigurationError"),
+    ],
+)
+def test_a_connection_that_cannot_be_used_ends_in_an_event(
+    variable: str | None,
+    outcome: str,
+    error: str,
+    vi: VirtualVi,
+    clock: VirtualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
     if variable:
         monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", variable)
     (event,) = clock.run(events_of(trigger()))
-    assert event["outcome"] == "refused"
-    assert event["error"]["type"] == "ViConfigurationError"
-    assert vi.asked == []
+    assert event["outcome"] == outcome
+    assert event["error"]["type"] == error
+    assert vi.requests == []
 
 
-def test_a_gate_that_is_cancelled_yields_nothing_and_leaves_nothing_under_way(
-    vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_a_cancelled_gate_leaves_no_task_behind(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(latency_ms=50_000, times=None)
 
     async def main() -> None:
@@ -243,13 +308,13 @@ def test_a_gate_that_is_cancelled_yields_nothing_and_leaves_nothing_under_way(
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     clock.run(main())
-    assert vi.asked == []
+    assert vi.requests == []
 
 
-def test_the_session_is_closed_before_the_event_is_sent(
+def test_the_session_is_closed_before_the_event_is_yielded(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A triggerer need not come back after the event."""
+    """A triggerer need not resume the generator after the event."""
     closed: list[float] = []
 
     async def close(_client: object) -> None:
@@ -259,7 +324,7 @@ def test_the_session_is_closed_before_the_event_is_sent(
     vi.put("f")
 
     async def main() -> None:
-        events = trigger().run()
+        events: Any = trigger().run()
         await anext(events)
         assert len(closed) == 1
         await events.aclose()
@@ -270,8 +335,8 @@ def test_the_session_is_closed_before_the_event_is_sent(
 # --- many of them --------------------------------------------------------------------------------------------------
 
 
-def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[WaitResult]:
-    """How many gates end that wait for flows of their own."""
+def ends_of_many(clock: VirtualClock, count: int, **arguments: Any) -> list[WaitResult]:
+    """Return how gates end that wait for a flow of their own each."""
 
     async def main() -> list[list[Any]]:
         return await asyncio.gather(*(events_of(trigger(f"f{number}", **arguments)) for number in range(count)))
@@ -279,38 +344,36 @@ def crowd(clock: VirtualClock, count: int, **arguments: Any) -> list[WaitResult]
     return [read_event(event) for (event,) in clock.run(main())]
 
 
-def test_many_gates_cost_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_send_one_request_an_interval(vi: VirtualVi, clock: VirtualClock) -> None:
     clock.at(100, lambda: vi.put("f150"))
-    ends = crowd(clock, 300, deadline=BEGIN + 600)
+    ends = ends_of_many(clock, 300, deadline=BEGIN + 600)
     assert [number for number, end in enumerate(ends) if end.outcome is WaitOutcome.OPEN] == [150]
     assert {end.outcome for end in ends} == {WaitOutcome.OPEN, WaitOutcome.TIMEOUT}
-    assert len(vi.asked) == 600 / 60 + 1
-    assert all(request.lists for request in vi.asked)
+    assert len(vi.requests) == 600 / 60 + 1
+    assert all(request.lists for request in vi.requests)
 
 
-def test_many_gates_make_no_storm_of_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_send_one_request_an_interval_in_an_outage(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=503, times=None)
-    ends = crowd(clock, 100)
+    ends = ends_of_many(clock, 100)
     assert {end.outcome for end in ends} == {WaitOutcome.OUTAGE}
-    assert len(vi.asked) == 10
+    assert len(vi.requests) == 10
 
 
-def test_many_gates_wait_as_long_as_the_server_asks_one_of_them(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_retry_after_applies_to_all_gates(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(status=429, retry_after="1000")
-    crowd(clock, 100, deadline=BEGIN + 1500)
-    first, second, *_ = looks(vi)
+    ends_of_many(clock, 100, deadline=BEGIN + 1500)
+    first, second, *_ = polls(vi)
     assert second - first >= 1000
 
 
-def test_many_gates_ask_a_silent_server_one_after_the_other(vi: VirtualVi, clock: VirtualClock) -> None:
+def test_many_gates_send_one_request_at_a_time_to_a_silent_server(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.faults.add(latency_ms=90_000, times=None)
-    crowd(clock, 100, deadline=BEGIN + 900, max_failures=None)
-    assert min(two - one for one, two in pairwise(looks(vi))) >= 60
+    ends_of_many(clock, 100, deadline=BEGIN + 900, max_failures=None)
+    assert min(two - one for one, two in pairwise(polls(vi))) >= 60
 
 
-def test_a_listing_that_has_missed_a_flow_does_not_let_a_gate_for_its_absence_open(
-    vi: VirtualVi, clock: VirtualClock
-) -> None:
+def test_absence_from_a_listing_does_not_open_a_gate_for_absence(vi: VirtualVi, clock: VirtualClock) -> None:
     vi.put("f")
     vi.faults.add(path="/flows$", status=200, body='{"items": []}', times=None)
 
@@ -321,14 +384,14 @@ def test_a_listing_that_has_missed_a_flow_does_not_let_a_gate_for_its_absence_op
 
     (event,), *_ = clock.run(main())
     assert event["outcome"] == "timeout"
-    assert {request.path.rpartition("/")[2] for request in vi.asked} == {"flows", "f"}
+    assert {request.path.rpartition("/")[2] for request in vi.requests} == {"flows", "f"}
 
 
 # --- on a real event loop ------------------------------------------------------------------------------------------
 
 
 async def longest_stall(done: asyncio.Future[Any], beat: float = 0.005) -> float:
-    """How late the event loop was at worst until something was done."""
+    """Return the longest delay of the event loop until something was done."""
     worst = 0.0
     while not done.done():
         due = time.perf_counter() + beat
@@ -347,8 +410,8 @@ async def test_a_slow_server_does_not_stall_the_event_loop(vi_emulator: Emulator
     assert vi_emulator.requests[-1].ms >= 300
 
 
-def test_the_http_library_is_loaded_beside_the_event_loop() -> None:
-    """It takes a tenth of a second and more, which a triggerer's first gate would take from all others."""
+def test_the_http_library_is_imported_outside_the_event_loop() -> None:
+    """The import takes a tenth of a second, which would stall all other triggers."""
     code = """
 import asyncio, sys, threading
 class Watch:
@@ -392,28 +455,28 @@ class _Patched:
         return getattr(self._module, name)
 
 
-async def test_all_gates_of_a_connection_share_a_session_that_the_last_one_closes(
+async def test_gates_of_a_connection_share_a_session_that_the_last_one_closes(
     vi_emulator: Emulator, sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", vi_emulator.airflow_conn)
 
-    async def crowd(flow_id: str, conn_id: str) -> None:
+    async def wait_for(flow_id: str, conn_id: str) -> None:
         waiting = trigger(flow_id, vi_conn_id=conn_id, poke_interval=0.1, deadline=None)
         await asyncio.gather(*(events_of(waiting) for _ in range(20)))
 
-    crowds = {
-        flow_id: asyncio.create_task(crowd(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))
+    groups = {
+        flow_id: asyncio.create_task(wait_for(flow_id, conn)) for flow_id, conn in (("a", "vi_default"), ("b", "other"))
     }
     while {request.path[-2:] for request in vi_emulator.requests} != {"/a", "/b"}:  # noqa: ASYNC110 - in a thread
         await asyncio.sleep(0.01)
-    for still_open, (flow_id, waiting) in zip((1, 0), crowds.items(), strict=True):
+    for still_open, (flow_id, waiting) in zip((1, 0), groups.items(), strict=True):
         assert [session.closed for session in sessions].count(False) == still_open + 1
         vi_emulator.store.put_flow(flow_id, {"spec": wire_spec()})
         await waiting
     assert [session.closed for session in sessions] == [True, True]
 
 
-async def test_a_gate_opens_upon_what_the_service_says(vi_emulator: Emulator) -> None:
+async def test_a_gate_opens_on_a_real_event_loop(vi_emulator: Emulator) -> None:
     flow_id = vi_emulator.store.flow_ids()[0]
     (event,) = await events_of(trigger(flow_id, poke_interval=0.1, deadline=time.time() + 5))
     flow = read_event(event).flow

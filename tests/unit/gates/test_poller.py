@@ -79,8 +79,8 @@ def run(clock: VirtualClock, targets: list[Target], what: Callable[[Poller], Awa
 
 def paths(vi: VirtualVi) -> list[str]:
     """Return the ends of the paths of the requests so far, and forget them."""
-    seen = [request.path.rpartition("/")[2] for request in vi.asked]
-    vi.asked.clear()
+    seen = [request.path.rpartition("/")[2] for request in vi.requests]
+    vi.requests.clear()
     return seen
 
 
@@ -136,8 +136,8 @@ def test_a_long_listing_is_given_up_and_not_soon_tried_again(vi: VirtualVi, cloc
                 async with subscribed([Target(flow_id=f"y{number}") for number in range(more)]):
                     targets = [*many(9), *(Target(flow_id=f"y{number}") for number in range(more))]
                     assert await poll(poller, *targets) == [None] * 3 + ["f3"] + [None] * (len(targets) - 4)
-                    counts.append((len(targets), sum(request.lists for request in vi.asked)))
-                    vi.asked.clear()
+                    counts.append((len(targets), sum(request.lists for request in vi.requests)))
+                    vi.requests.clear()
         return counts
 
     # Each time that it is given up, the number of gates for the next attempt doubles.
@@ -149,7 +149,7 @@ def test_many_gates_do_not_wait_for_a_long_listing(vi: VirtualVi, clock: Virtual
     for number in range(200):
         vi.put(f"x{number}")
     run(clock, many(100))
-    assert sum(request.lists for request in vi.asked) <= 100 / 16 + 1
+    assert sum(request.lists for request in vi.requests) <= 100 / 16 + 1
 
 
 def test_a_result_is_shared_up_to_the_age_that_a_poll_allows(vi: VirtualVi, clock: VirtualClock) -> None:
@@ -209,7 +209,7 @@ def test_a_cancelled_gate_leaves_the_request_to_the_others(count: int, vi: Virtu
         return answers
 
     assert run(clock, many(count), main)[0] == ["f0"]
-    assert len(vi.asked) == 1
+    assert len(vi.requests) == 1
 
 
 def test_a_flow_without_subscribers_is_forgotten(vi: VirtualVi, clock: VirtualClock) -> None:

@@ -1,4 +1,4 @@
-"""The same end in every mode: what becomes of a gate's task does not depend on where it waits."""
+"""Pace and outcome of a gate's task do not depend on the mode in which it waits."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ def all_of(*scripts: Script) -> Script:
     return lambda vi, clock: [script(vi, clock) for script in scripts]
 
 
-#: The answer of a proxy that wants to be talked to first.
+#: The response of a captive portal.
 LOGIN_PAGE: Final = {"status": 200, "body": "<html>Sign in</html>", "content_type": "text/html"}
 
-# --- what shall become of it ---------------------------------------------------------------------------------------
+# --- the expected outcome ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """A gate, what happens while it waits, and what shall become of its task in each mode.
+    """A gate, what happens while it waits, and how its task ends in each mode.
 
-    :param error: the beginning of what Airflow is told
-    :param requests: how many are sent, where that is a matter of the case
+    :param error: the beginning of the exception
+    :param requests: the number of requests, if the case determines it
     :param xcom: id of the flow that is the XCom
     """
 
@@ -85,63 +85,63 @@ class Case:
     arguments: dict[str, Any] = field(default_factory=lambda: {"flow_id": "f"})
 
     def but(self, **arguments: Any) -> Case:
-        """The same with other arguments."""
+        """Return the same case with other arguments."""
         words = ", ".join(f"{name}={value}" for name, value in arguments.items())
         return replace(self, behaviour=f"{self.behaviour}, {words}", arguments=self.arguments | arguments)
 
     def skipped(self, **arguments: Any) -> Case:
-        """The same with other arguments that let its task be skipped."""
+        """Return the same case with other arguments, with which the task is skipped."""
         return replace(self.but(**arguments), state=State.SKIPPED, error="")
 
 
 def opens(behaviour: str, script: Script, requests: int | None = None, **wanted: Any) -> Case:
-    given = {"arguments": wanted} if wanted else {}
-    return Case(behaviour, script, State.SUCCESS, requests=requests, xcom="f", **given)
+    case = Case(behaviour, script, State.SUCCESS, requests=requests, xcom="f")
+    return replace(case, arguments=wanted) if wanted else case
 
 
-def says(behaviour: str, script: Script, requests: int, **wanted: Any) -> Case:
+def meets(behaviour: str, script: Script, requests: int, **wanted: Any) -> Case:
     case = opens(behaviour, script, requests, flow_id="f", **wanted)
     return replace(case, sensor=FlowSpecSensor, xcom=None if "absent" in wanted else "f")
 
 
 FOUND: Final = [
-    opens("the flow is there", put("f"), 1),
-    opens("the flow comes", at(150, put("f")), 4),
-    opens("the flow comes in the last interval", at(TIMEOUT - 1, put("f"))),
+    opens("the flow exists", put("f"), 1),
+    opens("the flow appears", at(150, put("f")), 4),
+    opens("the flow appears in the last interval", at(TIMEOUT - 1, put("f"))),
     opens("the flow is found by its name", at(150, put("f", name="weld")), 4, flow_name="weld"),
     opens(
-        "of flows with the same name the one that was updated last is meant",
+        "of flows with the same name the one that was updated last counts",
         all_of(at(10, put("g", name="w")), at(20, put("f", name="w")), at(30, put("h", name="W"))),
         flow_name="w",
     ),
     opens(
-        "of flows with the same name the one of the training project is meant",
+        "of flows with the same name the one of the training project counts",
         all_of(at(10, put("f", name="w", trainingProject="a")), at(20, put("g", name="w", trainingProject="b"))),
         *(None,),
         flow_name="w",
         training_project="a",
     ),
     opens(
-        "a flow of another training project is not the one",
+        "a flow of another training project does not count",
         all_of(put("f", trainingProject="b"), at(150, put("f", trainingProject="a"))),
         4,
         flow_id="f",
         training_project="a",
     ),
-    says("the generation is reached", all_of(put("f"), at(70, put("f", schema="v2"))), 3, min_generation=2),
-    says("the flow is left alone for a while", put("f"), 6, unchanged_for=timedelta(minutes=5)),
-    says("the flow is deleted", all_of(put("f"), at(150, delete("f"))), 4, absent=True),
-    says("the flow was never there, as it should be", nothing, 1, absent=True),
+    meets("the generation is reached", all_of(put("f"), at(70, put("f", schema="v2"))), 3, min_generation=2),
+    meets("the flow is left alone for a while", put("f"), 6, unchanged_for=timedelta(minutes=5)),
+    meets("the flow is deleted", all_of(put("f"), at(150, delete("f"))), 4, absent=True),
+    meets("the flow never existed, as required", nothing, 1, absent=True),
 ]
 
-NEVER: Final = Case("the flow never comes", nothing, State.FAILED_FOR_GOOD, "AirflowSensorTimeout", 31)
+NEVER: Final = Case("the flow never appears", nothing, State.FAILED_FOR_GOOD, "AirflowSensorTimeout", 31)
 UNUSABLE: Final = Case(
     "an argument is unusable", nothing, State.FAILED_FOR_GOOD, "AirflowFailException: ViValidationError: ", 0
 ).but(flow_id="../runs")
 TOO_LATE: Final = [
     *(NEVER, NEVER.but(silent_fail=True), NEVER.skipped(soft_fail=True), NEVER.skipped(never_fail=True)),
     *(UNUSABLE, UNUSABLE.skipped(soft_fail=True), UNUSABLE.skipped(never_fail=True)),
-    replace(NEVER, behaviour="the flow comes too late", script=at(TIMEOUT + INTERVAL, put("f"))),
+    replace(NEVER, behaviour="the flow appears too late", script=at(TIMEOUT + INTERVAL, put("f"))),
 ]
 
 REFUSED: Final = [
@@ -153,7 +153,7 @@ REFUSED: Final = [
     ),
     *(
         Case(
-            f"the answer is {status} {when}",
+            f"the response is {status} {when}",
             fault(status=status, skip=skip, times=None),
             *(State.FAILED_FOR_GOOD, f"AirflowFailException: {error}: GET /workspaces/", skip + 1),
         )
@@ -177,11 +177,11 @@ GOES_DOWN: Final = replace(
 )
 FAILURES: Final = [
     *(case for end in (DOWN, GOES_DOWN) for case in (end, end.but(soft_fail=True), end.skipped(never_fail=True))),
-    *(replace(DOWN, requests=looks).but(max_failures=looks) for looks in (1, 2, 25)),
+    *(replace(DOWN, requests=polls).but(max_failures=polls) for polls in (1, 2, 25)),
     replace(NEVER, behaviour="the service is down all the time", script=DOWN.script).but(silent_fail=True),
     replace(NEVER, behaviour="the service goes down near the end", script=at(1500, fault(status=503, times=None))),
     *(
-        replace(DOWN, behaviour=f"{what} is all it gets", script=fault(**rule, times=None), error=f"{error}: GET /w")
+        replace(DOWN, behaviour=f"every response is {what}", script=fault(**rule, times=None), error=f"{error}: GET /w")
         for what, rule, error in (
             ("a login page", LOGIN_PAGE, "ViResponseError"),
             ("another document", {"status": 200, "body": '{"error": "x"}'}, "ViResponseError"),
@@ -190,13 +190,13 @@ FAILURES: Final = [
             ("a timeout of the server", {"status": 408}, "ViTimeoutError"),
             ("a rate limit", {"status": 429}, "ViRateLimitError"),
             ("a broken connection", {"drop": True}, "ViNetworkError"),
-            ("silence", {"latency_ms": 90_000}, "ViTimeoutError"),
+            ("a timeout of ours", {"latency_ms": 90_000}, "ViTimeoutError"),
         )
     ),
     opens("an outage passes", all_of(put("f"), fault(status=503, times=9)), 10),
     opens("a login page passes", all_of(put("f"), fault(**LOGIN_PAGE, times=9)), 10),
     opens(
-        "failures that are not in a row do not add up",
+        "failures that are not consecutive do not add up",
         all_of(fault(status=503, times=9), at(640, fault(status=503, times=9)), at(1480, put("f"))),
         26,
     ),
@@ -226,40 +226,40 @@ def test_a_gate_ends_the_same_in_every_mode(
     assert (end.xcom and end.xcom["flow_id"]) == case.xcom
     if case.xcom:
         assert Flow.model_validate(end.xcom).to_wire() == vi.store.get_flow(case.xcom)
-    assert len(vi.asked) == case.requests or case.requests is None
+    assert len(vi.requests) == case.requests or case.requests is None
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("case", [*FOUND, NEVER, *FAILURES], ids=lambda case: case.behaviour)
-def test_nobody_looks_faster_than_the_poke_interval(
+def test_polls_are_at_least_the_poke_interval_apart(
     case: Case, mode: Mode, wait: Callable[[Case, Mode], End], vi: VirtualVi
 ) -> None:
     wait(case, mode)
 
-    # The look at the deadline comes when it comes.
-    looks = [request.at for request in vi.asked if request.at < TIMEOUT - LATENCY]
-    assert [(one, two) for one, two in pairwise(looks) if two - one < INTERVAL - 1e-6] == []
+    # The poll at the deadline follows the one before it at any distance.
+    polls = [request.at for request in vi.requests if request.at < TIMEOUT - LATENCY]
+    assert [(one, two) for one, two in pairwise(polls) if two - one < INTERVAL - 1e-6] == []
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("skip", [0, 2], ids=["at once", "later"])
 @pytest.mark.parametrize(
-    ("status", "asks"), [(429, "600"), (503, "600"), (503, "Thu, 02 Jul 2026 00:15:00 GMT")], ids=str
+    ("status", "retry_after"), [(429, "600"), (503, "600"), (503, "Thu, 02 Jul 2026 00:15:00 GMT")], ids=str
 )
-def test_retry_after_slows_the_looks(
-    status: int, asks: str, skip: int, mode: Mode, wait: Callable[[Case, Mode], End], vi: VirtualVi
+def test_retry_after_delays_the_next_poll(
+    status: int, retry_after: str, skip: int, mode: Mode, wait: Callable[[Case, Mode], End], vi: VirtualVi
 ) -> None:
-    answer_takes = 7.0
-    limited = fault(status=status, retry_after=asks, latency_ms=answer_takes * 1000, skip=skip)
+    response_time = 7.0
+    limited = fault(status=status, retry_after=retry_after, latency_ms=response_time * 1000, skip=skip)
     wait(opens("limited", all_of(limited, at(800, put("f")))), mode)
 
-    before, after = vi.asked[skip].at + answer_takes, vi.asked[skip + 1].at
-    earliest = before + 600 if asks == "600" else 15 * 60 + 1
+    before, after = vi.requests[skip].at + response_time, vi.requests[skip + 1].at
+    earliest = before + 600 if retry_after == "600" else 15 * 60 + 1
     assert earliest - 1e-6 <= after <= earliest + INTERVAL + 1
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_the_timeout_is_kept_though_the_server_asks_for_longer(
+def test_retry_after_does_not_extend_the_timeout(
     mode: Mode, wait: Callable[[Case, Mode], End], clock: VirtualClock
 ) -> None:
     end = wait(replace(NEVER, script=fault(status=429, retry_after="86400", times=None)), mode)
@@ -268,13 +268,13 @@ def test_the_timeout_is_kept_though_the_server_asks_for_longer(
     assert clock.elapsed == pytest.approx(TIMEOUT, abs=INTERVAL + 1)
 
 
-# --- what the triggerer may say ------------------------------------------------------------------------------------
+# --- events of the triggerer ---------------------------------------------------------------------------------------
 
 FLOW: Final = {"flow_id": "f"}
 ERROR: Final = {"type": "ViServerError", "message": "503"}
 EVENTS: Final = {
     "None": None,
-    "nothing": {},
+    "an empty event": {},
     "a text": "open",
     "an event of Airflow's": {"status": "success"},
     "an unknown outcome": {"version": 1, "outcome": "cancelled", "flow": FLOW},
@@ -282,8 +282,8 @@ EVENTS: Final = {
     "another version": {"version": 2, "outcome": "open", "flow": FLOW},
     "no version": {"outcome": "open", "flow": FLOW},
     "open without a flow": {"version": 1, "outcome": "open", "flow": None},
-    "open upon no flow": {"version": 1, "outcome": "open", "flow": {}},
-    "open upon a text": {"version": 1, "outcome": "open", "flow": "f"},
+    "open on an empty flow": {"version": 1, "outcome": "open", "flow": {}},
+    "open on a text": {"version": 1, "outcome": "open", "flow": "f"},
     "open with an error": {"version": 1, "outcome": "open", "flow": FLOW, "error": ERROR},
     "a timeout with a flow": {"version": 1, "outcome": "timeout", "flow": FLOW},
     "a refusal without an error": {"version": 1, "outcome": "refused", "flow": None},
@@ -295,26 +295,26 @@ EVENTS: Final = {
 
 @pytest.mark.parametrize("lenient", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
-def test_what_is_not_understood_is_never_success_and_never_a_skip(event: Any, lenient: dict[str, Any]) -> None:
+def test_an_unknown_event_is_neither_success_nor_skip(event: Any, lenient: dict[str, Any]) -> None:
     sensor = FlowExistsSensor(task_id="gate", flow_id="f", **lenient)
     with pytest.raises(ViResponseError, match="not understood"):
         sensor.resume_execution("execute_complete", {"event": event}, CONTEXT)
 
 
-def test_a_gate_for_an_absence_does_not_open_upon_a_flow() -> None:
+def test_a_gate_for_absence_does_not_open_on_a_flow() -> None:
     sensor = FlowSpecSensor(task_id="gate", flow_id="f", absent=True)
     with pytest.raises(ViResponseError, match="not understood"):
         sensor.execute_complete(CONTEXT, {"version": 1, "outcome": "open", "flow": FLOW})
     assert sensor.execute_complete(CONTEXT, {"version": 1, "outcome": "open", "flow": None}) is None
 
 
-def test_a_trigger_that_broke_fails_the_task() -> None:
+def test_a_broken_trigger_fails_the_task() -> None:
     sensor = FlowExistsSensor(task_id="gate", flow_id="f")
     with pytest.raises(Exception, match="Trigger failure"):
         sensor.resume_execution("__fail__", {"error": "Trigger failure"}, CONTEXT)
 
 
-def test_a_skip_says_why() -> None:
+def test_a_skip_states_its_reason() -> None:
     sensor = FlowExistsSensor(task_id="gate", flow_id="f", soft_fail=True, timeout=90)
     with pytest.raises(AirflowSkipException, match="longer than the specified timeout of 90"):
         sensor.execute_complete(CONTEXT, {"version": 1, "outcome": "timeout", "flow": None})

@@ -1,7 +1,7 @@
 """Hours of waiting in milliseconds: an event loop that skips its sleeps, and the emulator without sockets.
 
-All that waits here waits on one clock, which goes on when everybody sleeps, and then only. So a test can let a
-thousand gates wait for a day, knows to the millisecond who asked when, and nothing depends on the machine.
+Everything waits on one clock, which advances only when all tasks sleep. A test can let a thousand gates wait for a day,
+knows to the millisecond when each request was sent, and does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import heapq
 import json
 import math
 import selectors
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 #: When virtual time begins: a second before midnight, which is a tick of every usual interval.
 BEGIN: Final = 20_636 * 86_400.0 - 1.0
-#: Seconds that every answer takes.
+#: Seconds that every response takes.
 LATENCY: Final = 0.02
 
 
@@ -52,26 +52,26 @@ class VirtualClock:
 
     @property
     def time(self) -> Any:
-        """What a module shall see as its ``time``."""
+        """Replacement for the module ``time``."""
         return SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.elapsed, sleep=self.sleep)
 
     @contextmanager
     def running(self) -> Iterator[VirtualClock]:
-        """Let it be the wall clock of this process."""
+        """Make it the wall clock of this process."""
         with time_machine.travel(BEGIN, tick=False) as self._traveller:
             yield self
 
     def at(self, elapsed: float, do: Callable[[], object]) -> None:
-        """Do something at a moment, whoever sleeps then."""
+        """Plan an action."""
         heapq.heappush(self._plans, (elapsed, len(self._plans), do))
 
     def set_wall(self, by: float) -> None:
-        """Set the wall clock, and not the one of event loops."""
+        """Change the wall clock, but not the one of event loops."""
         self._wall += by
         self._move(self.elapsed)
 
     def sleep(self, seconds: float) -> None:
-        """Go on, with what is planned on the way."""
+        """Advance, and run the actions that are planned on the way."""
         target = self.elapsed + seconds
         while self._plans and self._plans[0][0] <= target:
             moment, _, do = heapq.heappop(self._plans)
@@ -91,7 +91,7 @@ class VirtualClock:
 
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
-    """Skips its sleeps. There are no threads either: they would run while nobody's time goes on."""
+    """Skips its sleeps, and runs work for threads at once, because time does not advance for a thread."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._virtual_clock = clock
@@ -117,16 +117,16 @@ class _SkippingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
         if timeout is None and not events:
-            raise AssertionError("everybody waits, and nothing is planned that could wake them")
+            raise AssertionError("all tasks wait, and no timer or planned action can wake them")
         if timeout is not None and not events:
-            # A little more, lest a rounded time be for ever just before the one that is waited for.
+            # A little more, so that rounding does not leave the clock just before the timer forever.
             self._clock.sleep(timeout + math.ulp(self._clock.elapsed))
         return events
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request: when (seconds since the beginning), by which key, what for, and what came of it."""
+class Sent:
+    """A request: when it was sent (seconds since the beginning), with which key, and the status of its response."""
 
     at: float
     key: str
@@ -137,15 +137,15 @@ class Asked:
 
     @property
     def lists(self) -> bool:
-        """Is it for a page of the listing?"""
+        """Whether it was for a page of the listing."""
         return self.path.endswith("/flows")
 
 
 class VirtualVi:
-    """The emulator's application, called by our clients without sockets, in virtual time.
+    """The emulator's application, called by the clients without sockets, in virtual time.
 
-    :param clock: the time that passes
-    :param setenv: sets a variable of the environment
+    :param clock: virtual time
+    :param setenv: sets an environment variable
     """
 
     def __init__(self, clock: VirtualClock, setenv: Callable[[str, str], None]) -> None:
@@ -154,8 +154,8 @@ class VirtualVi:
         self._backend = Backend(Settings(flows=0), clock=lambda: round(clock.now * 1000))
         self._app = create_app(self._backend)
         self._key = DEFAULT_SECRET_KEY
-        #: The requests so far, in the order in which they were answered.
-        self.asked: list[Asked] = []
+        #: The requests so far, in the order of their responses.
+        self.requests: list[Sent] = []
         self.connect()
 
     @property
@@ -167,7 +167,7 @@ class VirtualVi:
         return self._backend.faults
 
     def connect(self, conn_id: str = "vi_default", **changes: Any) -> None:
-        """Define an Airflow connection to it, with the key that it accepts now."""
+        """Define an Airflow connection with the key that is accepted now."""
         fields = {"host": "http://127.0.0.1:9", "login": DEFAULT_ORGANIZATION_ID, "password": self._key}
         self._setenv(
             f"AIRFLOW_CONN_{conn_id.upper()}",
@@ -175,26 +175,31 @@ class VirtualVi:
         )
 
     def revoke_key(self) -> None:
-        """Accept another key from now on, which nobody knows."""
-        self._key = DEFAULT_SECRET_KEY[:-6] + f"{len(self.asked):06}"
+        """Accept another key from now on, which no connection has."""
+        self._key = DEFAULT_SECRET_KEY[:-6] + f"{len(self.requests):06}"
 
     def rotate_key(self) -> None:
-        """Accept another key from now on, the one that the connection has by then."""
+        """Accept another key from now on, and store it in the connection."""
         self.revoke_key()
         self.connect()
 
     def put(self, flow_id: str, **spec: Any) -> None:
-        """Create or replace a flow; ``attributes`` is its metadata, all else its spec."""
+        """Create or replace a flow; all arguments but ``attributes`` are fields of its spec."""
         attributes = spec.pop("attributes", {})
         complete = {"name": flow_id, "schema": "v1", "tolerations": {}, "settings": {}, "blocks": [], **spec}
         self.store.put_flow(flow_id, {"spec": complete, "metadata": {"attributes": attributes}})
 
+    def put_all(self, flow_ids: Iterable[str]) -> None:
+        """Create or replace several flows."""
+        for flow_id in flow_ids:
+            self.put(flow_id)
+
     def send(self, send: Send, patience: float) -> Response | Failure:
-        """Serve a client that blocks."""
+        """Serve the synchronous client."""
         return self._clock.run(self.send_async(send, patience))
 
     async def send_async(self, send: Send, patience: float) -> Response | Failure:
-        """Serve a client on an event loop, that waits for so many seconds."""
+        """Serve the asynchronous client, which waits at most ``patience`` seconds."""
         request = send.request
         key = str(request.headers["Authorization"]).removeprefix("Bearer ")
         url = urlsplit(request.url)
@@ -204,16 +209,16 @@ class VirtualVi:
             try:
                 async with asyncio.timeout(min(send.timeout, patience)):
                     await asyncio.sleep(LATENCY)
-                    outcome = await self._answer(request.method, url.path, url.query)
+                    outcome = await self._respond(request.method, url.path, url.query)
             except TimeoutError:
                 outcome = Failure(FailureKind.TIMEOUT)
         else:
             outcome = Response(401, {}, b'{"message":"unknown key"}')
         status = outcome.status if isinstance(outcome, Response) else None
-        self.asked.append(Asked(began, key, request.method, url.path, url.query, status))
+        self.requests.append(Sent(began, key, request.method, url.path, url.query, status))
         return outcome
 
-    async def _answer(self, method: str, path: str, query: str) -> Response | Failure:
+    async def _respond(self, method: str, path: str, query: str) -> Response | Failure:
         messages: list[dict[str, Any]] = []
         gone = asyncio.Event()
 
@@ -243,7 +248,7 @@ class VirtualVi:
 
 
 class _Transport:
-    """A connection of which nothing is known but that it was cut."""
+    """A connection that can be cut."""
 
     def __init__(self, gone: asyncio.Event) -> None:
         self.abort = gone.set
