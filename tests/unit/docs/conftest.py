@@ -12,7 +12,7 @@ import requests_mock
 import time_machine
 
 from tests.documents import SECRET_KEY
-from tests.unit.docs.vi_server import ENDPOINT, NOW, NOW_MS, Vi, connect
+from tests.unit.docs.vi_server import ENDPOINT, NOW, NOW_MS, OLD_MS, Vi, connect
 
 
 @pytest.fixture
@@ -37,6 +37,6 @@ def vi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vi]:
 def busy_vi(vi: Vi) -> Vi:
     """The same Vi with three more flows: one in use, one old, one new."""
     vi.add("flow_in_use", "In use")
-    vi.add("tmp-1", "tmp-1", lastUpdated=1)
+    vi.add("tmp-1", "tmp-1", timeCreated=OLD_MS, lastUpdated=OLD_MS)
     vi.add("new", "New", timeCreated=NOW_MS - 24 * 3600 * 1000)
     return vi

@@ -24,6 +24,7 @@ ENDPOINT: Final = "https://api.vi.datature.com"
 ORGANIZATION: Final = "acme-vision"
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
 NOW_MS: Final = int(NOW.timestamp() * 1000)
+OLD_MS: Final = NOW_MS - 400 * 24 * 3600 * 1000
 
 Document = dict[str, Any]
 
