@@ -12,6 +12,7 @@ DOCS: Final = ROOT / "docs"
 #: Paths of all pages, relative to ``docs/``.
 PAGES: Final = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 README: Final = "../README.md"
+CHANGELOG: Final = "../CHANGELOG.md"
 
 _FENCED: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import pytest
 
-from tests.unit.docs.pages import DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
+from tests.unit.docs.pages import CHANGELOG, DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
 
 PACKAGE: Final = "vi_airflow_provider"
-TEXTS: Final = [README, *PAGES]
+TEXTS: Final = [README, CHANGELOG, *PAGES]
 SAMPLES: Final = [block for page in TEXTS for block in blocks(page, "python")]
 
 
