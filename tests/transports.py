@@ -23,11 +23,11 @@ from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import Flow, GuardedWrite
-from vi_airflow_provider.api.protocol import flows
-from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.verbs import ViProtocol
 
 # --- what may happen to a request ----------------------------------------------------------------------------------
 
@@ -118,14 +118,16 @@ _PATCH: Final = {"name": "x"}
 
 GET: Final = Call("get", "GET", lambda p: p.get_flow(FLOW_ID), lambda c: c.get_flow(FLOW_ID))
 EXISTS: Final = Call("exists", "GET", lambda p: p.flow_exists(FLOW_ID), lambda c: c.flow_exists(FLOW_ID))
-LIST: Final = Call("list", "GET", lambda p: _walked(p.walk_flows()), lambda c: c.list_flows())
+LIST: Final = Call("list", "GET", lambda p: _walked(p.list_flows()), lambda c: c.list_flows())
 FIND: Final = Call("find", "GET", lambda p: p.find_flow(flow_id=FLOW_ID), lambda c: c.find_flow(flow_id=FLOW_ID))
 FIND_TWIN: Final = Call("find", "GET", lambda p: p.find_flow(name="twin"), lambda c: c.find_flow(name="twin"))
 DELETE: Final = Call("delete", "DELETE", lambda p: p.delete_flow(FLOW_ID), lambda c: c.delete_flow(FLOW_ID))
-CREATE: Final = Call("create", "PUT", lambda p: p.put_flow(None, _SPEC), lambda c: c.create_flow(_SPEC))
-REPLACE: Final = Call("replace", "PUT", lambda p: p.put_flow(FLOW_ID, _SPEC), lambda c: c.replace_flow(FLOW_ID, _SPEC))
+CREATE: Final = Call("create", "PUT", lambda p: p.create_flow(_SPEC), lambda c: c.create_flow(_SPEC))
+REPLACE: Final = Call(
+    "replace", "PUT", lambda p: p.replace_flow(FLOW_ID, _SPEC), lambda c: c.replace_flow(FLOW_ID, _SPEC)
+)
 UPDATE: Final = Call(
-    "update", "PATCH", lambda p: p.patch_flow(FLOW_ID, _PATCH), lambda c: c.update_flow(FLOW_ID, spec=_PATCH)
+    "update", "PATCH", lambda p: p.update_flow(FLOW_ID, spec=_PATCH), lambda c: c.update_flow(FLOW_ID, spec=_PATCH)
 )
 
 
@@ -185,7 +187,7 @@ class Case:
     call: Call
     script: tuple[Outcome, ...]
     expected: Verdict
-    max_answer_bytes: int = flows.MAX_ANSWER_BYTES
+    max_response_bytes: int = exchange.MAX_RESPONSE_BYTES
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -249,7 +251,7 @@ def by_protocol(case: Case, monkeypatch: pytest.MonkeyPatch) -> Verdict:
                 reply = outcomes[len(sent)]
                 sent.append(step)
 
-    monkeypatch.setattr(flows, "MAX_ANSWER_BYTES", case.max_answer_bytes)
+    monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", case.max_response_bytes)
     result = _result(run)
     assert {urlsplit(send.request.url).netloc for send in sent} == {here}, "the credentials went to another origin"
     assert {send.request.method for send in sent} <= set(case.call.method.split())
@@ -285,7 +287,7 @@ def _on_a_socket(
     here.acts += [outcome.between(here.address, elsewhere.address).act for outcome in case.script]
     clock = Clock(between=here.pause)
     monkeypatch.setattr(module, "ViProtocol", partial(ViProtocol, clock=clock, jitter=upper_bound))
-    monkeypatch.setattr(flows, "MAX_ANSWER_BYTES", case.max_answer_bytes)
+    monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", case.max_response_bytes)
     with elsewhere, here:
         result = _result(lambda: ask(settings_for(here.url, **case.settings), clock))
     assert not here.acts, "not everything in the script happened"

@@ -30,7 +30,7 @@ from tests.reliability.operations import (
     virtual_time,
 )
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.protocol import flows
+from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.emulator.http.app import create_app
 
 #: Short patience; each kind of failure is tried once more.
@@ -137,7 +137,7 @@ def cells(operations: tuple[Operation, ...]) -> pytest.MarkDecorator:
 @pytest.fixture
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a mebibyte for too large: to read 64 of them takes its time, and all operations read alike."""
-    monkeypatch.setattr(flows, "MAX_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", 1 << 20)
 
 
 def decided(fault: Fault, run: Callable[[float], None]) -> None:
@@ -201,7 +201,7 @@ def test_an_answer_that_is_too_large_is_not_held_in_memory(
     finally:
         tracemalloc.stop()
     assert said == "ViResponseError"
-    assert peak < 1.5 * flows.MAX_ANSWER_BYTES
+    assert peak < 1.5 * exchange.MAX_RESPONSE_BYTES
 
 
 def test_the_page_shows_this_table() -> None:

@@ -19,11 +19,11 @@ import msgspec
 def canonical_json(value: Any) -> bytes:
     """Serialize JSON data so that equal data gives equal bytes: sorted keys, compact, UTF-8.
 
-    :raises TypeError: this is no JSON data
+    :raises TypeError: the value is not JSON data
     """
     try:
         text = msgspec.json.encode(value, order="sorted")
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
         text = b"null"
     if b"null" in text and not _encodable(value):
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
@@ -33,7 +33,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _encodable(value: Any) -> bool:
-    """Tell whether msgspec's JSON says it all: it writes null for a number that is not finite."""
+    """Can msgspec write this without loss? It writes null for a number that is not finite."""
     match value:
         case dict():
             return all(map(_encodable, value)) and all(map(_encodable, value.values()))

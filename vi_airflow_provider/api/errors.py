@@ -1,18 +1,20 @@
 """What can go wrong between Airflow and Vi: one family of exceptions, free of Airflow and of secrets.
 
-The class says what happened, the attributes say where, and the message ends in one sentence of advice.
+The class tells what happened, the attributes tell where, and the message ends with one sentence of advice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
+from types import TracebackType
 from typing import ClassVar
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """Make foreign text fit for a message or a log: one line, bounded, nothing that a terminal would obey.
+    """Make foreign text safe for a message or a log: one line, bounded, without control characters.
 
-    Of that kind are line breaks and escapes, and the invisible characters that show a text in another order.
+    Line breaks and escapes would forge log lines; invisible bidirectional marks would show a text in another order.
     """
     text = text[: 4 * limit]  # a server may send megabytes
     if not text.isprintable():
@@ -26,18 +28,20 @@ class ViError(Exception):
     """Base class of all errors of this provider.
 
     :param message: what happened, in one line, without any secret
-    :param status_code: HTTP status of the last answer, ``None`` where there was none
+    :param status_code: HTTP status of the last response, ``None`` without one
     :param method: HTTP method of the request
     :param path: path and query of the request, without host and credentials
     :param trace_id: the server's trace id (``x-cloud-trace-context``), to quote to its support
-    :param attempts: how many requests were sent; 0 when the call was refused before the first
-    :param retry_after: seconds that the server asked to wait, for a caller that paces itself
+    :param attempts: how many requests were sent; 0 if the call was refused before the first
+    :param retry_after: seconds that the server requested to wait, for a caller that paces itself
+    :param advice: what to do, if the advice of the class does not fit
     """
 
-    #: Would the same call, made again later and unchanged, possibly succeed?
-    #: Operators turn an error that says no into a failure without Airflow retries.
+    #: Can the same call, made again later and unchanged, succeed?
+    #: Operators fail without Airflow's retries if it cannot.
     retryable: ClassVar[bool] = True
-    advice: ClassVar[str] = ""
+    #: One sentence that tells the user what to do.
+    advice: str = ""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class ViError(Exception):
         trace_id: str | None = None,
         attempts: int = 0,
         retry_after: float | None = None,
+        advice: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
@@ -57,6 +62,8 @@ class ViError(Exception):
         self.trace_id = trace_id
         self.attempts = attempts
         self.retry_after = retry_after
+        if advice is not None:
+            self.advice = advice
 
     def __str__(self) -> str:
         where = f"{self.method} {self.path}: " if self.method else ""
@@ -81,17 +88,20 @@ class ViValidationError(ViError):
 
 
 class ViAuthenticationError(ViError):
-    """401: the server does not know the secret key."""
+    """401: the server does not accept the secret key."""
 
     retryable = False
     advice = "Check the secret key (the connection's password): it may be expired, revoked or of another organization."
 
 
 class ViPermissionError(ViError):
-    """403: the server knows the key, and does not allow this."""
+    """403: the server accepts the key, but does not allow this call."""
 
     retryable = False
-    advice = "Check that the key has Training Access (Full, to change flows) in this organization."
+    advice = (
+        "Check that the organization id (the connection's login) is the one of the key, "
+        "and that the key has Training Access (Full, to change flows)."
+    )
 
 
 class ViNotFoundError(ViError):
@@ -101,31 +111,31 @@ class ViNotFoundError(ViError):
 
 
 class ViConflictError(ViError):
-    """409: the flow is in use, typically by an active run, or was changed meanwhile."""
+    """409: the flow is in use, typically by an active run, or was changed concurrently."""
 
     advice = "If a run uses the flow, wait for it to end or kill it, then try again."
 
 
 class ViRateLimitError(ViError):
-    """429, still after all waits that ``Retry-After`` asked for."""
+    """429, even after all waits that ``Retry-After`` requested."""
 
     advice = "Use fewer parallel tasks, or raise max_rate_limit_retries or retry_budget in the connection's extra."
 
 
 class ViServerError(ViError):
-    """5xx, still after all retries."""
+    """5xx, even after all retries."""
 
     advice = "The service has a problem; try again later."
 
 
 class ViTimeoutError(ViError):
-    """No complete answer in time, or the server's own 408."""
+    """No complete response in time, or the server's own 408."""
 
     advice = "Check the network, or raise connect_timeout, read_timeout or retry_budget in the connection's extra."
 
 
 class ViNetworkError(ViError):
-    """No connection, or one that broke: name resolution, TCP, TLS, proxy."""
+    """No connection, or a broken one: name resolution, TCP, TLS, proxy."""
 
     advice = "Check the connection's host, the proxy and the firewall."
 
@@ -137,6 +147,44 @@ class ViCertificateError(ViNetworkError):
 
 
 class ViResponseError(ViError):
-    """An answer that the contract does not allow: not JSON, not a page, a field missing or of a wrong type."""
+    """A response that violates the contract: not JSON, not a page, a field missing or of a wrong type."""
 
-    advice = "Check that the connection's host is a Vi API endpoint and no proxy or login page answers in its place."
+    advice = "Check that the connection's host is a Vi API endpoint and that no proxy or login page responds instead."
+
+
+class refusing:  # noqa: N801 - reads as a statement, like contextlib.suppress
+    """Replace a library's exception by one of ours that has no cause and no context.
+
+    A cause would bring the frames of the library into the traceback, with the document, or even a secret, in their
+    locals; Airflow prints those. ``raise … from None`` only hides the context from Python's own traceback::
+
+        with refusing(ViValidationError, ValidationError, describe=describe_errors):
+            return Model.model_validate(value)
+
+    :param kind: makes our exception of a message
+    :param caught: the exceptions to replace
+    :param describe: makes the message of the exception
+    """
+
+    def __init__(
+        self,
+        kind: Callable[[str], BaseException],
+        *caught: type[BaseException],
+        describe: Callable[..., str] = str,
+    ) -> None:
+        self._kind = kind
+        self._caught = caught
+        self._describe = describe
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._caught):
+            refusal = self._kind(self._describe(error))
+            try:
+                raise refusal
+            finally:
+                refusal.__context__ = None

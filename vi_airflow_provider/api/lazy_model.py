@@ -1,8 +1,32 @@
-"""pydantic models whose instances may hold a part of their fields, and decode the rest when somebody asks for it.
+"""pydantic models whose instances may hold only some of their fields, and decode the rest on first access.
 
-pydantic reads an instance from its ``__dict__``, ``__pydantic_extra__`` and ``__pydantic_fields_set__``. In an instance
-that is not complete, the last two are missing. Whoever asks for them, or for a field that is missing, comes to
-``__getattr__``, and that completes the instance. So a dump, also one within another model, sees the whole of it.
+Theory of operation
+===================
+
+States. An instance is *complete* or *incomplete*. pydantic makes complete ones. :func:`incomplete` makes one from the
+first fields of its model and a :class:`Rest`, and :func:`completed` turns it into a complete one, once, for good::
+
+    incomplete(model, known, rest)  --(first access to anything missing)-->  rest.decode() -> completed()
+
+What is missing. pydantic reads an instance through ``__dict__``, ``__pydantic_extra__`` and
+``__pydantic_fields_set__``. An incomplete instance has a ``__dict__`` without the later fields, and the other two are
+slots without a value. Python calls ``__getattr__`` for an attribute that is not found, so access to any of them, by a
+caller, by pydantic's Python code or by its Rust serializer, triggers the decoding. A dump therefore sees the whole
+document, even one nested in another model.
+
+Invariants.
+
+* A complete instance cannot be told from one that pydantic validated: same fields in the same order, same
+  ``fields_set`` and extra. Equality, hash, copy, pickle and dumps depend on that.
+* ``known`` holds valid values: what is built lazily has been checked before, so completing can fail only for a value
+  that no parser can build.
+* Methods of pydantic that read ``__dict__`` before anything that is missing (``__iter__``, ``__eq__``, ``__copy__`` …)
+  are overridden here and complete the instance first. A new release of pydantic may add one: the property tests in
+  ``test_lazy_flow`` compare every public operation with that of an eager twin.
+* Completing is serialized by one reentrant lock: two threads may read one instance, and documents nest.
+* ``__dict__`` is replaced *and* its old object refilled, because pydantic may hold the old one while it asks.
+
+If you change the order of fields in ``known``, ``__repr__`` and dumps of half-read documents change their order.
 """
 
 from __future__ import annotations
@@ -17,10 +41,10 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound="LazyModel")
 
-_get, _set = object.__getattribute__, object.__setattr__  # past __getattr__, and although the models are frozen
+_get, _set = object.__getattribute__, object.__setattr__  # bypass __getattr__ and the frozen models
 
 
-#: Held while an instance is completed: two threads may read it at once. Reentrant, as a document holds others.
+#: Held while an instance is completed. Reentrant, because documents nest.
 _decoding: Final = threading.RLock()
 
 
@@ -28,17 +52,17 @@ class Rest(Protocol):
     """What an incomplete instance does not hold yet."""
 
     def decode(self, instance: Any, asked: str | None) -> None:
-        """Add the field that is asked for, or all that is missing; what this raises, the asking raises.
+        """Add the field that is accessed, or all missing ones; what this raises, the access raises.
 
-        Fields are added to ``__dict__`` as it is, since pydantic may hold it already.
+        Fields are added to the existing ``__dict__``, since pydantic may hold it already.
         """
 
 
 class RestOfDocument(Rest, Protocol):
-    """What an incomplete instance does not hold, where it is a whole document."""
+    """What an incomplete instance does not hold, if it is a whole document."""
 
     def wire(self, instance: Any) -> dict[str, Any] | None:
-        """Return the document in its wire form, if nothing of it was decoded that somebody may have changed."""
+        """Return the document in its wire form, unless something mutable was decoded and may have been changed."""
 
 
 class LazyModel(BaseModel):
@@ -46,7 +70,7 @@ class LazyModel(BaseModel):
 
     __slots__ = ("_rest",)
 
-    if not TYPE_CHECKING:  # or mypy would take every misspelt attribute for one that is decoded later
+    if not TYPE_CHECKING:  # or mypy would accept every misspelt attribute
 
         def __getattr__(self, name: str) -> Any:
             with _decoding:
@@ -67,7 +91,7 @@ class LazyModel(BaseModel):
         _complete(self)
         return hash((type(self), *self.__dict__.values()))
 
-    # These read __dict__ before they ask for anything that is missing.
+    # These read __dict__ before they access anything that is missing.
 
     def __iter__(self) -> Any:
         _complete(self)
@@ -96,10 +120,10 @@ class LazyModel(BaseModel):
 
 
 def incomplete(model: type[L], known: dict[str, Any], rest: Rest) -> L:
-    """Return an instance that holds the first fields of a model, and decodes the others when one is asked for.
+    """Return an instance that holds the first fields of a model, and decodes the others on first access.
 
-    :param known: the first fields by their names, in their order, valid; the instance keeps this dict
-    :param rest: has the others
+    :param known: the first fields by name, in order, with valid values; the instance keeps this dict
+    :param rest: decodes the others
     """
     instance = model.__new__(model)
     _set(instance, "__dict__", known)
@@ -111,13 +135,13 @@ def incomplete(model: type[L], known: dict[str, Any], rest: Rest) -> L:
 def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> None:
     """Declare that an instance has all its fields, and put them in order.
 
-    :param given: the names of what the document has, those of ``extra`` among them
-    :param extra: what of it the model does not know
+    :param given: the names of the fields that the document has, including those of ``extra``
+    :param extra: the fields that the model does not know
     """
     held = instance.__dict__
     ordered = {name: held[name] for name in type(instance).__pydantic_fields__}
     _set(instance, "__dict__", ordered)
-    # pydantic may hold this dict already, and goes on with it when it has what it asked for. Others see the new one.
+    # pydantic may hold the old dict already and continue with it; everybody else sees the new one.
     held.clear()
     held.update(ordered)
     _set(instance, "__pydantic_fields_set__", given)
@@ -126,7 +150,7 @@ def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> No
 
 
 def undecoded_wire(instance: LazyModel) -> dict[str, Any] | None:
-    """Return the wire form of a document that nobody has read yet; that saves decoding it."""
+    """Return the wire form of a document of which nothing was decoded yet; cheaper than a dump."""
     rest: RestOfDocument | None = _rest_of(instance)
     return None if rest is None else rest.wire(instance)
 

@@ -1,4 +1,4 @@
-"""Checks of the values that go into a request, and the words for what is wrong with a document."""
+"""Checks of the values that go into a request, and the description of what is wrong with a document."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def checked_id(value: object, what: str = "flow id") -> str:
 
     :raises ViValidationError: it cannot; with ``/`` or ``..`` it would address something else
     """
-    # fullmatch, because `$` would let a trailing newline through
+    # fullmatch, because `$` would accept a trailing newline
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ViValidationError(
             f"{value!r:.80} is no {what}: letters, digits, '-' and '_' are allowed, 1 to 255 of them"
@@ -33,7 +33,7 @@ def checked_count(value: object, name: str, low: int) -> int:
 
 
 def describe_errors(error: ValidationError, json_path: str = "") -> str:
-    """Name the JSON path of each mistake, the first three of them."""
+    """Name the JSON path of each error, of the first three."""
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False)[:3]:
         path = json_path

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from vi_airflow_provider.api.async_client import each
 from vi_airflow_provider.api.errors import ViConflictError, ViError
 from vi_airflow_provider.api.models import DeletedFlow
+from vi_airflow_provider.api.transport.concurrency import map_concurrently
 from vi_airflow_provider.api.transport.loop_thread import run_in_thread
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def delete_unchanged(
 
     async def delete_all() -> list[DeleteResult]:
         async with await connect() as client:
-            return await each(decisions, lambda decision: delete(client, decision), concurrency)
+            return await map_concurrently(decisions, lambda decision: delete(client, decision), concurrency)
 
     try:
         return run_in_thread(delete_all, stopped)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
@@ -16,20 +16,26 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from vi_airflow_provider import __version__, get_provider_info
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
 from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
-from vi_airflow_provider.api.transport.loop_thread import run_in_thread
+from vi_airflow_provider.api.verbs import BlockingVerbs
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+    from pydantic import BaseModel
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
-    from vi_airflow_provider.api.models import DeletedFlow, Flow, FlowPage, FlowSpec, GuardedWrite, SimpleFlow
+    from vi_airflow_provider.api.protocol.messages import Steps
+    from vi_airflow_provider.api.protocol.paging import Paginator
+    from vi_airflow_provider.api.verbs import ViProtocol
+
+T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
 
 USER_AGENT = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Python {platform.python_version()})"
 
 
-class ViHook(BaseHook):
+class ViHook(BlockingVerbs, BaseHook):
     """Calls the Vi API with the credentials of an Airflow connection.
 
     Nothing is read or sent before the first call. Each method raises a :class:`ViError` when it fails; the
@@ -148,132 +154,17 @@ class ViHook(BaseHook):
         found = "can read its flows" if count else "can read its flows (there are none yet)"
         return True, f"Connected to {settings.endpoint}: the key {found} in organization {settings.organization_id}."
 
-    # --- flows -------------------------------------------------------------------------------------------------
+    # --- the verbs ---------------------------------------------------------------------------------------------
 
-    def list_flows(
-        self, *, page_size: int | None = None, limit: int | None = None, prefetch: bool = True
-    ) -> Iterator[Flow]:
-        """Yield all flows, newest first, a page at a time as they are consumed.
+    @property
+    def _calls(self) -> ViProtocol:
+        return self.get_conn()._calls
 
-        :param page_size: flows per request; the connection's setting by default
-        :param limit: stop after so many
-        :param prefetch: fetch the next page, and no further one, while a page is consumed; False for a consumer that
-            will stop when it has found what it looks for
-        """
-        return self.get_conn().list_flows(page_size=page_size, limit=limit, prefetch=prefetch)
+    def _run(self, steps: Steps[T]) -> T:
+        return self.get_conn()._run(steps)
 
-    def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Iterator[FlowPage]:
-        """Yield the pages of the listing, from the one behind ``page_token`` on."""
-        return self.get_conn().iter_flow_pages(page_size=page_size, page_token=page_token)
-
-    def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Iterator[SimpleFlow]:
-        """Yield id and name of all flows."""
-        return self.get_conn().list_simple_flows(page_size=page_size, limit=limit)
-
-    def get_flow(self, flow_id: str) -> Flow:
-        """Return one flow.
-
-        :raises ViNotFoundError: there is none with this id
-        """
-        return self.get_conn().get_flow(flow_id)
-
-    def flow_exists(self, flow_id: str) -> bool:
-        """Tell whether a flow exists."""
-        return self.get_conn().flow_exists(flow_id)
-
-    def find_flow(
-        self, *, flow_id: str | None = None, name: str | None = None, training_project: str | None = None
-    ) -> Flow | None:
-        """Return the flow with this id, or the latest one of this name; ``None`` where there is none."""
-        return self.get_conn().find_flow(flow_id=flow_id, name=name, training_project=training_project)
-
-    def delete_flow(self, flow_id: str) -> DeletedFlow:
-        """Delete a flow; one that is absent already is no error (``already_absent``).
-
-        :raises ViConflictError: the flow is in use by a run
-        """
-        return self.get_conn().delete_flow(flow_id)
-
-    def delete_flows(self, flow_ids: Iterable[str], *, concurrency: int = 8) -> list[DeletedFlow]:
-        """Delete flows, several at a time, and return what became of each, in the order of the ids.
-
-        After the first failure no further delete is begun, and those under way are waited for. This looks at nothing
-        and archives nothing: for a cleanup, see :class:`~vi_airflow_provider.operators.prune.PruneFlowsOperator`. In a
-        coroutine, call it on :meth:`get_async_conn` instead.
-
-        :param concurrency: so many at a time, up to 16
-        :raises ViValidationError: something is no id; nothing is deleted then
-        :raises ViError: a flow could not be deleted; one that was deleted is ``already_absent`` the next time
-        """
-        _ = self.settings  # read here, so that the event loop does not wait for Airflow
-
-        async def delete() -> list[DeletedFlow]:
-            async with await self.get_async_conn() as client:
-                return await client.delete_flows(flow_ids, concurrency=concurrency)
-
-        return run_in_thread(delete)
-
-    def create_flow(
-        self,
-        spec: FlowSpec | Mapping[str, Any],
-        *,
-        attributes: Mapping[str, str] | None = None,
-        flow_id: str | None = None,
-    ) -> Flow:
-        """Create a flow (PUT); a retried request cannot make two of it.
-
-        :param spec: the flow's spec, as a model or as a dict with keys in snake_case or camelCase
-        :param attributes: text to find the flow by
-        :param flow_id: id to create it under, where it replaces what may be there; a new one by default
-        """
-        return self.get_conn().create_flow(spec, attributes=attributes, flow_id=flow_id)
-
-    def restore_flow(self, document: Mapping[str, Any]) -> Flow:
-        """Write a flow as it was read (``Flow.to_wire()``): under its id, with the fields that we do not know."""
-        return self.get_conn().restore_flow(document)
-
-    def update_flow(
-        self,
-        flow_id: str,
-        *,
-        spec: FlowSpec | Mapping[str, Any] | None = None,
-        attributes: Mapping[str, str | None] | None = None,
-    ) -> Flow:
-        """Change the given fields of the spec and the given attributes (PATCH); ``None`` removes an attribute."""
-        return self.get_conn().update_flow(flow_id, spec=spec, attributes=attributes)
-
-    def replace_flow(
-        self, flow_id: str, spec: FlowSpec | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
-    ) -> Flow:
-        """Replace spec and attributes of a flow as a whole (PUT)."""
-        return self.get_conn().replace_flow(flow_id, spec, attributes=attributes)
-
-    def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> DeletedFlow | Flow:
-        """Delete a flow only while it matches; return the flow, untouched, if it does not.
-
-        Each attempt to delete is preceded by a read: a retry never deletes what somebody changed meanwhile.
-
-        :raises ViConflictError: the flow is in use by a run
-        """
-        return self.get_conn().delete_flow_if(flow_id, matches)
-
-    def put_flow_if(
-        self,
-        flow_id: str,
-        spec: FlowSpec | Mapping[str, Any],
-        attributes: Mapping[str, str] | None = None,
-        *,
-        matches: Callable[[Flow | None], bool],
-    ) -> GuardedWrite:
-        """Create or replace a flow only while what is there, or ``None``, matches.
-
-        Each attempt to write is preceded by a read: a retry never overwrites what somebody changed meanwhile.
-        """
-        return self.get_conn().put_flow_if(flow_id, spec, attributes, matches=matches)
-
-    def restore_flow_if(self, document: Mapping[str, Any], matches: Callable[[Flow | None], bool]) -> GuardedWrite:
-        """Write a flow as it was read, only while what is there, or ``None``, matches; see :meth:`put_flow_if`."""
-        return self.get_conn().restore_flow_if(document, matches)
+    def _documents(self, paginator: Paginator[M]) -> Iterator[M]:
+        return self.get_conn()._documents(paginator)
 
 
 def settings_from_connection(connection: Connection) -> ViSettings:

@@ -127,7 +127,7 @@ class _Retries(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.count = 0
-        protocol = logging.getLogger("vi_airflow_provider.api.protocol.flows")
+        protocol = logging.getLogger("vi_airflow_provider.api.protocol.exchange")
         protocol.setLevel(logging.WARNING)
         protocol.addHandler(self)
         protocol.propagate = False

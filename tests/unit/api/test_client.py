@@ -139,7 +139,7 @@ def test_a_server_that_shows_empty_pages_for_ever_is_left(
     requests_mock.get(FLOWS, [*empty[:4], {"json": wire_page(wire_flow(), nextPage="x")}, *empty[4:]])
     flows = vi.list_flows(prefetch=prefetch)
     next(flows)
-    with pytest.raises(ViResponseError, match="5 pages in a row are empty"):
+    with pytest.raises(ViResponseError, match="5 consecutive pages are empty"):
         next(flows)
     assert requests_mock.call_count == 10
 
@@ -397,7 +397,7 @@ def test_a_body_that_drips_for_ever_meets_the_deadline(requests_mock: Mocker, mo
     monkeypatch.setattr(clock, "monotonic", clock, raising=False)
     requests_mock.get(f"{FLOWS}/{FLOW_ID}", body=Drip())
     vi = ViClient(settings_for(HOST, retry_budget=50, max_retries=0))
-    with pytest.raises(ViTimeoutError, match="no complete answer in time: the answer was still arriving"):
+    with pytest.raises(ViTimeoutError, match="no complete response in time: the response was still arriving"):
         vi.get_flow(FLOW_ID)
     assert 1049 < clock.now <= 1051
 

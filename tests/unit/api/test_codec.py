@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.documents import ABSENT, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api.errors import ViResponseError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, FlowSpecPatch, SimpleFlow
-from vi_airflow_provider.api.protocol import codec
-from vi_airflow_provider.api.protocol.codec import ErrorContext
+from vi_airflow_provider.api.protocol import codec, outcomes
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
 from vi_airflow_provider.api.protocol.messages import Response
+from vi_airflow_provider.api.protocol.outcomes import ErrorContext
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 ORIGIN: Final = ErrorContext("GET", "/workspaces/o/flows", 200, "trace", 2)
@@ -115,12 +115,16 @@ def test_a_mistake_deep_in_hostile_keys_makes_one_short_line() -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "words"),
     [
-        (b"", {}, "the answer is empty where a flow was expected"),
-        (b"\n\t ", {}, "the answer is empty"),
-        (b"<html>", {"content-type": "text/html; charset=utf-8"}, "the answer is not JSON (text/html; charset=utf-8)"),
-        (b"Bad gateway", {}, "the answer is not JSON (no content type)"),
-        (b"\xef\xbb\xbf{}", {}, "the answer is not JSON"),
-        (b"x", {"content-type": "a\x00b" + "c" * 500}, "the answer is not JSON (a bccc"),
+        (b"", {}, "the response is empty where a flow was expected"),
+        (b"\n\t ", {}, "the response is empty"),
+        (
+            b"<html>",
+            {"content-type": "text/html; charset=utf-8"},
+            "the response is not JSON (text/html; charset=utf-8)",
+        ),
+        (b"Bad gateway", {}, "the response is not JSON (no content type)"),
+        (b"\xef\xbb\xbf{}", {}, "the response is not JSON"),
+        (b"x", {"content-type": "a\x00b" + "c" * 500}, "the response is not JSON (a bccc"),
     ],
 )
 def test_an_answer_that_cannot_be_json_is_named_for_what_it_is(
@@ -163,7 +167,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     ],
 )
 def test_the_message_of_a_server_is_its_message_or_error_or_body(body: bytes, said: str) -> None:
-    assert codec.server_message(Response(500, {}, body)) == said
+    assert outcomes.server_message(Response(500, {}, body)) == said
 
 
 # --- ids and counts ------------------------------------------------------------------------------------------------
@@ -235,9 +239,9 @@ def circular() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("a text", "spec: a flow spec or an object of its fields expected, str given"),
-        (None, "spec: a flow spec or an object of its fields expected, NoneType given"),
-        ([], "spec: a flow spec or an object of its fields expected, list given"),
+        ("a text", "spec: a flow spec or an object of its fields expected, got str"),
+        (None, "spec: a flow spec or an object of its fields expected, got NoneType"),
+        ([], "spec: a flow spec or an object of its fields expected, got list"),
         ({}, "spec.name: Field required; spec.schema: Field required; spec.blocks: Field required"),
         (wire_spec(blocks=[{}]), "spec.blocks[0].block: Field required"),
         (wire_spec(blocks=["model"]), "spec.blocks[0]: "),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from vi_airflow_provider.api import errors
-from vi_airflow_provider.api.errors import ViError, ViNetworkError, ViServerError, one_line
+from vi_airflow_provider.api.errors import ViError, ViNetworkError, ViServerError, ViValidationError, one_line, refusing
 
 FAMILY: Final = {
     name: value
@@ -95,3 +95,26 @@ def test_no_character_of_foreign_text_steers_a_terminal_or_hides(mark: str) -> N
 
 def test_of_megabytes_only_the_beginning_is_looked_at() -> None:
     assert one_line("\x00" * 50_000_000) == ""
+
+
+def test_refusing_replaces_an_error_without_cause_or_context() -> None:
+    with (
+        pytest.raises(ViValidationError, match="bad: 5") as caught,
+        refusing(ViValidationError, ValueError, KeyError, describe=lambda error: f"bad: {error}"),
+    ):
+        raise ValueError(5)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_refusing_lets_other_errors_and_results_pass() -> None:
+    with pytest.raises(ZeroDivisionError), refusing(ViValidationError, ValueError):
+        raise ZeroDivisionError
+    with refusing(ViValidationError, ValueError):
+        value = 5
+    assert value == 5
+
+
+def test_an_error_may_give_advice_of_its_own() -> None:
+    assert str(ViServerError("broken", advice="Correct the flow.")) == "broken. Correct the flow."
+    assert ViServerError("broken").advice == ViServerError.advice != ""

@@ -19,8 +19,8 @@ from tests.documents import FLOW_ID, wire_bytes, wire_flow
 from tests.transports import Clock, settings_for, upper_bound
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.models import DeletedFlow, Flow, GuardedWrite
-from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Steps
+from vi_airflow_provider.api.verbs import ViProtocol
 
 ORIGINAL: Final = wire_flow(spec__name="original")
 ARCHIVED: Final = wire_flow(spec__name="archived", metadata__attributes={"from": "archive"})

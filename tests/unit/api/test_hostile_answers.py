@@ -20,11 +20,11 @@ from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, SimpleFlow
-from vi_airflow_provider.api.protocol.flows import ViProtocol
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport.deadlines import Call
+from vi_airflow_provider.api.verbs import ViProtocol
 
 SETTINGS: Final = ViSettings(organization_id=ORGANIZATION_ID, secret_key=SECRET_KEY, endpoint="https://vi.example")
 #: More requests than any call may need for the scripts below; beyond it, a call is one that does not end.
@@ -149,19 +149,19 @@ def _walked(walk: Paginator[Any]) -> Steps[list[Any]]:
 
 
 CALLS: Final[dict[str, Callable[[ViProtocol], Steps[Any]]]] = {
-    "list": lambda p: _walked(p.walk_flows()),
-    "list some": lambda p: _walked(p.walk_flows(page_size=2, limit=3, token="t")),
-    "list ids": lambda p: _walked(p.walk_simple_flows()),
+    "list": lambda p: _walked(p.list_flows()),
+    "list some": lambda p: _walked(p.list_flows(page_size=2, limit=3)),
+    "list ids": lambda p: _walked(p.list_simple_flows()),
     "get": lambda p: p.get_flow(FLOW_ID),
     "exists": lambda p: p.flow_exists(FLOW_ID),
     "find by id": lambda p: p.find_flow(flow_id=FLOW_ID, training_project="weld-inspection"),
     "find by name": lambda p: p.find_flow(name=wire_spec()["name"]),
     "scan": lambda p: p.scan_flows(frozenset("ab"), frozenset({"x"}), 3),
     "delete": lambda p: p.delete_flow(FLOW_ID),
-    "create": lambda p: p.put_flow(None, wire_spec()),
-    "replace": lambda p: p.put_flow(FLOW_ID, wire_spec(), {"team": "x"}),
+    "create": lambda p: p.create_flow(wire_spec()),
+    "replace": lambda p: p.replace_flow(FLOW_ID, wire_spec(), attributes={"team": "x"}),
     "restore": lambda p: p.restore_flow(wire_flow()),
-    "update": lambda p: p.patch_flow(FLOW_ID, {"name": "x"}, {"team": None}),
+    "update": lambda p: p.update_flow(FLOW_ID, spec={"name": "x"}, attributes={"team": None}),
 }
 
 

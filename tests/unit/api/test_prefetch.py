@@ -241,7 +241,7 @@ def test_a_listing_that_is_dropped_between_two_attempts_leaves_no_thread(
     server.acts += [page(0), Act(answer, After.KEEP), page(1)]
     flows = client.list_flows()
     ids(flows, 2)
-    eventually(lambda: "trying again in 50" in caplog.text)
+    eventually(lambda: "retrying in 50" in caplog.text)
     del flows
     assert page_threads() == []
     assert server.requests == 2

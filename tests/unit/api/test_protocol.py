@@ -24,8 +24,10 @@ from vi_airflow_provider.api.errors import (
     ViValidationError,
 )
 from vi_airflow_provider.api.protocol.codec import Scan
-from vi_airflow_provider.api.protocol.flows import ViProtocol, error_class, may_retry, retry_after
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.outcomes import error_class
+from vi_airflow_provider.api.protocol.retry import may_retry, retry_after
+from vi_airflow_provider.api.verbs import ViProtocol
 
 HERE: Final = "https://vi.example"
 ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
@@ -71,16 +73,16 @@ REQUESTS: Final[dict[str, tuple[Callable[[ViProtocol], Any], str, str, bytes | N
     "exists": (lambda p: p.flow_exists(FLOW_ID), "GET", f"/flows/{FLOW_ID}", None),
     "find by id": (lambda p: p.find_flow(flow_id=FLOW_ID), "GET", f"/flows/{FLOW_ID}", None),
     "find by name": (lambda p: p.find_flow(name="n"), "GET", "/flows?s=100", None),
-    "list": (lambda p: p.walk_flows().next_page(), "GET", "/flows?s=100", None),
-    "list, page size": (lambda p: p.walk_flows(7).next_page(), "GET", "/flows?s=7", None),
-    "list, small limit": (lambda p: p.walk_flows(7, 3).next_page(), "GET", "/flows?s=3", None),
-    "list, large limit": (lambda p: p.walk_flows(7, 30).next_page(), "GET", "/flows?s=7", None),
-    "list from a cursor": (lambda p: p.walk_flows(token="t").next_page(), "GET", "/flows?p=t&s=100", None),
-    "list ids": (lambda p: p.walk_simple_flows(9).next_page(), "GET", "/simpleFlows?s=9", None),
+    "list": (lambda p: p.list_flows().next_page(), "GET", "/flows?s=100", None),
+    "list, page size": (lambda p: p.list_flows(page_size=7).next_page(), "GET", "/flows?s=7", None),
+    "list, small limit": (lambda p: p.list_flows(page_size=7, limit=3).next_page(), "GET", "/flows?s=3", None),
+    "list, large limit": (lambda p: p.list_flows(page_size=7, limit=30).next_page(), "GET", "/flows?s=7", None),
+    "list from a cursor": (lambda p: p.iter_flow_pages(page_token="t").next_page(), "GET", "/flows?p=t&s=100", None),
+    "list ids": (lambda p: p.list_simple_flows(page_size=9).next_page(), "GET", "/simpleFlows?s=9", None),
     "delete": (lambda p: p.delete_flow(FLOW_ID), "DELETE", f"/flows/{FLOW_ID}", None),
-    "put": (lambda p: p.put_flow("own", SPEC), "PUT", "/flows/own", b"{" + BODY + b"}"),
+    "put": (lambda p: p.replace_flow("own", SPEC), "PUT", "/flows/own", b"{" + BODY + b"}"),
     "put with attributes": (
-        lambda p: p.put_flow("own", SPEC, {"a": "ü"}),
+        lambda p: p.replace_flow("own", SPEC, attributes={"a": "ü"}),
         *("PUT", "/flows/own", b"{" + BODY + ',"metadata":{"attributes":{"a":"ü"}}}'.encode()),
     ),
     "restore": (
@@ -93,9 +95,9 @@ REQUESTS: Final[dict[str, tuple[Callable[[ViProtocol], Any], str, str, bytes | N
         *("PUT", "/flows/own"),
         b'{"spec":{"name":"n","newField":1},"metadata":{"attributes":{"a":"b"},"newer":4}}',
     ),
-    "patch": (lambda p: p.patch_flow("own", {"name": "n"}), "PATCH", "/flows/own", b'{"spec":{"name":"n"}}'),
+    "patch": (lambda p: p.update_flow("own", spec={"name": "n"}), "PATCH", "/flows/own", b'{"spec":{"name":"n"}}'),
     "patch of attributes": (
-        lambda p: p.patch_flow("own", attributes={"a": None, "b": "c"}),
+        lambda p: p.update_flow("own", attributes={"a": None, "b": "c"}),
         *("PATCH", "/flows/own", b'{"metadata":{"attributes":{"a":null,"b":"c"}}}'),
     ),
 }
@@ -134,7 +136,7 @@ def test_the_path_of_the_endpoint_is_kept() -> None:
     ],
 )
 def test_the_next_address_is_made_from_the_cursor_alone(cursor: str, query: str) -> None:
-    walk = protocol().walk_flows()
+    walk = protocol().list_flows()
     steps = walk.next_page()
     assert steps is not None
     play(steps, Response(200, {}, wire_bytes(wire_page(nextPage=cursor))))
@@ -142,7 +144,7 @@ def test_the_next_address_is_made_from_the_cursor_alone(cursor: str, query: str)
 
 
 def test_a_created_flow_gets_a_new_id_each_time() -> None:
-    paths = {first(protocol().put_flow(None, SPEC)).path for _ in range(3)}
+    paths = {first(protocol().create_flow(SPEC)).path for _ in range(3)}
     assert len(paths) == 3
 
 
@@ -151,14 +153,14 @@ BAD_CALLS: Final[dict[str, Callable[[ViProtocol], Any]]] = {
     "get with another path": lambda p: p.get_flow("../x"),
     "exists": lambda p: p.flow_exists("a/b"),
     "delete with a line end": lambda p: p.delete_flow("abc\n"),
-    "put with an empty id": lambda p: p.put_flow("", wire_spec()),
-    "put without a spec": lambda p: p.put_flow("a", None),  # type: ignore[arg-type]
-    "put with half a spec": lambda p: p.put_flow("a", {"name": "n"}),
-    "put with NaN": lambda p: p.put_flow("a", wire_spec(settings={"x": float("nan")})),
-    "put with a number as attribute": lambda p: p.put_flow("a", wire_spec(), {"a": 5}),  # type: ignore[dict-item]
-    "put that removes an attribute": lambda p: p.put_flow("a", wire_spec(), {"a": None}),  # type: ignore[dict-item]
-    "patch of nothing": lambda p: p.patch_flow("a"),
-    "patch with a bad id": lambda p: p.patch_flow("ü", {"name": "n"}),
+    "put with an empty id": lambda p: p.replace_flow("", wire_spec()),
+    "put without a spec": lambda p: p.replace_flow("a", None),  # type: ignore[arg-type]
+    "put with half a spec": lambda p: p.replace_flow("a", {"name": "n"}),
+    "put with NaN": lambda p: p.replace_flow("a", wire_spec(settings={"x": float("nan")})),
+    "put with a number as attribute": lambda p: p.replace_flow("a", wire_spec(), attributes={"a": 5}),  # type: ignore[dict-item]
+    "put that removes an attribute": lambda p: p.replace_flow("a", wire_spec(), attributes={"a": None}),  # type: ignore[dict-item]
+    "patch of nothing": lambda p: p.update_flow("a"),
+    "patch with a bad id": lambda p: p.update_flow("ü", spec={"name": "n"}),
     "find without an id or a name": lambda p: p.find_flow(),
     "find with both": lambda p: p.find_flow(flow_id="a", name="n"),
     "find with a bad id": lambda p: p.find_flow(flow_id="a b"),
@@ -178,7 +180,7 @@ def test_a_bad_value_is_refused_before_any_request(name: str) -> None:
 )
 def test_a_listing_with_a_bad_number_is_refused_before_it_begins(options: dict[str, Any]) -> None:
     with pytest.raises(ViValidationError, match=next(iter(options))):
-        protocol().walk_flows(**options)
+        protocol().list_flows(**options)
 
 
 @pytest.mark.parametrize(
@@ -461,7 +463,7 @@ def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
 def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "vi_airflow_provider")
     clock = Clock()
-    steps = protocol(clock).put_flow("own", SPEC, {"note": "body-text"})
+    steps = protocol(clock).replace_flow("own", SPEC, attributes={"note": "body-text"})
     next(steps)
     clock.now += 0.25
     steps.send(
@@ -473,6 +475,6 @@ def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: py
     messages = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert messages == [
         ("DEBUG", f"PUT {ROOT}/flows/own: 500 Internal Server Error in 250 ms (trace abc)"),
-        ("WARNING", f"PUT {ROOT}/flows/own: 500 Internal Server Error; trying again in 1.0 s (attempt 1)"),
+        ("WARNING", f"PUT {ROOT}/flows/own: 500 Internal Server Error; retrying in 1.0 s (attempt 1)"),
         ("DEBUG", f"PUT {ROOT}/flows/own: 200 OK in 0 ms (trace None)"),
     ]

@@ -59,7 +59,7 @@ from vi_airflow_provider.api.errors import (
     ViValidationError,
 )
 from vi_airflow_provider.api.models import DeletedFlow
-from vi_airflow_provider.api.protocol.flows import MAX_ANSWER_BYTES
+from vi_airflow_provider.api.protocol.exchange import MAX_RESPONSE_BYTES
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response
 
 DOCUMENT: Final = wire_bytes(wire_flow())
@@ -79,13 +79,13 @@ def case(
     status: int | None = None,
     attempts: int | None = None,
     slept: tuple[float, ...] = (),
-    max_answer_bytes: int = MAX_ANSWER_BYTES,
+    max_response_bytes: int = MAX_RESPONSE_BYTES,
     **settings: Any,
 ) -> Case:
     """A case in which the whole script happens; ``attempts`` of the error are as many, unless it says otherwise."""
     result = gives if raises is None else Raised(raises, status, len(script) if attempts is None else attempts)
     verdict = Verdict(result, len(script), slept)
-    return Case(f"{call.name}: {behaviour}", call, script, verdict, max_answer_bytes, settings)
+    return Case(f"{call.name}: {behaviour}", call, script, verdict, max_response_bytes, settings)
 
 
 def page(*flow_ids: str, **envelope: Any) -> Outcome:
@@ -428,7 +428,7 @@ def wrong_shapes() -> Iterator[Case]:
 
 
 def sizes_and_codings() -> Iterator[Case]:
-    large = {"raises": ViResponseError, "status": 200, "max_answer_bytes": 4096}
+    large = {"raises": ViResponseError, "status": 200, "max_response_bytes": 4096}
     too_large = Failure(FailureKind.TOO_LARGE, status=200)
     document = wire_flow(spec__settings={"x": "x" * 5000})
     plain = http_bytes(200, wire_bytes(document))
@@ -436,8 +436,10 @@ def sizes_and_codings() -> Iterator[Case]:
     assert len(packed) < 4096
     yield case("an answer beyond the bound is refused at once", GET, raw(plain, too_large), **large)
     yield case("an answer that unpacks beyond the bound is too", GET, raw(packed, too_large), **large)
-    yield case("an answer of just the bound is read", GET, FLOW, gives=FLOW_ID, max_answer_bytes=len(DOCUMENT))
-    yield case("200 is success, whatever the size", DELETE, raw(plain, too_large), gives=DELETED, max_answer_bytes=4096)
+    yield case("an answer of just the bound is read", GET, FLOW, gives=FLOW_ID, max_response_bytes=len(DOCUMENT))
+    yield case(
+        "200 is success, whatever the size", DELETE, raw(plain, too_large), gives=DELETED, max_response_bytes=4096
+    )
     for name, coding in {"gzip": gzip.compress, "deflate": zlib.compress}.items():
         coded = http(200, DOCUMENT, coded=coding, Content_Encoding=name)
         yield case(f"{name} is decoded", GET, coded, gives=FLOW_ID)

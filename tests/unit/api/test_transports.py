@@ -27,7 +27,7 @@ from tests.transports import CREATE, DELETE, GET, UPDATE, Call, settings_for
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViCertificateError, ViError, ViNetworkError, ViTimeoutError
-from vi_airflow_provider.api.protocol import flows
+from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.api.settings import ViSettings
 
 FLOW = http_bytes(200, wire_bytes(wire_flow()))
@@ -260,7 +260,7 @@ def test_a_server_on_this_machine_is_not_called_through_the_proxy_of_the_environ
 def test_a_proxy_that_is_not_there_is_named_and_tried_again(ask: Ask, unused_port: int) -> None:
     error = failure(ask, UPDATE, through(f"http://me:hunter2@127.0.0.1:{unused_port}"))
     assert type(error) is ViNetworkError
-    assert "the proxy did not let us through: Connect" in str(error)
+    assert "the proxy refused the connection: Connect" in str(error)
     assert "hunter2" not in str(error)
     assert error.attempts == 4
 
@@ -269,7 +269,7 @@ def test_a_proxy_whose_name_does_not_resolve_is_named(ask: Ask, monkeypatch: pyt
     monkeypatch.setattr(socket, "getaddrinfo", _only("127.0.0.1"))
     error = failure(ask, UPDATE, through("http://proxy.invalid:3128"))
     assert type(error) is ViNetworkError
-    assert "the proxy did not let us through" in str(error)
+    assert "the proxy refused the connection" in str(error)
     assert "(proxy.invalid:3128)" in str(error)
     assert error.attempts == 4
 
@@ -278,7 +278,7 @@ def test_a_proxy_that_wants_credentials_is_named(ask: Ask) -> None:
     with ScriptedServer([Act(http_bytes(407))]) as proxy:
         error = failure(ask, GET, settings_for("https://vi.example", proxy=proxy.url, max_retries=0))
     assert type(error) is ViNetworkError
-    assert "the proxy did not let us through" in str(error)
+    assert "the proxy refused the connection" in str(error)
     (request,) = proxy.received
     assert (request.method, request.target) == ("CONNECT", "vi.example:443")
     assert request.header("Authorization") is None
@@ -322,7 +322,7 @@ def test_a_header_that_drips_for_ever_meets_the_deadline(ask: Ask) -> None:
         given_up.set()
         server.join()
     assert type(error) is ViTimeoutError
-    assert "no complete answer in time" in str(error)
+    assert "no complete response in time" in str(error)
     assert error.attempts == 1
 
 
@@ -384,7 +384,7 @@ def test_a_closed_client_has_closed_its_connection(three_calls: Callable[..., li
 def test_an_answer_that_was_not_read_to_its_end_does_not_spoil_the_next(
     three_calls: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows, "MAX_ANSWER_BYTES", 50_000)
+    monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", 50_000)
     with ScriptedServer([KEPT, LARGE, KEPT]) as server:
         found = three_calls(settings_for(server.url), close_after=3)
     assert found == [FLOW_ID, "ViResponseError", FLOW_ID]
@@ -402,5 +402,5 @@ def test_an_error_that_the_caller_is_handling_does_not_colour_the_verdict(handle
             raise handled
         except OSError:
             error = failure(ask, UPDATE, settings_for(server.url))
-    assert "the connection broke before the answer was complete" in str(error)
+    assert "the connection broke before the response was complete" in str(error)
     assert len(server.received) == 1, "the update was sent twice"

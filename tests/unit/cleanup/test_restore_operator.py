@@ -16,7 +16,7 @@ from tests.unit.cleanup.support import Vi, run
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.protocol.flows import ViProtocol
+from vi_airflow_provider.api.verbs import ViProtocol
 from vi_airflow_provider.cleanup.archive import ArchiveError, write_archive
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
 

@@ -13,8 +13,8 @@ from tests.unit.docs.pages import rows, section
 from tests.unit.docs.vi_server import ORGANIZATION, Vi, connect
 from tests.versions import extra_may_be_no_json
 from vi_airflow_provider.api.errors import ViConfigurationError
-from vi_airflow_provider.api.protocol.flows import error_class
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind
+from vi_airflow_provider.api.protocol.outcomes import error_class
 from vi_airflow_provider.api.settings import EXTRA_FIELDS, ViSettings
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.provider_info import get_provider_info

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from tests.unit.docs.pages import DOCS, first_table, rows, section, text_of
 from vi_airflow_provider.api import errors, models
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.protocol.flows import error_class, may_retry
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response
+from vi_airflow_provider.api.protocol.outcomes import error_class
+from vi_airflow_provider.api.protocol.retry import may_retry
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.provider_info import get_provider_info
 

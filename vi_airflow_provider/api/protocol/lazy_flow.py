@@ -1,8 +1,8 @@
 """Flows of a listing: each is checked as a whole when it is yielded, and decoded when more of it is read.
 
-Most of a flow is the settings of its blocks, and most callers of a listing look at names and times. So a flow is
-checked without building what is in it: JSON syntax, and presence and type of each required field. Only ids, names,
-labels and times are built. That costs a third of what pydantic's validation costs.
+Most of a flow is the settings of its blocks, and most callers of a listing read names and times only. So a flow is
+checked without building its contents: JSON syntax, and presence and type of each required field. Only ids, names,
+labels and times are built. That costs a third of pydantic's validation.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from vi_airflow_provider.api.errors import ViResponseError, one_line
+from vi_airflow_provider.api.errors import one_line, refusing
 from vi_airflow_provider.api.lazy_model import LazyModel, completed, incomplete
 from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
-from vi_airflow_provider.api.protocol.codec import NOT_JSON, ErrorContext, parse_document
+from vi_airflow_provider.api.protocol.codec import parse_document
+from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 
-# The contract (VI_API.md section 4) in the wire's names. What it does not name is passed over here, and kept below.
+# The contract (VI_API.md section 4) in the wire's names. Other fields are skipped here, and kept by what follows.
 
 
 class _Object(msgspec.Struct):
@@ -58,18 +59,18 @@ class _Flow(msgspec.Struct, rename="camel"):
 _check: Final = msgspec.json.Decoder(_Flow).decode
 
 
-def parse_listed_flow(content: bytes, origin: ErrorContext, at: str) -> Flow:
+def parse_listed_flow(content: bytes, context: ErrorContext, json_path: str) -> Flow:
     """Check one flow of a page.
 
-    :param content: its JSON text, of which it is known that it is UTF-8
+    :param content: its JSON text, known to be UTF-8
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path. Reading the
-        settings raises it, too, where they hold a number that is too large
+        settings raises it as well if they hold a number that is too large
     """
     try:
         checked = _check(content)
     except NOT_JSON:
-        return parse_document(Flow, content, origin, at)  # which says what is wrong, or knows better
-    text = _Text(content, origin, at)
+        return parse_document(Flow, content, context, json_path)  # which describes what is wrong, or accepts it
+    text = _Text(content, context, json_path)
     spec, metadata = checked.spec, checked.metadata
     known_spec = {
         "name": spec.name,
@@ -98,12 +99,12 @@ def parse_listed_flow(content: bytes, origin: ErrorContext, at: str) -> Flow:
 class _Text:
     """The JSON text of a flow, decoded once for all the documents in it."""
 
-    __slots__ = ("_at", "_content", "_origin", "_wire")
+    __slots__ = ("_content", "_context", "_json_path", "_wire")
 
-    def __init__(self, content: bytes, origin: ErrorContext, at: str) -> None:
+    def __init__(self, content: bytes, context: ErrorContext, json_path: str) -> None:
         self._content = content
-        self._origin = origin
-        self._at = at
+        self._context = context
+        self._json_path = json_path
         self._wire: dict[str, Any] | None = None
 
     @property
@@ -114,26 +115,25 @@ class _Text:
 
     @property
     def is_shared(self) -> bool:
-        """Does a document hold parts of what was decoded?"""
+        """Do documents hold parts of what was decoded?"""
         return self._wire is not None
 
     def decoded(self) -> dict[str, Any]:
-        try:
+        def describe(error: Exception) -> str:  # well-formed, but without a value: a huge number
+            return f"the response violates the contract: {one_line(f'{self._json_path}: {error}')}"
+
+        with refusing(self._context.response_error, *NOT_JSON, describe=describe):
             wire: dict[str, Any] = msgspec.json.decode(self._content)
-        except NOT_JSON as error:  # well-formed, and yet no value: a number beyond all bounds
-            reason = one_line(f"{self._at}: {error}")
-        else:
             return wire
-        raise self._origin.error(ViResponseError, f"the answer is not what the API promises: {reason}")
 
     def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
-        """Tell which fields a document in the flow has, and what of it its model does not know."""
+        """Return which fields a document within the flow has, and those that its model does not know."""
         names, every = _NAMES[model]
         if wire.keys() == names.keys():
             return every.copy(), {}
         extra = {key: wire[key] for key in wire if key not in names}
         if twins := extra.keys() & every:
-            raise self._origin.error(ViResponseError, f"{self._at}: {min(twins)}: {TWIN}")
+            raise self._context.response_error(f"{self._json_path}: {min(twins)}: {TWIN}")
         return {names.get(key, key) for key in wire}, extra
 
 
@@ -176,7 +176,7 @@ class _RestOfSpec:
         fields = spec.__dict__
         if "blocks" not in fields:
             fields["blocks"] = list(_RestOfBlocks(self._text, self._blocks).blocks)
-            if asked == "blocks":  # how many there are, and which ones, is known without decoding
+            if asked == "blocks":  # their number and names are known without decoding
                 return
         wire = self._text.wire["spec"]
         fields["settings"] = wire["settings"]
@@ -191,7 +191,7 @@ class _RestOfBlocks:
         self.blocks = [incomplete(FlowBlock, {"block": block.block}, self) for block in blocks]
 
     def decode(self, _block: FlowBlock, _asked: str | None) -> None:
-        # All of them at once: who reads the settings of one block reads those of the next.
+        # All at once: a caller that reads the settings of one block reads those of the next.
         for block, wire in zip(self.blocks, self._text.wire["spec"]["blocks"], strict=True):
             fields = block.__dict__
             fields["settings"] = wire["settings"]

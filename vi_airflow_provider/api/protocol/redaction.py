@@ -1,4 +1,4 @@
-"""Takes secrets out of foreign text: a server or a proxy may quote what it did not like, as a whole or in part."""
+"""Redacts secrets in foreign text: a server or a proxy may quote what it rejects, as a whole or in part."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 _HIDDEN: Final = "***"
-#: Characters of a secret in a row that tell something about it.
+#: Consecutive characters of a secret that reveal something about it.
 _PART: Final = 8
 
 
 class Redactor:
-    """Replaces secrets, and longer parts of them, however they are written. It does not show them itself.
+    """Replaces secrets, and parts of them, in the usual encodings. Its ``repr`` does not show them.
 
     :param secrets: what must not be seen; shorter ones than 8 characters are recognized as a whole only
     """
@@ -41,7 +41,7 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield how a program may write a secret down. A character that must be escaped does not hide its neighbours."""
+    """Yield the encodings of a secret. A character that is escaped does not hide its neighbours."""
     yield from (secret, quote(secret), quote_plus(secret), html.escape(secret), json.dumps(secret)[1:-1])
-    for shift in range(3):  # in base64 it depends on what stands before it; so do the first and last characters
+    for shift in range(3):  # in base64 it depends on what precedes it; so do the first and last characters
         yield base64.b64encode(b"\0" * shift + secret.encode()).decode()[3:-4]

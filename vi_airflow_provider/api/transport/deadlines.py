@@ -1,7 +1,7 @@
-"""The connections of the synchronous client: ``urllib3``'s, but every read keeps to the deadline of its call.
+"""Deadlines for the blocking client: ``urllib3``'s connections, with every read bounded by the deadline of its call.
 
 The timeouts of ``requests`` bound the wait for the next byte. A server that sends a byte now and then, in the headers
-or in the body, would hold a thread for ever.
+or in the body, would block a thread for ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CallEndedError(Exception):
 
 
 class Call:
-    """A call under way: until when its answer must be complete, and how another thread ends it."""
+    """A call in flight: until when its response must be complete, and how another thread ends it."""
 
     def __init__(self) -> None:
         #: On the clock of ``time.monotonic``.
@@ -44,7 +44,7 @@ class Call:
         return self._ended.is_set()
 
     def end(self) -> None:
-        """End it, whether it waits for an answer or for the next attempt. What is connecting ends when it is done."""
+        """End the call while it waits for a response or the next attempt; connecting is not interrupted."""
         self._ended.set()
         with self._lock:
             self._hang_up()
@@ -52,13 +52,13 @@ class Call:
     def pause(self, seconds: float) -> None:
         """Wait between two attempts.
 
-        :raises CallEndedError: it was ended meanwhile
+        :raises CallEndedError: the call was ended meanwhile
         """
         if self._ended.wait(seconds):
             raise CallEndedError
 
     def read_from(self, sock: socket.socket) -> None:
-        """Note that the request is sent, and from where its answer comes."""
+        """Note that the request is sent, and on which socket the response arrives."""
         with self._lock:
             self._socket = sock
             if self.ended:
@@ -66,37 +66,37 @@ class Call:
         self.note_sent()
 
     def note_sent(self) -> None:
-        """Release those who wait until the first request is sent."""
+        """Release the threads that wait until the first request is sent."""
         self._sent.set()
 
     def wait_until_sent(self, seconds: float) -> None:
-        """Wait until the first request is sent, for so many seconds at most."""
+        """Wait until the first request is sent, at most this many seconds."""
         self._sent.wait(seconds)
 
     def read_all(self) -> None:
-        """Forget from where the answer came: the connection may serve another call now."""
+        """Forget the socket: the connection may serve another call now."""
         with self._lock:
             self._socket = None
 
     def _hang_up(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Wakes whoever reads from it, as close() does not; past ssl, whose state is the other thread's.
-                # TLS through a TLS proxy has no socket of its own, but one within.
+                # Wakes the thread that reads, as close() does not; bypasses ssl, whose state belongs to that thread.
+                # TLS through a TLS proxy wraps a socket instead of being one.
                 socket.socket.shutdown(getattr(self._socket, "socket", self._socket), socket.SHUT_RDWR)
 
 
-#: The call whose answers are read in this context.
+#: The call whose responses are read in this context.
 current: Final[ContextVar[Call]] = ContextVar("current")
 
 
 class _Reads(io.RawIOBase):
-    """What arrives on a socket, until the deadline."""
+    """The bytes that arrive on a socket, until the deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
         self._sock = sock
-        self._patience = sock.gettimeout() or float("inf")
+        self._timeout = sock.gettimeout() or float("inf")
         self._deadline = current.get().deadline
 
     def readable(self) -> bool:
@@ -105,8 +105,8 @@ class _Reads(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
-            raise TimeoutError("the answer was still arriving")
-        self._sock.settimeout(min(self._patience, remaining))
+            raise TimeoutError("the response was still arriving")
+        self._sock.settimeout(min(self._timeout, remaining))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -122,12 +122,12 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock))
 
     def _close_conn(self) -> None:
-        # At the end of the body, before anybody else can get the connection.
+        # At the end of the body, before another call can get the connection.
         self._call.read_all()
         super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Pass over informational answers (RFC 9110 section 15.2): the base class knows only 100."""
+        """Skip informational responses (RFC 9110 section 15.2): the base class knows only 100."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 101 < status < 200:
@@ -152,15 +152,15 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """Gives a session these connections, also through a proxy."""
+    """Gives a session these connections, direct or through a proxy."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **options)
         _use_ours(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
-        """Make the pools of connections through a proxy."""
+        """Create the pools of connections through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(proxy, **options)
         _use_ours(manager)
         return manager

@@ -1,4 +1,4 @@
-"""The pages of a listing, the next one fetched while the one before is consumed: one page ahead, and never further."""
+"""Prefetching: the next page of a listing is fetched while the current one is consumed, and never more."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
 
 M = TypeVar("M", bound=BaseModel)
 
-#: Seconds that a consumer waits at most until the request for the next page is sent. If it went on at once, it would
-#: keep the interpreter to itself for the 5 ms of ``sys.getswitchinterval`` each time that the other thread wants it.
+#: Seconds that a consumer waits at most until the request for the next page is sent. If it continued at once, it would
+#: hold the interpreter for the 5 ms of ``sys.getswitchinterval`` each time that the other thread needs it.
 HEAD_START: Final = 0.005
 
 
 class PagePrefetcher(Generic[M]):
-    """Fetches the pages of a walk, in their order, for one consumer.
+    """Fetches the pages of a listing, in order, for one consumer.
 
-    A page that is fetched ahead has a thread of its own, which ends with the page. What goes wrong there is raised
-    when it is the page's turn.
+    A prefetch runs in a thread of its own, which ends with the page. What goes wrong there is raised when the consumer
+    requests the page.
 
     :param run: carries out the steps that fetch a page
     """
 
-    def __init__(self, walk: Paginator[M], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
-        self._walk = walk
+    def __init__(self, paginator: Paginator[M], run: Callable[[Steps[RawPage[M]], Call], RawPage[M]]) -> None:
+        self._paginator = paginator
         self._run = run
         self._ahead: _Fetch[M] | None = None
 
     def fetch(self) -> None:
-        """Begin to fetch the next page, if there is one."""
-        if self._ahead is None and (steps := self._walk.next_page()) is not None:
-            with suppress(RuntimeError):  # there can be no more threads; the page is fetched when it is its turn
+        """Start to fetch the next page, if there is one."""
+        if self._ahead is None and (steps := self._paginator.next_page()) is not None:
+            with suppress(RuntimeError):  # no more threads; the page is fetched when it is requested
                 self._ahead = _Fetch(steps, self._run)
                 self._ahead.call.wait_until_sent(HEAD_START)
 
@@ -51,12 +51,12 @@ class PagePrefetcher(Generic[M]):
             try:
                 return ahead.result()
             except CallEndedError:
-                pass  # by close(), before it was there
-        steps = self._walk.next_page()
+                pass  # by close(), before the page arrived
+        steps = self._paginator.next_page()
         return None if steps is None else self._run(steps, Call())
 
     def close(self) -> None:
-        """End the fetch that is under way; a page that is asked for later is fetched anew."""
+        """End the prefetch in flight; if its page is requested later, it is fetched again."""
         if (ahead := self._ahead) is not None:
             ahead.end()
 
@@ -68,17 +68,17 @@ class _Fetch(Generic[M]):
         self.call = Call()
         self._page: RawPage[M] | None = None
         self._error: BaseException | None = None
-        # In the context of the consumer: what is logged on the way belongs to its task.
+        # In the context of the consumer: what is logged here belongs to its task.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="vi-page", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         try:
             self._page = self._run(self._steps, self.call)
-        except BaseException as error:  # whatever it is, it is raised in the consumer's thread
+        except BaseException as error:  # raised in the consumer's thread, whatever it is
             self._error = error
         finally:
-            self.call.note_sent()  # or it will never be
+            self.call.note_sent()  # in case that nothing was sent
 
     def result(self) -> RawPage[M]:
         try:
@@ -92,6 +92,6 @@ class _Fetch(Generic[M]):
 
     def end(self) -> None:
         self.call.end()
-        # A daemon thread does not go on when the interpreter ends. And garbage may be collected by any thread.
+        # A daemon thread stops when the interpreter ends. And garbage may be collected by any thread.
         if not sys.is_finalizing() and self._thread is not threading.current_thread():
             self._thread.join()

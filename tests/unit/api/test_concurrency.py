@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from vi_airflow_provider.api.async_client import each
+from vi_airflow_provider.api.transport.concurrency import map_concurrently
 
 
 @pytest.mark.parametrize(("items", "concurrency", "most"), [(10, 1, 1), (10, 3, 3), (2, 8, 2), (0, 8, 0)])
@@ -21,7 +21,7 @@ async def test_at_most_so_many_are_acted_on_at_a_time(items: int, concurrency: i
         current -= 1
         return item
 
-    assert await each(range(items), act, concurrency) == list(range(items))
+    assert await map_concurrently(range(items), act, concurrency) == list(range(items))
     assert max(seen) == most
 
 
@@ -35,7 +35,7 @@ async def test_results_are_in_the_order_of_the_items_whoever_is_first() -> None:
             first_may_end.set()
         return item.upper()
 
-    assert await each(["slow", "fast", "last"], act, 2) == ["SLOW", "FAST", "LAST"]
+    assert await map_concurrently(["slow", "fast", "last"], act, 2) == ["SLOW", "FAST", "LAST"]
 
 
 async def test_items_are_begun_in_their_order() -> None:
@@ -44,7 +44,7 @@ async def test_items_are_begun_in_their_order() -> None:
     async def act(item: int) -> None:
         begun.append(item)
 
-    await each(range(5), act, 1)
+    await map_concurrently(range(5), act, 1)
     assert begun == [0, 1, 2, 3, 4]
 
 
@@ -58,5 +58,5 @@ async def test_an_error_that_nobody_expected_begins_no_further_item() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ExceptionGroup):
-        await each(range(100), act, 2)
+        await map_concurrently(range(100), act, 2)
     assert len(begun) < 10

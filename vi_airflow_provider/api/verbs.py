@@ -1,0 +1,182 @@
+"""The verbs of the API, bound once for those who block and once for those who await.
+
+A verb is a function of values that returns steps or a paginator (``protocol.flows``). ``blocking`` and its siblings
+turn it into a method that carries the steps out; signature, types and docstring stay those of the verb. ``ViClient``
+and ``ViHook`` share one list, ``AsyncViClient`` has the same names in the other. A new verb is one line in each.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from pydantic import BaseModel
+
+from vi_airflow_provider.api.models import Flow, FlowPage
+from vi_airflow_provider.api.protocol.codec import flow_page
+from vi_airflow_provider.api.protocol.flows import FlowCalls
+from vi_airflow_provider.api.protocol.messages import Steps
+from vi_airflow_provider.api.protocol.paging import Paginator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class ViProtocol(FlowCalls):
+    """All calls of the Vi API for one organization, as steps."""
+
+
+def blocking(verb: Callable[Concatenate[ViProtocol, P], Steps[T]]) -> Callable[Concatenate[BlockingVerbs, P], T]:
+    """Bind a verb to a method that returns its value."""
+
+    @wraps(verb)
+    def method(self: BlockingVerbs, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(verb(self._calls, *args, **kwargs))
+
+    return _described(method, verb, "{}")
+
+
+def iterating(
+    verb: Callable[Concatenate[ViProtocol, P], Paginator[M]],
+) -> Callable[Concatenate[BlockingVerbs, P], Iterator[M]]:
+    """Bind a listing to a method that yields its documents."""
+
+    @wraps(verb)
+    def method(self: BlockingVerbs, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[M]:
+        return self._documents(verb(self._calls, *args, **kwargs))
+
+    return _described(method, verb, "Iterator[{}]")
+
+
+def paging(
+    verb: Callable[Concatenate[ViProtocol, P], Paginator[Flow]],
+) -> Callable[Concatenate[BlockingVerbs, P], Iterator[FlowPage]]:
+    """Bind a listing to a method that yields its pages."""
+
+    @wraps(verb)
+    def method(self: BlockingVerbs, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[FlowPage]:
+        paginator = verb(self._calls, *args, **kwargs)
+        return (flow_page(self._run(steps)) for steps in iter(paginator.next_page, None))
+
+    return _described(method, verb, "Iterator[FlowPage]")
+
+
+def awaiting(
+    verb: Callable[Concatenate[ViProtocol, P], Steps[T]],
+) -> Callable[Concatenate[AwaitableVerbs, P], Coroutine[Any, Any, T]]:
+    """Bind a verb to a coroutine function that returns its value."""
+
+    @wraps(verb)
+    async def method(self: AwaitableVerbs, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(verb(self._calls, *args, **kwargs))
+
+    return _described(method, verb, "{}")
+
+
+def async_iterating(
+    verb: Callable[Concatenate[ViProtocol, P], Paginator[M]],
+) -> Callable[Concatenate[AwaitableVerbs, P], AsyncIterator[M]]:
+    """Bind a listing to a method whose result yields its documents."""
+
+    @wraps(verb)
+    def method(self: AwaitableVerbs, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[M]:
+        return self._documents(verb(self._calls, *args, **kwargs))
+
+    return _described(method, verb, "AsyncIterator[{}]")
+
+
+def async_paging(
+    verb: Callable[Concatenate[ViProtocol, P], Paginator[Flow]],
+) -> Callable[Concatenate[AwaitableVerbs, P], AsyncIterator[FlowPage]]:
+    """Bind a listing to a method whose result yields its pages."""
+
+    @wraps(verb)
+    def method(self: AwaitableVerbs, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[FlowPage]:
+        paginator = verb(self._calls, *args, **kwargs)
+        return _pages(self, paginator)
+
+    return _described(method, verb, "AsyncIterator[FlowPage]")
+
+
+async def _pages(client: AwaitableVerbs, paginator: Paginator[Flow]) -> AsyncIterator[FlowPage]:
+    while (steps := paginator.next_page()) is not None:
+        yield flow_page(await client._run(steps))
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _described(method: F, verb: Callable[..., Any], returns: str) -> F:
+    """Give a method the signature that ``help()`` shows: the verb's, with what the method returns."""
+    signature = inspect.signature(verb)
+    inner = re.fullmatch(r"(?:Steps|Paginator)\[(.*)\]", str(signature.return_annotation))
+    result = returns.format(inner[1] if inner else "")
+    method.__signature__ = signature.replace(return_annotation=result)  # type: ignore[attr-defined]
+    method.__annotations__ = {**method.__annotations__, "return": result}
+    return method
+
+
+class BlockingVerbs:
+    """The verbs of ``ViClient`` and ``ViHook``."""
+
+    list_flows = iterating(FlowCalls.list_flows)
+    iter_flow_pages = paging(FlowCalls.iter_flow_pages)
+    list_simple_flows = iterating(FlowCalls.list_simple_flows)
+    scan_flows = blocking(FlowCalls.scan_flows)
+    get_flow = blocking(FlowCalls.get_flow)
+    flow_exists = blocking(FlowCalls.flow_exists)
+    find_flow = blocking(FlowCalls.find_flow)
+    delete_flow = blocking(FlowCalls.delete_flow)
+    delete_flow_if = blocking(FlowCalls.delete_flow_if)
+    delete_flows = blocking(FlowCalls.delete_flows)
+    create_flow = blocking(FlowCalls.create_flow)
+    replace_flow = blocking(FlowCalls.replace_flow)
+    put_flow_if = blocking(FlowCalls.put_flow_if)
+    restore_flow = blocking(FlowCalls.restore_flow)
+    restore_flow_if = blocking(FlowCalls.restore_flow_if)
+    update_flow = blocking(FlowCalls.update_flow)
+
+    @property
+    def _calls(self) -> ViProtocol:
+        raise NotImplementedError
+
+    def _run(self, steps: Steps[T]) -> T:
+        raise NotImplementedError
+
+    def _documents(self, paginator: Paginator[M]) -> Iterator[M]:
+        raise NotImplementedError
+
+
+class AwaitableVerbs:
+    """The verbs of ``AsyncViClient``."""
+
+    list_flows = async_iterating(FlowCalls.list_flows)
+    iter_flow_pages = async_paging(FlowCalls.iter_flow_pages)
+    list_simple_flows = async_iterating(FlowCalls.list_simple_flows)
+    scan_flows = awaiting(FlowCalls.scan_flows)
+    get_flow = awaiting(FlowCalls.get_flow)
+    flow_exists = awaiting(FlowCalls.flow_exists)
+    find_flow = awaiting(FlowCalls.find_flow)
+    delete_flow = awaiting(FlowCalls.delete_flow)
+    delete_flow_if = awaiting(FlowCalls.delete_flow_if)
+    delete_flows = awaiting(FlowCalls.delete_flows)
+    create_flow = awaiting(FlowCalls.create_flow)
+    replace_flow = awaiting(FlowCalls.replace_flow)
+    put_flow_if = awaiting(FlowCalls.put_flow_if)
+    restore_flow = awaiting(FlowCalls.restore_flow)
+    restore_flow_if = awaiting(FlowCalls.restore_flow_if)
+    update_flow = awaiting(FlowCalls.update_flow)
+
+    @property
+    def _calls(self) -> ViProtocol:
+        raise NotImplementedError
+
+    async def _run(self, steps: Steps[T]) -> T:
+        raise NotImplementedError
+
+    def _documents(self, paginator: Paginator[M]) -> AsyncIterator[M]:
+        raise NotImplementedError
