@@ -27,7 +27,7 @@ def specs(emulator: Emulator) -> dict[str, Any]:
     return {flow_id: emulator.store.get_flow(flow_id)["spec"] for flow_id in emulator.store.flow_ids()}
 
 
-def test_what_was_deleted_comes_back_from_s3(vi_emulator: Emulator, s3: Any) -> None:
+def test_deleted_flows_are_restored_from_s3(vi_emulator: Emulator, s3: Any) -> None:
     before = specs(vi_emulator)
     report = prune()
 
@@ -42,7 +42,7 @@ def test_what_was_deleted_comes_back_from_s3(vi_emulator: Emulator, s3: Any) -> 
     assert specs(vi_emulator) == before
 
 
-def test_a_single_flow_is_archived_on_s3_before_it_is_deleted(vi_emulator: Emulator, s3: Any) -> None:
+def test_single_flow_is_archived_on_s3_before_its_deletion(vi_emulator: Emulator, s3: Any) -> None:
     flow_id = vi_emulator.store.flow_ids()[-1]
     wire = vi_emulator.store.get_flow(flow_id)
     result = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=FOLDER).execute({})
@@ -50,16 +50,21 @@ def test_a_single_flow_is_archived_on_s3_before_it_is_deleted(vi_emulator: Emula
     assert [flow.to_wire() for flow in read_archive(result["archive"])] == [wire]
 
 
-def test_a_retry_finds_on_s3_what_the_first_try_archived(vi_emulator: Emulator, s3: Any) -> None:
+def test_retry_finds_the_archive_of_the_first_try_on_s3(vi_emulator: Emulator, s3: Any) -> None:
     flow_id = vi_emulator.store.flow_ids()[-1]
     delete = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=FOLDER)
-    first = delete.execute({"ti": TaskInstance()})["archive"]
-    again = delete.execute({"ti": TaskInstance(try_number=2)})
+
+    def execute(**facts: Any) -> Any:
+        context: Any = {"ti": TaskInstance(**facts)}
+        return delete.execute(context)
+
+    first = execute()["archive"]
+    again = execute(try_number=2)
     assert again == {"flow_id": flow_id, "outcome": "already_absent", "archive": first}
-    assert delete.execute({"ti": TaskInstance(run_id="another", try_number=2)})["archive"] is None
+    assert execute(run_id="another", try_number=2)["archive"] is None
 
 
-def test_a_bucket_that_is_not_there_deletes_nothing(vi_emulator: Emulator, s3: Any) -> None:
+def test_missing_bucket_prevents_deletion(vi_emulator: Emulator, s3: Any) -> None:
     before = specs(vi_emulator)
     with pytest.raises(ArchiveError, match="cannot be written to s3://archive_store@nowhere-"):
         prune(archive_to="s3://archive_store@nowhere-at-all/vi")
@@ -67,18 +72,18 @@ def test_a_bucket_that_is_not_there_deletes_nothing(vi_emulator: Emulator, s3: A
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [BUCKET]
 
 
-def test_an_object_that_was_cut_is_not_restored(vi_emulator: Emulator, s3: Any) -> None:
+def test_truncated_object_is_not_restored(vi_emulator: Emulator, s3: Any) -> None:
     report = prune()
     (key,) = (key for key in keys(s3) if key.endswith(".jsonl"))
     content = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     s3.put_object(Bucket=BUCKET, Key=key, Body=content[:-100])
     left = specs(vi_emulator)
-    with pytest.raises(ArchiveError, match="is not what its manifest says"):
+    with pytest.raises(ArchiveError, match="does not match its manifest"):
         RestoreFlowsOperator(task_id="restore", archive=report["archive"]).execute({})
     assert specs(vi_emulator) == left
 
 
-def test_an_archive_of_several_parts_is_whole(vi_emulator: Emulator, s3: Any) -> None:
+def test_multipart_archive_is_complete(vi_emulator: Emulator, s3: Any) -> None:
     """Beyond 5 MB the driver uploads in parts."""
     keep = vi_emulator.store.flow_ids()[2:]
     for flow_id in vi_emulator.store.flow_ids()[:2]:

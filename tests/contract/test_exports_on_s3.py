@@ -9,17 +9,16 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 
 pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-airflow-providers-amazon[s3fs]")
 
-from s3fs.core import S3File
-
 from tests.contract.object_store import BUCKET, STORE, keys
 from vi_airflow_provider.audit.__main__ import main
 from vi_airflow_provider.audit.lineage import dataset_name
-from vi_airflow_provider.audit.writer import read_export, verify
+from vi_airflow_provider.audit.reader import read_export, verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
 FOLDER: Final = f"{STORE}/audit"
+S3File: Final[Any] = pytest.importorskip("s3fs.core").S3File
 
 
 def export(name: str, **arguments: Any) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def drift(result: dict[str, Any]) -> dict[str, Any]:
     return {kind: result[kind] for kind in ("added", "removed", "changed")}
 
 
-def test_an_export_on_s3_is_whole_verified_and_compared(
+def test_export_on_s3_is_verified_and_compared(
     vi_emulator: Emulator, s3: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = export("2026-09-30.jsonl.gz")
@@ -68,9 +67,7 @@ def test_an_export_on_s3_is_whole_verified_and_compared(
     assert "0 added, 1 removed, 1 changed" in capsys.readouterr().out
 
 
-def test_two_slashes_before_the_name_are_refused_for_they_part_file_and_manifest(
-    vi_emulator: Emulator, s3: Any
-) -> None:
+def test_double_slash_before_the_file_name_is_refused(vi_emulator: Emulator, s3: Any) -> None:
     with pytest.raises(AirflowFailException, match="has an empty part before the name of the file; write one slash"):
         export("/flows.jsonl")
     assert keys(s3) == []
@@ -79,7 +76,7 @@ def test_two_slashes_before_the_name_are_refused_for_they_part_file_and_manifest
 COMPANIONS: Final = (".manifest.json", ".report.html")
 
 
-def test_exports_in_folders_of_their_dates_are_found_below_a_folder(vi_emulator: Emulator, s3: Any) -> None:
+def test_exports_in_dated_folders_are_found_through_their_parent(vi_emulator: Emulator, s3: Any) -> None:
     export("acme/2026-09-30/flows.jsonl")
     expected = change_flows()
     assert drift(export("acme/2026-10-01/flows.jsonl")) == dict.fromkeys(expected)
@@ -90,7 +87,7 @@ def test_exports_in_folders_of_their_dates_are_found_below_a_folder(vi_emulator:
 @pytest.mark.parametrize("before", [False, True], ids=["new", "replaced"])
 @pytest.mark.parametrize("broken", ["flows.jsonl", *(f"flows.jsonl{end}" for end in COMPANIONS)])
 @pytest.mark.parametrize("step", ["upload_part", "complete_multipart_upload"])
-def test_an_upload_that_fails_leaves_what_was_there(
+def test_failed_upload_leaves_what_was_there(
     step: str, broken: str, before: bool, vi_emulator: Emulator, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if before:
@@ -98,9 +95,9 @@ def test_an_upload_that_fails_leaves_what_was_there(
         change_flows()
     found = contents(s3)
     call = S3File._call_s3
-    failures = []
+    failures: list[str] = []
 
-    def fail_once(self: S3File, method: str, *arguments: Any, **given: Any) -> Any:
+    def fail_once(self: Any, method: str, *arguments: Any, **given: Any) -> Any:
         if method == step and self.key == f"audit/{broken}" and not failures:
             failures.append(method)
             raise PermissionError("AccessDenied")
@@ -114,7 +111,7 @@ def test_an_upload_that_fails_leaves_what_was_there(
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["new", "replaced"])
-def test_an_upload_in_parts_that_breaks_off_leaves_what_was_there(
+def test_failed_multipart_upload_leaves_what_was_there(
     before: bool, vi_emulator: Emulator, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond 8 MB the driver uploads in parts, which S3 keeps until it is told that they are to be one object."""
@@ -128,7 +125,7 @@ def test_an_upload_in_parts_that_breaks_off_leaves_what_was_there(
     call = S3File._call_s3
     parts = []
 
-    def fail_second(self: S3File, method: str, *arguments: Any, **given: Any) -> Any:
+    def fail_second(self: Any, method: str, *arguments: Any, **given: Any) -> Any:
         if method == "upload_part" and self.key == "audit/flows.jsonl":
             parts.append(given["PartNumber"])
             if len(parts) > 1:
@@ -142,7 +139,7 @@ def test_an_upload_in_parts_that_breaks_off_leaves_what_was_there(
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
-def test_a_listing_that_breaks_off_leaves_nothing_on_s3(vi_emulator: Emulator, s3: Any) -> None:
+def test_broken_listing_leaves_nothing_on_s3(vi_emulator: Emulator, s3: Any) -> None:
     vi_emulator.faults.add(method="GET", path="/flows", status=403)
     with pytest.raises(Exception, match="ViPermissionError"):
         export("flows.jsonl", page_size=10)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demo import local_airflow
 from tests.conftest import LINEAGE
-from vi_airflow_provider.audit.writer import verify
+from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 
 
 @pytest.fixture
-def dag(database):
+def dag(database: None) -> Any:
     return local_airflow.load_dags(Path(__file__).parent / "dags")["lineage"]
 
 
-def events(state):
+def events(state: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in LINEAGE.read_text().splitlines()]
     return [line for line in lines if line["job"]["name"] == "lineage.export" and line["eventType"] == state]
 
 
-def test_an_export_tells_openlineage_what_was_read_and_written_also_when_drift_fails_it(dag, vi_emulator, tmp_path):
+def test_openlineage_gets_input_and_output_even_after_drift(dag: Any, vi_emulator: Emulator, tmp_path: Path) -> None:
     organization_id = vi_emulator.organization_id
     run = local_airflow.run(dag, {"folder": tmp_path.as_uri(), "name": "1"})
     (written,) = local_airflow.returned(run, "export")

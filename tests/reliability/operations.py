@@ -257,7 +257,7 @@ def _run(task: Any) -> Any:
 
 def _export(stage: Stage) -> str:
     """Export over an earlier export, of which nothing may be lost."""
-    from vi_airflow_provider.audit.writer import read_export, verify
+    from vi_airflow_provider.audit.reader import read_export, verify
     from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
     target = stage.folder / "flows.jsonl"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_bytes, wire_flow
 from tests.tasks import TaskInstance
-from vi_airflow_provider.audit import writer
+from vi_airflow_provider.audit import reader
+from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.cleanup.archive import ArchiveError, prefix_of, read_archive, unique_name, write_archive
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import (
@@ -31,7 +32,7 @@ from vi_airflow_provider.operators.flows import (
     UpdateFlowOperator,
 )
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
-from vi_airflow_provider.storage.files import url_secrets
+from vi_airflow_provider.storage.urls import url_secrets
 
 # --- logs ----------------------------------------------------------------------------------------------------------
 
@@ -229,12 +230,12 @@ def test_any_archive_is_read_or_refused(folder: Path, data: st.DataObject, conte
 
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
     """All ways to read an export."""
-    yield lambda: writer.verify(str(path / name))
-    yield lambda: writer.verify(str(path / name), every_flow=True)
-    yield lambda: writer.read_manifest(str(path / name))
-    yield lambda: list(writer.read_export(str(path / name)))
+    yield lambda: reader.verify(str(path / name))
+    yield lambda: reader.verify(str(path / name), every_flow=True)
+    yield lambda: read_manifest(files_of(str(path / name)).manifest)
+    yield lambda: list(reader.read_export(str(path / name)))
     target = ObjectStoragePath(str(path / "next.jsonl"))
-    yield lambda: writer.newest_export(target.parent, "o", but=target)
+    yield lambda: reader.newest_export(target.parent, "o", exclude=target)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -248,4 +249,4 @@ def test_any_export_is_read_or_refused(
     (path / name).write_bytes(content)
     (path / f"{name}.manifest.json").write_bytes(manifest)
     for read in read_all(path, name):
-        check_refusal(read, writer.ExportError)
+        check_refusal(read, ExportError)

@@ -11,7 +11,7 @@ import pytest
 from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
 from tests.deployed import eventually, start, task_instances, xcom
-from vi_airflow_provider.audit.writer import verify
+from vi_airflow_provider.audit.reader import verify
 from vi_airflow_provider.emulator import Emulator
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}

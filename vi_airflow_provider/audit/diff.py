@@ -1,7 +1,7 @@
-"""What changed between two exports of flows: canonical form, digest and diff, as pure functions.
+"""What changed between two exports, as pure functions.
 
-What counts is what a flow trains and how it is labelled: its canonical spec and its attributes. Layout, times,
-generations and etags do not count. ``python -m vi_airflow_provider.audit`` checks and compares exports.
+What counts is what a flow trains and how it is labeled: its canonical spec and its attributes. Layout, times,
+generations and etags do not count. ``python -m vi_airflow_provider.audit`` verifies and compares exports.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from vi_airflow_provider.api.canonical import canonical_json, comparable
 from vi_airflow_provider.api.errors import one_line
+from vi_airflow_provider.audit.merge import merge_by_id
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
 
-#: How a flow of one export relates to the other.
+#: How a flow of one export relates to the other export.
 Kind = Literal["added", "removed", "changed"]
-#: Stands for a value that one of the two sides does not have; JSON has no such value.
+#: Stands for a value that one of the two sides lacks; JSON has no such value.
 ABSENT: Final = "(absent)"
-#: A key that a path can show as it is; any other is quoted, so that a path means one place.
+#: A key that a path can show unquoted. Any other key is quoted, so that a path is unambiguous.
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
@@ -40,7 +41,7 @@ class Change:
 
 @dataclass(frozen=True)
 class FlowRef:
-    """Which flow is meant."""
+    """The id and name of a flow."""
 
     flow_id: str
     name: str
@@ -48,7 +49,7 @@ class FlowRef:
 
 @dataclass(frozen=True)
 class ChangedFlow(FlowRef):
-    """A flow that is in both exports, and not the same."""
+    """A flow that both exports have, with different content."""
 
     changes: list[Change]
 
@@ -64,12 +65,16 @@ class Diff:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    def counts(self) -> dict[Kind, int]:
+        """Return the number of flows of each kind."""
+        return {kind: len(getattr(self, kind)) for kind in get_args(Kind)}
+
     def as_json(self) -> dict[str, Any]:
         """Return the diff as JSON data."""
         return {kind: [asdict(flow) for flow in getattr(self, kind)] for kind in get_args(Kind)}
 
     def lines(self) -> Iterator[str]:
-        """Yield the diff for a person to read, without control characters, whatever a flow is called."""
+        """Yield the diff as text for a person, without control characters, whatever a flow's name contains."""
         for sign, flows in (("+", self.added), ("-", self.removed)):
             for flow in flows:
                 yield one_line(f"{sign} {flow.flow_id}  {flow.name}")
@@ -88,42 +93,40 @@ def diff_exports(old: Iterable[Flow], new: Iterable[Flow]) -> Diff:
 
 
 def compare(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[tuple[Kind, FlowRef]]:
-    """Yield what changed, in the order of the flow ids; what ``changed`` is a :class:`ChangedFlow`.
+    """Yield what changed, in the order of the flow ids; a ``changed`` flow is a :class:`ChangedFlow`.
 
     The exports are read side by side, so neither is held in memory.
 
-    :raises ValueError: one of them is not sorted by flow id, or names a flow twice
+    :raises ValueError: one of them is not sorted by flow id, or has a flow twice
     """
-    olds, news = _sorted(old), _sorted(new)
-    before, after = next(olds, None), next(news, None)
-    while before is not None or after is not None:
-        if after is None or (before is not None and before.flow_id < after.flow_id):
-            assert before is not None  # noqa: S101 - the loop's condition
-            yield "removed", FlowRef(before.flow_id, before.spec.name)
-            before = next(olds, None)
-        elif before is None or after.flow_id < before.flow_id:
-            yield "added", FlowRef(after.flow_id, after.spec.name)
-            after = next(news, None)
-        else:
-            if changes := list(diff_values(comparable(before.to_wire()), comparable(after.to_wire()))):
-                yield "changed", ChangedFlow(after.flow_id, after.spec.name, changes)
-            before, after = next(olds, None), next(news, None)
+    for flow_id, before, after in merge_by_id(_by_id(old), _by_id(new)):
+        if before is None:
+            assert after is not None  # noqa: S101 - an id comes from at least one side
+            yield "added", FlowRef(flow_id, after.spec.name)
+        elif after is None:
+            yield "removed", FlowRef(flow_id, before.spec.name)
+        elif changes := list(diff_values(comparable(before.to_wire()), comparable(after.to_wire()))):
+            yield "changed", ChangedFlow(flow_id, after.spec.name, changes)
+
+
+def _by_id(flows: Iterable[Flow]) -> Iterator[tuple[str, Flow]]:
+    return ((flow.flow_id, flow) for flow in flows)
 
 
 def diff_values(old: Any, new: Any, path: str = "") -> Iterator[Change]:
-    """Yield what differs between two JSON values, with the path of each difference, in a stable order.
+    """Yield the differences between two JSON values, each with its path, in a stable order.
 
-    Lists are compared place by place. ``1`` and ``1.0`` are the same number; ``1`` and ``true`` are not the same.
+    Lists are compared by position. ``1`` and ``1.0`` are the same number; ``1`` and ``true`` are different values.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
-            yield from _diff_member(old, new, key, _below(path, key))
+            yield from _diff_member(old, new, key, _child_path(path, key))
     elif isinstance(old, list) and isinstance(new, list):
         olds, news = dict(enumerate(old)), dict(enumerate(new))
         for index in range(max(len(old), len(new))):
             yield from _diff_member(olds, news, index, f"{path}[{index}]")
     elif isinstance(old, bool) != isinstance(new, bool) or (old != new and _text(old) != _text(new)):
-        # NaN is not equal to itself, and yet nothing has changed.
+        # NaN does not equal itself, so texts are compared, too.
         yield Change(path, _text(old), _text(new))
 
 
@@ -136,7 +139,7 @@ def _diff_member(old: Mapping[Any, Any], new: Mapping[Any, Any], key: Any, path:
         yield from diff_values(old[key], new[key], path)
 
 
-def _below(path: str, key: str) -> str:
+def _child_path(path: str, key: str) -> str:
     if not _PLAIN_KEY.fullmatch(key):
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else key
@@ -144,12 +147,3 @@ def _below(path: str, key: str) -> str:
 
 def _text(value: Any) -> str:
     return canonical_json(value).decode("utf-8", "replace")
-
-
-def _sorted(flows: Iterable[Flow]) -> Iterator[Flow]:
-    last = None
-    for flow in flows:
-        if last is not None and flow.flow_id <= last:
-            raise ValueError(f"the export is not sorted by flow id: {flow.flow_id!r:.80} follows {last!r:.80}")
-        last = flow.flow_id
-        yield flow

@@ -1,4 +1,4 @@
-"""What OpenLineage is told of an export. It is made from what was written: nothing is looked up, nothing is called."""
+"""What an export reports to OpenLineage: made from what was written, without a request or a look-up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from vi_airflow_provider.audit.writer import ExportManifest
+    from vi_airflow_provider.audit.manifest import ExportManifest
 
 #: The scheme under which OpenLineage names a store that fsspec knows under several.
 _SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "": "file", "local": "file"}
 
 
 def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> OperatorLineage[Any, Any]:
-    """Return the flows of the organization as what was read, and the export as what was written."""
+    """Return the flows of the organization as input, and the export as output."""
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
         OutputDataset,
@@ -47,7 +47,7 @@ def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> Opera
 
 
 def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
-    """Return namespace and name of a file, by OpenLineage's naming of datasets."""
+    """Return namespace and name of a file, as OpenLineage names datasets."""
     scheme = _SCHEMES.get(path.protocol, path.protocol)
     location = path.path.removeprefix(f"{path.protocol}://")
     if scheme == "file":

@@ -1,4 +1,4 @@
-"""Flows on local disk, to be read back in the order of their ids, however many there are."""
+"""Flows on local disk, read back in the order of their ids. Memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vi_airflow_provider.storage import tempfiles
 
 
 class FlowSpool:
-    """Keeps flows in the order in which they come, and beside them an index; the last one of an id counts.
+    """Stores flows in the order in which they arrive, with an index beside them; of equal ids, the last flow counts.
 
     Neither closing it nor a kill leaves a file behind.
     """
@@ -23,7 +23,7 @@ class FlowSpool:
         self._open = ExitStack()
         self._documents = self.file()
         self._end = 0
-        # Only the index is in a database: to have it keep whole documents in the order of their ids costs more.
+        # Only the index is in a database: storing whole documents in the order of their ids is slower.
         self._index = tempfiles.database()
         self._open.callback(self._index.close)
         self._index.execute(
@@ -31,9 +31,9 @@ class FlowSpool:
         )
 
     def add(self, flow: Flow) -> None:
-        """Keep a flow."""
+        """Store a flow."""
         wire = flow.to_wire()
-        document = canonical_json(wire)  # before the digest takes away what does not count
+        document = canonical_json(wire)  # first, because the fingerprint reduces it in place
         row = flow.flow_id, fingerprint(wire), self._end, len(document)
         self._documents.write(document)
         self._end += len(document)
@@ -54,15 +54,15 @@ class FlowSpool:
         return map(Flow.model_validate_json, self.documents())
 
     def fingerprints(self) -> Iterator[tuple[str, str]]:
-        """Yield id and digest of each flow."""
+        """Yield id and fingerprint of each flow."""
         yield from self._index.execute("SELECT id, fingerprint FROM flow ORDER BY id")
 
     def file(self) -> IO[bytes]:
-        """Return a new local file, which goes when the spool does."""
+        """Return a new local file, which is deleted with the spool."""
         return self._open.enter_context(tempfiles.file())
 
     def close(self) -> None:
-        """Delete it."""
+        """Delete all of it."""
         self._open.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What changed between two exports, kept on disk: when every flow has changed, that is as large as the exports."""
+"""The diff of two exports, stored on disk: if every flow has changed, it is as large as the exports."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def spooled_diff(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[diff.Diff]:
-    """Compare two exports as :func:`audit.diff_exports` does; the diff is read from disk, and can be until the end.
+    """Compare two exports as :func:`audit.diff_exports` does; the diff is read from disk, as often as needed.
 
-    :raises ValueError: one of them is not sorted by flow id, or names a flow twice
+    :raises ValueError: one of them is not sorted by flow id, or has a flow twice
     """
     with closing(tempfiles.database()) as database:
         database.execute("CREATE TABLE drift (kind TEXT, flow TEXT)")

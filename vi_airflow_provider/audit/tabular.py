@@ -1,4 +1,4 @@
-"""Flows as a table, one row a flow: csv that is safe in a spreadsheet, and parquet."""
+"""Flows as a table, one row per flow: csv that is safe in a spreadsheet, and parquet."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow
 
-#: What makes a formula of a cell that begins with it, also in the wide and the small forms of East Asian text.
+#: A cell that begins with one of these is a formula; includes the wide and small forms of East Asian text.
 _SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
-#: Where a cell begins: at its start; for a spreadsheet that splits at semicolons or tabs, after each of these; for a
-#: program that does not know quoted line breaks, on each line.
+#: Where a cell may begin: at its start; after each semicolon or tab, for a spreadsheet that splits at these; on each
+#: line, for a program that does not support quoted line breaks.
 _BEGINS: Final = re.compile(r"(?<=[;\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029])")
-#: What may stand before the sign: some programs cut blanks off, and do not see the invisible. All that a cell begins
-#: after is among it, but for the semicolon.
+#: What may precede the sign: some programs strip blanks and ignore invisible characters. It includes everything that
+#: a cell may begin after, except the semicolon.
 _CUT_OFF: Final = r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\"]"
-#: A sign with all of that before it. A run is looked at once, from its start, however long it is.
+#: A sign and what precedes it. Each run is matched once, from its start, so that a long one takes linear time.
 _SIGN: Final = re.compile(rf"(?:^|(?<=;)|(?<!{_CUT_OFF})(?={_CUT_OFF}))({_CUT_OFF}*+)([{_SIGNS}])")
-#: A cell that begins with a tab or a line break may become a formula without a sign, too; quotes may go from before it.
+#: A cell that begins with a tab or a line break may become a formula without a sign, too; quotes before it may be
+#: stripped.
 _BLANK: Final = re.compile(r"^(?=[\t\r\n])|(?<=[;\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?=\"*\t)")
 _BATCH: Final = 500
 
@@ -60,7 +61,7 @@ def _row(flow: Flow) -> dict[str, Any]:
 
 
 def write_csv(flows: Iterable[Flow], file: IO[str]) -> None:
-    """Write a csv as of RFC 4180, with all text in quotes.
+    """Write a csv as in RFC 4180, with all text quoted.
 
     :param file: open for text, without translation of line ends
     """
@@ -72,7 +73,7 @@ def write_csv(flows: Iterable[Flow], file: IO[str]) -> None:
 
 
 def _cell(value: Any, kind: str) -> Any:
-    """Keep text from being a formula: a quote in front makes it text to every spreadsheet, an escape JSON."""
+    """Neutralize formulas: a leading quote makes a cell text in every spreadsheet; in JSON, the sign is escaped."""
     if kind == "json":
         return _SIGN.sub(_escaped, value)
     return _BLANK.sub("'", _SIGN.sub(_quoted, value)) if isinstance(value, str) else value

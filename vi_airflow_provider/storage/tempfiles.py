@@ -1,4 +1,4 @@
-"""Local files without a name: they are gone when their process is, however it ends."""
+"""Local temporary files without a name: they disappear with their process, however it ends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def database() -> sqlite3.Connection:
     """Return a new database on disk, of which a few megabytes are held in memory."""
     # With the empty name, SQLite unlinks the file as soon as it is open.
     database = sqlite3.connect("", isolation_level=None)
-    # Nobody reads it after a crash, so it need not survive one: one transaction, never committed, in large pages. That
-    # writes documents of some kilobytes in a quarter of the time.
+    # The database need not survive a crash: one transaction that is never committed, in large pages, writes documents
+    # of some kilobytes in a quarter of the time.
     database.executescript(
         "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=16384; PRAGMA cache_size=-4000; BEGIN;"
     )

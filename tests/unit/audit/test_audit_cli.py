@@ -12,8 +12,9 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.unit.audit.support import export, flow
-from vi_airflow_provider.audit import writer
+from vi_airflow_provider.audit import reader
 from vi_airflow_provider.audit.__main__ import main
+from vi_airflow_provider.storage import manifest
 
 Outcome = tuple[int, str, str]
 
@@ -32,31 +33,28 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.mark.parametrize("name", ["flows.jsonl", "flows.jsonl.gz", "flows.csv"])
-def test_an_export_that_is_what_its_manifest_says_is_complete(
-    name: str, cli: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_verify_reports_a_complete_export(name: str, cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path = tmp_path / name
     manifest = export(str(path), [flow("a"), flow("b")], name.split(".")[1])
     assert cli("verify", path) == (0, f"{path} is complete: 2 flows, sha256 {manifest.sha256}\n", "")
 
 
-def test_an_export_that_was_changed_is_told_on_stderr_with_code_2(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_verify_reports_a_changed_export_on_stderr_with_code_2(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
     path.write_bytes(path.read_bytes().replace(b"Weld", b"Wild"))
-    told = (
-        f"{path} is not what its manifest says: it was cut off or changed\n  {flow().flow_id}: not as it was exported\n"
-    )
-    assert cli("verify", path) == (2, "", told)
+    mismatch = f"{path} does not match its manifest: it was truncated or changed\n"
+    detail = f"  {flow().flow_id}: changed since it was exported\n"
+    assert cli("verify", path) == (2, "", mismatch + detail)
 
 
-def test_exports_that_say_the_same_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_equal_exports_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     export(str(tmp_path / "old.jsonl"), [flow()])
     export(str(tmp_path / "new.jsonl.gz"), [flow(spec__blocks__0__style={}, etag="another")])
     assert cli("diff", tmp_path / "old.jsonl", tmp_path / "new.jsonl.gz") == (0, "0 added, 0 removed, 0 changed\n", "")
 
 
-def test_exports_that_differ_are_shown_as_a_diff_with_code_1(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_different_exports_are_shown_as_a_diff_with_code_1(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     export(str(tmp_path / "old.jsonl"), [flow("a"), flow("gone", spec__name="Old one")])
     export(str(tmp_path / "new.jsonl"), [flow("a", spec__settings={"seed": 8}), flow("new", spec__name="New one")])
     assert cli("diff", tmp_path / "old.jsonl", tmp_path / "new.jsonl") == (
@@ -73,15 +71,15 @@ def test_exports_that_differ_are_shown_as_a_diff_with_code_1(cli: Callable[..., 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["verify", "missing.jsonl"], "there is none"),
+        (["verify", "missing.jsonl"], "it does not exist"),
         (["verify", "nowhere://x/y.jsonl"], "nowhere"),
         (["diff", "good.jsonl", "missing.jsonl"], "/missing.jsonl"),
         (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: 'a' follows 'b'"),
-        (["diff", "good.jsonl", "text.jsonl"], "/text.jsonl is no jsonl export"),
+        (["diff", "good.jsonl", "text.jsonl"], "/text.jsonl is not a jsonl export"),
         (["diff", "good.jsonl", "folder"], "folder"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_on_stderr_with_code_2(
+def test_unreadable_export_is_one_line_on_stderr_with_code_2(
     arguments: list[str], words: str, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,7 +95,7 @@ def test_what_cannot_be_read_is_one_line_on_stderr_with_code_2(
 
 
 @pytest.mark.parametrize("command", ["verify", "diff"])
-def test_an_outage_is_no_difference(
+def test_outage_is_not_reported_as_a_difference(
     command: str, cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class EndpointConnectionError(Exception):
@@ -108,14 +106,15 @@ def test_an_outage_is_no_difference(
 
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
-    monkeypatch.setattr(writer, "open_to_read", fail)
+    monkeypatch.setattr(reader, "open_to_read", fail)
+    monkeypatch.setattr(manifest, "open_to_read", fail)
     arguments = [path] if command == "verify" else [path, path]
     told = "EndpointConnectionError: could not connect: nobody is there\n"
     assert cli(command, *arguments) == (2, "", told)
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify"], ["diff", "one"], ["compare", "one", "two"]], ids=str)
-def test_a_command_that_is_none_is_a_matter_of_usage(
+def test_unknown_command_shows_the_usage(
     arguments: list[str], cli: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -123,7 +122,7 @@ def test_a_command_that_is_none_is_a_matter_of_usage(
     assert "usage: python -m vi_airflow_provider.audit" in capsys.readouterr().err
 
 
-def test_the_module_can_be_run(tmp_path: Path) -> None:
+def test_module_can_be_run(tmp_path: Path) -> None:
     uri = (tmp_path / "flows.jsonl").as_uri()
     export(uri, [flow()])
     command = [sys.executable, "-m", "vi_airflow_provider.audit", "verify", uri]

@@ -49,24 +49,24 @@ def without_number_kinds(value: Any) -> Any:
 
 
 @given(JSON)
-def test_a_value_does_not_differ_from_itself(value: Any) -> None:
+def test_value_does_not_differ_from_itself(value: Any) -> None:
     assert changes(value, copy.deepcopy(value)) == []
 
 
 @given(ALIKE, ALIKE)
-def test_values_differ_exactly_if_more_than_the_spelling_of_a_number_does(old: Any, new: Any) -> None:
+def test_spelling_of_a_number_is_not_a_difference(old: Any, new: Any) -> None:
     assert (changes(old, new) == []) == (without_number_kinds(old) == without_number_kinds(new))
 
 
 @given(ALIKE, ALIKE)
-def test_looked_at_from_the_other_side_old_and_new_change_places(old: Any, new: Any) -> None:
+def test_reversed_comparison_swaps_old_and_new(old: Any, new: Any) -> None:
     forward = [(change.path, change.old, change.new) for change in diff_values(old, new)]
     backward = [(change.path, change.new, change.old) for change in diff_values(new, old)]
     assert forward == backward
 
 
 @given(ALIKE, ALIKE)
-def test_a_path_means_one_place(old: Any, new: Any) -> None:
+def test_paths_are_unambiguous(old: Any, new: Any) -> None:
     paths = [change.path for change in diff_values(old, new)]
     assert len(paths) == len(set(paths))
 
@@ -92,7 +92,7 @@ def test_a_path_means_one_place(old: Any, new: Any) -> None:
         (1, 2, [": 1 → 2"]),
     ],
 )
-def test_a_change_is_told_with_its_path_the_old_and_the_new(old: Any, new: Any, expected: list[str]) -> None:
+def test_change_has_path_old_and_new_value(old: Any, new: Any, expected: list[str]) -> None:
     assert changes(old, new) == expected
 
 
@@ -115,7 +115,7 @@ SETTING: Final = "spec__blocks__1__settings__evaluation__temperature"
     ],
     ids=str,
 )
-def test_layout_and_bookkeeping_are_no_change(unimportant: dict[str, Any]) -> None:
+def test_layout_and_bookkeeping_are_not_changes(unimportant: dict[str, Any]) -> None:
     before, after = flow(spec__trainingProject=None), flow(**{"spec__trainingProject": None, **unimportant})
     assert not diff_exports([before], [after])
     assert before.fingerprint == after.fingerprint
@@ -133,7 +133,7 @@ def test_layout_and_bookkeeping_are_no_change(unimportant: dict[str, Any]) -> No
         ({"metadata__attributes": {"team": "line-4"}}, 'metadata.attributes.team: "line-3" → "line-4"'),
     ],
 )
-def test_what_a_flow_trains_and_how_it_is_labelled_is_a_change(change: dict[str, Any], expected: str) -> None:
+def test_spec_and_attributes_are_changes(change: dict[str, Any], expected: str) -> None:
     before, after = flow(), flow(**change)
     (changed,) = diff_exports([before], [after]).changed
     assert [str(each) for each in changed.changes] == [expected]
@@ -141,7 +141,7 @@ def test_what_a_flow_trains_and_how_it_is_labelled_is_a_change(change: dict[str,
 
 
 @given(ALIKE, ALIKE)
-def test_flows_with_one_fingerprint_do_not_differ(old: Any, new: Any) -> None:
+def test_flows_with_equal_fingerprints_do_not_differ(old: Any, new: Any) -> None:
     before, after = flow(spec__settings={"x": old}), flow(spec__settings={"x": new})
     if before.fingerprint == after.fingerprint:
         assert not diff_exports([before], [after])
@@ -162,7 +162,7 @@ def exported(seeds: dict[str, int]) -> list[Flow]:
 
 
 @given(EXPORTS, EXPORTS)
-def test_two_exports_differ_as_two_dictionaries_do(old: dict[str, int], new: dict[str, int]) -> None:
+def test_exports_differ_as_dictionaries_do(old: dict[str, int], new: dict[str, int]) -> None:
     diff = diff_exports(iter(exported(old)), iter(exported(new)))
     assert diff.added == [FlowRef(key, f"flow {key}") for key in sorted(new.keys() - old.keys())]
     assert diff.removed == [FlowRef(key, f"flow {key}") for key in sorted(old.keys() - new.keys())]
@@ -176,13 +176,13 @@ def test_two_exports_differ_as_two_dictionaries_do(old: dict[str, int], new: dic
 
 @pytest.mark.parametrize("ids", ["ba", "aa", "abb", "acb"])
 @pytest.mark.parametrize("side", ["old", "new"])
-def test_an_export_that_is_not_sorted_is_refused(ids: str, side: str) -> None:
+def test_unsorted_export_is_refused(ids: str, side: str) -> None:
     exports = {"old": [], "new": [], side: [flow(flow_id) for flow_id in ids]}
     with pytest.raises(ValueError, match=f"not sorted by flow id: '{ids[-1]}' follows '{ids[-2]}'"):
         diff_exports(**exports)
 
 
-def test_a_diff_reads_like_a_diff() -> None:
+def test_diff_reads_like_a_diff() -> None:
     old = [flow("gone", spec__name="Old one"), flow("kept"), flow("same")]
     new = [flow("fresh", spec__name="New one"), flow("kept", spec__settings={"seed": 8}, spec__name="K"), flow("same")]
     assert list(diff_exports(old, new).lines()) == [
@@ -195,7 +195,7 @@ def test_a_diff_reads_like_a_diff() -> None:
 
 
 @pytest.mark.parametrize("trick", ["a\nb", "a\r+ forged  b", "\x1b[2Ja", "a\x9b31mb", "a\x85b"], ids=ascii)
-def test_the_name_of_a_flow_cannot_forge_a_line_or_steer_a_terminal(trick: str) -> None:
+def test_flow_name_cannot_forge_a_line_or_control_a_terminal(trick: str) -> None:
     old = [flow("a", spec__name="before"), flow("b", spec__name=trick)]
     new = [flow("a", spec__name=trick), flow("c", spec__name=trick)]
     lines = list(diff_exports(old, new).lines())
@@ -203,9 +203,9 @@ def test_the_name_of_a_flow_cannot_forge_a_line_or_steer_a_terminal(trick: str) 
     assert all(line.replace("→", "").isprintable() for line in lines)
 
 
-def test_a_diff_is_json_data_for_whoever_wants_to_read_it_by_program() -> None:
+def test_diff_is_available_as_json() -> None:
     diff = diff_exports([flow("a")], [flow("a", spec__name="x"), flow("b", spec__name="y")])
-    assert isinstance(diff.changed[0], ChangedFlow)
+    assert [type(each) for each in diff.changed] == [ChangedFlow]
     assert diff.as_json() == {
         "added": [{"flow_id": "b", "name": "y"}],
         "removed": [],

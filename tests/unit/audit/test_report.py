@@ -119,7 +119,7 @@ def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 
 @given(json_values(st.text(st.characters(exclude_categories=()))))
-def test_embedded_json_is_the_same_value_and_cannot_end_its_script(value: Any) -> None:
+def test_embedded_json_keeps_the_value_and_cannot_end_its_script(value: Any) -> None:
     text = embedded_json(value)
     assert json.loads(text) == value
     assert text.isascii()
@@ -130,7 +130,7 @@ def test_embedded_json_is_the_same_value_and_cannot_end_its_script(value: Any) -
     ("value", "shown"),
     [(2**53, "9007199254740992"), (-(10**20), "-100000000000000000000"), (float("inf"), "inf"), (float("nan"), "nan")],
 )
-def test_a_number_that_javascript_would_round_or_refuse_is_shown_as_text(value: float, shown: str) -> None:
+def test_numbers_that_javascript_would_round_or_refuse_are_text(value: float, shown: str) -> None:
     assert json.loads(embedded_json({"deep": [value]})) == {"deep": [shown]}
 
 
@@ -147,7 +147,7 @@ def page_of(text: str, setting: Any) -> Page:
 
 
 @given(st.text(max_size=100) | st.sampled_from(HOSTILE), json_values(st.text()))
-def test_whatever_a_flow_says_the_page_has_the_same_elements(text: str, setting: Any) -> None:
+def test_content_of_a_flow_does_not_change_the_elements_of_the_page(text: str, setting: Any) -> None:
     plain, page = page_of("plain", 1), page_of(text, setting)
     assert page.elements == plain.elements
     assert [(tag, name) for tag, name, _ in page.attributes] == [(tag, name) for tag, name, _ in plain.attributes]
@@ -155,7 +155,7 @@ def test_whatever_a_flow_says_the_page_has_the_same_elements(text: str, setting:
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "\ud800"])
-def test_a_name_and_a_value_of_a_change_are_shown_as_they_are(text: str) -> None:
+def test_names_and_values_of_changes_are_shown_verbatim(text: str) -> None:
     page = Page(report(diff=Diff(changed=[ChangedFlow("id", text, [Change("spec.name", text, ABSENT)])])))
     shown = text.encode("utf-8", "replace").decode()
     assert shown in page.texts["bdi"]
@@ -166,7 +166,7 @@ def test_a_name_and_a_value_of_a_change_are_shown_as_they_are(text: str) -> None
 # --- self-contained --------------------------------------------------------------------------------------------------
 
 
-def test_nothing_in_the_page_points_outside_of_it() -> None:
+def test_page_refers_to_nothing_outside_itself() -> None:
     text = report(flow(), diff=Diff(added=[FlowRef("flow-1", "Weld")]))
     references = {value for _tag, name, value in Page(text).attributes if name in {"href", "src", "srcset", "action"}}
     assert references == {"data:,", "#flows", "#added", "#expand=flow-1"}
@@ -175,7 +175,7 @@ def test_nothing_in_the_page_points_outside_of_it() -> None:
     assert "@import" not in style
 
 
-def test_the_content_security_policy_names_the_one_style_and_the_one_script() -> None:
+def test_content_security_policy_allows_one_style_and_one_script() -> None:
     text = report(flow())
     page = Page(text)
     policy = next(value for value in attributes_of(text, "meta") if "default-src" in value)
@@ -188,7 +188,7 @@ def test_the_content_security_policy_names_the_one_style_and_the_one_script() ->
     assert not [name for _tag, name, _value in page.attributes if name == "style" or name.startswith("on")]
 
 
-def test_the_script_makes_no_markup_of_text() -> None:
+def test_script_never_turns_text_into_markup() -> None:
     _data, script = Page(report()).texts["script"]
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch("):
         assert way not in script
@@ -210,14 +210,14 @@ def test_each_flow_is_written_before_the_next_is_read() -> None:
     assert [shown["id"] for shown in Page(file.getvalue()).flows] == [f"flow-{number}" for number in range(50)]
 
 
-def test_the_same_input_gives_the_same_page() -> None:
+def test_same_input_gives_the_same_page() -> None:
     flows = [Flow.model_validate(document) for document in sample_flows(20, "seed", "acme-vision", EXPORTED_MS)]
     again = [Flow.model_validate(dict(reversed(one.to_wire().items()))) for one in flows]
     diff = Diff(added=[FlowRef(flows[0].flow_id, flows[0].spec.name)])
     assert report(*flows, diff=diff) == report(*again, diff=diff)
 
 
-def test_the_time_zone_of_the_caller_does_not_matter() -> None:
+def test_time_zone_of_the_caller_does_not_matter() -> None:
     elsewhere = replace(FACTS, exported_at=EXPORTED_AT.astimezone(ZoneInfo("Asia/Singapore")))
     assert report(flow(), facts=elsewhere) == report(flow())
 
@@ -230,7 +230,7 @@ def cards(text: str) -> dict[str, str]:
     return {label: re.sub(r"<.*?>", "", value) for label, value in found}
 
 
-def test_the_cards_say_how_many_and_which_export() -> None:
+def test_cards_show_counts_and_identity_of_the_export() -> None:
     diff = Diff([FlowRef("a", "A")], [], [ChangedFlow("b", "B", [Change("spec.name", '"A"', '"B"')])])
     assert cards(report(diff=diff, facts=replace(FACTS, count=5000))) == {
         "Flows": "5,000",
@@ -243,20 +243,20 @@ def test_the_cards_say_how_many_and_which_export() -> None:
     }
 
 
-def test_an_export_that_was_not_compared_does_not_claim_that_nothing_changed() -> None:
+def test_report_without_comparison_does_not_claim_no_changes() -> None:
     text = report(flow(), facts=replace(FACTS, compared_to=None))
     assert cards(text)["Added"] == "–"  # noqa: RUF001 - a dash
     assert "This export was not compared with an earlier one." in text
     assert "Nothing was added" not in text
 
 
-def test_a_comparison_that_found_nothing_says_so_and_with_what() -> None:
+def test_comparison_without_changes_names_the_other_export() -> None:
     text = report(flow(), diff=Diff())
     assert "Nothing was added, removed or changed." in text
     assert "<p class=\"quiet\">Since <code>s3://audit/2026-09-29/flows.jsonl</code></p>" in text  # fmt: skip
 
 
-def test_a_long_value_is_folded_and_what_differs_is_marked_in_sight() -> None:
+def test_long_value_is_folded_with_the_difference_in_view() -> None:
     old, new = (f'"{"same words " * 40}{word} and the same end"' for word in ("before", "after"))
     text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("spec.prompt", old, new)])]))
     for kind, value, differs in (("del", old, "before"), ("ins", new, "after")):
@@ -270,7 +270,7 @@ def test_a_long_value_is_folded_and_what_differs_is_marked_in_sight() -> None:
 @pytest.mark.parametrize(
     ("old", "new"), [("a" * 500, "a" * 501), ("a" * 500, ABSENT), ("x" * 200, "y" * 200), ("1", "2")]
 )
-def test_both_values_of_a_change_are_there_whole(old: str, new: str) -> None:
+def test_both_values_of_a_change_are_complete(old: str, new: str) -> None:
     text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("path", old, new)])]))
     for kind, value in (("del", old), ("ins", new)):
         side = re.findall(rf"<{kind}>(.*?)</{kind}>", text)[0]
@@ -283,13 +283,13 @@ def test_many_changed_flows_are_folded() -> None:
     assert '<details class="changed-flow" open>' not in report(diff=Diff(changed=changes))
 
 
-def test_the_table_knows_what_was_added_and_what_was_changed() -> None:
+def test_table_marks_added_and_changed_flows() -> None:
     diff = Diff([FlowRef("b", "")], [FlowRef("z", "")], [ChangedFlow("c", "", [Change("a", "1", "2")])])
     flows = Page(report(flow("a"), flow("b"), flow("c"), diff=diff)).flows
     assert [shown["change"] for shown in flows] == ["", "added", "changed"]
 
 
-def test_the_spec_in_the_page_is_the_canonical_one() -> None:
+def test_page_contains_the_canonical_spec() -> None:
     one = flow(blocks=[{"block": "dataset", "settings": {"n": 1}, "style": {"x": 1}}], futureField=[1])
     assert Page(report(one)).flows[0]["spec"] == one.spec.canonical()
 
@@ -298,24 +298,24 @@ def test_the_spec_in_the_page_is_the_canonical_one() -> None:
     ("days", "bar"),
     [(-1, 0), (0, 0), (1, 1), (7, 1), (8, 2), (30, 2), (31, 3), (91, 4), (180, 4), (365, 5), (366, 6), (10**9, 6)],
 )
-def test_the_histogram_counts_a_flow_by_its_last_update(days: int, bar: int) -> None:
+def test_histogram_counts_flows_by_their_last_update(days: int, bar: int) -> None:
     (description,) = Page(report(flow(updated=EXPORTED_MS - days * DAY_MS))).texts["desc"]
     counts = [part.rpartition(": ")[2] for part in description.split("; ")]
     assert counts == ["1" if at == bar else "0" for at in range(7)]
 
 
-def test_the_histogram_of_no_flows_is_drawn() -> None:
+def test_histogram_of_no_flows_is_drawn() -> None:
     text = report()
     assert Page(text).flows == []
     assert 'height="0"' in text
 
 
-def test_a_time_just_under_a_day_is_less_than_a_day() -> None:
+def test_time_just_under_a_day_is_less_than_a_day() -> None:
     almost = EXPORTED_AT - timedelta(days=1) + timedelta(milliseconds=1)
     assert "&lt; 1 days: 1" in report(flow(updated=round(almost.timestamp() * 1000)))
 
 
-def test_many_changes_scroll_in_a_box_so_that_the_table_stays_near() -> None:
+def test_many_changes_scroll_in_a_box() -> None:
     for number, boxes in ((MOST_AT_ONCE, 0), (MOST_AT_ONCE + 1, 3)):
         refs = [FlowRef(f"id-{each}", "") for each in range(number)]
         page = report(diff=Diff(refs, refs, [ChangedFlow(each.flow_id, "", []) for each in refs]))

@@ -167,7 +167,7 @@ NAMES: Final = "tr.flow button bdi"
 STATUS: Final = "document.getElementById('status').textContent"
 
 
-async def test_the_search_filters_as_one_types(tab: Tab, report: str) -> None:
+async def test_search_filters_while_typing(tab: Tab, report: str) -> None:
     await tab.open(report)
     assert await tab.evaluate(STATUS) == "300 flows"
     await tab.evaluate("document.getElementById('search').focus()")
@@ -179,18 +179,18 @@ async def test_the_search_filters_as_one_types(tab: Tab, report: str) -> None:
     assert await tab.evaluate("location.hash") == "#q=WELD+owner%3Dgiulia"
 
 
-async def test_a_search_that_finds_nothing_says_so(tab: Tab, report: str) -> None:
+async def test_search_without_results_is_announced(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=nothing-has-this")
     assert await tab.evaluate(STATUS) == "0 of 300 flows"
     assert await tab.texts(NAMES) == []
 
 
-async def test_what_changed_can_be_searched_for(tab: Tab, report: str) -> None:
+async def test_changed_flows_can_be_searched(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=is:added")
     assert await tab.texts(NAMES) == ["Twelve steps"]
 
 
-async def test_a_link_opens_the_row_of_its_flow_with_the_pipeline_drawn(tab: Tab, report: str) -> None:
+async def test_link_opens_the_row_and_draws_the_pipeline(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=twelve&expand={LONG_ID}")
     await tab.until("document.querySelector('.detail svg.pipeline')")
     assert await tab.texts(NAMES) == ["Twelve steps"]
@@ -201,7 +201,7 @@ async def test_a_link_opens_the_row_of_its_flow_with_the_pipeline_drawn(tab: Tab
     assert (await tab.texts(".pipeline .setting"))[:2] == ["strength: 0", "strength: 1"]
 
 
-async def test_a_changed_flow_links_to_its_row_wherever_that_is(tab: Tab, report: str) -> None:
+async def test_changed_flow_links_to_its_row_on_any_page(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=weld&sort=updated")
     await tab.evaluate("document.querySelector('.changed-flow summary a').click()")
     await tab.until(f"document.querySelector('tr.flow button[aria-expanded=true]') && {STATUS} === '300 flows'")
@@ -209,7 +209,7 @@ async def test_a_changed_flow_links_to_its_row_wherever_that_is(tab: Tab, report
     assert await tab.evaluate("document.activeElement.textContent") == HOSTILE
 
 
-async def test_a_row_is_opened_and_closed_with_the_keyboard(tab: Tab, report: str) -> None:
+async def test_row_is_opened_and_closed_with_the_keyboard(tab: Tab, report: str) -> None:
     await tab.open(report)
     await tab.evaluate("document.querySelector('tr.flow button').focus()")
     expanded = "document.querySelector('tr.flow button').getAttribute('aria-expanded')"
@@ -219,7 +219,7 @@ async def test_a_row_is_opened_and_closed_with_the_keyboard(tab: Tab, report: st
         assert await tab.evaluate("document.querySelector('tr.detail').hidden") is (state == "false")
 
 
-async def test_a_header_sorts_and_says_how(tab: Tab, report: str) -> None:
+async def test_header_sorts_and_announces_the_order(tab: Tab, report: str) -> None:
     await tab.open(report)
     click = "document.querySelector('th[data-sort=name] button').click()"
     sort = "[...document.querySelectorAll('th[aria-sort]')].map((th) => [th.dataset.sort, th.ariaSort])"
@@ -231,7 +231,7 @@ async def test_a_header_sorts_and_says_how(tab: Tab, report: str) -> None:
     assert names[0].startswith("Weld seam")
 
 
-async def test_rows_are_added_as_one_scrolls(tab: Tab, report: str) -> None:
+async def test_rows_are_added_while_scrolling(tab: Tab, report: str) -> None:
     await tab.open(report)
     rendered = "document.querySelectorAll('tr.flow').length"
     assert await tab.evaluate(rendered) <= 200
@@ -255,7 +255,7 @@ async def test_markup_in_the_data_stays_text(tab: Tab, report: str) -> None:
     }
 
 
-async def test_nothing_is_fetched_and_nothing_goes_wrong(tab: Tab, report: str) -> None:
+async def test_page_fetches_nothing_and_logs_no_error(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=a&expand={HOSTILE_ID}&expand={LONG_ID}&theme=dark")
     await tab.until("document.querySelectorAll('.detail svg.pipeline').length === 2")
     await tab.evaluate("document.querySelector('th[data-sort=blocks] button').click()")
@@ -265,7 +265,7 @@ async def test_nothing_is_fetched_and_nothing_goes_wrong(tab: Tab, report: str) 
     assert tab.said("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
 
 
-async def test_the_policy_of_the_page_refuses_what_is_not_its_own(tab: Tab, report: str) -> None:
+async def test_content_security_policy_blocks_foreign_code(tab: Tab, report: str) -> None:
     await tab.open(report)
     await tab.evaluate("""(() => {
         const script = document.createElement("script");
@@ -275,7 +275,7 @@ async def test_the_policy_of_the_page_refuses_what_is_not_its_own(tab: Tab, repo
     assert await tab.evaluate("typeof owned") == "undefined"
 
 
-async def test_light_and_dark_follow_the_system_and_the_button(tab: Tab, report: str) -> None:
+async def test_theme_follows_the_system_and_the_button(tab: Tab, report: str) -> None:
     await tab.open(report)
     ground, label = "getComputedStyle(document.body).backgroundColor", "document.getElementById('theme').textContent"
     seen = {}
@@ -299,7 +299,7 @@ async def test_nothing_is_wider_than_the_window(tab: Tab, report: str, width: in
     assert await tab.evaluate(drawn) <= width
 
 
-async def test_the_summary_and_the_changes_need_no_javascript(tab: Tab, report: str) -> None:
+async def test_summary_and_changes_work_without_javascript(tab: Tab, report: str) -> None:
     await tab.call("Emulation.setScriptExecutionDisabled", value=True)
     await tab.open(report)
     seen = await tab.evaluate("document.body.innerText")
@@ -308,14 +308,14 @@ async def test_the_summary_and_the_changes_need_no_javascript(tab: Tab, report: 
     assert not await tab.evaluate("document.getElementById('explorer').checkVisibility()")
 
 
-async def test_all_that_was_found_is_printed(tab: Tab, report: str) -> None:
+async def test_all_search_results_are_printed(tab: Tab, report: str) -> None:
     await tab.open(report)
     await tab.call("Page.printToPDF")
     assert await tab.evaluate("document.querySelectorAll('tr.flow').length") == 300
     assert await tab.evaluate("document.querySelectorAll('.changes details:not([open])').length") == 0
 
 
-async def test_five_thousand_flows_are_no_burden(tab: Tab, tmp_path: Path) -> None:
+async def test_five_thousand_flows_stay_responsive(tab: Tab, tmp_path: Path) -> None:
     url = write(tmp_path / "report.html", list(sample_flows(5000, 7, "acme-vision", EXPORTED_MS)), None)
     await tab.open(url)
     await tab.until("performance.getEntriesByName('first-contentful-paint').length")

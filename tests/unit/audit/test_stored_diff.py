@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.audit.support import flow
-from vi_airflow_provider.audit.diff import diff_exports
+from vi_airflow_provider.audit.diff import FlowRef, diff_exports
 from vi_airflow_provider.audit.stored_diff import spooled_diff
 
 EXPORTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["x", "größer", '"\n\x00', "\ud800"]))
 
 
 @given(old=EXPORTS, new=EXPORTS)
-def test_it_says_the_same_as_the_one_in_memory(old: dict[str, str], new: dict[str, str]) -> None:
+def test_stored_diff_equals_the_one_in_memory(old: dict[str, str], new: dict[str, str]) -> None:
     before, after = ([flow(each, spec__schema=name) for each, name in sorted(side.items())] for side in (old, new))
     expected = diff_exports(before, after)
     with spooled_diff(before, after) as diff:
@@ -27,15 +27,15 @@ def test_it_says_the_same_as_the_one_in_memory(old: dict[str, str], new: dict[st
         assert bool(diff) == bool(expected)
 
 
-def test_it_can_be_read_while_it_is_being_read() -> None:
+def test_stored_diff_can_be_read_concurrently() -> None:
     with spooled_diff([], [flow("a"), flow("b")]) as diff:
         assert [(one.flow_id, other.flow_id) for one in diff.added for other in diff.added] == [
             ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"),
         ]  # fmt: skip
-        assert flow("a").flow_id not in diff.added
+        assert FlowRef("a", "another name") not in diff.added
         assert next(iter(diff.added)) in diff.added
 
 
-def test_exports_that_are_not_sorted_are_refused() -> None:
+def test_stored_diff_refuses_unsorted_exports() -> None:
     with pytest.raises(ValueError, match="not sorted by flow id"), spooled_diff([flow("b"), flow("a")], []):
         pass

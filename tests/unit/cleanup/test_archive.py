@@ -25,6 +25,7 @@ from vi_airflow_provider.cleanup.archive import (
     unique_name,
     write_archive,
 )
+from vi_airflow_provider.storage.files import write_atomically
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -46,7 +47,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_an_archive_is_a_file_of_canonical_json_lines_and_a_manifest(tmp_path: Path) -> None:
+def test_archive_is_canonical_json_lines_and_a_manifest(tmp_path: Path) -> None:
     lines = [document("a", spec__name="größer\u2028\n"), document("b")]
     uri = write(tmp_path, lines[1], lines[0], policy={"older_than": "P90D"})
 
@@ -69,7 +70,7 @@ def test_an_archive_is_a_file_of_canonical_json_lines_and_a_manifest(tmp_path: P
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.dictionaries(st.text(), st.text(), max_size=3))
-def test_what_is_read_is_what_was_written(settings: dict[str, Any], attributes: dict[str, str]) -> None:
+def test_written_flows_are_read_back_unchanged(settings: dict[str, Any], attributes: dict[str, str]) -> None:
     wire = wire_flow(
         spec__settings=settings,
         spec__unknown=settings,
@@ -84,15 +85,15 @@ def test_what_is_read_is_what_was_written(settings: dict[str, Any], attributes: 
         assert [canonical_json(flow.to_wire()) for flow in read_archive(uri)] == [content] == [canonical_json(wire)]
 
 
-def test_an_archive_may_be_moved_with_its_manifest(tmp_path: Path) -> None:
+def test_archive_can_be_moved_with_its_manifest(tmp_path: Path) -> None:
     write(tmp_path / "here", document("a"))
     (tmp_path / "here").rename(tmp_path / "there")
     assert [flow.flow_id for flow in read_archive((tmp_path / "there" / "archive.flows.jsonl").as_uri())] == ["a"]
 
 
-def test_an_archive_is_never_overwritten(tmp_path: Path) -> None:
+def test_archive_is_never_overwritten(tmp_path: Path) -> None:
     uri = write(tmp_path, document("a"))
-    with pytest.raises(ArchiveError, match="exists already, and an archive is never overwritten"):
+    with pytest.raises(ArchiveError, match="exists, and an archive is never overwritten"):
         write(tmp_path, document("b"))
     assert [flow.flow_id for flow in read_archive(uri)] == ["a"]
 
@@ -110,34 +111,32 @@ def test_names_are_unique_and_fit_into_a_file_system(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["None", "archive", "./archive", "", "~/archive"])
-def test_a_folder_that_depends_on_where_the_worker_runs_is_refused(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_folder_is_refused(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ArchiveError, match="no URL and no absolute path"):
+    with pytest.raises(ArchiveError, match="neither a URL nor an absolute path"):
         write_archive(folder, "archive", {"a": document()}, "org", {})
     assert files(tmp_path) == set()
 
 
-def test_an_absolute_path_is_as_good_as_a_url(tmp_path: Path) -> None:
+def test_absolute_path_is_accepted(tmp_path: Path) -> None:
     uri = write_archive(str(tmp_path), "archive", {"a": document()}, "org", {}).uri
     assert uri == str(tmp_path / "archive.flows.jsonl")
     assert len(list(read_archive(uri))) == 1
 
 
-def test_a_folder_that_is_none_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_unusable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "archive"
     with pytest.raises(ArchiveError, match=f"cannot be written to {folder.as_uri()}: NotADirectoryError"):
         write(folder, document())
 
 
-def test_an_unknown_kind_of_storage_is_an_error_that_names_it() -> None:
+def test_unknown_storage_is_an_error_that_names_it() -> None:
     with pytest.raises(ArchiveError, match="cannot be written to nowhere://x"):
         write_archive("nowhere://x", "archive", {"a": document()}, "org", {})
 
 
-def test_a_disk_that_is_full_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -147,10 +146,10 @@ def test_a_disk_that_is_full_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
     assert files(tmp_path) == set()
 
 
-def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that whatever happens before, there is none, and what is there is not taken for an archive."""
     written: list[str] = []
-    whole = archive.write_atomically
+    whole = write_atomically
 
     def write_or_fail(path: Any, content: bytes) -> None:
         written.append(path.name)
@@ -162,11 +161,11 @@ def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ArchiveError, match="the power fails"):
         write(tmp_path, document())
     assert written == ["archive.flows.jsonl", "archive.flows.manifest.json"]
-    with pytest.raises(ArchiveError, match="there is none, so the archive may be incomplete"):
+    with pytest.raises(ArchiveError, match=r"it does not exist, so .* may be incomplete"):
         list(read_archive((tmp_path / "archive.flows.jsonl").as_uri()))
 
 
-def test_a_flow_that_could_not_be_restored_is_not_vouched_for(tmp_path: Path) -> None:
+def test_flow_that_cannot_be_restored_gets_no_manifest(tmp_path: Path) -> None:
     """1e400 is JSON, and beyond the numbers of Python: it could be read, and not be sent again."""
     content = document("huge", spec__settings={"x": float("inf")})
     with pytest.raises(ArchiveError, match="flow 'huge' could not be restored"):
@@ -212,31 +211,31 @@ def manifest(content: bytes | None = None, **facts: Any) -> Any:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, "is not what its manifest says"),
-        (drop_a_line, "is not what its manifest says"),
-        (repeat_a_line, "is not what its manifest says"),
-        (rename_a_flow, "is not what its manifest says"),
-        (remove("archive.flows.jsonl"), "there is no archive"),
-        (remove("archive.flows.manifest.json"), "there is none, so the archive may be incomplete"),
+        (cut, "does not match its manifest"),
+        (drop_a_line, "does not match its manifest"),
+        (repeat_a_line, "does not match its manifest"),
+        (rename_a_flow, "does not match its manifest"),
+        (remove("archive.flows.jsonl"), "this archive does not exist"),
+        (remove("archive.flows.manifest.json"), "it does not exist, so .* may be incomplete"),
         (manifest(b""), "manifest .*: JSONDecodeError"),
         (manifest(b"\xff"), "manifest .*: UnicodeDecodeError"),
         (manifest(b"[]"), "manifest .*: TypeError"),
         (manifest(b"{}"), "manifest .*: KeyError"),
         (manifest(kind="something else"), "it is a 'something else' of version 1"),
         (manifest(version=2), "it is a 'vi-flow-archive' of version 2"),
-        (manifest(count=1), "is not what its manifest says"),
+        (manifest(count=1), "does not match its manifest"),
         (manifest(count="many"), "manifest .*: ValueError"),
-        (manifest(sha256="0" * 64), "is not what its manifest says"),
+        (manifest(sha256="0" * 64), "does not match its manifest"),
     ],
 )
-def test_an_archive_that_is_not_whole_is_refused_before_its_first_flow(damage: Any, words: str, tmp_path: Path) -> None:
+def test_damaged_archive_is_refused_before_its_first_flow(damage: Any, words: str, tmp_path: Path) -> None:
     uri = write(tmp_path, document("a"), document("b"))
     damage(tmp_path)
     with pytest.raises(ArchiveError, match=words):
         next(read_archive(uri))
 
 
-def test_an_archive_whose_line_is_no_flow_is_refused_with_its_number(tmp_path: Path) -> None:
+def test_malformed_line_is_refused_with_its_number(tmp_path: Path) -> None:
     uri = write(tmp_path, document("a"))
     content = document("a") + b'\n{"flowId": "b"}\n'
     (tmp_path / "archive.flows.jsonl").write_bytes(content)
@@ -245,7 +244,7 @@ def test_an_archive_whose_line_is_no_flow_is_refused_with_its_number(tmp_path: P
         list(read_archive(uri))
 
 
-def test_the_manifest_can_be_read_by_itself(tmp_path: Path) -> None:
+def test_manifest_can_be_read_alone(tmp_path: Path) -> None:
     uri = write(tmp_path, document("a"))
     found = read_manifest(uri)
     assert (found.uri, found.count, found.organization_id) == (uri, 1, "org")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -13,15 +14,8 @@ from typing import IO, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from fsspec.implementations.memory import MemoryFileSystem
-
-try:
-    from airflow.sdk.io import attach
-except ImportError:
-    from airflow.io.store import attach
 
 from tests.unit.audit.support import contents, files
-from vi_airflow_provider.storage import files as storage
 from vi_airflow_provider.storage.files import write_atomically
 
 
@@ -30,14 +24,6 @@ def umask() -> Iterator[None]:
     before = os.umask(0o027)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def memory() -> Iterator[ObjectStoragePath]:
-    """A folder in fsspec's memory, which stands for an object store."""
-    attach("memory", fs=MemoryFileSystem())
-    yield ObjectStoragePath("memory://bucket/folder")
-    MemoryFileSystem.store.clear()
 
 
 @pytest.fixture
@@ -54,13 +40,13 @@ def whole(file: IO[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-def test_a_local_file_is_written_and_its_folders_are_made(form: str, tmp_path: Path, big: IO[bytes]) -> None:
+def test_local_file_is_written_and_its_folders_are_created(form: str, tmp_path: Path, big: IO[bytes]) -> None:
     for name, content in (("bytes", b"x"), ("file", big)):
         write_atomically(ObjectStoragePath(form.format(tmp_path / "a" / "b" / name)), content)
     assert contents(tmp_path / "a" / "b") == {"bytes": b"x", "file": whole(big)}
 
 
-def test_a_file_in_an_object_store_is_written_and_replaced(memory: ObjectStoragePath, big: IO[bytes]) -> None:
+def test_object_is_written_and_replaced(memory: ObjectStoragePath, big: IO[bytes]) -> None:
     for content in (b"old", big):
         write_atomically(memory / "file", content)
     assert (memory / "file").read_bytes() == whole(big)
@@ -68,19 +54,19 @@ def test_a_file_in_an_object_store_is_written_and_replaced(memory: ObjectStorage
 
 
 @pytest.mark.usefixtures("umask")
-def test_who_may_read_the_file_is_for_the_umask_to_say(tmp_path: Path) -> None:
+def test_umask_decides_who_can_read_a_new_file(tmp_path: Path) -> None:
     write_atomically(ObjectStoragePath(str(tmp_path / "file")), b"x")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
     assert os.umask(0o027) == 0o027
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "\N{FRAME WITH PICTURE}" * 63], ids=["ascii", "ü", "4 bytes"])
-def test_a_name_as_long_as_the_file_system_allows_is_no_problem(name: str, tmp_path: Path) -> None:
+def test_longest_possible_file_name_works(name: str, tmp_path: Path) -> None:
     write_atomically(ObjectStoragePath(str(tmp_path / name)), b"x")
     assert contents(tmp_path) == {name: b"x"}
 
 
-def test_whoever_reads_meanwhile_finds_one_of_the_whole_files(tmp_path: Path) -> None:
+def test_concurrent_reader_sees_only_whole_files(tmp_path: Path) -> None:
     target, versions = tmp_path / "file", {bytes([65 + number]) * (1 << 16) for number in range(8)}
     write_atomically(ObjectStoragePath(str(target)), min(versions))
     done, seen = threading.Event(), set()
@@ -109,7 +95,7 @@ def full_disk(*_: Any) -> None:
 
 @pytest.mark.parametrize("step", ["copyfileobj", "fsync", "replace"])
 @pytest.mark.parametrize("before", [{}, {"file": b"old"}], ids=["new", "replaced"])
-def test_a_local_write_that_fails_leaves_what_was_there_and_nothing_else(
+def test_failed_local_write_leaves_only_what_was_there(
     step: str, before: dict[str, bytes], tmp_path: Path, big: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "folder"
@@ -122,8 +108,8 @@ def test_a_local_write_that_fails_leaves_what_was_there_and_nothing_else(
         full_disk()
 
     holder, what = {
-        "copyfileobj": (storage.shutil, copy_half),
-        "fsync": (storage.os, full_disk),
+        "copyfileobj": (shutil, copy_half),
+        "fsync": (os, full_disk),
         "replace": (Path, full_disk),
     }[step]
     monkeypatch.setattr(holder, step, what)
@@ -133,7 +119,7 @@ def test_a_local_write_that_fails_leaves_what_was_there_and_nothing_else(
 
 
 @pytest.mark.parametrize("before", [None, b"old"], ids=["new", "replaced"])
-def test_an_upload_that_fails_leaves_what_was_there(
+def test_failed_upload_leaves_what_was_there(
     before: bytes | None, memory: ObjectStoragePath, big: IO[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if before is not None:
@@ -143,7 +129,7 @@ def test_an_upload_that_fails_leaves_what_was_there(
         target.write(source.read(1 << 10))
         full_disk()
 
-    monkeypatch.setattr(storage.shutil, "copyfileobj", copy_half)
+    monkeypatch.setattr(shutil, "copyfileobj", copy_half)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(memory / "file", big)
     assert ((memory / "file").read_bytes() if (memory / "file").exists() else None) == before

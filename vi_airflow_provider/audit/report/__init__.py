@@ -1,9 +1,9 @@
-"""The HTML report of an export: one file that a person opens from the bucket, without a server and offline.
+"""The HTML report of an export: one file that people open from the bucket, offline and without a server.
 
 ``template.html`` is the page, with a ``{{slot}}`` for each part that is written here. The summary, the changes and the
-histogram are HTML; the flows are JSON that ``report.js`` reads, because a browser is slow to lay out 5,000 rows and
-quick to parse them. Everything that comes from a flow is text: escaped in HTML, escaped again in JSON, and the
-page's Content-Security-Policy admits no style and no script but the two that are named in it by their hash.
+histogram are HTML; the flows are JSON that ``report.js`` reads, because a browser lays out 5,000 rows slowly and
+parses them quickly. All data of a flow is text: it is escaped in HTML and in JSON, and the page's
+Content-Security-Policy allows only its one style and its one script, by their hashes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.audit.diff import Change, ChangedFlow, Diff, FlowRef
 
-#: A value longer than this is folded; the fold shows about this much, from where old and new part.
+#: A longer value is folded; the fold shows about this much of it, around the first difference.
 LONG_VALUE: Final = 120
-#: As many changed flows are shown unfolded.
+#: Up to this number, changed flows are shown unfolded.
 OPEN_CHANGES: Final = 20
-#: Of more flows than these, a group of changes is a box that scrolls.
+#: A group of changes with more flows than this scrolls in a box.
 MOST_AT_ONCE: Final = 50
 #: The largest integer that JavaScript holds exactly.
 _MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -46,7 +46,7 @@ _ARROW: Final = '<span class="arrow" aria-hidden="true">→</span>'
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """What the report says about the export as a whole."""
+    """What the report shows about the export as a whole."""
 
     organization_id: str
     exported_at: datetime
@@ -58,14 +58,14 @@ class ReportFacts:
 
 
 def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff: Diff | None) -> None:
-    """Write the report. The same input gives the same text; flows are read once and written as they come.
+    """Write the report. The same input gives the same text; flows are read once and written as they arrive.
 
     :param file: open for text in UTF-8
     :param diff: what changed since ``facts.compared_to``, or ``None`` if nothing was compared
     """
     style, script = _resource("report.css"), _resource("report.js")
     ages = _Ages(facts.exported_at)
-    # A slot is written when the template reaches it: the histogram stands after the flows that it counts.
+    # A slot is written when the template reaches it: the histogram follows the flows that it counts.
     slots: dict[str, Callable[[], Iterable[str]]] = {
         "csp": lambda: [_content_security_policy(style, script)],
         "style": lambda: [style],
@@ -84,13 +84,13 @@ def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff:
 
 
 def embedded_json(value: Any) -> str:
-    """Return JSON text that may stand in a ``<script>`` element: ASCII, without ``<``, ``>`` and ``&``."""
+    """Return JSON text that is safe in a ``<script>`` element: ASCII, without ``<``, ``>`` and ``&``."""
     text = json.dumps(_exact_in_javascript(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
 def _exact_in_javascript(value: Any) -> Any:
-    """Turn numbers that ``JSON.parse`` would refuse or round into text: a report must not show another number."""
+    """Turn numbers that ``JSON.parse`` would refuse or round into text: a report must not show a different number."""
     if isinstance(value, dict):
         return {key: _exact_in_javascript(member) for key, member in value.items()}
     if isinstance(value, list):
@@ -102,7 +102,7 @@ def _exact_in_javascript(value: Any) -> Any:
 
 
 def _text(text: object) -> str:
-    # A lone surrogate has no UTF-8, and would end the report half way.
+    # A lone surrogate has no UTF-8 form, and would end the report midway.
     return html.escape(str(text).encode("utf-8", "replace").decode("utf-8"))
 
 
@@ -161,7 +161,7 @@ def _changes(facts: ReportFacts, diff: Diff | None) -> Iterator[str]:
 
 
 def _group(title: str, count: int, items: Iterable[str]) -> Iterator[str]:
-    """Yield the flows of one kind under their heading; many of them scroll, so that they do not push the rest away."""
+    """Yield the flows of one kind under their heading; many of them scroll, so that the rest stays near."""
     yield _heading(title, count)
     if count > MOST_AT_ONCE:
         yield f'<div class="many" role="region" aria-labelledby="{title.lower()}" tabindex="0">\n'
@@ -204,13 +204,13 @@ def _old_and_new(change: Change) -> tuple[str, str]:
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at their start."""
+    """Return the length of the common prefix of two texts."""
     differ = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differ, min(len(one), len(other)))
 
 
 def _value(value: str, start: int, end: int) -> str:
-    """Return one side of a change. ``value[start:end]`` is what differs: a folded value shows where that begins."""
+    """Return one side of a change; ``value[start:end]`` is what differs, and a folded value shows its beginning."""
     if value == ABSENT:
         return "<em>absent</em>"
     if len(value) <= LONG_VALUE:
@@ -225,7 +225,7 @@ def _value(value: str, start: int, end: int) -> str:
 
 
 def _marked(value: str, start: int, end: int, first: int, last: int) -> str:
-    """Return ``value[first:last]``, with what differs in bold."""
+    """Return ``value[first:last]`` with the difference in bold."""
     start, end = max(first, min(start, last)), max(first, min(end, last))
     differs = f"<b>{_text(value[start:end])}</b>" if start < end else ""
     return _text(value[first:start]) + differs + _text(value[end:last])
@@ -268,13 +268,13 @@ class _Ages:
         self.counts[bisect_right(_AGE_LIMITS, days)] += 1
 
     def histogram(self) -> Iterator[str]:
-        """Yield the SVG. It is laid out in percent and never scaled, so that its text stays readable on a phone."""
-        said = "; ".join(f"{label} days: {count:,}" for label, count in zip(_AGE_LABELS, self.counts, strict=True))
+        """Yield the SVG. It is laid out in percent and never scaled, so its text stays readable on a phone."""
+        text = "; ".join(f"{label} days: {count:,}" for label, count in zip(_AGE_LABELS, self.counts, strict=True))
         base = self.TOP + self.HEIGHT
         yield (
             f'<svg class="ages" role="img" aria-labelledby="ages-title ages-desc" width="100%" height="{base + 24}">\n'
             f'<title id="ages-title">Flows by days since the last update</title>\n'
-            f'<desc id="ages-desc">{_text(said)}</desc>\n'
+            f'<desc id="ages-desc">{_text(text)}</desc>\n'
         )
         step, most = 100 / len(self.counts), max(*self.counts, 1)
         for index, (label, count) in enumerate(zip(_AGE_LABELS, self.counts, strict=True)):

@@ -1,9 +1,9 @@
-// Shows the flows of the page's JSON: search, sort, and a pipeline drawn when its row is opened.
-// What comes from a flow reaches the page as a text node or an attribute's value, never as markup.
-// The state stands in the address (#q=weld&sort=-updated&expand=ID&theme=dark), so a view can be linked to.
+// Shows the flows in the page's JSON: search, sort, and a pipeline that is drawn when its row is opened.
+// Data of a flow reaches the page as a text node or an attribute's value, never as markup.
+// The state is kept in the address (#q=weld&sort=-updated&expand=ID&theme=dark), so that a view can be linked to.
 "use strict";
 (() => {
-  const CHUNK = 100; // rows that are added at a time: 5,000 at once take seconds to lay out
+  const CHUNK = 100; // rows added at a time: laying out 5,000 at once takes seconds
   const DEBOUNCE_MS = 120;
   const DEFAULT_SORT = "-updated";
 
@@ -37,7 +37,7 @@
   const collator = new Intl.Collator("en", { numeric: true });
   const TEXTUAL = ["name", "project"];
 
-  /** The flows that have every word of the query, in order; flows that tie stay in the order of the export. */
+  /** The flows that match every word of the query, sorted; ties keep the order of the export. */
   function select(query, sort) {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const key = sort.replace(/^-/, "");
@@ -65,7 +65,7 @@
   // --- the pipeline -------------------------------------------------------------------------------------------------
 
   const BOX = { least: 226, most: 340, top: 46, line: 18, pad: 14, gapX: 44, gapY: 40, glyph: 6.7 };
-  // Vi documents no setting; these names are usual, and say most about a block. Others follow in their own order.
+  // Vi does not document settings; these names are common and the most informative. Others follow in their own order.
   const TELLING = [/(^|\.)name$/, /(^id|Id)$/, /prompt$/i, /epochs$/i, /learning_?rate$/i, /batch_?size$/i, /mode$/i];
   const LINES = 3;
 
@@ -77,7 +77,7 @@
     }
   }
 
-  /** The settings that a box shows, as lines of at most `length` characters, and how many it does not show. */
+  /** The settings that a box shows, as lines of at most `length` characters, and the number of those left out. */
   function tellingLines(settings, length) {
     const rank = ([path]) => {
       const found = TELLING.findIndex((pattern) => pattern.test(path));
@@ -110,7 +110,7 @@
     return lines;
   }
 
-  /** Boxes from left to right, and in as many rows as it takes. */
+  /** Boxes from left to right, in as many rows as needed. */
   function pipeline(blocks, available) {
     const columns = Math.max(1, Math.min(blocks.length, Math.floor((available + BOX.gapX) / (BOX.least + BOX.gapX))));
     const boxWidth = Math.min(BOX.most, Math.floor((available + BOX.gapX) / columns) - BOX.gapX);
@@ -133,7 +133,7 @@
       if (index) {
         drawing.append(svg("path", { class: "arrow", d: arrow(place(index - 1), { x, y }, boxWidth, boxHeight) }));
       }
-      // A nested <svg> clips what is wider than expected: full-width letters, for one.
+      // A nested <svg> clips text that is wider than expected, such as full-width letters.
       drawing.append(svg("rect", { class: "box", x, y, width: boxWidth, height: boxHeight, rx: 6 }),
         svg("svg", { x, y, width: boxWidth - 4, height: boxHeight },
           svg("title", {}, settings || block.block),
@@ -145,7 +145,7 @@
     return drawing;
   }
 
-  /** From one box to the next: to its right, or from the end of a row to the start of the row below. */
+  /** From one box to the next: to its right, or from the end of a row to the start of the next row. */
   function arrow(from, to, boxWidth, boxHeight) {
     if (from.y === to.y) {
       const [y, tip] = [from.y + boxHeight / 2, to.x - 3];
@@ -265,7 +265,7 @@
     history.replaceState(null, "", `#${parameters}`);
   }
 
-  /** Take the state from the address; an address that names none of it, as #added, leaves the state as it is. */
+  /** Read the state from the address; an address without state, like #added, leaves it unchanged. */
   function readHash() {
     const parameters = new URLSearchParams(location.hash.slice(1));
     if (!["q", "sort", "expand", "theme"].some((key) => parameters.has(key))) return false;
@@ -320,7 +320,7 @@
   for (const header of document.querySelectorAll("th[data-sort]")) {
     header.firstElementChild.addEventListener("click", () => {
       const key = header.dataset.sort;
-      // Text is looked up from A, and numbers and times from the greatest.
+      // Text is sorted from A first; numbers and times from the greatest.
       const [first, second] = TEXTUAL.includes(key) ? [key, `-${key}`] : [`-${key}`, key];
       state.sort = state.sort === first ? second : first;
       render();
@@ -340,7 +340,7 @@
     render();
     showOpened();
   });
-  // On paper there is nothing to scroll or to open.
+  // On paper nothing can be scrolled or opened.
   addEventListener("beforeprint", () => {
     renderUpTo(selected.length);
     for (const folded of document.querySelectorAll(".changes details")) folded.open = true;

@@ -1,0 +1,121 @@
+"""The export as a task: what it is compared with, and what drift does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from requests_mock import Mocker
+
+from tests.tasks import TaskInstance, plain
+from tests.unit.audit.support import YESTERDAY, export, run
+from vi_airflow_provider.audit.manifest import ExportError
+from vi_airflow_provider.audit.reader import verify
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+
+
+DIFFERENCE: Final = {"added": 1, "removed": 1, "changed": 1}
+
+
+def difference(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("added", "removed", "changed")}
+
+
+@pytest.mark.parametrize("old", ["2026-06-30.jsonl", "2026-06-30.jsonl.gz"])
+@pytest.mark.parametrize("by_name", [True, False], ids=["URI", "previous"])
+@pytest.mark.usefixtures("vi")
+def test_export_is_compared_with_the_previous_one(by_name: bool, old: str, tmp_path: Path) -> None:
+    uri = (tmp_path / old).as_uri()
+    export(uri, YESTERDAY)
+    result = run(tmp_path / "2026-07-01.jsonl", compare_to=uri if by_name else "previous")
+    assert difference(result) == DIFFERENCE
+
+
+@pytest.mark.parametrize("fail_on_drift", [True, False])
+@pytest.mark.usefixtures("vi")
+def test_first_export_has_nothing_to_compare_with_and_no_drift(fail_on_drift: bool, tmp_path: Path) -> None:
+    result = run(tmp_path / "flows.jsonl", compare_to="previous", fail_on_drift=fail_on_drift)
+    assert difference(result) == dict.fromkeys(DIFFERENCE)
+
+
+@pytest.mark.usefixtures("vi")
+def test_exports_in_dated_folders_are_compared_through_their_parent(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    export(str(tmp_path / "2026-06-30" / "flows.jsonl"), YESTERDAY)
+    target = tmp_path / "2026-07-01" / "flows.jsonl"
+    assert difference(run(target, compare_to="previous")) == dict.fromkeys(DIFFERENCE)
+    assert f"Nothing to compare with: {target.parent}/ has no earlier jsonl export of this organization" in log.text
+    assert difference(run(target, compare_to=f"{tmp_path}/")) == DIFFERENCE
+    assert f"Comparing with {tmp_path}/2026-06-30/flows.jsonl" in log.text
+
+
+@pytest.mark.usefixtures("vi")
+def test_drift_is_reported_again_when_the_failed_task_is_rerun(tmp_path: Path) -> None:
+    export(str(tmp_path / "2026-06-30.jsonl"), YESTERDAY)
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=r"differ from .*2026-06-30\.jsonl: 1 added"):
+            run(tmp_path / "2026-07-01.jsonl", compare_to="previous", fail_on_drift=True)
+
+
+@pytest.mark.usefixtures("vi")
+def test_unchanged_flows_are_no_drift(tmp_path: Path) -> None:
+    run(tmp_path / "1.jsonl")
+    result = run(tmp_path / "2.jsonl", compare_to="previous", fail_on_drift=True)
+    assert difference(result) == dict.fromkeys(DIFFERENCE, 0)
+
+
+@pytest.mark.usefixtures("vi")
+def test_export_that_replaces_a_file_is_compared_with_it(tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.jsonl"), YESTERDAY)
+    assert difference(run(tmp_path / "flows.jsonl", compare_to="previous")) == DIFFERENCE
+    assert difference(run(tmp_path / "flows.jsonl", compare_to="previous")) == dict.fromkeys(DIFFERENCE, 0)
+
+
+@pytest.mark.usefixtures("vi")
+def test_drift_fails_the_task_after_the_export_and_its_xcom(tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), YESTERDAY)
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match=r"differ from .*old\.jsonl: 1 added, 1 removed, 1 changed"):
+        run(tmp_path / "new.jsonl", {"ti": ti}, compare_to="previous", fail_on_drift=True)
+    pushed = plain(ti.pushed["return_value"])
+    assert difference(pushed) == DIFFERENCE
+    assert verify(pushed["uri"]).sha256 == pushed["sha256"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "without manifest"])
+def test_damaged_compare_to_fails_before_flows_are_read(damage: str, vi: Mocker, tmp_path: Path) -> None:
+    old = tmp_path / "old.jsonl"
+    export(str(old), YESTERDAY)
+    if damage == "cut":
+        old.write_bytes(old.read_bytes()[:-1])
+    else:
+        (old if damage == "missing" else tmp_path / "old.jsonl.manifest.json").unlink()
+    with pytest.raises(ExportError, match=r"old\.jsonl"):
+        run(tmp_path / "new.jsonl", compare_to=str(old))
+    assert not vi.called
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_incomparable_compare_to_fails_before_flows_are_read(format_: str, vi: Mocker, tmp_path: Path) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    old = tmp_path / f"old.{format_}"
+    export(str(old), YESTERDAY, format_)
+    with pytest.raises(ExportError, match=rf"old\.{format_} is a {format_} export; only jsonl can be compared"):
+        run(tmp_path / "new.jsonl", compare_to=str(old))
+    assert not vi.called
+
+
+@pytest.mark.usefixtures("vi")
+def test_compare_to_of_another_organization_is_a_warning(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    export(str(tmp_path / "ours.jsonl"), YESTERDAY)
+    export(str(tmp_path / "theirs.jsonl"), YESTERDAY, organization_id="theirs")
+    for old, warned in (("ours", False), ("theirs", True)):
+        log.clear()
+        assert difference(run(tmp_path / "new.jsonl", compare_to=str(tmp_path / f"{old}.jsonl"))) == DIFFERENCE
+        assert ("theirs.jsonl is an export of another organization, 'theirs'" in log.text) == warned

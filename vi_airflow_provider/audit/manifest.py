@@ -1,0 +1,69 @@
+"""The manifest of an export: which version of the file it accepts, and the fingerprint of each flow.
+
+While a file is being replaced, its manifest accepts more than one version: see ``audit/writer.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import TypeAdapter
+
+from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+
+class ExportError(Exception):
+    """An export does not match its manifest, or has none."""
+
+
+@dataclass(frozen=True)
+class ExportManifest:
+    """One version of an exported file, and how it was made."""
+
+    file: str
+    format: str
+    count: int
+    sha256: str
+    size: int
+    created_at: str
+    organization_id: str
+    filters: dict[str, Any]
+    provider_version: str
+
+
+EXPORT: Final = ManifestKind(
+    "vi-flow-export", manifest=Suffix("", ".manifest.json"), report=Suffix("", ".report.html"), error=ExportError
+)
+_VERSION: Final = TypeAdapter(ExportManifest)
+
+
+def files_of(uri: str) -> Files:
+    """Locate an export, its manifest and its report."""
+    return EXPORT.files(uri)
+
+
+def read_manifest(manifest: ObjectStoragePath) -> list[ExportManifest]:
+    """Return the versions that a manifest accepts: first the one that it describes, then the one that it replaced.
+
+    :raises ExportError: the manifest is missing, malformed or of another kind
+    """
+    with EXPORT.facts(manifest) as facts:
+        return [_VERSION.validate_python(version) for version in (facts, facts["replaces"]) if version]
+
+
+def listed_flows(uri: str) -> Iterator[tuple[str, str]]:
+    """Yield id and fingerprint of each flow that the manifest of an export lists.
+
+    :raises ExportError: the manifest is missing or malformed
+    """
+    return EXPORT.fingerprints(files_of(uri).manifest)
+
+
+def manifest_facts(version: ExportManifest, replaced: ExportManifest | None) -> dict[str, Any]:
+    """Return the facts of a manifest for a new version, which accepts the version that it replaces, too."""
+    return {**asdict(version), "replaces": replaced and asdict(replaced)}

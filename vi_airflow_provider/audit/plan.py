@@ -1,0 +1,134 @@
+"""What an export is asked to do: its arguments, checked before anything is read or written."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
+from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.storage.urls import refuse_secrets
+
+FORMATS: Final = ("jsonl", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which flows an export contains.
+
+    :param criteria: the filter and the limit as JSON data, for the manifest
+    """
+
+    wanted: FlowFilter
+    limit: int | None
+    page_size: int | None
+    criteria: Mapping[str, Any]
+
+    @classmethod
+    def build(cls, criteria: Mapping[str, Any], page_size: Any) -> Self:
+        """Check the arguments.
+
+        :param criteria: the arguments of a :class:`FlowFilter`, and maybe ``limit``
+        :raises ViValidationError: an argument is unusable; the message names it
+        """
+        filters = {name: value for name, value in criteria.items() if name != "limit"}
+        return cls(
+            FlowFilter.build(**filters),
+            optional_count("limit", criteria.get("limit")),
+            optional_count("page_size", page_size),
+            json.loads(json.dumps(criteria, default=str)),
+        )
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """A checked export: what is written where, and what it is compared with."""
+
+    target: ObjectStoragePath
+    format: str
+    compare_to: str | None
+    fail_on_drift: bool
+    html_report: bool
+    selection: Selection
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file is gzipped."""
+        return self.target.name.endswith(".gz")
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        destination: Any,
+        format: Any,  # noqa: A002 - the argument's name
+        compare_to: Any,
+        fail_on_drift: Any,
+        html_report: Any,
+        selection: Selection,
+    ) -> Self:
+        """Check the arguments of an export, which may come from templates.
+
+        :raises ViValidationError: an argument is unusable; the message names it
+        """
+        plan = cls(
+            target=_target(destination),
+            format=choice("format", format, FORMATS),
+            compare_to=optional_text("compare_to", compare_to),
+            fail_on_drift=boolean("fail_on_drift", fail_on_drift),
+            html_report=boolean("html_report", html_report),
+            selection=selection,
+        )
+        plan._check_format()
+        plan._check_comparison()
+        return plan
+
+    def _check_format(self) -> None:
+        if self.format != "parquet":
+            return
+        if importlib.util.find_spec("pyarrow") is None:
+            raise ViValidationError("format: parquet needs pyarrow: install vi-airflow-provider[parquet]")
+        if self.compressed:
+            raise ViValidationError("destination: a parquet file is compressed internally, so remove .gz")
+
+    def _check_comparison(self) -> None:
+        if self.compare_to not in (None, "previous"):
+            _place("compare_to", self.compare_to)
+        if self.compare_to is not None and self.format != "jsonl":
+            raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
+        if self.fail_on_drift and self.compare_to is None:
+            raise ViValidationError("fail_on_drift: give compare_to, too; there is no drift without a comparison")
+
+
+def _target(destination: Any) -> ObjectStoragePath:
+    target = _place("destination", destination)
+    if destination.endswith("/"):
+        raise ViValidationError(f"destination: {destination!r:.200} is a folder; add the name of the file")
+    if (target.parent / target.name).path != target.path:  # to an object store, a//b is another folder than a/b
+        raise ViValidationError(
+            f"destination: {destination!r:.200} has an empty part before the name of the file; "
+            "write one slash there; the value of a template may already end with one"
+        )
+    return target
+
+
+def _place(name: str, value: Any) -> ObjectStoragePath:
+    """Return an argument that is a URL of a storage that Airflow knows."""
+    refuse_secrets(name, value if isinstance(value, str) else "")
+    if not isinstance(value, str) or not ("://" in value or value.startswith("/")):
+        # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
+        raise ViValidationError(f"{name}: {value!r:.80} is neither a URL nor an absolute path")
+    try:
+        path = ObjectStoragePath(value)
+        path.fs  # noqa: B018 - the driver is found on access
+    except (ValueError, ImportError) as error:
+        reason = f"{name}: {value!r:.200}: {error}"
+    else:
+        return path
+    raise ViValidationError(reason)

@@ -1,0 +1,158 @@
+"""Reading exports: their flows, whether they match their manifests, and which one is the newest."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import zlib
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Final
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from vi_airflow_provider.api.errors import one_line
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.audit.manifest import (
+    EXPORT,
+    ExportError,
+    ExportManifest,
+    files_of,
+    listed_flows,
+    read_manifest,
+)
+from vi_airflow_provider.audit.merge import merge_by_id
+from vi_airflow_provider.storage.files import list_files, open_to_read
+from vi_airflow_provider.storage.manifest import sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How many flows that contradict the manifest are named.
+_NAMED: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+def read_export(uri: str) -> Iterator[Flow]:
+    """Yield the flows of a ``jsonl`` export, plain or gzipped.
+
+    :raises ExportError: the file is missing or not such an export
+    """
+    path = ObjectStoragePath(uri)
+    try:
+        with open_to_read(path) as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
+            for line in file:
+                yield Flow.model_validate_json(line)
+    except FileNotFoundError:
+        raise ExportError(f"{uri}: this export does not exist") from None
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:  # pydantic's errors are ValueErrors
+        reason = one_line(f"{uri} is not a jsonl export: {error}")
+    else:
+        return
+    raise ExportError(reason)
+
+
+@contextmanager
+def _maybe_gunzip(raw: IO[bytes], compressed: bool) -> Iterator[IO[bytes]]:
+    if compressed:
+        with gzip.GzipFile(fileobj=raw, mode="rb") as file:
+            yield file  # type: ignore[misc]
+    else:
+        yield raw
+
+
+def verify(uri: str, *, every_flow: bool = False) -> ExportManifest:
+    """Check an export against its manifest, and return the manifest. Memory does not grow with the number of flows.
+
+    :param every_flow: of a ``jsonl`` export, also compare the fingerprint of each flow, and name the flows that
+        contradict the manifest
+    :raises ExportError: the file or its manifest is missing, truncated or changed
+    """
+    versions = read_manifest(files_of(uri).manifest)
+    sha256 = _sha256_of_data(uri)
+    _check_listing(uri, versions[0])
+    manifest = next((version for version in versions if version.sha256 == sha256), None)
+    described = versions[0]
+    if manifest is None:
+        raise EXPORT.mismatch(uri, _disagreements(uri) if every_flow and described.format == "jsonl" else "")
+    if every_flow and manifest.format == "jsonl":
+        # Of a version that was to be replaced, the manifest has the count, but not the fingerprints.
+        found = _disagreements(uri) if manifest is described else ""
+        if found or (count := sum(1 for _ in read_export(uri))) != manifest.count:
+            raise EXPORT.mismatch(uri, found or f": it has {count} flows")
+    return manifest
+
+
+def _sha256_of_data(uri: str) -> str:
+    try:
+        return sha256_of(ObjectStoragePath(uri))
+    except FileNotFoundError:
+        raise ExportError(f"{uri}: the manifest exists, but the file does not") from None
+
+
+def _check_listing(uri: str, described: ExportManifest) -> None:
+    listed = sum(1 for _ in listed_flows(uri))
+    if listed != described.count:
+        raise ExportError(
+            f"manifest {files_of(uri).manifest}: its count is {described.count} flows, but it lists {listed}"
+        )
+
+
+def _disagreements(uri: str) -> str:
+    """Name the first flows of a ``jsonl`` export that contradict its manifest."""
+    found = list(islice(_contradictions(uri), _NAMED + 1))
+    named = "".join(f"\n  {line}" for line in found[:_NAMED])
+    return f"{named}\n  …" if len(found) > _NAMED else named
+
+
+def _contradictions(uri: str) -> Iterator[str]:
+    stored = ((flow.flow_id, flow.fingerprint) for flow in read_export(uri))
+    try:
+        for flow_id, expected, found in merge_by_id(listed_flows(uri), stored):
+            if found is None:
+                yield one_line(f"{flow_id}: missing from the file")
+            elif expected is None:
+                yield one_line(f"{flow_id}: not in the manifest")
+            elif expected != found:
+                yield one_line(f"{flow_id}: changed since it was exported")
+    except (ExportError, ValueError) as error:
+        yield str(error)
+
+
+def newest_export(
+    folder: ObjectStoragePath, organization_id: str, *, exclude: ObjectStoragePath, recursive: bool = False
+) -> str | None:
+    """Return the newest ``jsonl`` export of an organization in a folder, ``None`` if there is no such export.
+
+    An export that does not match its manifest is skipped with a warning.
+
+    :param exclude: chosen only if there is no other: an export that is repeated is compared with the one before it,
+        not with itself
+    :param recursive: search the subfolders, too
+    """
+    candidates = _candidates(folder, organization_id, exclude, recursive=recursive)
+    for *_, uri in sorted(candidates, reverse=True):
+        try:
+            verify(uri)
+        except ExportError as error:
+            log.warning("Not compared with %s: %s", uri, error)
+        else:
+            return uri
+    return None
+
+
+def _candidates(
+    folder: ObjectStoragePath, organization_id: str, exclude: ObjectStoragePath, *, recursive: bool
+) -> Iterator[tuple[bool, str, str]]:
+    """Yield preference, creation time and URL of each comparable export; the greatest is the newest."""
+    for path in list_files(folder, recursive=recursive):
+        if not EXPORT.is_manifest(path):
+            continue
+        try:
+            manifest = read_manifest(path)[0]
+        except ExportError:
+            continue
+        if manifest.organization_id == organization_id and manifest.format == "jsonl":
+            export = EXPORT.data_of(path)
+            yield export.path != exclude.path, manifest.created_at, str(export)
