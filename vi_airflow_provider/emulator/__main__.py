@@ -9,7 +9,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from vi_airflow_provider.emulator.guidance import next_steps
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
+from vi_airflow_provider.emulator.store.behaviour import CHOICES
 from vi_airflow_provider.emulator.store.state_file import StateError
 
 if TYPE_CHECKING:
@@ -42,12 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
         emulator = Emulator(
             host=options.host,
             port=options.port,
+            state=options.state,
             flows=options.flows,
             seed=options.seed,
             organization_id=options.organization_id,
             secret_key=options.secret_key,
-            state=options.state,
             latency_ms=options.latency,
+            cursor=options.cursor,
+            order=options.order,
+            read_delay_ms=options.read_delay,
+            add_defaults=options.add_defaults,
+            drop_attributes=options.drop_attributes,
         ).start()
     except OSError as error:
         reason = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
@@ -75,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, metavar="KEY", help="the key that is accepted")
     parser.add_argument("--state", metavar="FILE", help="keep flows and runs in this file; created if missing")
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="delay of each response (%(default)s)")
+    parser.add_argument("--cursor", choices=CHOICES["cursor"], default="key", help="kind of page cursor (%(default)s)")
+    parser.add_argument("--order", choices=CHOICES["order"], default="created", help="order of listings (%(default)s)")
+    parser.add_argument("--read-delay", type=float, default=0, metavar="MS", help="hide writes so long (%(default)s)")
+    parser.add_argument("--add-defaults", action="store_true", help="add defaults to specs that are written")
+    parser.add_argument("--drop-attributes", action="store_true", help="ignore the attributes of a PUT")
     return parser
 
 
@@ -86,6 +98,8 @@ def _banner(emulator: Emulator) -> str:
             f"organization id: {emulator.organization_id}",
             f"secret key: {emulator.secret_key}",
             emulator.export_line,
+            "",
+            *next_steps(emulator.url, emulator.organization_id),
         )
     )
 

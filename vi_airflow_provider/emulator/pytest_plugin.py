@@ -22,8 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(flows=…, seed=…, page_cap=…, latency_ms=…, run_seconds=…): "
-        "how the vi_emulator fixture behaves in this test",
+        f"{MARKER}(flows=…, seed=…, page_cap=…, latency_ms=…, run_seconds=…, cursor=…, order=…, read_delay_ms=…, "
+        "add_defaults=…, drop_attributes=…): settings of the vi_emulator fixture in this test",
     )
 
 

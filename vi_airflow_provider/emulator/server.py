@@ -16,12 +16,15 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from vi_airflow_provider.emulator.backend import Backend, Changes
+from vi_airflow_provider.emulator.backend import Backend
+from vi_airflow_provider.emulator.colleague import Colleague
 from vi_airflow_provider.emulator.fault_rules import FaultBook
 from vi_airflow_provider.emulator.http.app import create_app
+from vi_airflow_provider.emulator.http.pages import PAGES_PREFIX
 from vi_airflow_provider.emulator.request_log import RecordedRequest
-from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
-from vi_airflow_provider.emulator.store.store import Clock, Store, system_clock
+from vi_airflow_provider.emulator.settings import Changes, Choices, Modes, Settings
+from vi_airflow_provider.emulator.store.collection import Clock, system_clock
+from vi_airflow_provider.emulator.store.store import Store
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_VI_DEFAULT"
 
@@ -34,27 +37,12 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        flows: int = 40,
-        seed: int = 0,
-        organization_id: str = DEFAULT_ORGANIZATION_ID,
-        secret_key: str = DEFAULT_SECRET_KEY,
         state: str | os.PathLike[str] | None = None,
-        latency_ms: float = 0,
-        page_cap: int = 1000,
-        run_seconds: float = 3600.0,
         clock: Clock = system_clock,
+        **settings: Unpack[Choices],
     ) -> None:
-        settings = Settings(
-            flows=flows,
-            seed=seed,
-            organization_id=organization_id,
-            secret_key=secret_key,
-            latency_ms=latency_ms,
-            page_cap=page_cap,
-            run_seconds=run_seconds,
-        )
         self._address = (host, port)
-        self._backend = Backend(settings, clock=clock, state=state)
+        self._backend = Backend(Settings(**settings), clock=clock, state=state)
         self._app = create_app(self._backend)
         self._serving: _Serving | None = None
 
@@ -101,9 +89,30 @@ class Emulator:
         return self._backend.settings.secret_key
 
     @property
-    def connection(self) -> dict[str, str]:
+    def ui_url_template(self) -> str:
+        """The template of its web pages, the target of "Open in Vi"."""
+        return f"{self.url}{PAGES_PREFIX}{{organization_id}}/flows/{{flow_id}}"
+
+    @property
+    def connection(self) -> dict[str, Any]:
         """The fields of an Airflow connection to it."""
-        return {"conn_type": "vi", "host": self.url, "login": self.organization_id, "password": self.secret_key}
+        return {
+            "conn_type": "vi",
+            "host": self.url,
+            "login": self.organization_id,
+            "password": self.secret_key,
+            "extra": {"ui_url_template": self.ui_url_template},
+        }
+
+    @property
+    def stored_connection(self) -> dict[str, Any]:
+        """The same connection with the port apart, for a database that Airflow's UI reads.
+
+        For a connection without a port, the UI's Test button posts port 0, and Airflow 3.3 refuses to test what
+        differs from the stored connection.
+        """
+        host, _, port = self.url.rpartition(":")
+        return {**self.connection, "host": host, "port": int(port)}
 
     @property
     def airflow_conn(self) -> str:
@@ -133,6 +142,11 @@ class Emulator:
         return self._backend.faults
 
     @property
+    def colleague(self) -> Colleague:
+        """Somebody else who works on the same flows: `edit(moment="after", method="GET")`, `clear()`."""
+        return self._backend.colleague
+
+    @property
     def requests(self) -> list[RecordedRequest]:
         """The requests so far, in order of arrival, without those to the control API."""
         return self._backend.request_log.snapshot()
@@ -144,6 +158,10 @@ class Emulator:
     def reset(self, **changes: Unpack[Changes]) -> None:
         """Return to the initial settings, apart from `changes`, with new samples and without faults or requests."""
         self._backend.reset(**changes)
+
+    def configure(self, **modes: Unpack[Modes]) -> None:
+        """Change settings such as `cursor` or `latency_ms` and keep everything else."""
+        self._backend.configure(**modes)
 
 
 class _Serving:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TypedDict
+
+from vi_airflow_provider.emulator.store.behaviour import Behaviour, CursorKind, Order
 
 DEFAULT_ORGANIZATION_ID = "e0e0e0e0-0000-4000-8000-000000000001"
 # Obviously no real key, yet of the form that clients check: the prefix, 103 characters.
@@ -14,8 +17,35 @@ _ORGANIZATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _SECRET_KEY = re.compile(r"dtvi_[!-~]{98}")
 
 
+class Modes(TypedDict, total=False):
+    """The settings that can change at any time, without touching the documents."""
+
+    latency_ms: float
+    page_cap: int
+    run_seconds: float
+    cursor: CursorKind
+    order: Order
+    read_delay_ms: float
+    add_defaults: bool
+    drop_attributes: bool
+
+
+class Changes(Modes, total=False):
+    """The settings that a reset can change; identity and credentials stay."""
+
+    flows: int
+    seed: int
+
+
+class Choices(Changes, total=False):
+    """All settings."""
+
+    organization_id: str
+    secret_key: str
+
+
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Behaviour):
     """Validated on construction: an invalid value raises a ValueError of one line that never contains the key."""
 
     flows: int = 40
@@ -24,9 +54,9 @@ class Settings:
     secret_key: str = DEFAULT_SECRET_KEY
     latency_ms: float = 0
     page_cap: int = 1000
-    run_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.flows < 0:
             raise ValueError(f"flows must not be negative, not {self.flows}")
         if not _ORGANIZATION_ID.fullmatch(self.organization_id):
@@ -39,5 +69,3 @@ class Settings:
             raise ValueError(f"latency must be zero or more milliseconds, not {self.latency_ms}")
         if self.page_cap < 1:
             raise ValueError(f"page cap must be 1 or more, not {self.page_cap}")
-        if not (math.isfinite(self.run_seconds) and self.run_seconds > 0):
-            raise ValueError(f"run seconds must be more than 0, not {self.run_seconds}")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.emulator.support import ORGANIZATION, Client, ClientFactory, FakeClock
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.emulator.store.behaviour import Behaviour
 from vi_airflow_provider.emulator.store.store import Store
 
 
@@ -19,7 +20,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def store(clock: FakeClock) -> Store:
-    return Store(ORGANIZATION, clock=clock, run_seconds=100)
+    return Store(ORGANIZATION, Behaviour(run_seconds=100), clock=clock)
 
 
 @pytest.fixture(scope="session")

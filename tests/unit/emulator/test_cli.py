@@ -63,6 +63,7 @@ def test_prints_the_connection_and_stops_on_a_signal(number: int) -> None:
             "host": printed["url"],
             "login": printed["organization id"],
             "password": printed["secret key"],
+            "extra": {"ui_url_template": f"{printed['url']}/org/{{organization_id}}/flows/{{flow_id}}"},
         }
         with urlopen(f"{printed['url']}/_emulator/health") as response:  # noqa: S310
             assert json.load(response)["flows"] == 12

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from vi_airflow_provider.emulator.__main__ import _parser
-from vi_airflow_provider.emulator.backend import Changes
+from vi_airflow_provider.emulator.colleague import Colleague, HabitFields
 from vi_airflow_provider.emulator.fault_rules import FaultBook, FaultFields
+from vi_airflow_provider.emulator.settings import Choices
+from vi_airflow_provider.emulator.store.store import Store
 
 PAGE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
 
@@ -20,7 +22,17 @@ def test_every_documented_recipe_is_a_valid_rule() -> None:
     assert len(book.rules()) == len(recipes) > 8
 
 
+def test_every_documented_habit_is_valid(store: Store) -> None:
+    recipes = re.findall(
+        r"^colleague\.((?:edit|create|delete|restore|change_now)\(.*\)) *(?:#.*)?$", PAGE, re.MULTILINE
+    )
+    colleague = Colleague(store)
+    for recipe in recipes:
+        eval(f"colleague.{recipe}", {"colleague": colleague})  # noqa: S307
+    assert len(recipes) > 5
+
+
 def test_every_rule_field_and_option_is_documented() -> None:
     options = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help"}
-    names = set(FaultFields.__annotations__) | options | set(Changes.__annotations__)
+    names = set(FaultFields.__annotations__) | options | set(HabitFields.__annotations__) | set(Choices.__annotations__)
     assert {name for name in names if f"`{name}`" not in PAGE} == set()

@@ -200,7 +200,7 @@ class TestRequestLog:
 
 
 def test_bug_in_the_emulator_is_a_500(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vi_airflow_provider.emulator.store.listing.Listing.page", lambda *_: 1 / 0)
+    monkeypatch.setattr("vi_airflow_provider.emulator.store.listing.Listing.page", lambda *_, **__: 1 / 0)
     response = client("GET", "/flows")
     assert (response.status, response.json["message"]) == (500, "The emulator failed: ZeroDivisionError")
 

@@ -15,7 +15,7 @@ from vi_airflow_provider.emulator.store.listing import Cursor, Listing, Position
 def listing_of(created: dict[str, int]) -> Listing[str]:
     listing: Listing[str] = Listing()
     for id_, time in created.items():
-        listing.put(id_, time, id_)
+        listing.put(id_, -time, id_)
     return listing
 
 
@@ -26,7 +26,7 @@ def test_items_come_newest_first_and_ids_break_ties() -> None:
 
 def test_replaced_item_keeps_its_place() -> None:
     listing = listing_of({"a": 1, "b": 2})
-    listing.put("a", 1, "changed")
+    listing.put("a", -1, "changed")
     assert list(listing) == ["b", "changed"]
     assert len(listing) == 2
 
@@ -43,7 +43,7 @@ def test_removed_items_disappear() -> None:
 def test_page_has_a_position_only_if_there_is_more(size: int, more: bool) -> None:
     page = listing_of({"a": 1, "b": 2, "c": 3}).page(None, size)
     assert page.items == ["c", "b", "a"][:size]
-    assert (page.last is not None) == more
+    assert (page.next is not None) == more
 
 
 @given(
@@ -57,9 +57,9 @@ def test_key_cursor_neither_skips_nor_repeats_surviving_flows(created: Any, size
     while True:
         page = listing.page(after, size)
         seen += page.items
-        if page.last is None:
+        if page.next is None:
             break
-        after = Cursor.decode(Cursor("flows", page.last).encode(), "flows").position
+        after = Cursor.decode(Cursor("flows", page.next).encode(), "flows").place
         for id_ in data.draw(st.sets(st.sampled_from(listing.ids()), max_size=3)):
             listing.remove(id_)
             deleted.add(id_)
@@ -78,7 +78,7 @@ def test_cursor_round_trips(position: Any) -> None:
 def test_next_turn_is_another_token_for_the_same_position() -> None:
     cursor = Cursor("flows", Position(-5, "a"))
     assert cursor.next_turn().encode() != cursor.encode()
-    assert cursor.next_turn().position == cursor.position
+    assert cursor.next_turn().place == cursor.place
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_airflow_connection_is_complete() -> None:
             "host": emulator.url,
             "login": DEFAULT_ORGANIZATION_ID,
             "password": DEFAULT_SECRET_KEY,
+            "extra": {"ui_url_template": f"{emulator.url}/org/{{organization_id}}/flows/{{flow_id}}"},
         }
         assert emulator.connection == expected
         assert json.loads(emulator.environment["AIRFLOW_CONN_VI_DEFAULT"]) == expected

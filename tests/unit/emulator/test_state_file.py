@@ -25,7 +25,7 @@ def backend(path: Path, clock: FakeClock) -> Backend:
 
 def everything(backend: Backend) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     flows = [backend.store.get_flow(id_) for id_ in backend.store.flow_ids()]
-    runs = [dict(run) for run in backend.store.run_page(None, 1000).items]
+    runs = [dict(run) for run in backend.store.runs.view_page(None, 1000).items]
     return flows, runs
 
 

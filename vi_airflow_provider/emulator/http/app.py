@@ -16,6 +16,7 @@ from vi_airflow_provider.emulator.http.control import CONTROL_PREFIX, create_con
 from vi_airflow_provider.emulator.http.endpoints import create_api
 from vi_airflow_provider.emulator.http.fault_injection import injecting_faults
 from vi_airflow_provider.emulator.http.openapi import describing
+from vi_airflow_provider.emulator.http.pages import PAGES_PREFIX, create_pages
 from vi_airflow_provider.emulator.http.responses import error_response
 from vi_airflow_provider.emulator.store.errors import ApiError
 
@@ -23,10 +24,10 @@ from vi_airflow_provider.emulator.store.errors import ApiError
 def create_app(backend: Backend) -> ASGIApp:
     """The emulator as an ASGI application."""
     vi = describing(recording(injecting_faults(authenticating(create_api(backend), backend), backend), backend))
-    control = create_control(backend)
+    others = {CONTROL_PREFIX: create_control(backend), PAGES_PREFIX: create_pages(backend)}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        inner = control if scope["path"].startswith(CONTROL_PREFIX) else vi
+        inner = next((other for prefix, other in others.items() if scope["path"].startswith(prefix)), vi)
         await inner(scope, receive, _tracing(send))
 
     return app

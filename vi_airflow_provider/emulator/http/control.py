@@ -6,23 +6,29 @@ It needs no key and never shows one. It refuses other machines and web pages tha
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import builtins
 from collections.abc import Awaitable, Callable
-from typing import cast, get_type_hints
+from typing import TypeVar, cast, get_type_hints
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from vi_airflow_provider.emulator.backend import Backend, Changes
+from vi_airflow_provider.emulator.backend import Backend
+from vi_airflow_provider.emulator.colleague import Habit
 from vi_airflow_provider.emulator.fault_rules import Fault
+from vi_airflow_provider.emulator.http.access import local_only
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
+from vi_airflow_provider.emulator.rule_checks import check_flag, check_integer, check_known, check_number
+from vi_airflow_provider.emulator.settings import Changes, Modes
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.schema import Document, decode_object
 
 CONTROL_PREFIX = "/_emulator/"
+
+M = TypeVar("M", bound=Modes)
 
 
 def create_control(backend: Backend) -> ASGIApp:
@@ -60,7 +66,7 @@ def create_control(backend: Backend) -> ASGIApp:
         return empty_response()
 
     async def reset(request: Request) -> Response:
-        changes = _changes(decode_object(await request.body() or b"{}"))
+        changes = _settings(decode_object(await request.body() or b"{}"), Changes)
         await asyncio.to_thread(backend.reset, **changes)
         return await health(request)
 
@@ -69,7 +75,38 @@ def create_control(backend: Backend) -> ASGIApp:
             case {"count": int(count), "seed": int(seed), **rest} if count >= 0 and not rest:
                 added = await asyncio.to_thread(backend.store.add_sample_flows, count, seed)
                 return json_response({"flowIds": added}, 201)
-        raise ApiError(400, 'the body must be {"count": <flows>, "seed": <integer>}')
+            case {"name": str(name), **rest} if not rest:
+                created = await asyncio.to_thread(backend.store.flows.create_sample, name)
+                return json_response({"flowIds": [created]}, 201)
+        raise ApiError(400, 'the body must be {"count": <flows>, "seed": <integer>} or {"name": <text>}')
+
+    async def change_flows(request: Request) -> Response:
+        counts = decode_object(await request.body() or b"{}")
+        check_known("change", counts, ("edit", "create", "delete"))
+        for name, count in counts.items():
+            check_integer(name, count, 0)
+        done = await asyncio.to_thread(backend.colleague.change_now, **counts)
+        return json_response({"changes": done}, 201)
+
+    async def read_settings(_: Request) -> Response:
+        return json_response({name: getattr(backend.settings, name) for name in get_type_hints(Modes)})
+
+    async def change_settings(request: Request) -> Response:
+        modes = _settings(decode_object(await request.body()), Modes)
+        await asyncio.to_thread(backend.configure, **modes)
+        return await read_settings(request)
+
+    async def list_habits(_: Request) -> Response:
+        habits = [active.to_json() for active in backend.colleague.habits()]
+        return json_response({"habits": habits, "history": backend.colleague.history})
+
+    async def add_habit(request: Request) -> Response:
+        habit = Habit.from_json(decode_object(await request.body()))
+        return json_response(backend.colleague.add(habit).to_json(), 201)
+
+    async def clear_habits(_: Request) -> Response:
+        backend.colleague.clear()
+        return empty_response()
 
     app = Starlette(
         routes=[
@@ -77,6 +114,12 @@ def create_control(backend: Backend) -> ASGIApp:
             _route("faults", "GET", list_faults),
             _route("faults", "POST", add_fault),
             _route("faults", "DELETE", clear_faults),
+            _route("changes", "POST", change_flows),
+            _route("colleague", "GET", list_habits),
+            _route("colleague", "POST", add_habit),
+            _route("colleague", "DELETE", clear_habits),
+            _route("settings", "GET", read_settings),
+            _route("settings", "PATCH", change_settings),
             _route("requests", "GET", list_requests),
             _route("requests", "DELETE", clear_requests),
             _route("reset", "POST", reset),
@@ -84,15 +127,7 @@ def create_control(backend: Backend) -> ASGIApp:
         ]
     )
 
-    async def local_only(scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_local(scope) and not _is_from_web_page(scope):
-            await app(scope, receive, send)
-        else:
-            await error_response(ApiError(403, "The control API serves only programs on this machine"))(
-                scope, receive, send
-            )
-
-    return local_only
+    return local_only(app)
 
 
 def _route(name: str, method: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
@@ -107,20 +142,16 @@ def _route(name: str, method: str, endpoint: Callable[[Request], Awaitable[Respo
     return Route(CONTROL_PREFIX + name, safe, methods=[method])
 
 
-def _changes(body: Document) -> Changes:
-    hints = get_type_hints(Changes)
+def _settings(body: Document, kind: type[M]) -> M:
+    hints = get_type_hints(kind)
     for name, value in body.items():
         if name not in hints:
             raise ValueError(f"unknown setting {name!r}; known are {', '.join(hints)}")
-        if not isinstance(value, int if hints[name] is int else int | float) or isinstance(value, bool):
-            raise ValueError(f"{name} must be {'an integer' if hints[name] is int else 'a number'}")
-    return cast("Changes", body)
-
-
-def _is_from_web_page(scope: Scope) -> bool:
-    return any(name == b"origin" for name, _ in scope["headers"])
-
-
-def _is_local(scope: Scope) -> bool:
-    client = scope["client"]
-    return client is not None and ipaddress.ip_address(client[0]).is_loopback
+        match hints[name]:
+            case builtins.bool:
+                check_flag(name, value)
+            case builtins.int:
+                check_integer(name, value)
+            case builtins.float:
+                check_number(name, value)
+    return cast("M", body)

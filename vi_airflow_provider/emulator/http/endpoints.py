@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
+from vi_airflow_provider.emulator.store.collection import Stored
 from vi_airflow_provider.emulator.store.errors import ApiError
-from vi_airflow_provider.emulator.store.listing import Cursor, Page, Position
+from vi_airflow_provider.emulator.store.listing import Cursor, Page, Place
 from vi_airflow_provider.emulator.store.schema import Document, decode_object, encode
-from vi_airflow_provider.emulator.store.store import Stored
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -30,11 +30,11 @@ def create_api(backend: Backend) -> Starlette:
     store = backend.store
     root = "/workspaces/{organization}"
 
-    def lists(name: str, read: Callable[[Position | None, int], Page[T]], render: Callable[[T], bytes]) -> Endpoint:
+    def lists(name: str, read: Callable[[Place | None, int], Page[T]], render: Callable[[T], bytes]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             size = _page_size(request.query_params.get("s"), backend.settings.page_cap)
             token = request.query_params.get("p")
-            page = read(None if token is None else Cursor.decode(token, name).position, size)
+            page = read(None if token is None else Cursor.decode(token, name).place, size)
             return _page_response(name, page, render)
 
         return endpoint
@@ -68,20 +68,20 @@ def create_api(backend: Backend) -> Starlette:
 
     routes = [
         _route(root, GET=workspace),
-        _route(root + "/flows", GET=lists("flows", store.flow_page, _flow)),
-        _route(root + "/simpleFlows", GET=lists("simpleFlows", store.flow_page, _simple_flow)),
+        _route(root + "/flows", GET=lists("flows", store.flows.page, _flow)),
+        _route(root + "/simpleFlows", GET=lists("simpleFlows", store.flows.page, _simple_flow)),
         _route(
             root + "/flows/{id}",
-            GET=reads(store.flow_wire),
+            GET=reads(lambda id_: store.flows.read(id_).wire),
             PUT=writes(store.put_flow),
             PATCH=writes(store.patch_flow),
             DELETE=deletes(store.delete_flow),
         ),
-        _route(root + "/runs", GET=lists("runs", store.run_page, encode)),
-        _route(root + "/simpleRuns", GET=lists("simpleRuns", store.run_page, _simple_run)),
+        _route(root + "/runs", GET=lists("runs", store.runs.view_page, encode)),
+        _route(root + "/simpleRuns", GET=lists("simpleRuns", store.runs.view_page, _simple_run)),
         _route(
             root + "/runs/{id}",
-            GET=reads(store.run_wire),
+            GET=reads(store.runs.wire),
             PUT=writes(store.put_run),
             PATCH=writes(store.patch_run),
             DELETE=deletes(store.delete_run),
@@ -125,7 +125,7 @@ def _page_size(text: str | None, cap: int) -> int:
 
 
 def _page_response(name: str, page: Page[T], render: Callable[[T], bytes]) -> Response:
-    next_page = None if page.last is None else Cursor(name, page.last).encode()
+    next_page = None if page.next is None else Cursor(name, page.next).encode()
     # Joined from cached encodings: encoding the whole page again would take most of the time.
     items = b",".join(map(render, page.items))
     body = b'{"items":[' + items + b'],"nextPage":' + encode(next_page) + b',"prevPage":null}'

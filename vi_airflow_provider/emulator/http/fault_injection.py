@@ -25,11 +25,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from typing import ClassVar
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vi_airflow_provider.emulator.backend import Backend
+from vi_airflow_provider.emulator.colleague import ActiveHabit, Colleague, Moment
 from vi_airflow_provider.emulator.effects import ChangeFlows, Delay, Drop, Effect, RepeatCursor, Respond
 from vi_airflow_provider.emulator.fault_rules import ActiveFault, Fault
 from vi_airflow_provider.emulator.http.delivery import Exchange, HeldResponse
@@ -47,19 +49,66 @@ def injecting_faults(app: ASGIApp, backend: Backend) -> ASGIApp:
         if backend.settings.latency_ms:
             await asyncio.sleep(backend.settings.latency_ms / 1000)
         request = _request_line(scope)
-        active = backend.faults.match(request)
-        if active is None:
+        active, visit = backend.faults.match(request), Visit(backend.colleague, request)
+        if active is None and not visit:
             await app(scope, receive, send)
             return
-        exchange, fault = Exchange(scope, receive, send), active.fault
-        await _change_flows(backend.store, active)
+        exchange, fault = Exchange(scope, receive, send), None if active is None else active.fault
+        await visit.act("before")
+        if active is not None:
+            await _change_flows(backend.store, active)
         response = await _produce(app, fault, exchange)
+        await visit.act("after")
         if response is None:
             await exchange.reset()
             return
-        await exchange.deliver(_alter_page(response, fault.in_slot("page"), request), fault.in_slot("delivery"))
+        response = _alter_page(response, _effect(fault, "page"), request)
+        halfway = visit.act_during if visit.has("during") else None
+        await exchange.deliver(response, _effect(fault, "delivery"), halfway)
 
     return layer
+
+
+def _effect(fault: Fault | None, slot: str) -> Effect | None:
+    return None if fault is None else fault.in_slot(slot)
+
+
+class Visit:
+    """What the colleague does around one request."""
+
+    _delayed: ClassVar[set[asyncio.Task[None]]] = set()  # the event loop itself keeps only weak references
+
+    def __init__(self, colleague: Colleague, request: RequestLine) -> None:
+        self._colleague = colleague
+        self._request = request
+        self._due = colleague.due(request)
+
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
+    def has(self, moment: Moment) -> bool:
+        """Whether anything happens at this moment."""
+        return any(active.habit.moment == moment for active in self._due)
+
+    async def act(self, moment: Moment) -> None:
+        """Do what is due at this moment; slow deeds go on in the background."""
+        for active in self._due:
+            if active.habit.moment != moment:
+                continue
+            if active.habit.delay_ms:
+                task = asyncio.create_task(self._act_later(active))
+                self._delayed.add(task)
+                task.add_done_callback(self._delayed.discard)
+            else:
+                await asyncio.to_thread(self._colleague.act, active, self._request)
+
+    async def act_during(self) -> None:
+        """Do what is due when half of the response is sent."""
+        await self.act("during")
+
+    async def _act_later(self, active: ActiveHabit) -> None:
+        await asyncio.sleep(active.habit.delay_ms / 1000)
+        await asyncio.to_thread(self._colleague.act, active, self._request)
 
 
 def _request_line(scope: Scope) -> RequestLine:
@@ -78,8 +127,10 @@ async def _change_flows(store: Store, active: ActiveFault) -> None:
         await asyncio.to_thread(store.delete_some_flows, change.delete, active.rng)
 
 
-async def _produce(app: ASGIApp, fault: Fault, exchange: Exchange) -> HeldResponse | None:
+async def _produce(app: ASGIApp, fault: Fault | None, exchange: Exchange) -> HeldResponse | None:
     """The emulator's response, or the one that replaces it; None if there is no response at all."""
+    if fault is None:
+        return await exchange.capture(app)
     delay = fault.find(Delay) or Delay(0)
     substitute = fault.in_slot("response")
     own = None

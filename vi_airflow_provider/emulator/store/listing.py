@@ -1,7 +1,9 @@
 """Ordered collections and page cursors.
 
-A cursor holds the position of the last document that was returned, not an offset: if documents are created or
-deleted between two pages, no other document is skipped or repeated.
+A cursor is of one of two kinds. A *key* is the position of the last document that was returned: if documents are
+created or deleted between two pages, no other document is skipped or repeated. An *offset* counts the documents
+that were returned: a deletion on an earlier page shifts an unseen document past the next page, and a creation
+repeats one.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
@@ -21,22 +23,26 @@ T = TypeVar("T")
 
 
 class Position(NamedTuple):
-    """The sort key of a document in its listing: newest creation first, then by id."""
+    """The sort key of a document in its listing: by rank, then by id."""
 
-    age_rank: int  # minus the time of creation
+    rank: int
     id: str
+
+
+#: Where a page starts: behind a position, or after a number of documents.
+Place = Position | int
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Consecutive items; `last` is the position to continue from, None at the end of the listing."""
+    """Consecutive items, and the place to continue from: None at the end of the listing."""
 
     items: list[T]
-    last: Position | None
+    next: Place | None
 
 
 class Listing(Generic[T]):
-    """Items by id, newest first. The cost of a page does not depend on where it starts."""
+    """Items by id, in the order of their ranks. The cost of a page does not depend on where it starts."""
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[Position, T]] = {}
@@ -52,7 +58,7 @@ class Listing(Generic[T]):
         return (self._items[position.id][1] for position in self._order)
 
     def ids(self) -> list[str]:
-        """All ids, newest first."""
+        """All ids, in order."""
         return [position.id for position in self._order]
 
     def get(self, id_: str) -> T | None:
@@ -60,24 +66,32 @@ class Listing(Generic[T]):
         found = self._items.get(id_)
         return None if found is None else found[1]
 
-    def put(self, id_: str, time_created: int, item: T) -> None:
-        """Add or replace; the time of creation of an item never changes."""
-        position = Position(-time_created, id_)
-        if id_ not in self._items:
+    def put(self, id_: str, rank: int, item: T) -> None:
+        """Add or replace; a new rank moves the item."""
+        position = Position(rank, id_)
+        old = self._items.get(id_)
+        if old is None or old[0] != position:
+            self.remove(id_)
             insort(self._order, position)
         self._items[id_] = (position, item)
 
     def remove(self, id_: str) -> None:
-        """Remove an existing item."""
-        position, _ = self._items.pop(id_)
-        del self._order[bisect_right(self._order, position) - 1]
+        """Remove an item, if it exists."""
+        if (old := self._items.pop(id_, None)) is not None:
+            del self._order[bisect_left(self._order, old[0])]
 
-    def page(self, after: Position | None, size: int) -> Page[T]:
-        """Up to `size` items behind a position, even if its item no longer exists."""
-        start = 0 if after is None else bisect_right(self._order, after)
-        positions = self._order[start : start + size]
-        more = start + size < len(self._order)
-        return Page([self._items[p.id][1] for p in positions], positions[-1] if more else None)
+    def page(self, after: Place | None, size: int, *, by_offset: bool = False) -> Page[T]:
+        """Up to `size` items behind a place, even if the item at that place no longer exists."""
+        stop = self._index(after) + size
+        positions = self._order[stop - size : stop]
+        more = stop < len(self._order)
+        place: Place | None = (stop if by_offset else positions[-1]) if more else None
+        return Page([self._items[position.id][1] for position in positions], place)
+
+    def _index(self, after: Place | None) -> int:
+        if isinstance(after, Position):
+            return bisect_right(self._order, after)
+        return after or 0
 
 
 @dataclass(frozen=True)
@@ -85,14 +99,13 @@ class Cursor:
     """The content of `nextPage`: opaque to clients, valid for the listing that issued it."""
 
     listing: str
-    position: Position | None
-    # Distinguishes two cursors of one position: an empty page must not return the cursor it was requested with.
+    place: Place | None
+    # Distinguishes two cursors of one place: an empty page must not return the cursor it was requested with.
     turn: int = 0
 
     def encode(self) -> str:
         """The token."""
-        fields = [self.listing, self.position, self.turn]
-        return base64.urlsafe_b64encode(encode(fields)).decode()
+        return base64.urlsafe_b64encode(encode([self.listing, self.place, self.turn])).decode()
 
     @classmethod
     def decode(cls, token: str, listing: str) -> Cursor:
@@ -104,10 +117,12 @@ class Cursor:
         match value:
             case [str(name), None, int(turn)] if name == listing:
                 return cls(listing, None, turn)
+            case [str(name), int(offset), int(turn)] if name == listing and offset >= 0:
+                return cls(listing, offset, turn)
             case [str(name), [int(rank), str(id_)], int(turn)] if name == listing:
                 return cls(listing, Position(rank, id_), turn)
         raise ApiError(400, f"p is not a page cursor of {listing}")
 
     def next_turn(self) -> Cursor:
-        """The same position as another token."""
+        """The same place as another token."""
         return replace(self, turn=self.turn + 1)

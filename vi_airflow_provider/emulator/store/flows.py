@@ -1,0 +1,161 @@
+"""Flows: how they are written, deleted and brought back."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import random
+from collections.abc import Callable, Mapping
+
+from vi_airflow_provider.emulator.store.collection import Collection, Ledger, same_content
+from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.samples import sample_flows
+from vi_airflow_provider.emulator.store.schema import (
+    Document,
+    check_id,
+    etag,
+    flow_to_patch,
+    flow_to_put,
+    merge_attributes,
+)
+
+#: The id of the active run that uses a flow, or None.
+InUse = Callable[[Document], str | None]
+
+
+class Flows(Collection):
+    """The flows of an organization.
+
+    A write that changes nothing leaves generation, times and etag alone, so a retried PUT cannot be told from a
+    single one (assumed).
+    """
+
+    def __init__(self, ledger: Ledger, in_use: InUse) -> None:
+        super().__init__(ledger, "Flow")
+        self._in_use = in_use
+        self._created = itertools.count()
+        self._deleted: dict[str, Document] = {}
+
+    def write(self, flow_id: str, body: Document) -> Document:
+        """Create, or replace spec and attributes as a whole."""
+        check_id(flow_id, "Flow")
+        spec, attributes = flow_to_put(body)
+        behaviour = self._ledger.behaviour
+        if behaviour.add_defaults:
+            spec = with_defaults(spec)
+        with self._ledger.change():
+            return self._save(flow_id, spec, {} if behaviour.drop_attributes else attributes)
+
+    def patch(self, flow_id: str, body: Document) -> Document:
+        """Change the given parts of the spec (each as a whole) and merge attributes."""
+        check_id(flow_id, "Flow")
+        spec, attributes = flow_to_patch(body)
+        with self._ledger.change():
+            old = self.require(flow_id).document
+            merged = merge_attributes(old["metadata"]["attributes"], attributes)
+            return self._save(flow_id, {**old["spec"], **spec}, merged)
+
+    def delete(self, flow_id: str) -> None:
+        """Delete a flow; 409 while an active run uses it. Its ended runs stay."""
+        with self._ledger.change():
+            flow = self.require(flow_id).document
+            if (run_id := self._in_use(flow)) is not None:
+                raise ApiError(409, f"Flow {flow_id} is in use by run {run_id}: kill the run first")
+            self._forget(flow)
+
+    def restore(self, flow_id: str | None = None) -> str:
+        """Create a deleted flow again, by default the latest one; 404 if no such flow was deleted."""
+        with self._ledger.change():
+            id_ = next(reversed(self._deleted), None) if flow_id is None else flow_id
+            if id_ is None or id_ not in self._deleted:
+                raise ApiError(404, "No flow was deleted" if id_ is None else f"Flow {id_} was not deleted")
+            flow = self._deleted.pop(id_)
+            self._save(id_, flow["spec"], flow["metadata"]["attributes"])
+        return id_
+
+    def busy_ids(self) -> list[str]:
+        """Ids of the flows that an active run uses."""
+        return [flow["flowId"] for flow in self if self._in_use(flow) is not None]
+
+    def free_ids(self) -> list[str]:
+        """Ids of the flows that can be deleted."""
+        return [flow["flowId"] for flow in self if self._in_use(flow) is None]
+
+    def create_samples(self, count: int) -> list[str]:
+        """Create flows now, as another client would."""
+        with self._ledger.change():
+            flows = self._new_samples(count)
+            for flow in flows:
+                self._save(flow["flowId"], flow["spec"], flow["metadata"]["attributes"])
+        return [flow["flowId"] for flow in flows]
+
+    def create_sample(self, name: str) -> str:
+        """Create one sample flow with a name of its own."""
+        with self._ledger.change():
+            (flow,) = self._new_samples(1)
+            self._save(flow["flowId"], {**flow["spec"], "name": name}, flow["metadata"]["attributes"])
+        return str(flow["flowId"])
+
+    def add_samples(self, count: int, seed: int | str) -> list[str]:
+        """Add sample flows with the ages of samples; 409 if flows of this seed exist."""
+        flows = sample_flows(count, seed, self._ledger.organization_id, self._ledger.clock())
+        with self._ledger.change():
+            if any(flow["flowId"] in self for flow in flows):
+                raise ApiError(409, f"Sample flows of seed {seed} exist already: choose another seed")
+            for flow in flows:
+                self.put(flow)
+        return [flow["flowId"] for flow in flows]
+
+    def delete_random(self, count: int, rng: random.Random) -> list[str]:
+        """Delete flows that no run uses, as another client would."""
+        with self._ledger.change():
+            free = self.free_ids()
+            chosen = rng.sample(free, min(count, len(free)))
+            for id_ in chosen:
+                self._forget(self.require(id_).document)
+        return chosen
+
+    def start_over(self) -> None:
+        """Forget what was created and deleted, so that the same calls create the same flows again."""
+        self._created = itertools.count()
+        self._deleted.clear()
+
+    def _new_samples(self, count: int) -> list[Document]:
+        while True:  # a state file may hold flows that an earlier process created
+            seed = f"created {next(self._created)}"
+            flows = sample_flows(count, seed, self._ledger.organization_id, self._ledger.clock())
+            if not any(flow["flowId"] in self for flow in flows):
+                return flows
+
+    def _forget(self, flow: Document) -> None:
+        self._deleted.pop(flow["flowId"], None)  # so that the latest deletion comes last
+        self._deleted[flow["flowId"]] = flow
+        self.remove(flow["flowId"])
+
+    def _save(self, flow_id: str, spec: Document, attributes: Mapping[str, str]) -> Document:
+        old = self.get(flow_id)
+        if old is not None and same_content(old, spec, attributes):
+            return self.require(flow_id).copy()
+        metadata = self._ledger.metadata(old, spec, attributes)
+        return self.put(
+            {
+                "kind": "Flow",
+                "workspaceId": self._ledger.organization_id,
+                "flowId": flow_id,
+                "spec": spec,
+                "metadata": metadata,
+                "selfLink": f"/workspaces/{self._ledger.organization_id}/flows/{flow_id}",
+                "etag": etag(spec, metadata),
+            }
+        ).copy()
+
+
+def with_defaults(spec: Document) -> Document:
+    """A spec as a server returns it that fills in what the client left out. The fields are invented."""
+    completed = copy.deepcopy(spec)
+    completed.setdefault("trainingProject", None)
+    completed["settings"].setdefault("seed", 0)
+    for block in completed["blocks"]:
+        if "model" in block["block"]:
+            block["settings"].setdefault("compute", {"precisionType": "bfloat16"})
+    return completed
