@@ -1,1 +1,1 @@
-"""The project's own demonstration: the example DAGs at work on the emulator. Not part of the wheel."""
+"""The demonstration: the example DAGs run against the emulator. Not part of the wheel."""

@@ -1,6 +1,6 @@
-"""A real Airflow on SQLite in one process: made for a folder, able to run a DAG file.
+"""A real Airflow on SQLite, in one process and one folder, that can run DAG files.
 
-Airflow reads its configuration when it is first imported, so `configure` comes before any import of it.
+Airflow reads its configuration when it is first imported, so call `configure` before any import of it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "dags_examples"
 
 
 def configure(home: Path, **extra: str) -> None:
-    """Point Airflow at a folder of its own; must be called before Airflow is imported.
+    """Point Airflow at a folder of its own.
 
-    :raises RuntimeError: Airflow is imported already, so it would not notice
+    :raises RuntimeError: Airflow was imported before, so the configuration would have no effect
     """
     if "airflow" in sys.modules:
         raise RuntimeError("Airflow was imported before it was configured")
@@ -29,7 +30,7 @@ def configure(home: Path, **extra: str) -> None:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the variables of an Airflow that keeps everything in `home` and knows the example DAGs."""
+    """Return the environment of an Airflow that keeps everything in `home` and loads the example DAGs."""
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
@@ -50,33 +51,33 @@ def create_database() -> None:
 
 
 def load_dags(folder: Path = EXAMPLES) -> dict[str, Any]:
-    """Read the example DAG files, or those of another folder, as the DAG processor does; return the DAGs by their id.
+    """Load the DAG files of a folder as the DAG processor does, and return the DAGs by id.
 
-    :raises ImportError: a file cannot be read
+    :raises ImportError: a file cannot be loaded
     """
     try:
         from airflow.dag_processing import dagbag  # Airflow 3.2 and later
     except ImportError:
         from airflow.models import dagbag  # type: ignore[no-redef]
-    sync_bag_to_db = getattr(dagbag, "sync_bag_to_db", None)  # before Airflow 3.1, a DAG can be run without
+    sync_bag_to_db = getattr(dagbag, "sync_bag_to_db", None)  # before Airflow 3.1, a DAG runs without
     bag = dagbag.DagBag(dag_folder=str(folder))
     if bag.import_errors:
         raise ImportError("\n".join(f"{path}: {error}" for path, error in bag.import_errors.items()))
     if sync_bag_to_db is not None:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-        DagBundlesManager().sync_bundles_to_db()
+        DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
         sync_bag_to_db(bag, "dags-folder", None)
     return dict(bag.dags)
 
 
-def run(dag: Any, conf: Mapping[str, Any] | None = None) -> Any:
+def run(dag: Any, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None) -> Any:
     """Run a DAG to its end in this process, as `airflow dags test` does, and return the DAG run."""
-    return dag.test(run_conf=dict(conf or {}))
+    return dag.test(run_conf=dict(conf or {}), logical_date=logical_date)
 
 
 def returned(dag_run: Any, task_id: str) -> list[Any]:
-    """Return what the instances of a task returned, in the order of their map index."""
+    """Return the return values of the instances of a task, ordered by map index."""
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
@@ -90,4 +91,4 @@ def returned(dag_run: Any, task_id: str) -> list[Any]:
         model, value = XComModel, XComModel.deserialize_value
     query = select(model).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id, task_id=task_id, key="return_value")
     with create_session() as session:
-        return [value(row) for row in session.scalars(query.order_by(model.map_index))]
+        return [value(row) for row in session.scalars(query.order_by(model.map_index))]  # type: ignore[no-untyped-call]

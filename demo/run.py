@@ -1,7 +1,7 @@
-"""`make demo`: the three example DAGs at work, in a real Airflow, on an emulated Vi with 40 flows.
+"""`make demo`: three example DAGs run in a real Airflow against the emulator, with 40 flows.
 
-Needs no service, no network and no account. Everything it writes stays in one folder; everything it starts
-lives in this process and ends with it.
+It needs no service, no network and no account. Everything it writes stays in one folder, and everything it starts
+lives in this process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,38 +25,47 @@ if TYPE_CHECKING:
 Row = tuple[str, str]
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
-GATE_DELAY = 3.0  # seconds between the gate's first look and the flow it waits for
+TODAY = datetime.now(UTC)
+YESTERDAY = TODAY - timedelta(days=1)
+GATE_DELAY = 3.0  # seconds between the first poll of the gate and the creation of the flow it waits for
 
 
 def main() -> int:
-    """Run the demonstration; 0 if all of it went as it should."""
+    """Run the demonstration; 0 if all of it succeeded."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     with _quiet_airflow(FOLDER / "airflow.log") as screen, Emulator(flows=40) as vi:
         show = Show(screen)
-        show.line(f"An emulated Vi with {len(_names(vi))} flows answers on {vi.url}.")
+        show.line(f"The emulator serves {len(_names(vi))} flows at {vi.url}.")
         local_airflow.configure(FOLDER / "airflow", **vi.environment)
         try:
             with show.step("Preparing Airflow on SQLite"):
                 local_airflow.create_database()
                 dags = local_airflow.load_dags()
             with show.step("Running audit_flow_specs"):
-                audit = _audit(dags["audit_flow_specs"])
+                audit = _audit(dags["audit_flow_specs"], YESTERDAY)
             with show.step("Running cleanup_stale_flows"):
                 cleanup = _cleanup(dags["cleanup_stale_flows"], vi)
             with show.step("Running gate_training_on_flow"):
                 gate = _gate(dags["gate_training_on_flow"], vi)
+            with show.step("Running audit_flow_specs again"):
+                changes = _changes(_export(dags["audit_flow_specs"], TODAY))
         except Exception as error:
-            show.line(f"\n{type(error).__name__}: {error}\nWhat Airflow said: {FOLDER / 'airflow.log'}")
+            show.line(f"\n{type(error).__name__}: {error}\nAirflow's log: {FOLDER / 'airflow.log'}")
             return 1
-        show.table([*audit, *cleanup, *gate])
-        show.line(f"Airflow's own words: {FOLDER.name}/airflow.log. To click through it yourself: make airflow")
+        show.table([*audit, *cleanup, *gate, *changes])
+        show.line(f"Airflow's log: {FOLDER.name}/airflow.log. For Airflow's web UI, run: make airflow")
     return 0
 
 
-def _audit(dag: Any) -> list[Row]:
-    run = _succeeded(dag, {"destination": (FOLDER / "audit").as_uri()})
+def _export(dag: Any, day: datetime) -> dict[str, Any]:
+    run = _succeeded(dag, {"destination": (FOLDER / "audit").as_uri()}, day)
     (written,) = local_airflow.returned(run, "write")
+    return dict(written)
+
+
+def _audit(dag: Any, day: datetime) -> list[Row]:
+    written = _export(dag, day)
     path = Path(written["uri"].removeprefix("file://"))
     lines = path.read_bytes().count(b"\n")
     _expect(lines == written["count"], f"the audit file has {lines} lines, {written['count']} were reported")
@@ -65,6 +75,12 @@ def _audit(dag: Any) -> list[Row]:
     ]
 
 
+def _changes(written: dict[str, Any]) -> list[Row]:
+    found = ", ".join(f"{written[kind]} {kind}" for kind in ("added", "removed", "changed"))
+    _expect(written["added"] == 1 and written["removed"] > 0, f"the second audit reports {found}")
+    return [("Audit", f"compared with the first: {found}")]
+
+
 def _cleanup(dag: Any, vi: Emulator) -> list[Row]:
     before = _names(vi)
     run = _succeeded(dag, {"dry_run": False})
@@ -72,7 +88,7 @@ def _cleanup(dag: Any, vi: Emulator) -> list[Row]:
     (selected,) = local_airflow.returned(run, "select")
     outcomes = local_airflow.returned(run, "delete_flow")
     deleted = {outcome["flow_id"] for outcome in outcomes if outcome["outcome"] == "deleted"}
-    _expect(deleted == before.keys() - after.keys(), "the report and the server disagree about what was deleted")
+    _expect(deleted == before.keys() - after.keys(), "the report and the server disagree on the deleted flows")
     _expect(deleted == {flow["flow_id"] for flow in selected}, "not all selected flows were deleted")
     return [
         ("Cleanup", f"{len(before)} flows before"),
@@ -83,12 +99,12 @@ def _cleanup(dag: Any, vi: Emulator) -> list[Row]:
 
 
 def _gate(dag: Any, vi: Emulator) -> list[Row]:
-    # The example looks once a minute; nobody wants to watch that.
+    # The example polls once a minute, too slow to watch.
     dag.get_task("wait_for_flow").poke_interval = 1
     began, created, seen = time.monotonic(), 0.0, len(vi.requests)
 
     def prepare_flow() -> None:
-        """Be the colleague who finishes the flow while the DAG is waiting for it."""
+        """Create the flow while the DAG is waiting for it, as a colleague would."""
         from vi_airflow_provider.hooks.vi import ViHook
 
         nonlocal created
@@ -114,8 +130,8 @@ def _gate(dag: Any, vi: Emulator) -> list[Row]:
     ]
 
 
-def _succeeded(dag: Any, conf: dict[str, Any]) -> Any:
-    run = local_airflow.run(dag, conf)
+def _succeeded(dag: Any, conf: dict[str, Any], logical_date: datetime | None = None) -> Any:
+    run = local_airflow.run(dag, conf, logical_date)
     _expect(str(run.state) == "success", f"{dag.dag_id} ended as {run.state}")
     return run
 
@@ -130,7 +146,7 @@ def _expect(condition: bool, otherwise: str) -> None:
 
 
 class Show:
-    """What a person sees."""
+    """The output on the screen."""
 
     def __init__(self, screen: TextIO) -> None:
         self._screen = screen
@@ -141,7 +157,7 @@ class Show:
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Say what is going on, and how long it took."""
+        """Print what is being done, and how long it took."""
         began = time.monotonic()
         print(f"{what} …", end="", file=self._screen, flush=True)
         yield
@@ -158,7 +174,7 @@ class Show:
 
 @contextmanager
 def _quiet_airflow(log: Path) -> Iterator[TextIO]:
-    """Send all output of this process to a file, and lend the real screen."""
+    """Redirect all output of this process to a file, and yield the real screen."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as screen, log.open("w") as sink:
         saved = os.dup(1), os.dup(2)
         os.dup2(sink.fileno(), 1)

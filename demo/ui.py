@@ -2,52 +2,87 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
+import socket
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from demo.deployment import Deployment
+from demo.deployment import AIRFLOW, Deployment, StoppedError
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.emulator.guidance import next_steps
 
-HOME = Path(__file__).resolve().parent.parent / ".airflow-ui"
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".airflow-ui"
 PORT = 8080
 
 
 def main() -> int:
-    """Start everything, wait for Ctrl-C, end everything."""
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
-    shutil.rmtree(HOME, ignore_errors=True)
-    HOME.mkdir()
-    with Emulator(flows=40) as vi, Deployment(HOME, port=_usable_port()) as airflow:
+    """Start everything, wait for Ctrl-C or a signal, stop everything."""
+    stopping = threading.Event()
+    # Explicit handlers: a shell that starts a job in the background lets it ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    return serve(HOME, stopping)
+
+
+def serve(home: Path, stopping: threading.Event, command: tuple[str, ...] = AIRFLOW) -> int:
+    """Run the UI until `stopping` is set.
+
+    :param home: folder for everything that is written; its content is removed first
+    :param command: the command that takes Airflow's subcommands
+    """
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    with (
+        Emulator(flows=40) as vi,
+        Deployment(home, port=_usable_port(), stopping=stopping, command=command) as airflow,
+    ):
         try:
-            print(
-                f"An emulated Vi with 40 flows answers on {vi.url}. Airflow is starting (about a minute) …", flush=True
-            )
+            _say(f"The emulator serves 40 flows at {vi.url}. Airflow is starting (about a minute) …")
             airflow.migrate()
-            airflow.add_connection("vi_default", vi.airflow_conn)
+            airflow.add_connection("vi_default", json.dumps(vi.stored_connection))
             airflow.start()
             airflow.wait_until_healthy()
-            print(
-                f"\n  Airflow      {airflow.url}   (no login)\n"
-                f"  DAGs         {airflow.url}/dags: switch one on, or trigger it\n"
-                f"  Connection   {airflow.url}/connections: vi_default, press its Test button\n\n"
-                f"Logs are in {HOME.name}/. Press Ctrl-C to end all of it.",
-                flush=True,
-            )
-            signal.pause()
-        except KeyboardInterrupt:
-            print("\nEnding …", flush=True)
+            _say(_guide(airflow, vi))
+            stopping.wait()
+        except StoppedError:
+            pass
         except (RuntimeError, TimeoutError) as error:
             print(f"{error}", file=sys.stderr)
             return 1
+        _say("\nStopping …")
     return 0
 
 
-def _usable_port() -> int:
-    """Return the usual port of Airflow's UI, or 0 for any other if somebody else has it."""
-    import socket
+def _guide(airflow: Deployment, vi: Emulator) -> str:
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+    cli = f"AIRFLOW_HOME={airflow.home} {Path(sys.executable).parent / 'airflow'}"
+    lines = [
+        f"\n  Airflow      {airflow.url}   (no login)",
+        f"  DAGs         {airflow.url}/dags: switch one on, or trigger it",
+        f"  Connection   {airflow.url}/connections: vi_default has a Test button\n",
+        "To see the audit report a difference, trigger one for yesterday, change flows, trigger one for today:",
+        f"  {cli} dags trigger audit_flow_specs --logical-date {yesterday}",
+        f'  curl -X POST {vi.url}/_emulator/changes -d \'{{"edit": 2, "create": 1, "delete": 1}}\'',
+        f"  {cli} dags trigger audit_flow_specs\n",
+        "gate_training_on_flow waits for a flow by name; trigger it, then create the flow:",
+        f'  curl -X POST {vi.url}/_emulator/flows -d \'{{"name": "Weld seam defects - nightly"}}\'\n',
+        *next_steps(vi.url, vi.organization_id),
+        f"\nLogs are in {airflow.home.name}/. Press Ctrl-C to stop everything.",
+    ]
+    return "\n".join(lines)
 
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _usable_port() -> int:
+    """Return the usual port of Airflow's UI, or 0 (any other) if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
