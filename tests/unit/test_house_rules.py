@@ -229,7 +229,9 @@ def test_every_connection_id_is_a_template_field(task: type[BaseOperator]) -> No
 
 
 def built(task: type[BaseOperator]) -> Any:
-    required = {name: name for name, value in arguments_of(task).items() if value.default is value.empty}
+    required: dict[str, Any] = {
+        name: name for name, value in arguments_of(task).items() if value.default is value.empty
+    }
     return task(task_id="task", **required)
 
 

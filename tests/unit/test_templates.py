@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pendulum
@@ -9,7 +10,6 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup, literal
 
 from tests.documents import wire_flow
-from tests.versions import AIRFLOW
 from vi_airflow_provider import task as task_module
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.operators.flows import (
@@ -20,11 +20,7 @@ from vi_airflow_provider.operators.flows import (
     UpdateFlowOperator,
 )
 
-if AIRFLOW < (3, 0):
-    from airflow.utils.mixins import ResolveMixin
-else:
-    from airflow.sdk.definitions._internal.mixins import ResolveMixin
-
+START: Final = pendulum.datetime(2026, 1, 1, tz="UTC")
 HOSTILE: Final = "{{ 7 * 7 }}"
 
 
@@ -39,10 +35,11 @@ def rendered(
 
     :param kwargs: what the author passes to ``expand_kwargs``; ``None`` for an XCom, whose value is ``brought``
     """
-    with DAG("d", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), default_args=of_dag or {}):
+    group_args: Any = of_group or {}
+    with DAG("d", schedule=None, start_date=START, default_args=of_dag or {}):
         listed = ListFlowsOperator(task_id="listed")
         given = listed.output.map(lambda flow: flow) if kwargs is None else kwargs
-        with TaskGroup("group", default_args=of_group or {}):
+        with TaskGroup("group", default_args=group_args):
             mapped = DeleteFlowOperator.partial(task_id="delete", **partial).expand_kwargs(given, strict=strict)
     task = mapped.unmap((brought or {"flow_id": HOSTILE}) if kwargs is None else kwargs[0])
     context: Any = {"ti": TaskInstance(), "task": task}
@@ -107,14 +104,34 @@ PLAIN: Final = [
 DELIMITERS: Final = {"variable_start_string": "[[", "variable_end_string": "]]", "line_statement_prefix": "##"}
 
 
-def in_dag(operator: type[Any], *, native: bool, jinja: dict[str, Any] | None = None, **arguments: Any) -> Any:
+AGE: Final = pendulum.duration(days=90)
+
+
+@dataclass
+class Param:
+    """Stands for a parameter of the DAG, before there is a DAG."""
+
+    name: str
+
+
+def in_dag(
+    operator: type[Any],
+    *,
+    native: bool,
+    jinja: dict[str, Any] | None = None,
+    params: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> Any:
     """A task of a DAG with its templates rendered."""
-    start = pendulum.datetime(2026, 1, 1, tz="UTC")
-    with DAG(
-        "d", schedule=None, start_date=start, render_template_as_native_obj=native, jinja_environment_kwargs=jinja
-    ):
-        task = operator(task_id="task", **arguments)
-    task.render_template_fields({"number": 42, "text": "x", "when": start, "age": pendulum.duration(days=90)})
+    options: Any = {"render_template_as_native_obj": native, "jinja_environment_kwargs": jinja}
+    with DAG("d", schedule=None, start_date=START, **options) as dag:
+        # An argument that Airflow resolves when the task runs, as it does the output of another task.
+        given = {
+            name: dag.param(value.name) if isinstance(value, Param) else value for name, value in arguments.items()
+        }
+        task = operator(task_id="task", **given)
+    context = {"number": 42, "text": "x", "when": START, "age": AGE, "params": params or {}}
+    task.render_template_fields(context)
     return task
 
 
@@ -155,23 +172,11 @@ def test_a_literal_is_not_rendered() -> None:
     assert task.spec == {"name": "{{ number }}\n"}
 
 
-class Resolved(ResolveMixin):
-    """An argument that Airflow resolves when the task runs, such as the output of another task."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def iter_references(self) -> Any:
-        return ()
-
-    def resolve(self, *_context: Any, **_options: Any) -> Any:
-        return self.value
-
-
 @pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
-def test_the_result_of_another_task_is_not_rendered(native: bool) -> None:
-    task = in_dag(CreateFlowOperator, native=native, spec=Resolved({"name": f"{HOSTILE}\n"}), flow_id="f")
-    assert task.spec == {"name": f"{HOSTILE}\n"}
+def test_the_value_of_a_param_is_not_rendered(native: bool) -> None:
+    params = {"spec": {"name": f"{HOSTILE}\n"}}
+    task = in_dag(CreateFlowOperator, native=native, params=params, spec=Param("spec"), flow_id="f")
+    assert task.spec == params["spec"]
 
 
 @pytest.mark.parametrize(
@@ -180,14 +185,7 @@ def test_the_result_of_another_task_is_not_rendered(native: bool) -> None:
         (False, {"updated_before": "{{ when }}", "limit": "{{ number }}", "older_than": "PT{{ number }}H"}),
         (True, {"updated_before": "{{ when }}", "limit": "{{ number }}", "older_than": "{{ age }}"}),
         (True, {"updated_before": "2026-01-01T00:00:00Z", "limit": "42", "older_than": "P90D"}),
-        (
-            False,
-            {
-                "updated_before": Resolved(pendulum.datetime(2026, 1, 1)),
-                "limit": Resolved(42),
-                "older_than": Resolved(pendulum.duration(days=90)),
-            },
-        ),
+        (False, {"updated_before": Param("when"), "limit": Param("number"), "older_than": Param("age")}),
     ],
     ids=["text", "native", "literals in a native DAG", "resolved"],
 )
@@ -198,5 +196,6 @@ def test_rendered_arguments_select_flows(native: bool, arguments: dict[str, Any]
             return [Flow.model_validate(wire_flow(metadata__lastUpdated=old, metadata__timeCreated=old))]
 
     hook: Any = Hook()
-    task = in_dag(ListFlowsOperator, native=native, **arguments)
+    params = {"when": START, "number": 42, "age": AGE}
+    task = in_dag(ListFlowsOperator, native=native, params=params, **arguments)
     assert len(list(task.selected(hook))) == 1

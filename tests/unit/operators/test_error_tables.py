@@ -16,29 +16,22 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from requests_mock import ANY, Mocker
 
 from tests.documents import FLOW_ID, wire_flow, wire_page, wire_spec
-from tests.tasks import FLOWS, SECRETS_BACKENDS, EmptyBackend, TaskInstance, UnavailableBackend, connection
+from tests.tasks import SECRETS_BACKENDS, EmptyBackend, UnavailableBackend, connection
+from tests.unit.operators.support import BELOW, SPEC, run
 from vi_airflow_provider.api import errors
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.flows import (
     CreateFlowOperator,
     GetFlowOperator,
     ListFlowsOperator,
     UpdateFlowOperator,
-    ViBaseOperator,
 )
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
-FLOW: Final = f"{FLOWS}/{FLOW_ID}"
-BELOW: Final = re.compile(f"^{re.escape(FLOWS)}")
-SPEC: Final = wire_spec()
 #: A flow that no XCom can carry.
 MARKED: Final = wire_flow(spec__settings={"__id__": 1})
-
-
-@pytest.fixture(autouse=True)
-def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection())
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
@@ -57,7 +50,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 def ending(task: ViBaseOperator) -> BaseException:
     """The exception that a task ends with."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the caller compares its class
-        task.execute({"ti": TaskInstance()})
+        run(task)
     return caught.value
 
 
@@ -80,11 +73,11 @@ def listing(**arguments: Any) -> BaseException:
 Situation = Callable[[Mocker, pytest.MonkeyPatch], BaseException]
 
 
-def responding(call: Callable[[], BaseException], status: int = 200, **response: Any) -> Situation:
+def responding(call: Callable[[], BaseException], status: int = 200, json: Any = None) -> Situation:
     """A call to a server that gives every request the same response."""
 
     def produce(mocker: Mocker, _monkeypatch: pytest.MonkeyPatch) -> BaseException:
-        mocker.register_uri(ANY, BELOW, status_code=status, **response)
+        mocker.register_uri(ANY, BELOW, status_code=status, json=json)
         return call()
 
     return produce
@@ -110,9 +103,17 @@ def looked_up_in(backend: Any) -> Situation:
     return produce
 
 
-OTHER: Final = {"json": wire_flow(spec__name="another")}
+OTHER: Final = wire_flow(spec__name="another")
 MISSING: Final = 404
-ONE_FLOW: Final = {"json": wire_page(wire_flow())}
+ONE_FLOW: Final = wire_page(wire_flow())
+
+
+def changed_between_attempts(mocker: Mocker, monkeypatch: pytest.MonkeyPatch) -> BaseException:
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(max_retries=1))
+    mocker.get(BELOW, [{"json": OTHER}, {"json": wire_flow(etag="edited")}])
+    mocker.put(BELOW, status_code=503, headers={"Retry-After": "0"})
+    return create(spec=wire_spec(name="mine"), if_exists="replace")
+
 
 #: The situations of each page, by the beginning of the first cell of their row.
 ERRORS_PAGE: Final[dict[str, Situation]] = {
@@ -124,13 +125,13 @@ ERRORS_PAGE: Final[dict[str, Situation]] = {
     "an XCom cannot carry the flow": responding(get, json=MARKED),
     'no such flow, `if_missing="fail"`': responding(get, MISSING),
     'no such flow, `if_missing="skip"`': responding(lambda: get(if_missing="skip"), MISSING),
-    'a flow that differs exists, `if_exists="fail"`': responding(create, **OTHER),
-    'a flow that differs exists, `if_exists="skip"`': responding(lambda: create(if_exists="skip"), **OTHER),
+    'a flow that differs exists, `if_exists="fail"`': responding(create, json=OTHER),
+    'a flow that differs exists, `if_exists="skip"`': responding(lambda: create(if_exists="skip"), json=OTHER),
 }
 PAGES: Final[dict[str, dict[str, Situation]]] = {
     "operators/list_flows.md": {
         "a criterion, `limit`, `page_size` or `result` is unusable": unsent(lambda: listing(limit="many")),
-        "the result is larger than `max_xcom_bytes`": responding(lambda: listing(max_xcom_bytes=1), **ONE_FLOW),
+        "the result is larger than `max_xcom_bytes`": responding(lambda: listing(max_xcom_bytes=1), json=ONE_FLOW),
         "an XCom cannot carry a flow": responding(listing, json=wire_page(MARKED)),
     },
     "operators/get_flow.md": {
@@ -140,8 +141,9 @@ PAGES: Final[dict[str, dict[str, Situation]]] = {
         "an XCom cannot carry the flow": responding(get, json=MARKED),
     },
     "operators/create_flow.md": {
-        'a flow that differs exists, `if_exists="fail"`': responding(create, **OTHER),
-        'a flow that differs exists, `if_exists="skip"`': responding(lambda: create(if_exists="skip"), **OTHER),
+        'a flow that differs exists, `if_exists="fail"`': responding(create, json=OTHER),
+        'a flow that differs exists, `if_exists="skip"`': responding(lambda: create(if_exists="skip"), json=OTHER),
+        "somebody changed or deleted the flow": changed_between_attempts,
         "`flow_id`, `if_exists`, `spec` or `attributes` is unusable": unsent(lambda: create(spec={"name": "n"})),
         "an XCom cannot carry the flow": unsent(lambda: create(spec=MARKED["spec"])),
     },

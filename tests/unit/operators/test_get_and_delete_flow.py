@@ -12,7 +12,8 @@ from tests.documents import FLOW_ID, wire_flow
 from tests.unit.operators.support import FLOW, ROOT, run, sent
 from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator, ViBaseOperator
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator
 
 
 def test_get_returns_the_flow(requests_mock: Mocker) -> None:
@@ -52,7 +53,7 @@ def test_if_missing_decides_how_a_task_without_its_flow_ends(
 
 
 @pytest.mark.parametrize("if_missing", ["success", "skip", "fail"])
-def test_delete_deletes(if_missing: str, requests_mock: Mocker) -> None:
+def test_delete_deletes(if_missing: Any, requests_mock: Mocker) -> None:
     requests_mock.delete(FLOW, status_code=204)
     result = run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID, if_missing=if_missing))
     assert result == {"flow_id": FLOW_ID, "outcome": "deleted", "archive": None}

@@ -23,13 +23,13 @@ from vi_airflow_provider.api.errors import (
     ViTimeoutError,
 )
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.flows import (
     CreateFlowOperator,
     DeleteFlowOperator,
     GetFlowOperator,
     ListFlowsOperator,
     UpdateFlowOperator,
-    ViBaseOperator,
 )
 
 TASKS: Final[dict[str, Callable[[], ViBaseOperator]]] = {
@@ -91,52 +91,52 @@ def test_a_response_of_another_server_is_retryable(name: str, requests_mock: Moc
         run(TASKS[name]())
 
 
-BAD: Final[dict[str, Callable[[], ViBaseOperator]]] = {
-    "result: 'all' is not one of 'flows', 'summaries', 'ids'": lambda: ListFlowsOperator(task_id="t", result="all"),
-    "limit: -1 is not a whole number": lambda: ListFlowsOperator(task_id="t", limit=-1),
-    "limit: 'ten' is not a whole number": lambda: ListFlowsOperator(task_id="t", limit="ten"),
-    "limit: True is not a whole number": lambda: ListFlowsOperator(task_id="t", limit=True),
-    "limit: 1.5 is not a whole number": lambda: ListFlowsOperator(task_id="t", limit=1.5),
-    "page_size: 0 is not a whole number of at least 1": lambda: ListFlowsOperator(task_id="t", page_size=0),
-    "page_size: 'None' is not a whole number": lambda: ListFlowsOperator(task_id="t", page_size="None"),
-    "max_xcom_bytes: 'many' is not a whole number": lambda: ListFlowsOperator(task_id="t", max_xcom_bytes="many"),
-    "name_pattern: ": lambda: ListFlowsOperator(task_id="t", name_pattern=""),
-    "training_project: ": lambda: ListFlowsOperator(task_id="t", training_project=""),
-    "older_than: ": lambda: ListFlowsOperator(task_id="t", older_than=90),
-    "updated_before: ": lambda: ListFlowsOperator(task_id="t", updated_before="2026-07-01"),
-    "attributes": lambda: ListFlowsOperator(task_id="t", attributes={"team": 5}),
-    "flow_id: the template rendered to None": lambda: DeleteFlowOperator(task_id="t", flow_id="None"),
-    "'../x' is no flow id": lambda: GetFlowOperator(task_id="t", flow_id="../x"),
-    "'' is no flow id": lambda: GetFlowOperator(task_id="t", flow_id=""),
-    "None is no flow id": lambda: GetFlowOperator(task_id="t", flow_id=None),
-    "flow_id: 12 is a number, not a text; in a DAG that renders": lambda: GetFlowOperator(task_id="t", flow_id=12),
-    "{'a': 1} is no flow id": lambda: DeleteFlowOperator(task_id="t", flow_id={"a": 1}),
-    "'a\\n' is no flow id": lambda: DeleteFlowOperator(task_id="t", flow_id="a\n"),
-    "'a/b' is no flow id": lambda: CreateFlowOperator(task_id="t", flow_id="a/b", spec=SPEC),
-    "'ü' is no flow id": lambda: UpdateFlowOperator(task_id="t", flow_id="ü", spec={}),
-    "if_missing: 'ignore' is not one of 'fail', 'skip'": lambda: GetFlowOperator(
-        task_id="t", flow_id="a", if_missing="ignore"
+BAD: Final[dict[str, tuple[type[ViBaseOperator], dict[str, Any]]]] = {
+    "result: 'all' is not one of 'flows', 'summaries', 'ids'": (ListFlowsOperator, {"result": "all"}),
+    "limit: -1 is not a whole number": (ListFlowsOperator, {"limit": -1}),
+    "limit: 'ten' is not a whole number": (ListFlowsOperator, {"limit": "ten"}),
+    "limit: True is not a whole number": (ListFlowsOperator, {"limit": True}),
+    "limit: 1.5 is not a whole number": (ListFlowsOperator, {"limit": 1.5}),
+    "page_size: 0 is not a whole number of at least 1": (ListFlowsOperator, {"page_size": 0}),
+    "page_size: 'None' is not a whole number": (ListFlowsOperator, {"page_size": "None"}),
+    "max_xcom_bytes: 'many' is not a whole number": (ListFlowsOperator, {"max_xcom_bytes": "many"}),
+    "name_pattern: ": (ListFlowsOperator, {"name_pattern": ""}),
+    "training_project: ": (ListFlowsOperator, {"training_project": ""}),
+    "older_than: ": (ListFlowsOperator, {"older_than": 90}),
+    "updated_before: ": (ListFlowsOperator, {"updated_before": "2026-07-01"}),
+    "attributes": (ListFlowsOperator, {"attributes": {"team": 5}}),
+    "flow_id: the template rendered to None": (DeleteFlowOperator, {"flow_id": "None"}),
+    "'../x' is no flow id": (GetFlowOperator, {"flow_id": "../x"}),
+    "'' is no flow id": (GetFlowOperator, {"flow_id": ""}),
+    "None is no flow id": (GetFlowOperator, {"flow_id": None}),
+    "flow_id: 12 is a number, not a text; in a DAG that renders": (GetFlowOperator, {"flow_id": 12}),
+    "{'a': 1} is no flow id": (DeleteFlowOperator, {"flow_id": {"a": 1}}),
+    "'a\\n' is no flow id": (DeleteFlowOperator, {"flow_id": "a\n"}),
+    "'a/b' is no flow id": (CreateFlowOperator, {"flow_id": "a/b", "spec": SPEC}),
+    "'ü' is no flow id": (UpdateFlowOperator, {"flow_id": "ü", "spec": {}}),
+    "if_missing: 'ignore' is not one of 'fail', 'skip'": (GetFlowOperator, {"flow_id": "a", "if_missing": "ignore"}),
+    "if_missing: 'ignore' is not one of 'success', 'skip', 'fail'": (
+        DeleteFlowOperator,
+        {"flow_id": "a", "if_missing": "ignore"},
     ),
-    "if_missing: 'ignore' is not one of 'success', 'skip', 'fail'": lambda: DeleteFlowOperator(
-        task_id="t", flow_id="a", if_missing="ignore"
+    "if_exists: 'ignore' is not one of 'fail', 'skip', 'replace'": (
+        CreateFlowOperator,
+        {"flow_id": "a", "spec": SPEC, "if_exists": "ignore"},
     ),
-    "if_exists: 'ignore' is not one of 'fail', 'skip', 'replace'": lambda: CreateFlowOperator(
-        task_id="t", flow_id="a", spec=SPEC, if_exists="ignore"
+    "nothing to update": (UpdateFlowOperator, {"flow_id": "a"}),
+    "spec.name: ": (UpdateFlowOperator, {"flow_id": "a", "spec": {"name": 5}}),
+    "spec: a flow spec or an object of its fields expected, str given": (
+        UpdateFlowOperator,
+        {"flow_id": "a", "spec": "{'name': 'n'}"},
     ),
-    "nothing to update": lambda: UpdateFlowOperator(task_id="t", flow_id="a"),
-    "spec.name: ": lambda: UpdateFlowOperator(task_id="t", flow_id="a", spec={"name": 5}),
-    "spec: a flow spec or an object of its fields expected, str given": lambda: UpdateFlowOperator(
-        task_id="t", flow_id="a", spec="{'name': 'n'}"
-    ),
-    "attributes['team']: text expected, int given": lambda: UpdateFlowOperator(
-        task_id="t", flow_id="a", attributes={"team": 5}
-    ),
+    "attributes['team']: text expected, int given": (UpdateFlowOperator, {"flow_id": "a", "attributes": {"team": 5}}),
 }
 
 
 @pytest.mark.parametrize("words", BAD)
 def test_a_bad_value_fails_the_task_before_any_request(words: str, requests_mock: Mocker) -> None:
-    task = BAD[words]()
+    operator, arguments = BAD[words]
+    task = operator(task_id="t", **arguments)
     with pytest.raises(AirflowFailException) as caught:
         run(task)
     assert str(caught.value).startswith(f"ViValidationError: {words}")

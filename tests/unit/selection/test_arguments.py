@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
-import lazy_object_proxy
+import lazy_object_proxy  # type: ignore[import-untyped]
 import pendulum
 import pytest
 from pydantic import TypeAdapter, ValidationError

@@ -41,7 +41,7 @@ def test_a_filter_without_criteria_equals_the_empty_one() -> None:
 
 def test_a_filter_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        FlowFilter.build(name_pattern="a").name_pattern = None
+        setattr(FlowFilter.build(name_pattern="a"), "name_pattern", None)  # noqa: B010 - mypy refuses an assignment
 
 
 # --- names, projects, attributes -----------------------------------------------------------------------------------
@@ -212,8 +212,19 @@ def test_a_selection_is_lazy_and_keeps_the_order() -> None:
 
 NAIVE: Final = datetime(2026, 7, 1)
 TIMES: Final = ("created_after", "created_before", "updated_after", "updated_before")
-BAD_TIMES: Final = (NAIVE, "2026-07-01T12:00:00", "2026-07-01", date(2026, 7, 1), NOW_MS, 1.5, "now", "", True, [])
-BAD_DURATIONS: Final = (
+BAD_TIMES: Final[tuple[Any, ...]] = (
+    NAIVE,
+    "2026-07-01T12:00:00",
+    "2026-07-01",
+    date(2026, 7, 1),
+    NOW_MS,
+    1.5,
+    "now",
+    "",
+    True,
+    [],
+)
+BAD_DURATIONS: Final[tuple[Any, ...]] = (
     *(90, 90.0, True, [], timedelta(days=-1), "90", "90d", "D90", "", "P", "PT", "-P1D", "P99999999999D"),
     *("-1 day, 0:00:00", "1 day, ", "1 day 2:00:00", "12:00", f"{'9' * 20} days"),
 )

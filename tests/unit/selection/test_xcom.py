@@ -29,7 +29,7 @@ def through_an_xcom(value: Any) -> Any:
 
         return json.loads(json.dumps(value, cls=XComEncoder), cls=XComDecoder)
     if AIRFLOW < (3, 2):
-        from airflow.serialization.serde import deserialize, serialize
+        from airflow.serialization.serde import deserialize, serialize  # type: ignore[import-not-found]
     else:
         from airflow.sdk.serde import deserialize, serialize
     return deserialize(json.loads(json.dumps(serialize(value))))
