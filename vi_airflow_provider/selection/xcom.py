@@ -7,7 +7,6 @@ stored, or Airflow builds an object of a class that the flow names. Such a flow 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.errors import ViValidationError, one_line
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 _RESERVED: Final = frozenset({"__classname__", "__id__"})
 #: Together, the two keys of an object in Airflow's older format.
 _OLD_FORMAT: Final = frozenset({"__type", "__var"})
+_MARKERS: Final = _RESERVED | _OLD_FORMAT
+_CONTAINERS: Final = (dict, list)
 
 
 def xcom_value(flow: Flow) -> dict[str, Any]:
@@ -48,20 +49,29 @@ def refuse_reserved_keys(value: Any, flow_id: str | None = None) -> None:
 
 
 def _reserved_path(value: Any) -> str | None:
-    """Return the JSON path of the first reserved key. Not recursive: data may be nested deeply."""
-    pending: list[tuple[Any, str]] = [(value, "")]
+    """Return the JSON path of a reserved key. Not recursive: data may be nested deeply."""
+    pending: list[tuple[Any, tuple[Any, ...]]] = [(value, ())]  # with the way to it: parent's way, key
     while pending:
-        current, path = pending.pop()
-        if isinstance(current, Mapping):
+        current, way = pending.pop()
+        if isinstance(current, dict):
             if found := _reserved_keys(current):
-                return f"{path}.{min(found)}".removeprefix(".")
-            items = [(item, f"{path}.{key}") for key, item in current.items() if isinstance(item, Mapping | list)]
-        else:
-            items = [(item, f"{path}[{n}]") for n, item in enumerate(current) if isinstance(item, Mapping | list)]
-        pending.extend(reversed(items))
+                return _json_path((way, min(found)))
+            pending += [(item, (way, key)) for key, item in current.items() if isinstance(item, _CONTAINERS)]
+        elif isinstance(current, list):
+            pending += [(item, (way, n)) for n, item in enumerate(current) if isinstance(item, _CONTAINERS)]
     return None
 
 
-def _reserved_keys(document: Mapping[str, Any]) -> frozenset[str]:
+def _reserved_keys(document: dict[str, Any]) -> frozenset[str]:
+    if _MARKERS.isdisjoint(document):
+        return frozenset()
     keys = document.keys()
     return (_RESERVED & keys) or (_OLD_FORMAT if keys >= _OLD_FORMAT else frozenset())
+
+
+def _json_path(way: tuple[Any, ...]) -> str:
+    steps: list[str] = []
+    while way:
+        way, key = way
+        steps.append(f"[{key}]" if isinstance(key, int) else f".{key}")
+    return "".join(reversed(steps)).removeprefix(".")
