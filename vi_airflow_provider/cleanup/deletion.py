@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 from vi_airflow_provider.api.errors import ViConflictError, ViError
 from vi_airflow_provider.api.models import DeletedFlow
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
-from vi_airflow_provider.api.transport.loop_thread import run_in_thread
+from vi_airflow_provider.api.transport.loop_thread import raise_if, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.cleanup.policy import Decision
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def delete_unchanged(
     settled: list[DeleteResult] = []
 
     async def delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
-        result = await _delete(client, decision)
+        result = await _delete(client, decision, stopped)
         settled.append(result)
         return result
 
@@ -100,9 +101,13 @@ def delete_unchanged(
         raise
 
 
-async def _delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
+async def _delete(client: AsyncViClient, decision: Decision, stopped: Callable[[], bool]) -> DeleteResult:
+    def may_be_deleted(flow: Flow) -> bool:
+        raise_if(stopped)
+        return decision.still_matches(flow)
+
     try:
-        found = await client.delete_flow_if(decision.flow_id, decision.still_matches)
+        found = await client.delete_flow_if(decision.flow_id, may_be_deleted)
     except ViConflictError as error:
         return DeleteResult.of(decision, DeleteOutcome.BUSY, str(error))
     except ViError as error:

@@ -16,7 +16,7 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup.given_plan import GivenPlan
-from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
+from vi_airflow_provider.cleanup.policy import UNKNOWN_AGE, Plan, RetentionPolicy, plan_retention
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
 NOW_MS: Final = int(NOW.timestamp() * 1000)
@@ -64,7 +64,7 @@ def collections(draw: st.DrawFn) -> list[Flow]:
             draw(st.sampled_from(("p", "q", None))),
             spec__name=draw(st.sampled_from(NAMES)),
             metadata__attributes=draw(ATTRIBUTES),
-            metadata__timeCreated=NOW_MS - draw(DAYS) * DAY_MS,
+            metadata__timeCreated=NOW_MS - draw(st.integers(0, 12)) * DAY_MS,
         )
         for flow_id in ids
     ]
@@ -136,6 +136,18 @@ def test_nothing_young_is_selected(flows: list[Flow], rules: dict[str, Any], day
     for candidate in flows:
         if candidate.flow_id in chosen:
             assert getattr(candidate.metadata, field) <= NOW_MS - days * DAY_MS
+            assert candidate.metadata.time_created <= candidate.metadata.last_updated
+
+
+def test_flows_of_unknown_age_are_not_all_flows() -> None:
+    known = Counter[bool]()
+
+    @given(collections())
+    def count(flows: list[Flow]) -> None:
+        known.update(flow.metadata.time_created <= flow.metadata.last_updated for flow in flows)
+
+    count()
+    assert min(known.values()) > 20
 
 
 @given(collections(), policies())
@@ -235,6 +247,34 @@ def test_a_decision_has_the_flow_as_it_was() -> None:
     (decision,) = plan([candidate], **OLD).selected
     assert decision.document == canonical_json(candidate.to_wire())
     assert (decision.etag, decision.last_updated) == ('"7-x"', candidate.metadata.last_updated)
+
+
+UNKNOWN: Final = {
+    "last updated never": {"metadata__lastUpdated": 0},
+    "created never": {"metadata__timeCreated": 0},
+    "never": {"metadata__lastUpdated": 0, "metadata__timeCreated": 0},
+    "a placeholder below zero": {"metadata__lastUpdated": -62_135_596_800_000},
+    "minus one": {"metadata__lastUpdated": -1},
+    "seconds": {"metadata__lastUpdated": NOW_MS // 1000, "metadata__timeCreated": NOW_MS // 1000 - 5},
+    "updated before it was created": {"metadata__lastUpdated": NOW_MS - 200 * DAY_MS},
+    "in the far future": {"metadata__lastUpdated": 32_503_680_000_000},
+}
+
+
+@pytest.mark.parametrize("age_of", ["last_updated", "time_created"])
+@pytest.mark.parametrize("times", UNKNOWN.values(), ids=UNKNOWN)
+def test_flow_of_unknown_age_is_spared_counted_and_reported(times: dict[str, int], age_of: str) -> None:
+    strange = flow("strange", **{"metadata__timeCreated": NOW_MS - 100 * DAY_MS, **times})
+    made = plan([strange, flow("old")], **OLD, age_of=age_of)
+    assert [decision.flow_id for decision in made.selected] == ["old"]
+    assert [(decision.flow_id, decision.reason) for decision in made.spared] == [("strange", UNKNOWN_AGE)]
+    assert made.total == 2
+
+
+def test_flow_of_unknown_age_takes_no_place_of_keep_last() -> None:
+    strange = flow("strange", metadata__lastUpdated=32_503_680_000_000)
+    made = plan([strange, flow("old", 3), flow("new", 2)], keep_last=1)
+    assert [decision.flow_id for decision in made.selected] == ["old"]
 
 
 def test_ages_beyond_the_calendar_select_nothing() -> None:
