@@ -168,7 +168,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         # Reading more of a flow may raise as well: the flows of a listing are decoded when they are read.
         verdict = gate.condition.judge(flow, datetime.now(UTC))
         self.log.info("Polled %s: %s", gate.target, verdict.reason)
-        return PokeReturnValue(verdict.met, None if flow is None or not verdict.met else flow.model_dump(mode="json"))
+        return PokeReturnValue(verdict.met, self.returned(flow) if verdict.met and flow is not None else None)
 
     def _failed(self, error: ViError, failures: int, budget: int | None) -> ViError:
         """Return the error of a failed poll, or raise it if it ends the wait."""
@@ -254,6 +254,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 exponential_backoff=self.exponential_backoff,
                 max_wait=self._pace.max_wait,
                 began=self._began,
+                send_flow=self.do_xcom_push,
             ),
             method_name="execute_complete",
             timeout=min(timedelta(seconds=min(self.timeout, 1e12) + BACKSTOP), _MAX_BACKSTOP),

@@ -24,6 +24,7 @@ from vi_airflow_provider.gates.pacing import (
     next_poll,
     retry_after,
 )
+from vi_airflow_provider.selection.xcom import xcom_value
 from vi_airflow_provider.triggers.shared import shared_poller
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class FlowTrigger(BaseTrigger):
     :param exponential_backoff: double the pause after each poll
     :param max_wait: longest pause in seconds with ``exponential_backoff``
     :param began: begin of the wait in seconds since the epoch, from which the pauses of ``exponential_backoff`` follow
+    :param send_flow: send the whole flow in the event, and not only its id
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class FlowTrigger(BaseTrigger):
         exponential_backoff: bool = False,
         max_wait: float | None = None,
         began: float | None = None,
+        send_flow: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.vi_conn_id = vi_conn_id
@@ -78,6 +81,7 @@ class FlowTrigger(BaseTrigger):
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
         self.began = began
+        self.send_flow = send_flow
         self._last_reason = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -85,6 +89,8 @@ class FlowTrigger(BaseTrigger):
         names = ["vi_conn_id", "gate", "deadline", "poke_interval", "first_look", "max_failures", "failures"]
         if self.exponential_backoff:
             names += ["exponential_backoff", "max_wait", "began"]
+        if not self.send_flow:
+            names.append("send_flow")
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in names}
 
@@ -132,7 +138,10 @@ class FlowTrigger(BaseTrigger):
             self._last_reason = verdict.reason
         if not verdict.met:
             return None
-        return WaitResult(WaitOutcome.OPEN, None if flow is None else flow.model_dump(mode="json"))
+        if flow is None:
+            return WaitResult(WaitOutcome.OPEN)
+        # Like an XCom, the event is stored by Airflow, which would misread some flows.
+        return WaitResult(WaitOutcome.OPEN, xcom_value(flow) if self.send_flow else {"flow_id": flow.flow_id})
 
     def _failed(self, error: ViError, failures: int) -> WaitResult | None:
         self.log.warning("Poll %d in a row failed: %s", failures, error)
