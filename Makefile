@@ -20,6 +20,7 @@ UV := $(VENV)/tools/bin/uv
 AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 BENCH := $(VENV)/bench
+MUTANTS := $(VENV)/mutants
 PYTEST := -m pytest -q -p no:cacheprovider
 # Without the fault matrix: it tests the clients, which do not depend on the version of Airflow.
 SUITE_3 := tests/unit tests/contract tests/reliability tests/security tests/dags
@@ -86,6 +87,9 @@ test-package: $(UV) $(AIRFLOW_3)/.ready  ## Build wheel and source archive, and 
 	$(UV) build -q --out-dir $(VENV)/package
 	$(AIRFLOW_3)/bin/python -m tests.package $(VENV)/package
 
+mutants: $(MUTANTS)/.ready  ## Run mutation tests of the decision logic and update docs/mutants.md; ROOMS="selection gates" selects rooms
+	$(MUTANTS)/bin/python -m tests.mutants $(ROOMS)
+
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
 	$(AIRFLOW_3)/bin/python -m tests.reliability.matrix
 
@@ -129,6 +133,7 @@ pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/
 	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
 	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
+	$(COMPILE) requirements/{airflow-3.3,test,mutants}.in -o requirements/mutants.txt
 	$(COMPILE) requirements/bench.in -o requirements/bench.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
 		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
@@ -138,7 +143,7 @@ wheel: $(UV)  ## Build the wheel and the source archive into dist/
 	$(UV) build -q
 
 clean:  ## Remove everything that was installed or generated
-	rm -rf $(VENV) .demo .airflow-ui dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .demo .airflow-ui dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)/tools
@@ -151,7 +156,7 @@ $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).t
 		vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
-$(BENCH)/.ready $(VENV)/distributed/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(BENCH)/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
 define environment

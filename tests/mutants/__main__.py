@@ -1,0 +1,126 @@
+"""Run mutmut on rooms of the package and update the page; ``make mutants`` calls this.
+
+    python -m tests.mutants [ROOM ...]
+
+Each room is mutated in a copy of the repository below .venv/mutated, where mutmut keeps its results: a second run tests
+only functions that have changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.layers import NAME, ROOT
+from tests.mutants import page
+from tests.mutants.score import KILLED, MINIMUM, Score, Survivor, score
+
+#: The tests of each room.
+ROOMS: Final = {
+    "api/protocol": "tests/unit/api",
+    "selection": "tests/unit/selection",
+    "cleanup/policy": "tests/unit/cleanup",
+    "cleanup/guards": "tests/unit/cleanup",
+    "gates": "tests/unit/gates",
+    "audit/diff": "tests/unit/audit",
+}
+WORK: Final = ROOT / ".venv" / "mutated"
+#: What the tests of the rooms read.
+COPIED: Final = (NAME, "tests", "demo", "dags_examples", "docs", "pyproject.toml", "README.md")
+#: Slow, and not about decisions.
+IGNORED: Final = "tests/unit/audit/test_report_in_chromium.py"
+
+
+def run(room: str) -> Score:
+    """Mutate a room and run its tests."""
+    folder = prepare(room)
+    log = folder.with_suffix(".log")
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(os.cpu_count() or 1)]
+    with log.open("wb") as output:
+        subprocess.run(command, cwd=folder, check=False, stdout=output, stderr=output)  # noqa: S603 - 1 if any survive
+    with contextlib.chdir(folder):
+        statuses = _statuses()
+        if not statuses or "not checked" in statuses.values():
+            raise SystemExit(f"{room}: mutmut did not finish; see {log}")
+        survivors = [Survivor.of(name, _diff(name)) for name, status in statuses.items() if status not in KILLED]
+    return score(statuses, survivors, page.load_reasons())
+
+
+def prepare(room: str) -> Path:
+    """Copy the repository, and configure mutmut for a room."""
+    folder = WORK / room.replace("/", "-")
+    for name in COPIED:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    mutated = f"{NAME}/{room}/*" if (ROOT / NAME / room).is_dir() else f"{NAME}/{room}.py"
+    (folder / "setup.cfg").write_text(_SETTINGS.format(mutated=mutated, tests=ROOMS[room]))
+    return folder
+
+
+_SETTINGS: Final = f"""\
+[mutmut]
+source_paths = {NAME}
+only_mutate = {{mutated}}
+pytest_add_cli_args =
+    -p
+    no:cacheprovider
+    --ignore={IGNORED}
+pytest_add_cli_args_test_selection = {{tests}}
+also_copy =
+    demo
+    dags_examples
+    docs
+    README.md
+"""
+
+
+def _statuses() -> dict[str, str]:
+    from mutmut.configuration import reset_config
+    from mutmut.mutation.data import SourceFileMutationData
+    from mutmut.stats import status_by_exit_code
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    reset_config()  # that of the previous room
+    found: dict[str, Any] = {}
+    for path in walk_mutatable_files():
+        file = SourceFileMutationData(path=path)
+        file.load()
+        found |= file.exit_code_by_key
+    return {name: status_by_exit_code[code] for name, code in found.items()}
+
+
+def _diff(mutant: str) -> str:
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    return str(get_diff_for_mutant(mutant))
+
+
+def main() -> int:
+    """Run the command line; 1 if the score of a room is too low."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
+    rooms = parser.parse_args().rooms or list(ROOMS)
+    if unknown := set(rooms) - ROOMS.keys():
+        parser.error(f"unknown room: {', '.join(sorted(unknown))}")
+    lowest = 1.0
+    for room in rooms:
+        found = run(room)
+        page.store(room, found)
+        lowest = min(lowest, found.rate)
+        print(f"{room}: {found.rate:.1%} of {found.killed + len(found.open)} mutants killed")
+        for survivor in found.open:
+            print(f"  {survivor.function}\n    - {survivor.before}\n    + {survivor.after}")
+    return int(lowest < MINIMUM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
