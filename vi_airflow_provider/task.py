@@ -22,7 +22,9 @@ an XCom passed by ``expand_kwargs``    no        this module; Airflow itself ren
    rewrites CRLF, and native rendering turns ``"1.10"`` into a number. A prompt would train something else than was
    written. What opens a template is asked of the environment, since a DAG may choose its own delimiters. A comment
    does not open one: ``{#`` alone is data.
-3. *Rendered URLs are searched for secrets* before Airflow stores rendered fields, which its UI shows to everyone.
+3. *A document of Vi is never rendered.* Airflow renders any object that has ``template_fields``, and resolves any that
+   has ``resolve``; a document has whatever fields a server sends.
+4. *Rendered URLs are searched for secrets* before Airflow stores rendered fields, which its UI shows to everyone.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.hooks.vi import ViHook
 
+#: The module of Vi's documents, which is not imported for its name.
+_DOCUMENTS: Final = "vi_airflow_provider.api.models"
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 
@@ -75,7 +79,9 @@ class ViTaskMixin:
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
-        """Render a value as Airflow does, but return a text without a template in it byte for byte."""
+        """Render a value as Airflow does, but return a text without a template, and a document, as it is."""
+        if type(content).__module__ == _DOCUMENTS:
+            return content
         if isinstance(content, str):
             jinja_env = jinja_env or self.get_template_env()
             if not _has_template(content, jinja_env):

@@ -9,9 +9,9 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup, literal
 
-from tests.documents import wire_flow
+from tests.documents import wire_flow, wire_spec
 from vi_airflow_provider import task as task_module
-from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.models import Flow, FlowSpec
 from vi_airflow_provider.operators.flows import (
     CreateFlowOperator,
     DeleteFlowOperator,
@@ -170,6 +170,13 @@ def test_a_dag_may_choose_its_own_delimiters() -> None:
 def test_a_literal_is_not_rendered() -> None:
     task = in_dag(CreateFlowOperator, native=True, spec={"name": literal("{{ number }}\n")}, flow_id="f")
     assert task.spec == {"name": "{{ number }}\n"}
+
+
+def test_a_document_is_not_rendered_whatever_fields_it_has() -> None:
+    spec = FlowSpec.model_validate(wire_spec(name=HOSTILE, template_fields=["name"], resolve="x"))
+    task = in_dag(CreateFlowOperator, native=False, spec={"nested": [spec]}, flow_id="f")
+    assert task.spec["nested"][0] is spec
+    assert spec.name == HOSTILE
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["text", "native"])

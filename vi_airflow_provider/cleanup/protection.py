@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import describe_errors
-from vi_airflow_provider.selection.arguments import Text
+from vi_airflow_provider.selection.arguments import Items, Text
 from vi_airflow_provider.selection.matching import attributes_match, name_matches
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Protections(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protect_ids: frozenset[ProtectedText] = frozenset()
-    protect_names: frozenset[ProtectedText] = frozenset()
+    protect_ids: Annotated[frozenset[ProtectedText], Items] = frozenset()
+    protect_names: Annotated[frozenset[ProtectedText], Items] = frozenset()
     protect_attributes: dict[ProtectedText, ProtectedValue] = {}
 
     @classmethod

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.validation import checked_id, describe_errors
-from vi_airflow_provider.selection.arguments import Duration, Text, milliseconds
+from vi_airflow_provider.selection.arguments import Duration, Items, Text, milliseconds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +54,7 @@ class FlowCondition(BaseModel):
 
     absent: bool = False
     expected_digest: Text | None = None
-    required_blocks: tuple[str, ...] = ()
+    required_blocks: Annotated[tuple[Text, ...], Items] = ()
     min_generation: int | None = None
     attributes: dict[str, str] = {}
     unchanged_for: Duration | None = None

@@ -8,7 +8,7 @@ the plain type of the standard library, and refuses anything else by the argumen
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -81,9 +81,17 @@ def _attribute_value(value: str) -> str:
     return value
 
 
+def _items(value: Any) -> Any:
+    """Read any sequence, such as the results of a mapped task, which Airflow hands out one by one."""
+    value = _plain(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Text = Annotated[str, BeforeValidator(_text)]
+#: In front of a collection type: its argument may be any sequence.
+Items: Final = BeforeValidator(_items)
 #: The value of an attribute to compare with; unlike a name, it may be empty.
 AttributeValue = Annotated[str, AfterValidator(_attribute_value)]
 

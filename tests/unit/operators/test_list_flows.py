@@ -147,3 +147,18 @@ def test_reading_stops_once_the_result_is_too_large(requests_mock: Mocker) -> No
     with pytest.raises(AirflowFailException):
         run(ListFlowsOperator(task_id="list", max_xcom_bytes=1000))
     assert requests_mock.call_count <= 2
+
+
+MARKED: Final = {"metadata__attributes": {"__id__": "a"}}
+
+
+@pytest.mark.parametrize("shape", ["flows", "summaries"])
+def test_a_flow_that_no_xcom_can_carry_is_refused_by_its_id(shape: str, requests_mock: Mocker) -> None:
+    with pytest.raises(AirflowFailException, match=r"flow old: (metadata\.)?attributes\.__id__: Airflow reserves"):
+        listed(requests_mock, ALL[0], aged("old", 100, **MARKED), result=shape)
+
+
+def test_ids_and_results_that_become_no_xcom_are_never_refused(requests_mock: Mocker) -> None:
+    assert listed(requests_mock, aged("old", 100, **MARKED), result="ids") == ["old"]
+    (found,) = listed(requests_mock, aged("old", 100, **MARKED), do_xcom_push=False)
+    assert found["metadata"]["attributes"] == {"__id__": "a"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import lazy_object_proxy  # type: ignore[import-untyped]
 import pendulum
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection import arguments
-from vi_airflow_provider.selection.arguments import Duration, Instant, Text
+from vi_airflow_provider.selection.arguments import Duration, Instant, Items, Text
 
 NOW: Final = datetime(2026, 7, 1, 12, 30, 15, 250, tzinfo=UTC)
 START: Final = pendulum.datetime(2026, 1, 1)
@@ -113,6 +114,30 @@ def test_a_boolean_becomes_a_plain_bool(value: Any, expected: bool) -> None:
 )
 def test_a_text_is_returned(value: Any, expected: str | None) -> None:
     assert arguments.optional_text("name", value) == expected
+
+
+class Results(Sequence[str]):
+    """The results of a mapped task, which Airflow reads when they are asked for."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return ["a", "b"][index]
+
+    def __len__(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize(
+    "value", [["a", "b"], ("a", "b"), Results(), proxy(["a", "b"])], ids=["list", "tuple", "lazy", "proxy"]
+)
+def test_a_collection_may_be_any_sequence(value: Any) -> None:
+    kinds: Any = (Annotated[tuple[Text, ...], Items], Annotated[frozenset[Text], Items])
+    assert [sorted(TypeAdapter(kind).validate_python(value)) for kind in kinds] == [["a", "b"]] * 2
+
+
+@pytest.mark.parametrize("value", ["ab", b"ab", {"a": 1}, ["a", None], ["None"], 5], ids=repr)
+def test_another_value_is_no_collection_of_texts(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Annotated[tuple[Text, ...], Items]).validate_python(value)
 
 
 # --- refused -------------------------------------------------------------------------------------------------------
