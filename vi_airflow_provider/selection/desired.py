@@ -49,8 +49,8 @@ _Version: TypeAlias = tuple[str, int, int] | None
 class WriteGuard:
     """Decides, before each attempt to write a flow, whether what exists under its id may be written over.
 
-    An attempt is allowed only while the flow is as the first read found it. So a retry within the call does not
-    overwrite what somebody wrote between two attempts, and does not recreate what somebody deleted.
+    An attempt is allowed only while the flow is as the first read found it. So a retry within the call neither
+    overwrites what another client wrote between two attempts nor recreates what it deleted.
 
     :param replace: may a flow that differs be overwritten? Without it, only an absent flow is written
     """
@@ -69,7 +69,7 @@ class WriteGuard:
         """Return the flow that was written or is as desired, ``None`` if the write was refused.
 
         What this task itself may have created is accepted with additions, since the server may have added defaults.
-        What somebody else wrote must be equal, and so must a replacement: it may remove fields.
+        What another client wrote must be equal, and so must a replacement: it may remove fields.
 
         :param earlier_try: may an earlier try of the task have created the flow?
         """
@@ -80,7 +80,7 @@ class WriteGuard:
 
     @property
     def _has_changed(self) -> bool:
-        """Does the latest read differ from the first one, by an attempt of this call or by somebody else?"""
+        """Does the latest read differ from the first one, because of an attempt of this call or of another client?"""
         return self._versions[-1] != self._versions[0]
 
 

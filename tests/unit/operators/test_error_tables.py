@@ -117,7 +117,7 @@ def changed_between_attempts(mocker: Mocker, monkeypatch: pytest.MonkeyPatch) ->
 
 #: The situations of each page, by the beginning of the first cell of their row.
 ERRORS_PAGE: Final[dict[str, Situation]] = {
-    'an error for which the family says "not used"': responding(get, 401),
+    'an error that is marked "not used"': responding(get, 401),
     "an argument is unusable": unsent(lambda: get(if_missing="ignore")),
     "a field of the connection is unusable": unsent(get, page_size="many"),
     "the connection is not defined": looked_up_in(EmptyBackend()),
@@ -143,7 +143,7 @@ PAGES: Final[dict[str, dict[str, Situation]]] = {
     "operators/create_flow.md": {
         'a flow that differs exists, `if_exists="fail"`': responding(create, json=OTHER),
         'a flow that differs exists, `if_exists="skip"`': responding(lambda: create(if_exists="skip"), json=OTHER),
-        "somebody changed or deleted the flow": changed_between_attempts,
+        "another client changed or deleted the flow": changed_between_attempts,
         "`flow_id`, `if_exists`, `spec` or `attributes` is unusable": unsent(lambda: create(spec={"name": "n"})),
         "an XCom cannot carry the flow": unsent(lambda: create(spec=MARKED["spec"])),
     },
@@ -170,7 +170,7 @@ def retries_of(ended: BaseException) -> str:
     return "not used" if isinstance(ended, AirflowFailException) else "used"
 
 
-TASK_ROWS: Final = [row for row in rows("errors.md", "How a task ends") if 'says "used"' not in row[0]]
+TASK_ROWS: Final = [row for row in rows("errors.md", "How a task ends") if 'marked "used"' not in row[0]]
 
 
 @pytest.mark.parametrize("row", TASK_ROWS, ids=lambda row: row[0])

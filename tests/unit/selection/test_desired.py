@@ -130,7 +130,7 @@ def test_an_equal_flow_is_not_replaced() -> None:
         (True, [], True, False),
         (True, [FOUND], False, False),
     ],
-    ids=["somebody else's", "a retry", "after a lost response", "replace, a retry", "replace, after a lost response"],
+    ids=["another client's", "a retry", "after a lost response", "replace, a retry", "replace, after a lost response"],
 )
 def test_additions_are_accepted_only_in_what_the_task_may_have_created(
     replace: bool, reads: list[Flow | None], earlier_try: bool, accepted: bool

@@ -1,4 +1,4 @@
-"""Names and attributes are equal if they look the same, and a name is always matched by itself."""
+"""Names and attributes are equal in any Unicode form, and every name matches itself."""
 
 from __future__ import annotations
 
