@@ -7,11 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import format_time
-from vi_airflow_provider.cleanup.archive import SUFFIX
+from vi_airflow_provider.cleanup.archive import files_of
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
 from vi_airflow_provider.storage.files import write_atomically
 
@@ -92,7 +90,7 @@ class Report:
         """
         if self.archive is None:
             return None
-        path = ObjectStoragePath(self.archive.removesuffix(SUFFIX) + ".report.json")
+        path = files_of(self.archive).report
         write_atomically(path, json.dumps(self.as_json(str(path), whole=True), indent=2).encode())
         return str(path)
 
@@ -117,9 +115,9 @@ def summary(plan: Plan, settled: int, *, dry_run: bool) -> str:
         counts.append(f"{settled} changed or absent since they were planned")
     elif plan.total is not None:
         counts.append(f"{plan.total - len(plan.decisions)} out of scope")
-    start = "Dry run, nothing is deleted: of" if dry_run else "Of"
-    flows = "the flows of the given plan" if plan.total is None else f"{plan.total} flows"
-    return f"{start} {flows}, {', '.join(counts)}."
+    start = "Dry run: nothing is deleted. " if dry_run else ""
+    flows = "The flows of the given plan" if plan.total is None else f"{plan.total} flows"
+    return f"{start}{flows}: {', '.join(counts)}."
 
 
 def results_table(results: Sequence[DeleteResult]) -> str:

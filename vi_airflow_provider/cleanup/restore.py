@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.transport.loop_thread import raise_if
-from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
+from vi_airflow_provider.cleanup.archive import ARCHIVE, ArchiveError, read_archive
+from vi_airflow_provider.storage.files import list_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
 
 log = logging.getLogger(__name__)
-
-_MANIFEST_SUFFIX = ".flows.manifest.json"
 
 
 class ExistsError(Exception):
@@ -148,13 +147,14 @@ def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:
 def _refuse_folder(archive: str) -> None:
     """Refuse a folder in words that help; ``archive_to`` of a cleanup is one, and easily taken for the archive."""
     try:
-        names = sorted(path.name for path in ObjectStoragePath(archive).iterdir())
-    except Exception:  # whatever a driver raises for a path that is not a folder
+        folder = ObjectStoragePath(archive)
+        if not folder.is_dir():
+            return
+        archives = sorted(ARCHIVE.data_of(path).name for path in list_files(folder) if ARCHIVE.is_manifest(path))
+    except Exception:  # whatever a driver raises; the error about the archive says more
         return
-    archives = [name.removesuffix(_MANIFEST_SUFFIX) for name in names if name.endswith(_MANIFEST_SUFFIX)]
-    if names:
-        newest = f", like {archives[-1]}.flows.jsonl" if archives else ""
-        raise ArchiveError(f"{archive} is a folder with {len(archives)} archives: name one{newest}")
+    newest = f", like {archives[-1]}" if archives else ""
+    raise ArchiveError(f"{archive} is a folder with {len(archives)} archives: name one{newest}")
 
 
 def _content(flow: Flow) -> bytes:

@@ -21,6 +21,8 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -42,11 +44,10 @@ class Terminated(BaseException):
 
 def timeout(operator: PruneFlowsOperator) -> AbstractContextManager[Any]:
     """``execution_timeout``: an alarm, whose handler raises; Airflow calls ``on_kill`` afterwards."""
-    try:
-        from airflow.sdk.execution_time.timeout import timeout
-    except ImportError:  # Airflow 2
-        from airflow.utils.timeout import timeout  # type: ignore[assignment]
-    return timeout(600)
+    two = version("apache-airflow").startswith("2.")
+    module = import_module("airflow.utils.timeout" if two else "airflow.sdk.execution_time.timeout")
+    manager: AbstractContextManager[Any] = module.timeout(600)
+    return manager
 
 
 def mark_failed_on_airflow_2(operator: PruneFlowsOperator) -> AbstractContextManager[Any]:
@@ -130,7 +131,7 @@ def repetition(emulator: Emulator, way: str, rng: random.Random, send: Any) -> d
         interruption.count(step)
         return await send(client, step)
 
-    AsyncViClient._send = counted  # type: ignore[method-assign]
+    AsyncViClient._send = counted  # type: ignore[assignment, method-assign]
     # Other flows each time: a request that was aborted may still be carried out.
     emulator.reset(flows=80, seed=rng.randrange(1 << 30), latency_ms=rng.choice((0, 1, 5)))
     before = set(emulator.store.flow_ids())

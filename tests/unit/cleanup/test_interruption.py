@@ -41,13 +41,18 @@ def test_signal_stops_the_deletes_within_the_requests_in_flight(way: str) -> Non
         assert not report["running"]
 
 
-def test_hanging_requests_do_not_delay_the_end(vi: Vi, tmp_path: Path) -> None:
+def test_hanging_requests_do_not_delay_the_end(vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stale = vi.stale()
     vi.faults.add(method="DELETE", skip=3, times=None, latency_ms=600_000)
     operator = prune(tmp_path)
     hangs = threading.Event()
-    notice_request(vi, lambda: hangs.set() if len(vi.sent("DELETE")) == 5 else None)
-    thread = threading.Thread(target=lambda: (hangs.wait(60), operator.on_kill()))
+    notice_request(vi, lambda: hangs.set() if len(vi.sent("DELETE")) == 5 else None, monkeypatch)
+
+    def kill() -> None:
+        hangs.wait(60)
+        operator.on_kill()
+
+    thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(StoppedError, match="the task was killed"):
         run(operator)
@@ -58,11 +63,11 @@ def test_hanging_requests_do_not_delay_the_end(vi: Vi, tmp_path: Path) -> None:
 
 
 def test_interruption_logs_how_many_flows_were_deleted(
-    vi: Vi, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    vi: Vi, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = len(vi.stale())
     operator = prune(tmp_path, concurrency=1)
-    notice_request(vi, lambda: operator.on_kill() if len(vi.sent("DELETE")) == 3 else None)
+    notice_request(vi, lambda: operator.on_kill() if len(vi.sent("DELETE")) == 3 else None, monkeypatch)
     with pytest.raises(StoppedError):
         run(operator)
     deleted = stale - len(vi.stale())
@@ -77,9 +82,9 @@ def test_task_killed_while_it_archives_deletes_nothing(vi: Vi, tmp_path: Path, m
     assert vi.sent("DELETE") == []
 
 
-def test_task_killed_while_it_plans_archives_nothing(vi: Vi, tmp_path: Path) -> None:
+def test_task_killed_while_it_plans_archives_nothing(vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     operator = prune(tmp_path)
-    notice_request(vi, operator.on_kill)
+    notice_request(vi, operator.on_kill, monkeypatch)
     with pytest.raises(StoppedError):
         run(operator)
     assert vi.sent("DELETE") == []
@@ -104,7 +109,13 @@ def test_killed_restore_writes_nothing_further(
     archive = run(prune(tmp_path))["archive"]
     operator = RestoreFlowsOperator(task_id="restore", archive=archive, if_exists=if_exists)
     restore = ViClient.restore_flow_if
-    monkeypatch.setattr(ViClient, "restore_flow_if", lambda *arguments: (restore(*arguments), operator.on_kill())[0])
+
+    def restore_and_kill(*arguments: Any) -> Any:
+        written = restore(*arguments)
+        operator.on_kill()
+        return written
+
+    monkeypatch.setattr(ViClient, "restore_flow_if", restore_and_kill)
     with pytest.raises(StoppedError):
         run(operator)
     assert len(vi.sent("PUT")) == 1
@@ -115,7 +126,7 @@ def prune(folder: Path, **arguments: Any) -> PruneFlowsOperator:
     return PruneFlowsOperator(task_id="prune", **{**defaults, **arguments})
 
 
-def notice_request(vi: Vi, notice: Any) -> None:
+def notice_request(vi: Vi, notice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have something called after each request that the emulator records."""
     request_log = vi.emulator._backend.request_log
     record = request_log.record
@@ -125,4 +136,4 @@ def notice_request(vi: Vi, notice: Any) -> None:
         notice()
         return recorded
 
-    request_log.record = noticed  # type: ignore[method-assign]
+    monkeypatch.setattr(request_log, "record", noticed)

@@ -264,7 +264,8 @@ UNKNOWN: Final = {
 @pytest.mark.parametrize("age_of", ["last_updated", "time_created"])
 @pytest.mark.parametrize("times", UNKNOWN.values(), ids=UNKNOWN)
 def test_flow_of_unknown_age_is_spared_counted_and_reported(times: dict[str, int], age_of: str) -> None:
-    strange = flow("strange", **{"metadata__timeCreated": NOW_MS - 100 * DAY_MS, **times})
+    changes: dict[str, Any] = {"metadata__timeCreated": NOW_MS - 100 * DAY_MS, **times}
+    strange = flow("strange", **changes)
     made = plan([strange, flow("old")], **OLD, age_of=age_of)
     assert [decision.flow_id for decision in made.selected] == ["old"]
     assert [(decision.flow_id, decision.reason) for decision in made.spared] == [("strange", UNKNOWN_AGE)]

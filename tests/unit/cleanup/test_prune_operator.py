@@ -109,6 +109,60 @@ def test_the_log_has_a_line_for_each_selected_flow(vi: Vi, said: pytest.LogCaptu
         assert sum(flow_id in line and name in line for line in lines) == 1
 
 
+def test_the_first_line_of_a_dry_run_has_all_numbers(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+    kept = sorted(vi.stale())[:2]
+    run(operator(protect_ids=kept, name_pattern="*[!3]"))
+    decided = [flow for flow in vi.flows.values() if not flow["spec"]["name"].endswith("3")]
+    stale = [flow for flow in decided if flow["flowId"] in vi.stale()]
+    first = next(record for record in said.records if record.name.startswith("vi_airflow_provider")).getMessage()
+    spared = sum(flow["flowId"] in kept for flow in stale)
+    assert first == (
+        f"Dry run: nothing is deleted. 40 flows: {len(stale) - spared} selected, {spared} spared "
+        f"({spared} protected by its id), {len(decided) - len(stale)} not old enough, "
+        f"{40 - len(decided)} out of scope."
+    )
+
+
+def test_a_dry_run_warns_of_what_a_guard_would_refuse(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+    run(operator(max_delete=1))
+    (warning,) = [record for record in said.records if record.levelname == "WARNING"]
+    assert "a guard would refuse this" in warning.getMessage()
+    assert "more than max_delete (1)" in warning.getMessage()
+
+
+def test_spared_flows_are_listed_with_their_rule(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+    flow_id = min(vi.stale())
+    name = vi.flows[flow_id]["spec"]["name"]
+    report = run(operator(protect_ids=[flow_id]))
+    assert report["spared_flows"] == [{"flow_id": flow_id, "name": name, "reason": "protected by its id"}]
+    assert (report["spared"], report["spared_omitted"]) == (1, 0)
+    (line,) = [line for line in said.text.splitlines() if line.startswith("spared ")]
+    assert line.index(flow_id) < line.index("protected by its id") < line.index(name)
+
+
+def test_the_reason_stands_before_the_name(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+    run(operator())
+    lines = [line for line in said.text.splitlines() if line.startswith("would_delete")]
+    assert all("  last_updated longer ago than 90 days  " in line for line in lines)
+
+
+def test_a_rule_that_matches_nothing_warns_and_is_reported(
+    vi: Vi, for_real: dict[str, Any], said: pytest.LogCaptureFixture
+) -> None:
+    report = run(operator(**for_real, protect_names=["prod-?"]))
+    assert report["unmatched"] == ["protect_names: prod-?"]
+    assert report["deleted"] == report["selected"] > 0
+    assert "No flow matches protect_names: prod-?." in said.text
+
+
+def test_a_rule_that_matches_nothing_fails_the_task_if_asked_to(vi: Vi, for_real: dict[str, Any]) -> None:
+    arguments = {"protect_attributes": {"keep": "yess"}, "protect_unmatched": "fail"}
+    with pytest.raises(AirflowFailException, match=r"1 rules match no flow \(protect_attributes: keep=yess\)"):
+        run(operator(**for_real, **arguments))
+    assert vi.sent("DELETE") == []
+    assert "1 rules match no flow" in run(operator(**arguments))["guard"]
+
+
 def test_a_policy_that_selects_nothing_ends_well_and_writes_nothing(
     vi: Vi, for_real: dict[str, Any], folder: Path
 ) -> None:
@@ -330,7 +384,7 @@ def test_an_archive_that_cannot_be_written_deletes_nothing(vi: Vi, tmp_path: Pat
 
 def test_a_folder_that_is_no_url_deletes_nothing(vi: Vi) -> None:
     """A template that rendered to None would be a folder of that name, wherever the worker happens to run."""
-    with pytest.raises(ArchiveError, match="'None' is no URL"):
+    with pytest.raises(AirflowFailException, match="archive_to: the template rendered to None"):
         run(operator(dry_run=False, archive_to="None"))
     assert vi.sent("DELETE") == []
     assert not Path("None").exists()
@@ -347,7 +401,7 @@ def test_an_archive_that_reads_back_differently_deletes_nothing(
         write(path, damage if path.name.endswith(".jsonl") else content)
 
     monkeypatch.setattr(archive, "write_atomically", lose)
-    with pytest.raises(ArchiveError, match="not what its manifest says"):
+    with pytest.raises(ArchiveError, match="does not match its manifest"):
         run(operator(**for_real))
     assert vi.flows == before
     assert archives(folder) == []
@@ -458,6 +512,29 @@ def test_the_xcom_is_bounded_and_the_file_has_all(
     assert len(json.loads(next(folder.glob("*.report.json")).read_bytes())["outcomes"]) == stale
 
 
+def test_a_retried_delete_spares_an_edit_made_meanwhile(
+    vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = {"max_retries": 3, "max_retry_delay": 0.01}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps({**vi.emulator.connection, "extra": patient}))
+    edited, stale = min(vi.stale()), vi.stale()
+    vi.faults.add(method="DELETE", path=edited, status=503)
+    request_log = vi.emulator._backend.request_log
+    record = request_log.record
+
+    def noticed(*arguments: Any) -> Any:
+        recorded = record(*arguments)
+        if recorded.method == "DELETE" and recorded.path.endswith(edited):
+            vi.touch(edited)
+        return recorded
+
+    monkeypatch.setattr(request_log, "record", noticed)
+    report = run(operator(**for_real))
+    assert outcomes(report)[edited] == "changed"
+    assert counts(report) == {"deleted": len(stale) - 1, "changed": 1}
+    assert vi.sent("DELETE").count(f"DELETE {edited}") == 1
+
+
 # --- a plan that was made before -----------------------------------------------------------------------------------
 
 
@@ -504,6 +581,25 @@ def test_a_flow_that_changes_while_a_given_plan_is_carried_out_is_spared(
     before_the_deletes(monkeypatch, lambda: vi.touch(touched))
     assert outcomes(run(operator(plan=made, **for_real)))[touched] == "changed"
     assert touched in vi.flows
+
+
+def test_a_plan_of_another_organization_is_refused(vi: Vi, for_real: dict[str, Any]) -> None:
+    made = run(operator())
+    made["organization_id"] = "another-organization"
+    vi.emulator.clear_requests()
+    with pytest.raises(AirflowFailException, match="about the organization 'another-organization', and the connection"):
+        run(operator(plan=made, **for_real))
+    assert vi.sent() == []
+
+
+def test_protections_hold_for_a_given_plan(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
+    """They may have been added since it was made."""
+    made, kept = run(operator()), min(vi.stale())
+    report = run(operator(plan=made, **for_real, protect_ids=[kept]))
+    assert report["spared_flows"][0]["flow_id"] == kept
+    assert kept in vi.flows
+    assert kept not in archived(folder)
+    assert report["deleted"] == made["selected"] - 1
 
 
 def test_a_given_plan_can_be_tried_first(vi: Vi) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +17,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from tests.documents import wire_flow
 from tests.unit.cleanup.support import Vi, run
 from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.verbs import ViProtocol
 from vi_airflow_provider.cleanup.archive import ArchiveError, write_archive
+from vi_airflow_provider.cleanup.restore import RestoreError, _Judge
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
 
 
@@ -241,3 +246,103 @@ def test_an_archive_can_be_restored_from_where_it_was_copied_to(
     shutil.copytree(archive.removeprefix("file://").rpartition("/")[0], copied)
     restore((copied / archive.rpartition("/")[2]).as_uri())
     assert contents(vi) == before
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_folder_given_as_an_archive_is_refused_with_the_name_of_one(
+    slash: str, vi: Vi, archive: str, tmp_path: Path
+) -> None:
+    name = archive.rpartition("/")[2]
+    with pytest.raises(ArchiveError, match=f"is a folder with 1 archives: name one, like {re.escape(name)}$"):
+        restore(tmp_path.as_uri() + slash)
+    assert vi.sent() == []
+
+
+def test_folder_without_archives_is_refused_as_a_folder(vi: Vi, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"is a folder with 0 archives: name one$"):
+        restore(tmp_path.as_uri())
+
+
+def test_archive_without_a_manifest_is_not_called_a_folder(archive: str) -> None:
+    forget_the_manifest(Path(archive.removeprefix("file://")))
+    with pytest.raises(ArchiveError, match="manifest"):
+        restore(archive)
+
+
+# --- a colleague meanwhile -----------------------------------------------------------------------------------------
+
+
+def before_the_write(flow_id: str, do: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a colleague act after the comparison, just before the flow is read again and written."""
+    restore_flow_if = ViClient.restore_flow_if
+
+    def restored(client: ViClient, document: Any, matches: Any) -> Any:
+        if document["flowId"] == flow_id:
+            do()
+        return restore_flow_if(client, document, matches)
+
+    monkeypatch.setattr(ViClient, "restore_flow_if", restored)
+
+
+def test_flow_made_between_the_comparison_and_the_write_is_left_alone(
+    vi: Vi, before: dict[str, bytes], archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = gone(vi, before)
+    old = json.loads(before[missing[1]])
+    make = lambda: rename(vi, missing[1], old["spec"], old["attributes"])  # noqa: E731
+    before_the_write(missing[1], make, monkeypatch)
+    with pytest.raises(RestoreError, match=rf"1 flows were changed during the restore and left alone, {missing[1]}"):
+        restore(archive)
+    assert vi.flows[missing[1]]["spec"]["name"] == "Other"
+    assert gone(vi, before) == []
+
+
+@pytest.mark.parametrize("if_exists", ["skip", "replace"])
+def test_retried_write_does_not_overwrite_an_edit_made_meanwhile(
+    if_exists: str, vi: Vi, before: dict[str, bytes], archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PUT fails, a colleague makes the flow, and the retry sees it."""
+    patient = {"max_retries": 3, "max_retry_delay": 0.01}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps({**vi.emulator.connection, "extra": patient}))
+    flow_id = gone(vi, before)[0]
+    old = json.loads(before[flow_id])
+    if if_exists == "replace":
+        mark(vi, flow_id, old["spec"], old["attributes"])
+    vi.faults.add(method="PUT", path=flow_id, status=503)
+    request_log = vi.emulator._backend.request_log
+    record = request_log.record
+
+    def noticed(*arguments: Any) -> Any:
+        recorded = record(*arguments)
+        if vi.sent("PUT") == [f"PUT {flow_id}"] and vi.sent()[-1] == f"PUT {flow_id}":
+            rename(vi, flow_id, old["spec"], old["attributes"])
+        return recorded
+
+    monkeypatch.setattr(request_log, "record", noticed)
+    with pytest.raises(RestoreError) if if_exists == "replace" else nullcontext():
+        assert flow_id not in restore(archive, flow_ids=[flow_id], if_exists=if_exists)
+    assert vi.flows[flow_id]["spec"]["name"] == "Other"
+    assert vi.sent("PUT") == [f"PUT {flow_id}"]
+
+
+def test_flow_deleted_while_it_is_replaced_stays_deleted(
+    vi: Vi, before: dict[str, bytes], archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = {"max_retries": 3, "max_retry_delay": 0.01}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps({**vi.emulator.connection, "extra": patient}))
+    flow_id = gone(vi, before)[0]
+    old = json.loads(before[flow_id])
+    rename(vi, flow_id, old["spec"], old["attributes"])
+    vi.faults.add(method="PUT", path=flow_id, status=503)
+    may_be_written = _Judge.__call__
+
+    def judged(judge: _Judge, flow: Flow | None) -> bool:
+        allowed = may_be_written(judge, flow)
+        if allowed:
+            vi.store.delete_flow(flow_id)
+        return allowed
+
+    monkeypatch.setattr(_Judge, "__call__", judged)
+    with pytest.raises(RestoreError):
+        restore(archive, flow_ids=[flow_id], if_exists="replace")
+    assert flow_id not in vi.flows
