@@ -35,10 +35,11 @@ class VersionStore:
         self._key = f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
         self._log = log
         self._stored: Snapshot | None = None
-        #: The next snapshot to store, and when its changes will have been handed over.
+        #: When the last event will have been handed over, and with it all before.
+        self._handed_over = -math.inf
+        #: The next snapshot to store, and the latest one after it, each with the time from which it is safe.
         self._pending: Snapshot | None = None
         self._safe_at = -math.inf
-        #: The snapshot after that one: the latest, with the time of its event.
         self._latest: Snapshot | None = None
         self._latest_safe_at = -math.inf
 
@@ -57,13 +58,13 @@ class VersionStore:
 
     def put(self, snapshot: Snapshot, now: float) -> None:
         """Take the snapshot of a poll, after its event if it has one; its changes are dropped."""
-        safe_at = now + HANDOVER if snapshot.changes else now
-        snapshot.changes.clear()
+        if snapshot.changes:
+            self._handed_over = now + HANDOVER
+            snapshot.changes.clear()
         if self._pending is None:
-            self._pending, self._safe_at = snapshot, safe_at
-        else:
-            # It must not be stored before the changes of the snapshot that it follows are safe.
-            self._latest, self._latest_safe_at = snapshot, max(safe_at, self._safe_at)
+            self._pending, self._safe_at = snapshot, self._handed_over
+        else:  # not in its place, or frequent changes would put off the first write forever
+            self._latest, self._latest_safe_at = snapshot, self._handed_over
 
     async def save(self, now: float) -> None:
         """Store what is safe; called before and after each poll, so that an event has at least one interval."""

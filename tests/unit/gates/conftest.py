@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
+from tests.unit.gates.watching import Watching
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.protocol.messages import Failure, Response, Send
@@ -43,3 +44,9 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
     monkeypatch.setattr(AsyncViClient, "_send", send_async)
     yield vi
     assert not any(shared._shared.values()), "a trigger still holds its shared client"
+
+
+@pytest.fixture
+def watching(vi: VirtualVi, clock: VirtualClock) -> Watching:
+    """A watcher of all flows."""
+    return Watching(clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,6 +11,7 @@ import pytest
 
 from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
+from tests.unit.gates.watching import INTERVAL, Watching
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates.changes import MAX_LISTED
@@ -20,78 +20,9 @@ from vi_airflow_provider.triggers import events
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 from vi_airflow_provider.triggers.shared import shared_client
 
-INTERVAL: Final = 60.0
 #: Seconds after a tick by which its poll is done.
 SETTLED: Final = 2.0
 DAY: Final = 86_400.0
-
-
-class StateStore:
-    """Airflow's store for the state of one asset: a JSON value for a key."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.calls = 0
-        self.written = 0
-        #: Raised by every read and write.
-        self.broken: Exception | None = None
-
-    async def aget(self, key: str, default: Any = None) -> Any:
-        self._check()
-        return json.loads(self.values[key]) if key in self.values else default
-
-    async def aset(self, key: str, value: Any) -> None:
-        self._check()
-        self.written += 1
-        self.values[key] = json.dumps(value, allow_nan=False)
-
-    def _check(self) -> None:
-        self.calls += 1
-        if self.broken is not None:
-            raise self.broken
-
-
-class Watching:
-    """A watcher as Airflow runs and restarts it."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self.store: StateStore | None = StateStore()
-        #: The time of each event, in seconds since the beginning, and its payload.
-        self.events: list[tuple[float, dict[str, Any]]] = []
-
-    def run(self, until: float, **arguments: Any) -> None:
-        """Watch until a time, in a triggerer that was started just now."""
-        trigger = stored(FlowEventTrigger(**{"poke_interval": INTERVAL, **arguments}))
-        trigger.asset_state_store = self.store
-
-        async def watch() -> None:
-            async for event in trigger.run():
-                payload = json.loads(json.dumps(event.payload, allow_nan=False))
-                self.events.append((self._clock.elapsed, payload))
-
-        async def main() -> None:
-            watching = asyncio.create_task(watch())
-            await asyncio.wait([watching], timeout=until - self._clock.elapsed)
-            if watching.done():
-                watching.result()
-                raise AssertionError(
-                    "the trigger ended by itself; Airflow would start it again at once, and so forever"
-                )
-            watching.cancel()
-            await asyncio.wait([watching])
-
-        self._clock.run(main())
-
-    @property
-    def changes(self) -> list[tuple[str, str]]:
-        """The changes that were reported so far: flow id and event."""
-        return [(change["flow_id"], change["event"]) for _, payload in self.events for change in payload["changes"]]
-
-
-@pytest.fixture
-def watching(vi: VirtualVi, clock: VirtualClock) -> Watching:
-    return Watching(clock)
 
 
 def at(clock: VirtualClock, plan: dict[float, Callable[[], object]]) -> None:

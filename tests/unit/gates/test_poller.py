@@ -320,7 +320,7 @@ def test_a_failure_is_shared_like_any_other_result(vi: VirtualVi, clock: Virtual
     assert paths(vi) == ["a"]
 
 
-BROKEN_FLOW: Final = {"path": "/flows/f1$", "status": 200, "body": '{"flowId": "f1"}', "times": None}
+BROKEN_FLOW: Final[dict[str, Any]] = {"path": "/flows/f1$", "status": 200, "body": '{"flowId": "f1"}', "times": None}
 
 
 def test_one_unreadable_flow_does_not_affect_the_others(vi: VirtualVi, clock: VirtualClock) -> None:
