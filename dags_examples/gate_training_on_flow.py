@@ -1,19 +1,37 @@
-"""Hold a training until its flow is there.
+"""Hold a training until its flow exists.
 
-Somebody prepares a flow in Vi while the data is still being labelled. This DAG waits for the flow, reads from it
-what will be trained, and hands that over to the tasks that do the work.
+A flow is often prepared in Vi while the data is still being labelled. This DAG waits for the flow, reads from it what
+to train, and passes that to the tasks that do the work.
 
-The sensor frees its worker slot between two looks (`mode="reschedule"`): hours of waiting cost next to nothing.
+The sensor frees its worker slot between two polls (`mode="reschedule"`), so hours of waiting cost next to nothing.
+
+The gate opens when a flow with the name of the parameter `flow_name` exists. Create one in Vi or, on the emulator, with
+a command; the log of `wait_for_flow` shows it with the address of your emulator:
+
+    curl -X POST http://127.0.0.1:8321/_emulator/flows -d '{"name": "Weld seam defects - nightly"}'
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Param, dag, task
 
 from vi_airflow_provider.sensors.flows import FlowExistsSensor
+
+
+def log_next_step(context: Any) -> None:
+    """Log what opens the gate."""
+    # Imported here, not above: the DAG file is parsed every few seconds, this code runs once a poll.
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    name, endpoint = context["params"]["flow_name"], ViHook().settings.endpoint
+    command = f"curl -X POST {endpoint}/_emulator/flows -d {shlex.quote(json.dumps({'name': name}))}"
+    logging.getLogger(__name__).info("Waiting for flow %r. To create it on an emulator: %s", name, command)
 
 
 @dag(
@@ -29,19 +47,19 @@ from vi_airflow_provider.sensors.flows import FlowExistsSensor
     doc_md=__doc__,
 )
 def gate_training_on_flow() -> None:
-    # The XCom of the sensor is the flow itself, so nobody has to read it again.
+    # The XCom of the sensor is the flow itself, so no task has to read it again.
     gate = FlowExistsSensor(
         task_id="wait_for_flow",
         flow_name="{{ params.flow_name }}",
         mode="reschedule",
         poke_interval=timedelta(minutes=1),
         timeout=timedelta(hours=6),
+        on_execute_callback=log_next_step,
     )
 
     @task
     def read_plan(flow: Any) -> dict[str, Any]:
-        """Turn the flow into what the training needs, or say what is missing in it."""
-        # Imported here, not above: the DAG file is read every few seconds, this code runs once.
+        """Turn the flow into what the training needs, or fail if something is missing."""
         from vi_airflow_provider.api.models import Flow
 
         parsed = Flow.model_validate(flow)
@@ -65,7 +83,7 @@ def gate_training_on_flow() -> None:
     @task
     def seeds(values: Any) -> list[int]:
         """Return the seeds of this run."""
-        return values
+        return list(values)
 
     plan = read_plan(gate.output)
     train.partial(plan=plan).expand(seed=seeds("{{ params.seeds }}"))

@@ -1,7 +1,12 @@
 """Start a training when the spec of a flow changes, without a schedule and without a waiting task (Airflow 3).
 
 The triggerer watches the flows of a training project. When their specs change, it records an event on an asset, and
-the event starts this DAG. Layout changes on the canvas do not count, and nothing fires for what was there before.
+the event starts this DAG. Layout changes on the canvas do not count, and flows that exist at the beginning cause no
+event. After a crash of the triggerer, an event may come twice; training the same generation twice does no harm here.
+
+To see it on the emulator, unpause the DAG, wait a minute, and let a colleague edit some flows:
+
+    curl -X POST http://127.0.0.1:8321/_emulator/changes -d '{"edit": 20}'
 
 On Airflow 2.11, which has no asset watchers, this file defines no DAG.
 """
@@ -46,11 +51,11 @@ if AssetWatcher is not None:
     def train_when_flow_changes() -> None:
         @task
         def changes(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-            """Collect what changed; several events may have been waiting for this run."""
+            """Collect the changes; a run may handle several events."""
             found: dict[str, dict[str, Any]] = {}
             for events in (triggering_asset_events or {}).values():
                 for event in events:
-                    # A person may also create an event by hand, in the UI; it has no payload.
+                    # An event that was created manually in the UI has no payload.
                     for change in (event.extra.get("payload") or {}).get("changes", []):
                         found[change["flow_id"]] = change
             return list(found.values())
