@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-airflow-providers-amazon[s3fs]")
 
@@ -93,3 +94,27 @@ def test_multipart_archive_is_complete(vi_emulator: Emulator, s3: Any) -> None:
     report = prune(older_than="PT0S", name_pattern="*", protect_ids=keep, max_delete_fraction=1)
     assert any(s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"] > 12_000_000 for key in keys(s3))
     assert report["deleted"] >= 2
+
+
+@pytest.mark.parametrize("folder", ["[team] a", "a*", "a//b", "{x,y}"])
+def test_retry_finds_its_archive_in_a_folder_of_any_name(folder: str, vi_emulator: Emulator, s3: Any) -> None:
+    flow_id = vi_emulator.store.flow_ids()[-1]
+    delete = DeleteFlowOperator(task_id="delete", flow_id=flow_id, archive_to=f"{STORE}/{folder}")
+    contexts: list[Any] = [{"ti": TaskInstance(try_number=number)} for number in (1, 2)]
+    first, again = (delete.execute(context)["archive"] for context in contexts)
+    assert first == again
+    assert all(key.startswith(f"{folder}/") for key in keys(s3))
+    assert [flow.flow_id for flow in read_archive(first)] == [flow_id]
+
+
+def test_folder_in_the_place_of_an_archive_is_named_as_such(vi_emulator: Emulator, s3: Any) -> None:
+    prune()
+    for uri in (FOLDER, f"{FOLDER}/"):
+        with pytest.raises(ArchiveError, match="is a folder with 1 such files: name one of them"):
+            list(read_archive(uri))
+
+
+def test_folder_that_ends_with_an_empty_part_is_refused(vi_emulator: Emulator, s3: Any) -> None:
+    with pytest.raises(AirflowFailException, match="ends with an empty part: write one slash"):
+        prune(archive_to=f"{FOLDER}//")
+    assert keys(s3) == []

@@ -5,7 +5,7 @@ While a file is being replaced, its manifest accepts more than one version: see 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,12 +48,13 @@ def files_of(uri: str) -> Files:
 
 
 def read_manifest(manifest: ObjectStoragePath) -> list[ExportManifest]:
-    """Return the versions that a manifest accepts: first the one that it describes, then the one that it replaced.
+    """Return the versions that a manifest accepts: first the one that it describes, then those before it.
 
     :raises ExportError: the manifest is missing, malformed or of another kind
     """
     with EXPORT.facts(manifest) as facts:
-        return [_VERSION.validate_python(version) for version in (facts, facts["replaces"]) if version]
+        versions = (facts, facts["replaces"], *facts.get("also_accepts", ()))
+        return [_VERSION.validate_python(version) for version in versions if version]
 
 
 def listed_flows(uri: str) -> Iterator[tuple[str, str]]:
@@ -64,6 +65,11 @@ def listed_flows(uri: str) -> Iterator[tuple[str, str]]:
     return EXPORT.fingerprints(files_of(uri).manifest)
 
 
-def manifest_facts(version: ExportManifest, replaced: ExportManifest | None) -> dict[str, Any]:
-    """Return the facts of a manifest for a new version, which accepts the version that it replaces, too."""
-    return {**asdict(version), "replaces": replaced and asdict(replaced)}
+def manifest_facts(version: ExportManifest, accepted: Sequence[ExportManifest]) -> dict[str, Any]:
+    """Return the facts of a manifest that describes a version and accepts others, too.
+
+    The first of the others is in ``replaces``, which the first release of this provider reads as well.
+    """
+    others = [asdict(other) for other in accepted if other.sha256 != version.sha256]
+    facts = {**asdict(version), "replaces": others[0] if others else None}
+    return {**facts, "also_accepts": others[1:]} if others[1:] else facts

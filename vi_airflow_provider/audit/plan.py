@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
 from vi_airflow_provider.selection.filter import FlowFilter
-from vi_airflow_provider.storage.urls import refuse_secrets
+from vi_airflow_provider.storage.urls import resolve_destination
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
 
@@ -99,7 +99,7 @@ class ExportPlan:
 
     def _check_comparison(self) -> None:
         if self.compare_to not in (None, "previous"):
-            _place("compare_to", self.compare_to)
+            resolve_destination("compare_to", self.compare_to)
         if self.compare_to is not None and self.format != "jsonl":
             raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
         if self.fail_on_drift and self.compare_to is None:
@@ -107,7 +107,7 @@ class ExportPlan:
 
 
 def _target(destination: Any) -> ObjectStoragePath:
-    target = _place("destination", destination)
+    target = resolve_destination("destination", destination)
     if destination.endswith("/"):
         raise ViValidationError(f"destination: {destination!r:.200} is a folder; add the name of the file")
     if (target.parent / target.name).path != target.path:  # to an object store, a//b is another folder than a/b
@@ -116,19 +116,3 @@ def _target(destination: Any) -> ObjectStoragePath:
             "write one slash there; the value of a template may already end with one"
         )
     return target
-
-
-def _place(name: str, value: Any) -> ObjectStoragePath:
-    """Return an argument that is a URL of a storage that Airflow knows."""
-    refuse_secrets(name, value if isinstance(value, str) else "")
-    if not isinstance(value, str) or not ("://" in value or value.startswith("/")):
-        # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
-        raise ViValidationError(f"{name}: {value!r:.80} is neither a URL nor an absolute path")
-    try:
-        path = ObjectStoragePath(value)
-        path.fs  # noqa: B018 - the driver is found on access
-    except (ValueError, ImportError) as error:
-        reason = f"{name}: {value!r:.200}: {error}"
-    else:
-        return path
-    raise ViValidationError(reason)

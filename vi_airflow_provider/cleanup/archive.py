@@ -26,7 +26,7 @@ from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.storage.files import list_files, open_to_read, write_atomically
 from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix, sha256_of
 from vi_airflow_provider.storage.tempfiles import file as temporary_file
-from vi_airflow_provider.storage.urls import refuse_secrets
+from vi_airflow_provider.storage.urls import resolve_destination
 
 #: How the names of archives end.
 SUFFIX: Final = ".flows.jsonl"
@@ -79,9 +79,11 @@ def archives_of(folder: str, prefix: str) -> list[str]:
     """Return the archives in a folder with this prefix, oldest first; files without a manifest are ignored.
 
     :raises ArchiveError: the folder cannot be read
+    :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
-    with _explaining(f"{folder} cannot be read"):
-        found = [path for path in list_files(ObjectStoragePath(folder)) if path.name.startswith(f"{prefix}-")]
+    with _explaining(f"{folder!s:.200} cannot be read"):
+        place = resolve_destination("archive_to", folder)
+        found = [path for path in list_files(place) if path.name.startswith(f"{prefix}-")]
         return sorted(str(ARCHIVE.data_of(path)) for path in found if ARCHIVE.is_manifest(path))
 
 
@@ -96,14 +98,11 @@ def write_archive(
     :param organization_id: the organization of the flows
     :param details: further facts for the manifest, JSON data
     :raises ArchiveError: the archive could not be written, or does not read back as it was written
-    :raises ViValidationError: the URL carries a password or a signature
+    :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
-    refuse_secrets("archive_to", folder)
-    if "://" not in folder and not folder.startswith("/"):
-        # A template that rendered to None would otherwise be a folder of this name, wherever the worker runs.
-        raise ArchiveError(f"{folder!r:.80} is neither a URL nor an absolute path of a folder")
-    with _explaining(f"the archive cannot be written to {folder}"):
-        files = files_of(str(ObjectStoragePath(folder) / f"{name}{SUFFIX}"))
+    with _explaining(f"the archive cannot be written to {folder!s:.200}"):
+        place = resolve_destination("archive_to", folder)
+        files = files_of(str(place / f"{name}{SUFFIX}"))
         if files.data.exists():
             raise ArchiveError(f"{files.data} exists, and an archive is never overwritten")
         content = b"".join(document + b"\n" for _, document in sorted(documents.items()))
@@ -148,9 +147,9 @@ def read_archive(uri: str) -> Iterator[Flow]:
     """Yield the flows of an archive, after the archive as a whole has been checked against its manifest.
 
     :raises ArchiveError: it has no manifest, or does not match its manifest
-    :raises ViValidationError: the URL carries a password or a signature
+    :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
-    refuse_secrets("archive", uri)
+    resolve_destination("archive", uri)
     _check(read_manifest(uri))
     yield from _flows(uri)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 #: These have no folders to create, and mkdir would create a bucket of whatever name was mistyped.
 WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
@@ -35,17 +38,30 @@ def list_files(folder: ObjectStoragePath, *, recursive: bool = False) -> Iterato
     """
     folder.fs.invalidate_cache()
     root = folder.path.rstrip("/") or folder.path  # of "/", nothing would be left: the working directory
+    url = f"{str(folder).rstrip('/')}/" if folder.path.strip("/") else str(folder)
+    prefix = f"{folder.fs._strip_protocol(root).rstrip('/')}/"
     # One listing, not one per subfolder: an object store has only keys.
     for name in folder.fs.find(root, maxdepth=None if recursive else 1):
-        yield folder / name.removeprefix(folder.fs._strip_protocol(root)).lstrip("/")
+        # Joined as text: to an object store, a//b is another folder than a/b.
+        if name != prefix:  # the placeholder of the folder itself
+            yield ObjectStoragePath(url + name.removeprefix(prefix))
+
+
+def is_folder(path: ObjectStoragePath) -> bool:
+    """Tell whether a path is an existing folder, and not a file."""
+    path.fs.invalidate_cache()
+    return path.is_dir() and not path.is_file()
 
 
 def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> None:
     """Write a file so that a reader finds the old one or the new one, never a part, even if the process is killed.
 
+    A local file keeps its mode and, where permitted, its owner; a symbolic link keeps pointing to the file.
+
     :param path: the file; its folder is created if it is missing
     :param content: the bytes, or a file to copy them from, from its beginning
-    :raises OSError: or whatever the file system's driver raises; the old file is unchanged
+    :raises OSError: or whatever the file system's driver raises; the old file is unchanged. A device, a pipe or a
+        folder is not replaced
     """
 
     def write(file: IO[bytes]) -> None:
@@ -58,7 +74,7 @@ def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> Non
     if path.protocol not in WITHOUT_FOLDERS:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.protocol in LOCAL:
-        _replace(Path(path.path), write)
+        _replace(Path(path.path).resolve(), write)
     else:
         # An object store shows an upload when it is complete; the transaction discards it if it fails midway.
         with path.fs.transaction, path.fs.open(path.path, "wb", block_size=_BLOCK) as file:
@@ -66,6 +82,9 @@ def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> Non
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    old = path.stat() if path.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file, so it is not replaced", str(path))
     # In the same folder: across file systems, a move is a copy, which can be seen incomplete.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     temporary = Path(name)
@@ -74,11 +93,33 @@ def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        _adopt_attributes(temporary, old)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _adopt_attributes(new: Path, old: os.stat_result | None) -> None:
+    if old is None:
+        new.chmod(0o666 & ~_umask())
+        return
+    created = new.stat()
+    if (created.st_uid, created.st_gid) != (old.st_uid, old.st_gid):
+        with suppress(PermissionError):  # only root may give a file away
+            os.chown(new, old.st_uid, old.st_gid)
+    new.chmod(stat.S_IMODE(old.st_mode))  # after chown, which clears bits of the mode
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming durable; the file itself is complete either way."""
+    with suppress(OSError):  # some file systems have no sync of folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.validation import describe_errors
-from vi_airflow_provider.storage.files import open_to_read
+from vi_airflow_provider.storage.files import is_folder, list_files, open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ class ManifestKind:
         try:
             yield
         except FileNotFoundError:
-            reason = f"it does not exist, so {self.data_of(manifest).name} may be incomplete"
+            reason = self._missing(manifest)
         except ValidationError as error:
             reason = describe_errors(error)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -146,6 +146,16 @@ class ManifestKind:
         else:
             return
         raise self.error(f"manifest {manifest}: {reason}")
+
+    def _missing(self, manifest: ObjectStoragePath) -> str:
+        given = manifest.parent / manifest.name.removesuffix(self.manifest.of_companion)
+        try:
+            if is_folder(given):
+                found = sum(map(self.is_manifest, list_files(given)))
+                return f"{given} is a folder with {found} such files: name one of them"
+        except Exception:  # noqa: S110 - whatever the driver raises: that the manifest is missing is certain
+            pass
+        return f"it does not exist, so {self.data_of(manifest).name} may be incomplete"
 
     def mismatch(self, uri: str, detail: str = "") -> Exception:
         """Return the error for a data file that its manifest does not accept."""

@@ -1,20 +1,38 @@
-"""Where files are stored: URLs without secrets in them."""
+"""Where files are stored: URLs that mean the same wherever a worker runs, without secrets in them."""
 
 from __future__ import annotations
 
+import os.path
 import re
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.storage.files import LOCAL, WITHOUT_FOLDERS
 
-#: Where a URL carries a secret: a password, or the signature of a URL that is pre-signed for S3, Google or Azure.
-_PASSWORD: Final = re.compile(r"://[^/@]*:([^/@]+)@")
+#: A password: everything from the first colon to the last ``@``, slashes and further ``@`` included.
+_PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
+#: Of ``hdfs://namenode:8020/x@y``, the number is a port. URLs of object stores have no ports.
+_PORT: Final = re.compile(r"\d{1,5}(/|$)")
+#: The signature of a URL that is pre-signed for S3, Google or Azure.
 _SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
+#: What to install for the storage behind a scheme.
+_PACKAGES: Final = {
+    **dict.fromkeys(("s3", "s3a"), "apache-airflow-providers-amazon[s3fs]"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure"),
+}
 
 
 def url_secrets(url: str) -> list[str]:
-    """Return the passwords and signatures that a URL carries."""
-    return _PASSWORD.findall(url) + _SIGNATURE.findall(url)
+    """Return the passwords and signatures that a URL carries, as they are written and decoded."""
+    scheme = url.partition("://")[0].lower()
+    passwords = [found["password"] for found in _PASSWORD.finditer(url)]
+    secrets = [text for text in passwords if scheme in WITHOUT_FOLDERS or not _PORT.match(text)]
+    secrets += _SIGNATURE.findall(url)
+    return list(dict.fromkeys(form for secret in secrets for form in (secret, unquote(secret))))
 
 
 def refuse_secrets(name: str, url: str) -> None:
@@ -27,3 +45,68 @@ def refuse_secrets(name: str, url: str) -> None:
             f"{name}: the URL carries a password or a signature, and would be shown in many places; "
             "name an Airflow connection instead, as in s3://my_conn@bucket/key"
         )
+
+
+def resolve_destination(name: str, value: Any) -> ObjectStoragePath:
+    """Return the place that an argument names: a file or a folder, to be read or written.
+
+    The check is of the meaning, not of the spelling: the place that the driver would use must be the one that is
+    written, independent of a worker's working directory, user or host.
+
+    :param name: the argument, for the message
+    :param value: its value, which may come from a template
+    :raises ViValidationError: it is not an absolute place, carries a secret, or its storage is not installed
+    """
+    if not isinstance(value, str):
+        raise ViValidationError(f"{name}: {value!r:.80} is neither a URL nor an absolute path")
+    refuse_secrets(name, value)
+    reason = _refusal(value)
+    if reason is None:
+        try:
+            path = ObjectStoragePath(value)
+            path.fs  # noqa: B018 - the driver is found on access
+        except (ValueError, ImportError) as error:
+            reason = _without_driver(value, error)
+        else:
+            reason = _misread(value, path)
+            if reason is None:
+                return path
+    raise ViValidationError(f"{name}: {value!r:.200} {reason}")
+
+
+def _refusal(value: str) -> str | None:
+    """Return what is wrong with a place as it is written, ``None`` if nothing is."""
+    scheme, found, rest = value.partition("://")
+    if not found:
+        # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
+        return None if value.startswith("/") else "is neither a URL nor an absolute path"
+    if scheme.lower() in LOCAL:
+        local = re.match(r"/[^/]|/$", rest)
+        return None if local else "is not an absolute path: write three slashes, as in file:///folder/file"
+    if rest.endswith("//"):  # to an object store, a//b is another folder than a/b
+        return "ends with an empty part: write one slash; the value of a template may already end with one"
+    if scheme.lower() in WITHOUT_FOLDERS and not rest.rpartition("@")[2].partition("/")[0]:
+        return "names no bucket, as in s3://my_conn@bucket/key"
+    return None
+
+
+def _misread(value: str, path: ObjectStoragePath) -> str | None:
+    """Return why the driver would use another place than the one that is written, ``None`` if it would not.
+
+    Drivers cut a name at ``?`` or ``#``, and complete relative names with what they find in the worker.
+    """
+    written = value.partition("://")[2] or value
+    written = written.partition("@")[2] if re.match(r"[^/]*@", written) else written
+    if _normalized(path.path) == _normalized(written):
+        return None
+    return f"would be read as {path.path!r:.200}; leave out '?', '#' and what depends on the worker"
+
+
+def _normalized(path: str) -> str:
+    return os.path.normpath("/" + path.strip("/"))
+
+
+def _without_driver(value: str, error: Exception) -> str:
+    scheme = value.partition("://")[0].lower()
+    advice = f"; install {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
+    return f"cannot be used: {error}{advice}"

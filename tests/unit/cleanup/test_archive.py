@@ -14,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.documents import wire_bytes, wire_flow
+from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup import archive
 from vi_airflow_provider.cleanup.archive import (
     ArchiveError,
+    archives_of,
     prefix_of,
     read_archive,
     read_manifest,
@@ -110,11 +113,16 @@ def test_names_are_unique_and_fit_into_a_file_system(tmp_path: Path) -> None:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["None", "archive", "./archive", "", "~/archive"])
+@pytest.mark.parametrize("folder", ["None", "archive", "./archive", "", "~/archive", "file://archive", "file://~/x"])
 def test_relative_folder_is_refused(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ArchiveError, match="neither a URL nor an absolute path"):
-        write_archive(folder, "archive", {"a": document()}, "org", {})
+    for use in (
+        lambda: write_archive(folder, "archive", {"a": document()}, "org", {}),
+        lambda: archives_of(folder, "archive"),
+        lambda: list(read_archive(f"{folder}/archive.flows.jsonl".removeprefix("/"))),
+    ):
+        with pytest.raises(ViValidationError, match="absolute path"):
+            use()
     assert files(tmp_path) == set()
 
 
@@ -132,7 +140,7 @@ def test_unusable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_unknown_storage_is_an_error_that_names_it() -> None:
-    with pytest.raises(ArchiveError, match="cannot be written to nowhere://x"):
+    with pytest.raises(ViValidationError, match="archive_to: 'nowhere://x' cannot be used"):
         write_archive("nowhere://x", "archive", {"a": document()}, "org", {})
 
 
@@ -248,3 +256,33 @@ def test_manifest_can_be_read_alone(tmp_path: Path) -> None:
     uri = write(tmp_path, document("a"))
     found = read_manifest(uri)
     assert (found.uri, found.count, found.organization_id) == (uri, 1, "org")
+
+
+def test_folder_in_the_place_of_an_archive_is_named_as_such(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path, document("a"), name=str(number))
+    for uri in (str(tmp_path), f"{tmp_path}/", tmp_path.as_uri()):
+        with pytest.raises(ArchiveError, match="is a folder with 3 such files: name one of them"):
+            list(read_archive(uri))
+
+
+# --- finding archives ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["plain", "a[1]b", "[!x]", "a*", "what?really", "a//b", "größe", "a#b", "{x,y}"])
+@pytest.mark.parametrize("storage", ["path", "file", "memory"])
+def test_archives_are_found_in_a_folder_of_any_name(storage: str, name: str, tmp_path: Path) -> None:
+    root = {"path": str(tmp_path), "file": tmp_path.as_uri(), "memory": "memory://bucket"}[storage]
+    folder = f"{root}/{name}"
+    with attached_memory():
+        for made in ("mine-1", "mine-2", "other-1", "mine-1.flows.copy"):
+            write_archive(folder, made, {"a": document()}, "org", {})
+        found = archives_of(folder, "mine")
+        assert [uri.rpartition("/")[2] for uri in found] == [
+            "mine-1.flows.copy.flows.jsonl", "mine-1.flows.jsonl", "mine-2.flows.jsonl",
+        ]  # fmt: skip
+        assert all(next(read_archive(uri)).flow_id == "a" for uri in found)
+
+
+def test_missing_folder_has_no_archives(tmp_path: Path) -> None:
+    assert archives_of(str(tmp_path / "missing"), "x") == []

@@ -8,15 +8,15 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from tests.unit.audit.support import contents, files
-from vi_airflow_provider.storage.files import write_atomically
+from tests.unit.audit.support import attached_memory, contents, files
+from vi_airflow_provider.storage.files import list_files, open_to_read, write_atomically
 
 
 @pytest.fixture
@@ -133,3 +133,96 @@ def test_failed_upload_leaves_what_was_there(
     with pytest.raises(OSError, match="No space left"):
         write_atomically(memory / "file", big)
     assert ((memory / "file").read_bytes() if (memory / "file").exists() else None) == before
+
+
+# --- what was there before -----------------------------------------------------------------------------------------
+
+
+def test_replaced_file_keeps_its_mode_and_owner(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 4321)
+    before = path.stat()
+    write_atomically(ObjectStoragePath(str(path)), b"new")
+    after = path.stat()
+    assert path.read_bytes() == b"new"
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["existing", "dangling"])
+def test_symbolic_link_is_followed(exists: bool, tmp_path: Path) -> None:
+    target, link = tmp_path / "volume" / "file", tmp_path / "link"
+    target.parent.mkdir()
+    if exists:
+        target.write_bytes(b"old")
+    link.symlink_to("volume/file")
+    write_atomically(ObjectStoragePath(str(link)), b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert files(tmp_path) == {"volume", "link"}
+    assert files(target.parent) == {"file"}
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("make", [make_folder, os.mkfifo, make_link_to_a_device])
+def test_only_a_regular_file_is_replaced(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    make(path)
+    before = path.stat()
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(ObjectStoragePath(str(path)), b"new")
+    assert path.stat()[:3] == before[:3]
+    assert files(tmp_path) == {"file"}
+
+
+def test_folder_is_synced_after_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[bool, set[str]]] = []
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), files(tmp_path)))
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(ObjectStoragePath(str(tmp_path / "file")), b"new")
+    assert [is_folder for is_folder, _ in synced] == [False, True]
+    assert synced[1] == (True, {"file"})
+
+
+# --- listing -------------------------------------------------------------------------------------------------------
+
+
+def read(path: ObjectStoragePath) -> bytes:
+    # Not read_bytes(), which Airflow 2 refuses for names that are not ASCII.
+    with open_to_read(path) as file:
+        return file.read()
+
+
+FOLDERS: Final = ["plain", "a[1]b", "[!x]", "a*", "a//b", "größe", "{x,y}", "a b"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("storage", ["path", "file", "memory"])
+def test_files_are_listed_in_a_folder_of_any_name(storage: str, name: str, tmp_path: Path) -> None:
+    root = {"path": str(tmp_path), "file": tmp_path.as_uri(), "memory": "memory://bucket"}[storage]
+    with attached_memory():
+        folder = ObjectStoragePath(f"{root}/{name}")
+        for path in (folder / "one", folder / "two", folder / "sub" / "three"):
+            write_atomically(path, path.name.encode())
+        assert {path.name: read(path) for path in list_files(folder)} == {"one": b"one", "two": b"two"}
+        listed = {path.name: read(path) for path in list_files(folder, recursive=True)}
+        assert listed == {name: name.encode() for name in ("one", "two", "three")}
+
+
+def test_missing_folder_is_empty(memory: ObjectStoragePath, tmp_path: Path) -> None:
+    assert list(list_files(memory / "missing")) == []
+    assert list(list_files(ObjectStoragePath(str(tmp_path / "missing")), recursive=True)) == []
