@@ -1,4 +1,4 @@
-"""A machine without proxies and CAs of its own, and a loop for all lines and one for all clients of a test run."""
+"""Fixtures: a clean environment, one event loop for all proxies and one for all clients, and certificates."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.certificates import Authority
-from tests.reliability.fault_proxy import Background, Door
+from tests.reliability.fault_proxy import ConnectMode, LoopThread
 from tests.unit.conftest import _plain_environment
 
 __all__ = ["_plain_environment"]
 
 
 @pytest.fixture(scope="session")
-def background() -> Iterator[Background]:
-    background = Background()
-    yield background
-    background.stop()
+def loop_thread() -> Iterator[LoopThread]:
+    thread = LoopThread()
+    yield thread
+    thread.stop()
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +30,16 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="session")
 def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The CA that the connection trusts."""
+    """The CA that the client trusts."""
     return Authority(tmp_path_factory.mktemp("trusted"), "ca")
 
 
 @pytest.fixture(scope="session")
-def certificates(trusted: Authority, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Door, ssl.SSLContext]:
-    """What a server shows at each door."""
+def certificates(trusted: Authority, tmp_path_factory: pytest.TempPathFactory) -> Mapping[ConnectMode, ssl.SSLContext]:
+    """The certificate for each mode of connecting."""
     unknown = Authority(tmp_path_factory.mktemp("unknown"), "unknown-ca")
     return {
-        Door.OPEN: trusted.server("127.0.0.1"),
-        Door.WRONG_HOST: trusted.server("127.0.0.2"),
-        Door.UNKNOWN_CA: unknown.server("127.0.0.1"),
+        ConnectMode.ACCEPT: trusted.server("127.0.0.1"),
+        ConnectMode.WRONG_HOST: trusted.server("127.0.0.2"),
+        ConnectMode.UNKNOWN_CA: unknown.server("127.0.0.1"),
     }

@@ -1,8 +1,8 @@
-"""The line between a client and Vi, which does to a connection or to an answer what a test wants.
+"""A proxy between a client and the emulator that injects faults into connections and responses.
 
-At its far end is the emulator's application with real state, called in this process; at the near end are real
-sockets. So a fault is what it would be in a network, and what it left behind can be read from the emulator's store.
-Each request has a connection of its own.
+The client side has real sockets, so a fault looks as it would on a network. The server side calls the application of
+the emulator in this process, so a test can read from its store what a fault left behind. Each request has a connection
+of its own.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from tests.scripted_server import Received, http_bytes
 
 T = TypeVar("T")
 
-#: Closing with this linger discards what is unsent and sends RST instead of FIN.
+#: Closing with this linger option discards unsent data and sends RST instead of FIN.
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
-class Door(Enum):
-    """How the line meets who wants to connect."""
+class ConnectMode(Enum):
+    """How the proxy handles a new connection."""
 
-    OPEN = auto()
-    UNRESOLVED = auto()  # the name of the server does not resolve; see `Line.resolves`
-    CLOSED = auto()  # nobody listens
-    FULL = auto()  # somebody listens, and does not accept: the kernel drops what comes
+    ACCEPT = auto()
+    UNRESOLVED = auto()  # the host name does not resolve; see `FaultProxy.resolves`
+    REFUSE = auto()  # the port is closed
+    IGNORE = auto()  # the accept queue is full, so the kernel drops new connections
     WRONG_HOST = auto()  # TLS, with a certificate for another host
-    UNKNOWN_CA = auto()  # TLS, with a certificate by a CA that nobody knows
+    UNKNOWN_CA = auto()  # TLS, with a certificate of an unknown CA
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What the emulator answers."""
+class Response:
+    """A response of the emulator."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -52,66 +52,66 @@ class Reply:
 
     @property
     def wire(self) -> bytes:
-        """As it goes over the line if nothing happens to it."""
+        """The bytes of the response if no fault applies."""
         return http_bytes(self.status, self.body, self.headers)
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request on its connection, for a fault to do something to."""
+    """A request and its connection, to which a fault applies an effect."""
 
     request: Received
-    ask: Callable[[Received], Awaitable[Reply]]
+    send_upstream: Callable[[Received], Awaitable[Response]]
     writer: asyncio.StreamWriter
 
-    async def carry_out(self) -> Reply:
-        """Have the emulator do what the request asks for."""
-        return await self.ask(self.request)
+    async def forward(self) -> Response:
+        """Let the emulator process the request."""
+        return await self.send_upstream(self.request)
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes to the client."""
         self.writer.write(data)
         await self.writer.drain()
 
     def reset(self) -> None:
-        """End the connection so that the peer reads ECONNRESET, and loses what it has not read."""
+        """Close the connection so that the client gets ECONNRESET and loses unread data."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.writer.transport.abort()
 
 
-Strike = Callable[[Exchange], Awaitable[None]]
+Effect = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass
-class Plan:
-    """When something goes wrong, and what.
+class FaultPlan:
+    """Which fault is injected, and when.
 
-    :param door: how connections are met while it lasts
-    :param strike: what happens to a request; nothing, if it is about connections
-    :param certificates: what to show at which door; TLS is spoken if there are any
-    :param once: it happens to one request (to connections: until the client pauses), or for ever
-    :param skip: requests that are answered well before it begins
-    :param hits: which requests it happens to
+    :param connect: how new connections are handled
+    :param effect: what happens to a request; ``None`` if the fault concerns only connections
+    :param certificates: the certificate for each mode; enables TLS if there are any
+    :param once: inject into one request (into connections: until the client waits), or into all
+    :param skip: number of requests that are forwarded before the fault starts
+    :param matches: selects the requests
     """
 
-    door: Door = Door.OPEN
-    strike: Strike | None = None
-    certificates: Mapping[Door, ssl.SSLContext] = field(default_factory=dict)
+    connect: ConnectMode = ConnectMode.ACCEPT
+    effect: Effect | None = None
+    certificates: Mapping[ConnectMode, ssl.SSLContext] = field(default_factory=dict)
     once: bool = False
     skip: int = 0
-    hits: Callable[[Received], bool] = lambda request: True
+    matches: Callable[[Received], bool] = lambda request: True
 
 
-class Background:
-    """An event loop in a thread, on which all lines of a test run."""
+class LoopThread:
+    """An event loop in a thread, on which all proxies of a test run."""
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="line", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run it there, and wait for it."""
+        """Run a coroutine on the loop, and wait for its result."""
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(timeout=10)
 
@@ -121,53 +121,53 @@ class Background:
         self._loop.close()
 
 
-class Line:
-    """A server on a port of this machine, until the ``with`` block ends.
+class FaultProxy:
+    """A proxy on a loopback port for the duration of a ``with`` block.
 
-    :param background: where it runs
-    :param app: what is at the other end
-    :param plan: what goes wrong
+    :param loop_thread: event loop on which it runs
+    :param app: the application that it forwards to
+    :param plan: the fault to inject
     """
 
-    def __init__(self, background: Background, app: ASGIApp, plan: Plan) -> None:
+    def __init__(self, loop_thread: LoopThread, app: ASGIApp, plan: FaultPlan) -> None:
         self.plan = plan
         self.requests: list[Received] = []
-        self.struck = 0
-        self._background = background
+        self.fired = 0
+        self._loop_thread = loop_thread
         self._app = app
-        self._door = Door.OPEN
+        self._mode = ConnectMode.ACCEPT
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        # Bound for the line's whole life, and never listening: while the door is closed, nobody else gets the port.
+        # Bound but never listening: it reserves the port while connections are refused.
         self._reserve = self._bound(0)
         self.port: int = self._reserve.getsockname()[1]
 
     @property
     def url(self) -> str:
-        name = "vi.invalid" if self.plan.door is Door.UNRESOLVED else "127.0.0.1"
+        name = "vi.invalid" if self.plan.connect is ConnectMode.UNRESOLVED else "127.0.0.1"
         return f"{'https' if self.plan.certificates else 'http'}://{name}:{self.port}"
 
     @property
     def resolves(self) -> bool:
-        """Does the name of the server resolve at the moment?"""
-        return self._door is not Door.UNRESOLVED
+        """Does the host name resolve at the moment?"""
+        return self._mode is not ConnectMode.UNRESOLVED
 
     def __enter__(self) -> Self:
-        self._background.run(self._turn(self.plan.door if not self.plan.skip else Door.OPEN))
+        self._loop_thread.run(self._listen(self.plan.connect if not self.plan.skip else ConnectMode.ACCEPT))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._background.run(self._end())
+        self._loop_thread.run(self._end())
 
     def pause(self) -> None:
-        """The client waits before it tries again: what happens once to connections is over."""
-        if self.plan.once and self._door is not Door.OPEN:
-            self.mend()
+        """The client waits between two attempts: a fault of connections that occurs once ends here."""
+        if self.plan.once and self._mode is not ConnectMode.ACCEPT:
+            self.repair()
 
-    def mend(self) -> None:
-        """Nothing goes wrong any more."""
-        self.plan = Plan(door=self.plan.door, certificates=self.plan.certificates, skip=1 << 30)
-        self._background.run(self._turn(Door.OPEN))
+    def repair(self) -> None:
+        """Inject no more faults."""
+        self.plan = FaultPlan(connect=self.plan.connect, certificates=self.plan.certificates, skip=1 << 30)
+        self._loop_thread.run(self._listen(ConnectMode.ACCEPT))
 
     # --- connections, on the background's loop -----------------------------------------------------------------
 
@@ -178,21 +178,21 @@ class Line:
         bound.setblocking(False)
         return bound
 
-    async def _turn(self, door: Door) -> None:
-        """Listen as the door says."""
-        self._door = door
+    async def _listen(self, mode: ConnectMode) -> None:
+        """Handle new connections according to the mode from now on."""
+        self._mode = mode
         listening, self._sockets = self._sockets, []
         for old in listening:
             with contextlib.suppress(OSError):
                 asyncio.get_running_loop().remove_reader(old)
             old.close()
-        if door is Door.CLOSED:
+        if mode is ConnectMode.REFUSE:
             return
         listener = self._bound(self.port)
         self._sockets.append(listener)
-        if door is Door.FULL:
+        if mode is ConnectMode.IGNORE:
             listener.listen(0)
-            for _ in range(2):  # these two fill the queue
+            for _ in range(2):  # these two fill the accept queue
                 waiting = socket.socket()
                 waiting.setblocking(False)
                 waiting.connect_ex(listener.getsockname())
@@ -207,7 +207,7 @@ class Line:
         task.add_done_callback(self._tasks.discard)
 
     async def _end(self) -> None:
-        await self._turn(Door.CLOSED)
+        await self._listen(ConnectMode.REFUSE)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -224,30 +224,30 @@ class Line:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        # A client that hangs up early is no business of the server's: the test sees it from the client's side.
+        # The client may disconnect early, which the test observes on the client side.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=self.plan.certificates.get(self._door)
+                lambda: protocol, connection, ssl=self.plan.certificates.get(self._mode)
             )
             writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             try:
-                await self._answer(await _read_request(reader), writer)
+                await self._respond(await _read_request(reader), writer)
             finally:
                 transport.close()
 
-    async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, request: Received, writer: asyncio.StreamWriter) -> None:
         plan, number = self.plan, len(self.requests)
         self.requests.append(request)
         exchange = Exchange(request, partial(call, self._app), writer)
-        over = plan.once and self.struck > 0
-        if plan.strike is not None and number >= plan.skip and not over and plan.hits(request):
-            self.struck += 1
-            await plan.strike(exchange)
+        over = plan.once and self.fired > 0
+        if plan.effect is not None and number >= plan.skip and not over and plan.matches(request):
+            self.fired += 1
+            await plan.effect(exchange)
             return
-        reply = await exchange.carry_out()
-        if number + 1 == plan.skip and plan.door is not self._door:
-            await self._turn(plan.door)  # before the client can come back
-        await exchange.send(reply.wire)
+        response = await exchange.forward()
+        if number + 1 == plan.skip and plan.connect is not self._mode:
+            await self._listen(plan.connect)  # before the client can send the next request
+        await exchange.send(response.wire)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Received:
@@ -258,8 +258,8 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
     return Received(method, target, headers, await reader.readexactly(length))
 
 
-async def call(app: ASGIApp, request: Received) -> Reply:
-    """Have an ASGI application answer a request."""
+async def call(app: ASGIApp, request: Received) -> Response:
+    """Send a request to an ASGI application."""
     url = urlsplit(request.target)
     messages: list[Any] = []
 
@@ -281,4 +281,4 @@ async def call(app: ASGIApp, request: Received) -> Reply:
     start, *rest = messages
     headers = ((name.decode(), value.decode()) for name, value in start["headers"])
     kept = tuple((name, value) for name, value in headers if name != "content-length")
-    return Reply(start["status"], kept, b"".join(message.get("body", b"") for message in rest))
+    return Response(start["status"], kept, b"".join(message.get("body", b"") for message in rest))

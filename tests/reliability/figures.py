@@ -1,4 +1,4 @@
-"""Figures of a long test, kept in a file that `docs/reliability.md` is made from, with the date and the machine."""
+"""Store the figures of a long test, with the date and the machine, for `docs/reliability.md`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def save(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write figures to a file, with what a reader must know beside them."""
+    """Write figures to a file, with the date and the machine."""
     bytes_ = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    circumstances = {
+    context = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(bytes_ / 2**30, 1),
     }
-    path.write_text(json.dumps({**circumstances, **figures}, indent=2) + "\n")
+    path.write_text(json.dumps({**context, **figures}, indent=2) + "\n")

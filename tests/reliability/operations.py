@@ -1,7 +1,7 @@
-"""What is asked of Vi while something goes wrong, and how to tell what came of it.
+"""The operations of the fault matrix: what they do, and how to verify what they did.
 
-Six are calls of the clients, and both clients make them. The others are tasks and a trigger, as Airflow runs them.
-Each runs on a stage, changes the flows on it in so many steps, and is checked to have changed nothing else.
+Six are calls, made by both clients. The others are tasks and a trigger, as Airflow runs them. Each runs in a set-up of
+its own, makes a known number of changes to its flows, and is checked to have changed nothing else.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAU
 if TYPE_CHECKING:
     import pytest
 
-    from tests.reliability.fault_proxy import Line
+    from tests.reliability.fault_proxy import FaultProxy
 
 DAY_MS: Final = 86_400_000
 OK: Final = "ok"
-#: A listing hands the caller what the server says, and here it says it twice.
+#: A listing returns what the server sends, which contains a flow twice.
 TWICE: Final = "twice"
 
 STALE: Final = ("stale-1", "stale-2", "stale-3")
-#: In the order in which they are created, so a listing (newest first, two a page) has them the other way round.
+#: In the order of creation; a listing (newest first, two per page) has the reverse order.
 FLOWS: Final = ("stale-1", "fresh-1", "stale-2", "fresh-2", "stale-3", "fresh-3")
-#: In an archive, and not on the server.
+#: In an archive, but not on the server.
 GONE: Final = ("gone-1", "gone-2")
-#: In the archive, too, and on the server as it is there.
+#: In the archive, and unchanged on the server.
 KEPT: Final = "stale-1"
 SPEC: Final = wire_spec(name="written")
 
@@ -48,7 +48,7 @@ Flows = Mapping[str, Mapping[str, Any]]
 
 
 def new_backend() -> Backend:
-    """Return an emulator's backend with the flows, all of them a year old."""
+    """Return a backend of the emulator with the flows, all of them a year old."""
     times = iter(range(len(FLOWS)))
     backend = Backend(Settings(flows=0), clock=lambda: 1_700_000_000_000 + next(times, 10) * DAY_MS)
     for flow_id in FLOWS:
@@ -57,30 +57,30 @@ def new_backend() -> Backend:
 
 
 @dataclass
-class Stage:
-    """Where an operation runs: a backend behind a line, a connection to it, a folder, and what it slept."""
+class Setup:
+    """What an operation needs: a backend behind a proxy, a connection to it, a folder; and its recorded delays."""
 
     backend: Backend
-    line: Line
+    proxy: FaultProxy
     extra: Mapping[str, Any]
     folder: Path
     runner: asyncio.Runner
-    slept: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
 
     @property
     def settings(self) -> ViSettings:
-        who = {"organization_id": DEFAULT_ORGANIZATION_ID, "secret_key": DEFAULT_SECRET_KEY}
-        return ViSettings(endpoint=self.line.url, **who, **self.extra)
+        identity: dict[str, Any] = {"organization_id": DEFAULT_ORGANIZATION_ID, "secret_key": DEFAULT_SECRET_KEY}
+        return ViSettings(endpoint=self.proxy.url, **identity, **self.extra)
 
     @property
     def connection(self) -> str:
         """The value of ``AIRFLOW_CONN_VI_DEFAULT``."""
-        fields = {"host": self.line.url, "login": DEFAULT_ORGANIZATION_ID, "password": DEFAULT_SECRET_KEY}
+        fields = {"host": self.proxy.url, "login": DEFAULT_ORGANIZATION_ID, "password": DEFAULT_SECRET_KEY}
         return json.dumps({"conn_type": "vi", **fields, "extra": dict(self.extra)})
 
     @property
     def flows(self) -> Flows:
-        """All flows that there are, without those of others."""
+        """All flows on the server, without those that the other client creates."""
         store = self.backend.store
         return {
             flow_id: store.get_flow(flow_id)
@@ -89,9 +89,9 @@ class Stage:
         }
 
     def sleep(self, seconds: float) -> None:
-        """Wait without waiting."""
-        self.slept.append(seconds)
-        self.line.pause()
+        """Record a delay instead of waiting."""
+        self.delays.append(seconds)
+        self.proxy.pause()
 
     async def sleep_async(self, seconds: float) -> None:
         self.sleep(seconds)
@@ -99,50 +99,52 @@ class Stage:
 
 @dataclass(frozen=True)
 class Operation:
-    """Something to do, and how to tell what came of it.
+    """An operation of the matrix.
 
     :param name: column of the table
-    :param method: of the requests that a fault hits
-    :param ways: who can do it; each returns ``OK``, or in one word what else came of it, or raises a ``ViError``
-    :param steps: changes that it makes when all goes well
-    :param done: how many of them were made; given the flows before and after, of which nothing else may differ
-    :param lists: are the requests that a fault hits pages of a listing?
-    :param skip: requests before the first that a fault hits
-    :param each: does it go on with the next step when one has failed?
-    :param looks_again: does it repeat by itself what has failed?
+    :param method: method of the requests that a fault affects
+    :param clients: how to run it with each client; returns ``OK`` or a one-word outcome, or raises a ``ViError``
+    :param changes: number of changes that it makes if it succeeds
+    :param count_changes: counts the changes made, given the flows before and after; asserts that nothing else differs
+    :param lists: are the affected requests pages of a listing?
+    :param skip: number of requests before the first affected one
+    :param continues: does it continue with the next change after a failed one?
+    :param polls: does it repeat a failed request on its own?
+    :param rereads: does it read the flow again before it repeats a write?
     """
 
     name: str
     method: str
-    ways: Mapping[str, Callable[[Stage], str]]
-    steps: int = 0
-    done: Callable[[Flows, Flows], int] = lambda before, after: 0
+    clients: Mapping[str, Callable[[Setup], str]]
+    changes: int = 0
+    count_changes: Callable[[Flows, Flows], int] = lambda before, after: 0
     lists: bool = False
     skip: int = 0
-    each: bool = False
-    looks_again: bool = False
+    continues: bool = False
+    polls: bool = False
+    rereads: bool = False
 
 
 # --- calls of the clients ------------------------------------------------------------------------------------------
 
 
-def _both(ask: Callable[[Any], Any], right: Callable[[Any, Stage], str]) -> dict[str, Callable[[Stage], str]]:
-    def sync(stage: Stage) -> str:
-        with ViClient(stage.settings, sleep=stage.sleep) as vi:
-            value = ask(vi)
-            return right(list(value) if isinstance(value, Iterator) else value, stage)
+def _both(call: Callable[[Any], Any], check: Callable[[Any, Setup], str]) -> dict[str, Callable[[Setup], str]]:
+    def blocking(setup: Setup) -> str:
+        with ViClient(setup.settings, sleep=setup.sleep) as vi:
+            value = call(vi)
+            return check(list(value) if isinstance(value, Iterator) else value, setup)
 
-    async def on_the_loop(stage: Stage) -> str:
-        async with AsyncViClient(stage.settings, sleep=stage.sleep_async) as vi:
-            value = ask(vi)
-            got = [flow async for flow in value] if isinstance(value, AsyncIterator) else await value
-            return right(got, stage)
+    async def awaiting(setup: Setup) -> str:
+        async with AsyncViClient(setup.settings, sleep=setup.sleep_async) as vi:
+            value = call(vi)
+            received = [flow async for flow in value] if isinstance(value, AsyncIterator) else await value
+            return check(received, setup)
 
-    return {"ViClient": sync, "AsyncViClient": lambda stage: stage.runner.run(on_the_loop(stage))}
+    return {"ViClient": blocking, "AsyncViClient": lambda setup: setup.runner.run(awaiting(setup))}
 
 
-def _all_listed(flows: list[Flow], _: Stage) -> str:
-    # Of flows that come and go meanwhile, no listing can say which ones it has.
+def _all_listed(flows: list[Flow], _: Setup) -> str:
+    # Flows that are created or deleted during the listing may or may not be in it.
     ids = [flow.flow_id for flow in flows if not flow.flow_id.startswith(CREATED_BY_OTHERS)]
     steady = [flow_id for flow_id in reversed(FLOWS) if flow_id in ids or flow_id not in DELETED_BY_OTHERS]
     if ids == steady:
@@ -151,12 +153,12 @@ def _all_listed(flows: list[Flow], _: Stage) -> str:
     return TWICE
 
 
-def _is_there(flow: Flow, stage: Stage) -> str:
-    assert flow.to_wire() == stage.backend.store.get_flow(flow.flow_id)
+def _is_stored(flow: Flow, setup: Setup) -> str:
+    assert flow.to_wire() == setup.backend.store.get_flow(flow.flow_id)
     return OK
 
 
-def _is_gone(deleted: DeletedFlow, _: Stage) -> str:
+def _is_gone(deleted: DeletedFlow, _: Setup) -> str:
     assert deleted == DeletedFlow(id="stale-1", deleted=True, already_absent=False)
     return OK
 
@@ -171,7 +173,7 @@ def _deleted(before: Flows, after: Flows) -> int:
 
 
 def _created(before: Flows, after: Flows) -> int:
-    """A create that is tried again must not make two."""
+    """A retried create must not create two flows."""
     new = after.keys() - before.keys()
     assert _differs(before, after) == new
     assert [after[flow_id]["spec"] for flow_id in new] in ([], [SPEC])
@@ -183,26 +185,26 @@ def _written(before: Flows, after: Flows) -> int:
     assert differs <= {"stale-1"}
     for flow_id in differs:
         assert after[flow_id]["spec"] == SPEC | {"trainingProject": before[flow_id]["spec"]["trainingProject"]}
-        # Once, however often it was sent.
+        # Applied once, however often it was sent.
         assert after[flow_id]["metadata"]["generation"] == before[flow_id]["metadata"]["generation"] + 1
     return len(differs)
 
 
 CALLS: Final = (
     Operation("list", "GET", _both(lambda vi: vi.list_flows(), _all_listed), lists=True),
-    Operation("get", "GET", _both(lambda vi: vi.get_flow("stale-1"), _is_there)),
+    Operation("get", "GET", _both(lambda vi: vi.get_flow("stale-1"), _is_stored)),
     Operation("delete", "DELETE", _both(lambda vi: vi.delete_flow("stale-1"), _is_gone), 1, _deleted),
-    Operation("create", "PUT", _both(lambda vi: vi.create_flow(SPEC), _is_there), 1, _created),
-    Operation("update", "PATCH", _both(lambda vi: vi.update_flow("stale-1", spec=SPEC), _is_there), 1, _written),
-    Operation("replace", "PUT", _both(lambda vi: vi.replace_flow("stale-1", SPEC), _is_there), 1, _written),
+    Operation("create", "PUT", _both(lambda vi: vi.create_flow(SPEC), _is_stored), 1, _created),
+    Operation("update", "PATCH", _both(lambda vi: vi.update_flow("stale-1", spec=SPEC), _is_stored), 1, _written),
+    Operation("replace", "PUT", _both(lambda vi: vi.replace_flow("stale-1", SPEC), _is_stored), 1, _written),
 )
 
 # --- tasks and a trigger -------------------------------------------------------------------------------------------
 
 
-def _gate(stage: Stage) -> str:
-    """Wait on the triggerer for the flow that is the last one of the listing, for a day."""
-    from vi_airflow_provider.gates.outcome import Outcome, read_event
+def _gate(setup: Setup) -> str:
+    """Wait on the triggerer for the last flow of the listing, up to a day."""
+    from vi_airflow_provider.gates.outcome import WaitOutcome, read_event
     from vi_airflow_provider.triggers.flows import FlowTrigger
 
     trigger = FlowTrigger(
@@ -215,37 +217,38 @@ def _gate(stage: Stage) -> str:
     async def events() -> list[Any]:
         return [event async for event in trigger.run()]
 
-    (event,) = stage.runner.run(events())
+    (event,) = setup.runner.run(events())
     ended = read_event(event.payload)
     if ended.error is not None:
         raise ended.error
-    if ended.outcome is Outcome.OPEN:
+    if ended.outcome is WaitOutcome.OPEN:
         assert ended.flow is not None
         assert ended.flow["flow_id"] == STALE[0]
         return OK
     return ended.outcome.value
 
 
-#: When the gates begin to wait, in seconds since the epoch.
+#: Start of the virtual time of gates, in seconds since the epoch.
 BEGIN: Final = 1_800_000_000.0
 
 
-def virtual_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait: neither clients that are made by hooks, nor gates, for which time goes on as they sleep."""
+def virtual_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace sleeping by recorded delays in clients that hooks create and in gates, whose clock advances with them."""
     from vi_airflow_provider.gates import timers
     from vi_airflow_provider.triggers import flows
 
-    for client, sleep in ((ViClient, stage.sleep), (AsyncViClient, stage.sleep_async)):
-        monkeypatch.setitem(client.__init__.__kwdefaults__, "sleep", sleep)
+    for client, record in ((ViClient, setup.sleep), (AsyncViClient, setup.sleep_async)):
+        defaults: Any = client.__init__.__kwdefaults__
+        monkeypatch.setitem(defaults, "sleep", record)
     now = [BEGIN]
 
     async def sleep(seconds: float) -> None:
         now[0] += seconds
-        await stage.sleep_async(seconds)
+        await setup.sleep_async(seconds)
 
     monkeypatch.setattr(timers, "sleep", sleep)
     monkeypatch.setattr(flows, "time", SimpleNamespace(time=lambda: now[0]))
-    # Two looks follow each other at once, and shall not share an answer.
+    # Consecutive polls must not share a response.
     monkeypatch.setattr(flows, "MAX_SPREAD", 0.0)
 
 
@@ -255,21 +258,21 @@ def _run(task: Any) -> Any:
     return plain(task.execute({"ti": TaskInstance()}))
 
 
-def _export(stage: Stage) -> str:
-    """Export over an earlier export, of which nothing may be lost."""
+def _export(setup: Setup) -> str:
+    """Export over an earlier export, which must survive a failure."""
     from vi_airflow_provider.audit.reader import read_export, verify
     from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-    target = stage.folder / "flows.jsonl"
+    target = setup.folder / "flows.jsonl"
     old = _old_export()
     for name, content in old.items():
-        (stage.folder / name).write_bytes(content)
+        (setup.folder / name).write_bytes(content)
     try:
         _run(ExportFlowsOperator(task_id="export", destination=str(target)))
     except ViError:
-        assert {path.name: path.read_bytes() for path in stage.folder.iterdir()} == old
+        assert {path.name: path.read_bytes() for path in setup.folder.iterdir()} == old
         raise
-    assert {path.name for path in stage.folder.iterdir()} == old.keys()
+    assert {path.name for path in setup.folder.iterdir()} == old.keys()
     verify(str(target))
     ids = [flow.flow_id for flow in read_export(str(target))]
     assert len(ids) == len(set(ids))
@@ -288,8 +291,8 @@ def _old_export() -> dict[str, bytes]:
         return contents(Path(folder))
 
 
-def _prune(stage: Stage) -> str:
-    """Delete the stale flows one after the other; what is gone must be in the archive."""
+def _prune(setup: Setup) -> str:
+    """Delete the stale flows one by one; each deleted flow must be in the archive."""
     from tests.tasks import TaskInstance
     from tests.unit.cleanup.support import archived
     from vi_airflow_provider.cleanup.report import PruneError
@@ -301,28 +304,29 @@ def _prune(stage: Stage) -> str:
         name_pattern="stale-*",
         dry_run=False,
         max_delete_fraction=1.0,
-        archive_to=stage.folder.as_uri(),
+        archive_to=setup.folder.as_uri(),
         concurrency=1,
     )
     ti = TaskInstance()
-    before = stage.flows
-    said = OK
+    before = setup.flows
+    result = OK
+    context: Any = {"ti": ti}
     try:
-        report = task.execute({"ti": ti})
+        report = task.execute(context)
     except PruneError:
         report = ti.pushed["report"]
     finally:
-        gone = before.keys() - stage.flows.keys() - set(DELETED_BY_OTHERS)
-        kept = archived(stage.folder)
+        gone = before.keys() - setup.flows.keys() - set(DELETED_BY_OTHERS)
+        kept = archived(setup.folder)
         assert gone <= kept.keys() <= set(STALE)
         assert all(kept[flow_id].to_wire() == before[flow_id] for flow_id in gone)
-    failed = {outcome["reason"].partition(":")[0] for outcome in report["outcomes"] if outcome["outcome"] == "failed"}
+    failed = {flow["reason"].partition(":")[0] for flow in report["outcomes"] if flow["outcome"] == "failed"}
     if failed:
-        (said,) = failed
+        (result,) = failed
     elif report["busy"]:
-        said = "ViConflictError"
+        result = "ViConflictError"
     assert report["deleted"] + report["busy"] + report["failed"] == len(before.keys() & set(STALE))
-    return said
+    return result
 
 
 def _pruned(before: Flows, after: Flows) -> int:
@@ -332,13 +336,13 @@ def _pruned(before: Flows, after: Flows) -> int:
     return len(differs & set(STALE))
 
 
-def _restore(stage: Stage) -> str:
-    """Bring two flows back; a third one of the archive is there already."""
+def _restore(setup: Setup) -> str:
+    """Restore two flows; a third one of the archive still exists."""
     from vi_airflow_provider.operators.flows import RestoreFlowsOperator
 
-    archive = stage.folder / "saved.flows.jsonl"
+    archive = setup.folder / "saved.flows.jsonl"
     for name, content in _archive().items():
-        (stage.folder / name).write_bytes(content)
+        (setup.folder / name).write_bytes(content)
     written = _run(RestoreFlowsOperator(task_id="restore", archive=str(archive)))
     assert set(written) <= set(GONE)
     return OK
@@ -368,11 +372,11 @@ def _restored(before: Flows, after: Flows) -> int:
 
 _ONLY_SYNC: Final = "ViClient"
 TASKS: Final = (
-    Operation("gate", "GET", {"AsyncViClient": _gate}, lists=True, looks_again=True),
+    Operation("gate", "GET", {"AsyncViClient": _gate}, lists=True, polls=True),
     Operation("export", "GET", {_ONLY_SYNC: _export}, lists=True),
     Operation("prune, listing", "GET", {_ONLY_SYNC: _prune}, 3, _pruned, lists=True),
-    Operation("prune, deleting", "DELETE", {"AsyncViClient": _prune}, 3, _pruned, skip=3, each=True),
-    Operation("restore, looking", "GET", {_ONLY_SYNC: _restore}, 2, _restored),
-    Operation("restore, writing", "PUT", {_ONLY_SYNC: _restore}, 2, _restored, skip=3),
+    Operation("prune, deleting", "DELETE", {"AsyncViClient": _prune}, 3, _pruned, skip=3, continues=True, rereads=True),
+    Operation("restore, reading", "GET", {_ONLY_SYNC: _restore}, 2, _restored),
+    Operation("restore, writing", "PUT", {_ONLY_SYNC: _restore}, 2, _restored, skip=3, rereads=True),
 )
 OPERATIONS: Final = (*CALLS, *TASKS)

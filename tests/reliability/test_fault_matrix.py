@@ -1,4 +1,4 @@
-"""Every cell of the fault matrix, run: each operation, by each client that can do it, with each fault."""
+"""Run every cell of the fault matrix: each operation with each fault, with each client that supports it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator  # noqa: F401 - in the main thread, as Airflow 2.11 needs it
 
 from tests.certificates import Authority
-from tests.reliability.fault_proxy import Background, Door, Line, Plan
+from tests.reliability.fault_proxy import ConnectMode, FaultPlan, FaultProxy, LoopThread
 from tests.reliability.faults import DELETED_BY_OTHERS, FAULTS, HUGE, Fault
-from tests.reliability.matrix import PAGE, Verdict, expected, page_with, senseless, strikes, table, tries_again
+from tests.reliability.matrix import PAGE, Verdict, durations, expected, is_retried, not_applicable, page_with, table
 from tests.reliability.operations import (
     CALLS,
     OK,
@@ -25,7 +25,7 @@ from tests.reliability.operations import (
     TWICE,
     Flows,
     Operation,
-    Stage,
+    Setup,
     new_backend,
     virtual_time,
 )
@@ -33,66 +33,66 @@ from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.emulator.http.app import create_app
 
-#: Short patience; each kind of failure is tried once more.
+#: Each kind of failure is retried once.
 EXTRA: Final = {"max_retries": 1, "max_rate_limit_retries": 1, "page_size": 2, "allow_http": True}
-#: Seconds until a client gives up, where a fault needs that.
+#: Timeout of a client in seconds, for faults that last until it expires.
 SHORT: Final = 0.25
 LONG: Final = 10.0
 GET: Final = next(operation for operation in CALLS if operation.name == "get")
 
 
 @pytest.fixture
-def staged(
-    background: Background,
+def make_setup(
+    loop_thread: LoopThread,
     runner: asyncio.Runner,
     trusted: Authority,
-    certificates: Mapping[Door, ssl.SSLContext],
+    certificates: Mapping[ConnectMode, ssl.SSLContext],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[..., Stage]]:
-    """Return a function that sets the stage for an operation and a fault."""
-    lines: list[Line] = []
+) -> Iterator[Callable[..., Setup]]:
+    """Return a function that prepares an operation and a fault."""
+    proxies: list[FaultProxy] = []
 
-    def stage(operation: Operation, fault: Fault, *, once: bool, patience: float) -> Stage:
-        tls = fault.door in (Door.WRONG_HOST, Door.UNKNOWN_CA)
-        plan = Plan(
-            fault.door,
-            fault.strike,
+    def setup(operation: Operation, fault: Fault, *, once: bool, timeout: float) -> Setup:
+        tls = fault.connect in (ConnectMode.WRONG_HOST, ConnectMode.UNKNOWN_CA)
+        plan = FaultPlan(
+            fault.connect,
+            fault.effect,
             certificates if tls else {},
             once,
             operation.skip,
-            lambda request: request.method == operation.method and (not fault.of_listing or "p=" in request.target),
+            lambda request: request.method == operation.method and (not fault.listing_only or "p=" in request.target),
         )
         backend = new_backend()
-        line = Line(background, create_app(backend), plan).__enter__()
-        lines.append(line)
-        monkeypatch.setattr(socket, "getaddrinfo", _resolving(line, _getaddrinfo))
-        extra = {**EXTRA, "verify": str(trusted.path) if tls else False}
-        if fault.limit is not None:
-            extra[fault.limit] = patience
-        folder = tmp_path / str(len(lines))
+        proxy = FaultProxy(loop_thread, create_app(backend), plan).__enter__()
+        proxies.append(proxy)
+        monkeypatch.setattr(socket, "getaddrinfo", _resolving(proxy, _getaddrinfo))
+        extra: dict[str, Any] = {**EXTRA, "verify": str(trusted.path) if tls else False}
+        if fault.timeout_setting is not None:
+            extra[fault.timeout_setting] = timeout
+        folder = tmp_path / str(len(proxies))
         folder.mkdir()
-        stage = Stage(backend, line, extra, folder, runner)
-        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", stage.connection)
+        setup = Setup(backend, proxy, extra, folder, runner)
+        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", setup.connection)
         if operation in TASKS:
-            virtual_time(stage, monkeypatch)
-        return stage
+            virtual_time(setup, monkeypatch)
+        return setup
 
-    yield stage
-    for line in lines:
-        line.__exit__()
+    yield setup
+    for proxy in proxies:
+        proxy.__exit__()
 
 
 _getaddrinfo = socket.getaddrinfo
 
 
-def _resolving(line: Line, resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the name of the line's server mean this machine, when it resolves at all."""
+def _resolving(proxy: FaultProxy, resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """Resolve the host name of the proxy to this machine, unless the fault prevents it."""
 
     def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
         if host != "vi.invalid":
             return resolve(host, *args, **options)
-        if not line.resolves:
+        if not proxy.resolves:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return resolve("127.0.0.1", *args, **options)
 
@@ -100,53 +100,53 @@ def _resolving(line: Line, resolve: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_others(flows: Flows, fault: Fault) -> Flows:
-    """What somebody else deletes is no business of the operation."""
-    return {key: flow for key, flow in flows.items() if not (fault.others and key in DELETED_BY_OTHERS)}
+    """Leave out the flows that another client deletes."""
+    return {key: flow for key, flow in flows.items() if not (fault.concurrent_changes and key in DELETED_BY_OTHERS)}
 
 
-def outcome(operation: Operation, way: Callable[[Stage], str], fault: Fault, stage: Stage) -> Verdict:
-    before = without_others(stage.flows, fault)
+def outcome(operation: Operation, client: Callable[[Setup], str], fault: Fault, setup: Setup) -> Verdict:
+    before = without_others(setup.flows, fault)
     try:
-        said = way(stage)
+        outcome = client(setup)
     except ViError as error:
-        said = type(error).__name__
-    return Verdict(said, operation.done(before, without_others(stage.flows, fault)))
+        outcome = type(error).__name__
+    return Verdict(outcome, operation.count_changes(before, without_others(setup.flows, fault)))
 
 
-def happened(fault: Fault, stage: Stage) -> bool:
-    """Did the fault strike at all? A success would prove nothing otherwise."""
-    return stage.line.struck > 0 if fault.strike else len(stage.slept) > 0
+def happened(fault: Fault, setup: Setup) -> bool:
+    """Did the fault occur? Otherwise a success would prove nothing."""
+    return setup.proxy.fired > 0 if fault.effect else len(setup.delays) > 0
 
 
 def cells(operations: tuple[Operation, ...]) -> pytest.MarkDecorator:
-    """Run a test for every cell of these operations, for every client, and for a fault that strikes once or stays."""
+    """Parametrize a test over every cell of these operations, every client, and faults that occur once or persist."""
     return pytest.mark.parametrize(
-        ("operation", "way", "fault", "once"),
+        ("operation", "client", "fault", "once"),
         [
-            pytest.param(operation, way, fault, once, id=f"{operation.name}: {fault.name}, {how}, {way}")
+            pytest.param(operation, client, fault, once, id=f"{operation.name}: {fault.name}, {how}, {client}")
             for operation in operations
             for fault in FAULTS
-            if senseless(operation, fault) is None
-            for once in strikes(operation, fault)
-            for way in operation.ways
-            for how in ["once" if once else "stays"]
+            if not_applicable(operation, fault) is None
+            for once in durations(operation, fault)
+            for client in operation.clients
+            for how in ["once" if once else "persistent"]
         ],
     )
 
 
 @pytest.fixture
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take a mebibyte for too large: to read 64 of them takes its time, and all operations read alike."""
+    """Lower the size limit to 1 MiB: reading 64 MiB takes long, and all operations share the code that reads."""
     monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", 1 << 20)
 
 
-def decided(fault: Fault, run: Callable[[float], None]) -> None:
-    """Run a cell with a patience of so many seconds.
+def run_cell(fault: Fault, run: Callable[[float], None]) -> None:
+    """Run a cell with a suitable timeout.
 
-    To a client a machine that stalls that long looks like a server that does not answer. So a cell in which something
-    has a limit fails only if it fails with a patience that no machine wears out, too.
+    A machine that stalls longer than the timeout looks to the client like a server that does not respond. So a cell
+    whose fault lasts until a timeout runs with a short one first, and fails only if it also fails with a long one.
     """
-    if fault.limit is not None:
+    if fault.timeout_setting is not None:
         with contextlib.suppress(AssertionError, ViError):
             run(SHORT)
             return
@@ -155,55 +155,53 @@ def decided(fault: Fault, run: Callable[[float], None]) -> None:
 
 @cells(CALLS)
 @pytest.mark.usefixtures("small_bound")
-def test_a_call(operation: Operation, way: str, fault: Fault, once: bool, staged: Callable[..., Stage]) -> None:
-    def run(patience: float) -> None:
-        stage = staged(operation, fault, once=once, patience=patience)
-        verdict = outcome(operation, operation.ways[way], fault, stage)
+def test_call(operation: Operation, client: str, fault: Fault, once: bool, make_setup: Callable[..., Setup]) -> None:
+    def run(timeout: float) -> None:
+        setup = make_setup(operation, fault, once=once, timeout=timeout)
+        verdict = outcome(operation, operation.clients[client], fault, setup)
         assert verdict == expected(operation, fault, once=once)
-        assert verdict.said != OK or happened(fault, stage)
-        ends_well = expected(operation, fault, once=False).said in (OK, TWICE)
-        assert len(stage.slept) == (tries_again(operation, fault) and not ends_well)
-        low, high = fault.wait
-        assert all(low <= seconds <= high for seconds in stage.slept)
+        assert verdict.outcome != OK or happened(fault, setup)
+        ends_well = expected(operation, fault, once=False).outcome in (OK, TWICE)
+        assert len(setup.delays) == (is_retried(operation, fault) and not ends_well)
+        low, high = fault.delay
+        assert all(low <= seconds <= high for seconds in setup.delays)
 
-    decided(fault, run)
+    run_cell(fault, run)
 
 
 @cells(TASKS)
 @pytest.mark.usefixtures("small_bound")
-def test_a_task(operation: Operation, way: str, fault: Fault, once: bool, staged: Callable[..., Stage]) -> None:
-    def run(patience: float) -> None:
-        stage = staged(operation, fault, once=once, patience=patience)
-        before = without_others(stage.flows, fault)
-        verdict = outcome(operation, operation.ways[way], fault, stage)
+def test_task(operation: Operation, client: str, fault: Fault, once: bool, make_setup: Callable[..., Setup]) -> None:
+    def run(timeout: float) -> None:
+        setup = make_setup(operation, fault, once=once, timeout=timeout)
+        before = without_others(setup.flows, fault)
+        verdict = outcome(operation, operation.clients[client], fault, setup)
         assert verdict == expected(operation, fault, once=once)
-        assert verdict.said != OK or happened(fault, stage)
-        if verdict.said != OK and not operation.looks_again:
-            # Airflow's retry of the task, when the fault is over: what is left to do is done, and nothing twice.
-            stage.line.mend()
-            assert operation.ways[way](stage) == OK
-            assert operation.done(before, without_others(stage.flows, fault)) == operation.steps
+        assert verdict.outcome != OK or happened(fault, setup)
+        if verdict.outcome != OK and not operation.polls:
+            # A retry of the task after the fault completes the remaining changes and repeats none.
+            setup.proxy.repair()
+            assert operation.clients[client](setup) == OK
+            assert operation.count_changes(before, without_others(setup.flows, fault)) == operation.changes
 
-    decided(fault, run)
+    run_cell(fault, run)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if str(HUGE) in fault.name], ids=lambda fault: fault.name)
-@pytest.mark.parametrize("way", GET.ways)
-def test_an_answer_that_is_too_large_is_not_held_in_memory(
-    fault: Fault, way: str, staged: Callable[..., Stage]
-) -> None:
-    stage = staged(GET, fault, once=False, patience=LONG)
-    # Its server shares our memory: it is measured, too, and holds what the sockets do not take.
+@pytest.mark.parametrize("client", GET.clients)
+def test_oversized_response_is_not_held_in_memory(fault: Fault, client: str, make_setup: Callable[..., Setup]) -> None:
+    setup = make_setup(GET, fault, once=False, timeout=LONG)
+    # The measurement includes the server in this process, which holds what the sockets have not accepted yet.
     tracemalloc.start()
     try:
-        said = outcome(GET, GET.ways[way], fault, stage).said
+        error = outcome(GET, GET.clients[client], fault, setup).outcome
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert said == "ViResponseError"
+    assert error == "ViResponseError"
     assert peak < 1.5 * exchange.MAX_RESPONSE_BYTES
 
 
-def test_the_page_shows_this_table() -> None:
+def test_page_contains_this_table() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page_with(table(), page) == page, "run: make reliability"

@@ -1,5 +1,5 @@
-"""`make test-distributed`: a cleanup on two Celery workers, one of which is killed, and a gate whose triggerer is.
+"""`make test-distributed`: a cleanup on two Celery workers and a gate; one worker and the triggerer are killed.
 
-A real deployment on loopback: PostgreSQL, Redis, api-server, scheduler, dag-processor, triggerer, two workers. At the
-end exactly the stale flows must be gone, each must be restorable from an archive, and no task may be stuck.
+The deployment runs on loopback: PostgreSQL, Redis, api-server, scheduler, dag-processor, triggerer, two workers. At the
+end exactly the stale flows must be deleted, each must be restorable from an archive, and no task may be stuck.
 """

@@ -1,4 +1,4 @@
-"""The command line: `python -m tests.reliability.distributed [--json FILE]`."""
+"""Command line: `python -m tests.reliability.distributed [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from demo.deployment import COMPONENTS, Deployment
 from demo.local_airflow import configure
 from tests.deployed import eventually
 from tests.reliability.distributed.memory import Peaks
-from tests.reliability.distributed.services import MissingProgram, PostgreSQL, Redis, install
+from tests.reliability.distributed.services import MissingProgramError, PostgreSQL, Redis, install
 from tests.reliability.figures import save
 from vi_airflow_provider.emulator import Emulator
 
@@ -33,18 +34,18 @@ DAGS: Final = Path(__file__).parent / "dags"
 
 
 def main() -> int:
-    """Build the deployment, run the scenario, take everything down; 0 if all was as it must be."""
+    """Start the deployment, run the scenario, stop everything; 0 if all checks passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.distributed", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the `with` blocks take everything down
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the `with` blocks stop everything
     try:
         install()
-    except MissingProgram as error:
+    except MissingProgramError as error:
         print(error, file=sys.stderr)
         return 1
     home = Path(tempfile.mkdtemp(prefix="vi-distributed-"))
-    home.chmod(0o711)  # user postgres must get to its folder
+    home.chmod(0o711)  # user postgres needs access to its folder
     try:
         figures = _measure(home)
     except BaseException:
@@ -64,7 +65,7 @@ def _measure(home: Path) -> dict[str, Any]:
     began = time.monotonic()
     with ExitStack() as stack:
         vi = stack.enter_context(Emulator(flows=FLOWS, latency_ms=LATENCY_MS))
-        configure(home / "here", **vi.environment)  # for what this process reads and restores
+        configure(home / "here", **vi.environment)  # this process reads and restores flows, too
         postgres = stack.enter_context(PostgreSQL(home / "postgresql"))
         redis = stack.enter_context(Redis(home / "redis"))
         folder = home / "airflow"
@@ -74,7 +75,7 @@ def _measure(home: Path) -> dict[str, Any]:
         )
         airflow.migrate()
         seconds["setup"] = time.monotonic() - began
-        _say("set up", seconds["setup"])
+        _print_seconds("setup", seconds["setup"])
 
         def pids() -> dict[str, int]:
             return {"postgresql": postgres.pid, "redis": redis.pid, **airflow.pids()}
@@ -84,10 +85,11 @@ def _measure(home: Path) -> dict[str, Any]:
         airflow.start()
         airflow.wait_until_healthy(seconds=600)
         for worker in WORKERS:
-            eventually(lambda log=folder / f"{worker}.log": " ready." in log.read_text(), f"{worker} is not ready", 300)
-        eventually(lambda: len(airflow.api("GET", "/dags")["dags"]) == 2, "the DAGs were not read", 300)
+            log = folder / f"{worker}.log"
+            eventually(partial(_contains, log, " ready."), f"{worker} is not ready", 300)
+        eventually(lambda: len(airflow.api("GET", "/dags")["dags"]) == 2, "the DAGs were not parsed", 300)
         seconds["healthy"] = time.monotonic() - began
-        _say("healthy", seconds["healthy"])
+        _print_seconds("healthy", seconds["healthy"])
         archives = home / "archives"
         scenario = Scenario(airflow, vi, archives, seconds)
         scenario.run()
@@ -101,11 +103,22 @@ def _measure(home: Path) -> dict[str, Any]:
     }
 
 
+def _contains(file: Path, text: str) -> bool:
+    return text in file.read_text()
+
+
 def _components(home: Path) -> dict[str, tuple[str, ...]]:
     workers = {
         name: (
-            *("celery", "worker", "--skip-serve-logs", "--celery-hostname", f"{name}@%h"),
-            *("--concurrency", str(WORKER_TASKS), "--pid", str(home / f"{name}.pid")),
+            "celery",
+            "worker",
+            "--skip-serve-logs",
+            "--celery-hostname",
+            f"{name}@%h",
+            "--concurrency",
+            str(WORKER_TASKS),
+            "--pid",
+            str(home / f"{name}.pid"),
         )
         for name in WORKERS
     }
@@ -121,7 +134,7 @@ def _variables(postgres: PostgreSQL, redis: Redis, vi: Emulator) -> Mapping[str,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{postgres.url}",
         "AIRFLOW__CELERY__BROKER_URL": redis.url,
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{postgres.url}",
-        # How soon the loss of a worker is noticed: of a task that it ran, and of one that it had fetched.
+        # Time until the loss of a worker is detected: for a running task, and for one that it has only fetched.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40",
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "120",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "180",
@@ -130,16 +143,16 @@ def _variables(postgres: PostgreSQL, redis: Redis, vi: Emulator) -> Mapping[str,
     }
 
 
-def _say(what: str, seconds: float) -> None:
+def _print_seconds(what: str, seconds: float) -> None:
     print(f"{what:<24}{seconds:>8.1f} s", flush=True)
 
 
 def _print(figures: Mapping[str, Any]) -> None:
     for name, value in figures["seconds"].items():
-        _say(name, value)
+        _print_seconds(name, value)
     for name, mib in figures["peak_mib"].items():
-        print(f"{name:<24}{mib:>6} MiB at its peak")
-    print(f"{'all together':<24}{figures['peak_mib_total']:>6} MiB at their peak")
+        print(f"{name:<24}{mib:>6} MiB at peak")
+    print(f"{'total':<24}{figures['peak_mib_total']:>6} MiB at peak")
     rest = {name: value for name, value in figures.items() if name not in ("seconds", "peak_mib", "peak_mib_total")}
     print(json.dumps(rest, indent=2))
 

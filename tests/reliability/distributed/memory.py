@@ -1,4 +1,4 @@
-"""Memory of a component: the proportional share (PSS) of all its processes, so that what they share counts once."""
+"""Memory of a component: the proportional set size (PSS) of its processes, which counts shared memory once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EVERY_SECONDS: Final = 3.0
 
 
 def processes(pid: int) -> list[int]:
-    """Return a process, its descendants, and what else is in its session, as far as they live."""
+    """Return the running processes among a process, its descendants and the members of its session."""
     parents, sessions = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # The name, which comes second, may contain anything.
+            # The second field is the name, which may contain spaces and parentheses.
             fields = path.read_text().rpartition(")")[2].split()
-            if fields[0] == "Z":  # it has ended, and nobody has asked how
+            if fields[0] == "Z":  # a zombie
                 continue
             parents[int(path.parent.name)], sessions[int(path.parent.name)] = int(fields[1]), int(fields[3])
     children = defaultdict(list)
@@ -45,9 +45,9 @@ def proportional_mib(pid: int) -> float:
 
 
 class Peaks(threading.Thread):
-    """Keeps the highest memory of each component while the `with` block lasts.
+    """Records the peak memory of each component for the duration of a `with` block.
 
-    :param pids: returns the components that run, by name
+    :param pids: returns the process id of each running component
     """
 
     def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:

@@ -1,4 +1,4 @@
-"""What happens in the distributed test, and what must be true at the end."""
+"""The steps of the distributed test, and the checks at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.reliability.distributed.memory import processes
 from vi_airflow_provider.emulator import Emulator
 
 STALE: Final = 310
-#: Deletes after which a worker is killed, as soon as one of its batches is half done.
+#: Deletes after which a worker is killed, as soon as one of its batches is partly done.
 DELETES_BEFORE_THE_KILL: Final = 60
 LATENCY_MS: Final = 100
 SPEC: Final = {"name": "Late", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
@@ -28,10 +28,10 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 @dataclass
 class Scenario:
-    """The story, step by step. Each step measures what it takes, in seconds.
+    """The steps of the test; each records its duration in seconds.
 
-    :param airflow: a deployment that is up, with the components `worker-…`
-    :param vi: the emulator that it works on
+    :param airflow: a running deployment with the components `worker-…`
+    :param vi: its emulator
     :param archives: folder for the archives
     """
 
@@ -42,7 +42,7 @@ class Scenario:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Clean up, with a worker and the triggerer killed on the way, and check everything."""
+        """Run the cleanup, kill a worker and the triggerer meanwhile, and check everything."""
         stale = self._prepare_flows()
         kept = set(self.vi.store.flow_ids()) - stale.keys()
         gate = start(self.airflow, "gate")
@@ -50,7 +50,7 @@ class Scenario:
 
         began = time.monotonic()
         cleanup = start(self.airflow, "cleanup", {"archive_to": self.archives.as_uri()})
-        map_index, lost = self._kill_a_worker_amid_a_batch(cleanup, stale.keys())
+        map_index, lost = self._kill_worker_within_a_batch(cleanup, stale.keys())
         killed = time.monotonic()
         self.airflow.kill("triggerer")
         self.airflow.start("triggerer")
@@ -68,7 +68,7 @@ class Scenario:
         self.seconds["gate"] = time.monotonic() - created
 
         assert self._run_state("cleanup", cleanup) == "success", self._states("cleanup", cleanup)
-        assert set(self.vi.store.flow_ids()) == kept | {"late-flow"}, "not exactly the stale flows are gone"
+        assert set(self.vi.store.flow_ids()) == kept | {"late-flow"}, "the deleted flows are not exactly the stale ones"
         archived = self._check_archives(stale)
         self._check_reports(cleanup, stale, archived, map_index)
         assert xcom(self.airflow, "gate", gate, "gate")["flow_id"] == "late-flow"
@@ -77,7 +77,7 @@ class Scenario:
     # --- steps -------------------------------------------------------------------------------------------------
 
     def _prepare_flows(self) -> dict[str, dict[str, Any]]:
-        """Touch flows until so many are stale, beside those that are to be kept; return the former, by their id."""
+        """Update flows until exactly `STALE` unprotected ones are stale, and return these by id."""
         now, store = time.time() * 1000, self.vi.store
         flows = {flow_id: store.get_flow(flow_id) for flow_id in store.flow_ids()}
         busy = set(store.busy_flow_ids())
@@ -92,22 +92,22 @@ class Scenario:
         self.facts |= {"flows": len(flows), "stale": len(stale), "latency_ms": LATENCY_MS}
         return {flow_id: flows[flow_id] for flow_id in stale}
 
-    def _kill_a_worker_amid_a_batch(self, run_id: str, stale: Any) -> tuple[int, list[str]]:
-        """Kill a worker that has deleted a part of a batch; return the batch, and all tasks that it had."""
+    def _kill_worker_within_a_batch(self, run_id: str, stale: Any) -> tuple[int, list[str]]:
+        """Kill a worker within a batch; return the map index of the batch, and the ids of all tasks of the worker."""
         eventually(lambda: self._gone(stale) >= DELETES_BEFORE_THE_KILL, "nothing was deleted", PATIENCE)
         planned = xcom(self.airflow, "cleanup", run_id, "batches")
         batches = [{flow["flow_id"] for flow in batch} for batch in planned]
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             running = [task for task in task_instances(self.airflow, "cleanup", run_id) if task["state"] == "running"]
-            # All that takes time comes before the look at the batch: it goes on being deleted.
+            # Everything slow happens before the batch is checked, as its deletion continues meanwhile.
             for worker, family in self._workers().items():
                 lost = [task for task in running if task["pid"] in family]
                 for task in lost:
                     batch = batches[task["map_index"]] if task["task_id"] == "prune" else set()
                     if 0 < self._gone(batch) < len(batch):
-                        self._cut_the_power_of(worker, family)
-                        assert self._gone(batch) < len(batch), "the batch was done before its worker died"
+                        self._kill_processes_of(worker, family)
+                        assert self._gone(batch) < len(batch), "the batch was completed before its worker was killed"
                         self.facts |= {
                             "deletes_before_the_kill": self._gone(stale),
                             "killed_batch": {"flows": len(batch), "deleted": self._gone(batch)},
@@ -115,23 +115,23 @@ class Scenario:
                         }
                         return task["map_index"], [task["id"] for task in lost]
             time.sleep(0.1)
-        raise AssertionError("no worker was seen amid a batch")
+        raise AssertionError("no worker was found within a batch")
 
     def _workers(self) -> dict[str, list[int]]:
         """Return the processes of each worker."""
         return {name: processes(pid) for name, pid in self.airflow.pids().items() if name.startswith("worker")}
 
-    def _cut_the_power_of(self, worker: str, family: list[int]) -> None:
+    def _kill_processes_of(self, worker: str, family: list[int]) -> None:
         for pid in family:  # one by one: Airflow gives each task a process group of its own
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.airflow.kill(worker)
-        eventually(lambda: not any(map(processes, family)), "a process of the killed worker is alive")
+        eventually(lambda: not any(map(processes, family)), "a process of the killed worker is still running")
 
     # --- checks ------------------------------------------------------------------------------------------------
 
     def _check_archives(self, stale: Mapping[str, Any]) -> dict[str, set[str]]:
-        """See that each archive verifies and each stale flow is in one, unchanged; return the ids by archive."""
+        """Verify each archive, check that each stale flow is in one unchanged, and return the ids by archive."""
         from vi_airflow_provider.cleanup.archive import read_archive
 
         archived = {}
@@ -142,7 +142,7 @@ class Scenario:
                 assert flow.to_wire() == stale[flow.flow_id], f"{flow.flow_id} was archived differently"
             archived[uri] = {flow.flow_id for flow in flows}
         missing = stale.keys() - set[str]().union(*archived.values())
-        assert not missing, f"deleted, and in no archive: {missing}"
+        assert not missing, f"deleted, but in no archive: {missing}"
         self.facts["archives"] = len(archived)
         return archived
 
@@ -155,11 +155,11 @@ class Scenario:
                 assert flow_id not in outcomes, f"{flow_id} is in two reports"
                 outcomes[flow_id] = outcome
                 assert any(flow_id in archived[uri] for uri in archives), f"{flow_id} is in no archive of its report"
-        assert outcomes.keys() == set(stale), "the reports are not about the stale flows"
+        assert outcomes.keys() == set(stale), "the reports do not contain exactly the stale flows"
         counts = Counter(outcomes.values())
         assert counts.keys() <= {"deleted", "already_absent"}, counts
         (batch,) = (task for task in tasks if (task["task_id"], task["map_index"]) == ("prune", cut))
-        assert batch["try_number"] > 1, "the batch of the killed worker was not tried again"
+        assert batch["try_number"] > 1, "the batch of the killed worker was not retried"
         self.facts |= {
             "outcomes": dict(counts),
             "tasks": len(tasks),
@@ -167,7 +167,7 @@ class Scenario:
         }
 
     def _reported(self, run_id: str, task: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
-        """Yield each flow of a task's report: its id, its outcome, and the archives that the report names."""
+        """Yield id, outcome and archives of each flow in the report of a task."""
         if task["task_id"] == "delete":
             report = xcom(self.airflow, "cleanup", run_id, "delete", task["map_index"])
             yield report["flow_id"], report["outcome"], [report["archive"]]
@@ -178,7 +178,7 @@ class Scenario:
                 yield flow["flow_id"], flow["outcome"], archives
 
     def _restore(self, stale: Mapping[str, Any]) -> None:
-        """Bring everything back from the archives, as it was."""
+        """Restore all flows from the archives, and compare them with the originals."""
         from vi_airflow_provider.cleanup.archive import read_archive
         from vi_airflow_provider.hooks.vi import ViHook
 
@@ -193,7 +193,7 @@ class Scenario:
             assert restored["metadata"]["attributes"] == flow["metadata"]["attributes"]
         self.facts["restored"] = len(stale)
 
-    # --- looks -------------------------------------------------------------------------------------------------
+    # --- state -------------------------------------------------------------------------------------------------
 
     def _gone(self, flow_ids: Any) -> int:
         return len(set(flow_ids) - set(self.vi.store.flow_ids()))
@@ -203,7 +203,7 @@ class Scenario:
 
     def _are_over(self, run_id: str, ids: list[str]) -> bool:
         tasks = task_instances(self.airflow, "cleanup", run_id)
-        # A try that was lost keeps its own id, and the next one may have another.
+        # A retry may have another id than the lost try.
         return all(task["state"] == "success" for task in tasks if task["id"] in ids or task["try_number"] > 1)
 
     def _run_state(self, dag_id: str, run_id: str) -> str:

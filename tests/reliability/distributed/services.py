@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis from Debian's packages, on free ports of loopback, with all that they write in one folder."""
+"""PostgreSQL and Redis from Debian packages, on free loopback ports, with all their files in one folder."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from typing import Any, Final, Self
 
 from demo.deployment import free_port
 
-#: Package by the program that it brings.
+#: Debian package of each program.
 PACKAGES: Final = {"postgres": "postgresql", "redis-server": "redis-server"}
 START_SECONDS: Final = 60.0
 
 
-class MissingProgram(Exception):  # noqa: N818 - it says what is missing
-    """A service is not installed, and cannot be installed by us."""
+class MissingProgramError(Exception):
+    """A service is not installed, and this process may not install it."""
 
 
 def install() -> None:
-    """Install what is missing, with apt-get, if we may.
+    """Install missing packages with apt-get, if possible.
 
-    :raises MissingProgram: we may not
+    :raises MissingProgramError: this process may not install packages
     """
     missing = [package for program, package in PACKAGES.items() if _find(program) is None]
     if not missing:
         return
     names = " ".join(missing)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise MissingProgram(f"Not installed: {names}. On Debian: apt-get install --no-install-recommends {names}")
+        raise MissingProgramError(f"Not installed: {names}. On Debian: apt-get install --no-install-recommends {names}")
     print(f"Installing {names} with apt-get", flush=True)
     for arguments in (["update", "-qq"], ["install", "-qq", "--no-install-recommends", *missing]):
         subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 class Service:
-    """A server of a folder and a port, which ends with the `with` block."""
+    """A server with a folder and a port, for the duration of a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -81,7 +81,7 @@ class Service:
 
 
 class PostgreSQL(Service):
-    """A database of its own. As root it runs as user postgres, because it refuses to run as root."""
+    """A database server. Started by root, it runs as user postgres, because it refuses to run as root."""
 
     @property
     def url(self) -> str:
@@ -112,7 +112,7 @@ class PostgreSQL(Service):
 
 
 class Redis(Service):
-    """A broker of its own, which keeps nothing on disk."""
+    """A broker without persistence."""
 
     @property
     def url(self) -> str:
@@ -130,12 +130,12 @@ class Redis(Service):
 def _program(name: str) -> Path:
     path = _find(name)
     if path is None:
-        raise MissingProgram(f"{name} is not installed")
+        raise MissingProgramError(f"{name} is not installed")
     return path
 
 
 def _find(name: str) -> Path | None:
-    """Find a program; Debian keeps each version of PostgreSQL in a folder that is not on the PATH."""
+    """Find a program; the Debian packages of PostgreSQL install outside the PATH."""
     versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     found = shutil.which(name)
     return versions[-1] if versions else (found and Path(found)) or None

@@ -1,6 +1,6 @@
-"""`make soak`: the client, the hook and 500 gates at work for minutes on a Vi that answers badly one time in ten.
+"""`make soak`: clients, hooks and 500 gates run for minutes against a server that corrupts one response in ten.
 
-Eight threads create, read, change and delete flows at random; each knows what its flows must be like, down to the
-generation, because nobody else writes them. Whatever the service does to the answers, no read may ever contradict
-that model, each gate must open once and only when its flow is ready, and memory and open files must stay flat.
+Eight threads create, read, change and delete flows at random. Each is the only writer of its flows and keeps a model of
+them, down to the generation. Whatever happens to the responses, no read may contradict the model, each gate must open
+exactly once and only after its flow is ready, and memory and open files must stay flat.
 """

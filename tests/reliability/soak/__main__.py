@@ -1,4 +1,4 @@
-"""The soak's command line: `python -m tests.reliability.soak --seconds 600 --seed N`."""
+"""Command line of the soak test: `python -m tests.reliability.soak --seconds 600 --seed N`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,10 +19,9 @@ from demo.local_airflow import configure
 from tests.reliability.figures import save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.reliability.soak.emulated import Emulated
-    from tests.reliability.soak.vitals import Vitals
+    from tests.reliability.soak.emulator_process import EmulatorProcess
+    from tests.reliability.soak.gates import GateKind
+    from tests.reliability.soak.resources import ResourceUse
     from tests.reliability.soak.worker import Worker
 
 THREADS: Final = 8
@@ -30,30 +30,30 @@ SAMPLE_SECONDS: Final = 1.0
 
 
 def main() -> int:
-    """Soak; 0 if nothing contradicted the model and nothing leaked."""
+    """Run the soak test; 0 if nothing contradicted the model and nothing leaked."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="how long the operations go on (%(default)s)")
-    parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same operations and faults")
+    parser.add_argument("--seconds", type=float, default=600, help="duration of the operations (%(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="seed of operations and faults")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS} threads, {GATES} gates", flush=True)
     with tempfile.TemporaryDirectory(prefix="vi-soak-") as home:
-        # Before Airflow is imported. Each of 500 gates would tell of each look.
+        # Before Airflow is imported. At INFO, each of 500 gates would log each poll.
         configure(Path(home), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
         return _soak(options.seconds, seed, options.json)
 
 
 def _soak(seconds: float, seed: int, json: Path | None) -> int:
-    from tests.reliability.soak.emulated import READ_TIMEOUT, Emulated
-    from tests.reliability.soak.gates import CONN_ID, GateKeeper
-    from tests.reliability.soak.model import Disagreement
-    from tests.reliability.soak.vitals import Vitals
+    from tests.reliability.soak.emulator_process import READ_TIMEOUT, EmulatorProcess
+    from tests.reliability.soak.gates import CONN_ID, GateRunner
+    from tests.reliability.soak.model import MismatchError
+    from tests.reliability.soak.resources import ResourceUse
     from tests.reliability.soak.worker import Worker
     from vi_airflow_provider.hooks.vi import ViHook
 
     retries = _Retries()
-    vitals = Vitals()
+    resources = ResourceUse()
     failures: list[BaseException] = []
     stop, prepared = threading.Event(), threading.Semaphore(0)
 
@@ -68,23 +68,23 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
             finally:
                 prepared.release()
             while not stop.is_set():
-                worker.act()
-            while not failures and worker.gates_are_due():
+                worker.step()
+            while not failures and worker.has_due_gates():
                 time.sleep(0.05)
         except Exception as error:
             fail(error)
 
-    with Emulated(seed) as vi, ExitStack() as stack:
+    with EmulatorProcess(seed) as vi, ExitStack() as stack:
         extra = {"read_timeout": READ_TIMEOUT, "max_retry_delay": 0.5}
         os.environ["AIRFLOW_CONN_VI_DEFAULT"] = vi.connection(**extra)
         os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"] = vi.connection(**extra, page_size=1000)
-        vi.misbehave()
-        keeper = stack.enter_context(GateKeeper(fail))
-        # Half of the threads share one client, as those of one task may; the others have a hook each.
+        vi.inject_faults()
+        runner = stack.enter_context(GateRunner(fail))
+        # Half of the threads share one client, as the threads of a task may; the others have a hook each.
         hooks = [stack.enter_context(closing(ViHook())) for _ in range(1 + THREADS // 2)]
         callers = [hooks[0].get_conn() if number % 2 else hooks[1 + number // 2] for number in range(THREADS)]
         workers = [
-            Worker(f"w{number}", caller, random.Random(f"{seed} {number}"), keeper, len(range(number, GATES, THREADS)))
+            Worker(f"w{number}", caller, random.Random(f"{seed} {number}"), runner, len(range(number, GATES, THREADS)))
             for number, caller in enumerate(callers)
         ]
         threads = [threading.Thread(target=work, args=(worker,), name=worker.name) for worker in workers]
@@ -93,28 +93,28 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
         try:
             for _ in threads:
                 prepared.acquire()
-            vitals.sample()  # at least one, however soon it ends
+            resources.sample()  # at least one, even in a very short run
             end = time.monotonic() + seconds
             while not stop.wait(min(SAMPLE_SECONDS, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
-                vitals.sample()
+                resources.sample()
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
         requests, faults = vi.faults()
         if not failures:
-            vi.behave()
-            failures += _disagreements(vi, workers)
-    rows = _rows(workers, requests, faults, retries.count, vitals)
+            vi.stop_faults()
+            failures += _mismatches(vi, workers)
+    rows = _rows(workers, requests, faults, retries.count, resources)
     for name, value, note in rows:
         print(f"{name:<38}{value:>12}  {note}".rstrip())
     for failure in failures[:1]:
-        if not isinstance(failure, Disagreement):
+        if not isinstance(failure, MismatchError):
             raise failure
-        print(f"\nDISAGREEMENT, with --seed {seed}: {failure}")
-    for leak in vitals.leaks:
+        print(f"\nMISMATCH, with --seed {seed}: {failure}")
+    for leak in resources.leaks:
         print(f"\nLEAK: {leak}")
-    if failures or vitals.leaks:
+    if failures or resources.leaks:
         return 1
     if json is not None:
         save(json, {"seconds": seconds, "seed": seed, "rows": rows})
@@ -122,7 +122,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
 
 
 class _Retries(logging.Handler):
-    """Counts the lines that tell of another attempt, which would fill the screen."""
+    """Counts the log lines about retries, which would fill the screen."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -136,9 +136,9 @@ class _Retries(logging.Handler):
         self.count += 1  # under the handler's lock
 
 
-def _disagreements(vi: Emulated, workers: list[Worker]) -> list[BaseException]:
+def _mismatches(vi: EmulatorProcess, workers: list[Worker]) -> list[BaseException]:
     """Compare each flow that the server has, or should have, with the models."""
-    from tests.reliability.soak.model import Disagreement
+    from tests.reliability.soak.model import MismatchError
 
     documents = {document["flowId"]: document for document in vi.documents()}
     try:
@@ -146,41 +146,41 @@ def _disagreements(vi: Emulated, workers: list[Worker]) -> list[BaseException]:
             for flow_id in worker.model.ids():
                 worker.model.check_wire(flow_id, documents.pop(flow_id, None))
         if documents:
-            raise Disagreement(f"flows that should not exist: {', '.join(sorted(documents))}")
-    except Disagreement as error:
+            raise MismatchError(f"flows that should not exist: {', '.join(sorted(documents))}")
+    except MismatchError as error:
         return [error]
     return []
 
 
 def _rows(
-    workers: list[Worker], requests: int, faults: dict[str, int], retries: int, vitals: Vitals
+    workers: list[Worker], requests: int, faults: dict[str, int], retries: int, resources: ResourceUse
 ) -> list[tuple[str, str, str]]:
-    """Return the table: what, how much, and of what it is made."""
-    from tests.reliability.soak.worker import Tally
+    """Return the table: name, value, and breakdown or remark."""
+    from tests.reliability.soak.worker import Counts
 
-    tally = Tally()
+    counts = Counts()
     for worker in workers:
-        tally.add(worker.tally)
-    (memory, more_memory), (files, more_files) = vitals.thirds(vitals.memory), vitals.thirds(vitals.files)
+        counts.add(worker.counts)
+    (memory, more_memory), (files, more_files) = resources.thirds(resources.memory), resources.thirds(resources.files)
     rows: list[tuple[str, str | int, str]] = [
-        ("operations", tally.operations.total(), _listed(tally.operations)),
+        ("operations", counts.operations.total(), _listed(counts.operations)),
         ("requests", requests, ""),
-        ("answers spoilt", sum(faults.values()), f"{sum(faults.values()) / max(1, requests):.1%} of the requests"),
+        ("faulty responses", sum(faults.values()), f"{sum(faults.values()) / max(1, requests):.1%} of the requests"),
         *((f"  {name}", count, "") for name, count in faults.items()),
         ("retries", retries, ""),
-        ("errors seen by callers", tally.errors.total(), _listed(tally.errors)),
-        ("  writes applied all the same", tally.applied_all_the_same, "found by a read"),
-        ("  writes not applied", tally.not_applied, "found by a read"),
+        ("errors seen by callers", counts.errors.total(), _listed(counts.errors)),
+        ("  writes applied despite the error", counts.applied_despite_error, "established by a read"),
+        ("  writes not applied", counts.not_applied, "established by a read"),
         ("flows at the end", sum(len(worker.model.ids()) for worker in workers), "model and server agree on each"),
-        ("gates opened", tally.opened.total(), _listed(tally.opened)),
-        ("  slowest, after its flow was ready", f"{tally.slowest_gate:.1f} s", ""),
+        ("gates opened", counts.opened.total(), _listed(counts.opened)),
+        ("  greatest delay after its flow was ready", f"{counts.slowest_gate:.1f} s", ""),
         ("memory, MiB", f"{memory:.1f}", f"in the last third: {more_memory:.1f}"),
         ("open files", f"{files:.0f}", f"in the last third: {more_files:.0f}"),
     ]
     return [(name, value if isinstance(value, str) else f"{value:,}", note) for name, value, note in rows]
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _listed(counts: Counter[str] | Counter[GateKind]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 

@@ -1,4 +1,4 @@
-"""Hundreds of `FlowTrigger`s on one event loop, as on a triggerer, each watched for what it yields and when."""
+"""Run hundreds of `FlowTrigger`s on one event loop, as a triggerer does, and check what each yields and when."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from tests.reliability.soak.model import Disagreement
+from tests.reliability.soak.model import MismatchError
 from vi_airflow_provider.gates.condition import Gate
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
 from vi_airflow_provider.triggers.flows import FlowTrigger
 
 CONN_ID: Final = "vi_gates"
 POKE_INTERVAL: Final = 1.0
-#: Seconds within which a gate must open once its flow is ready: as many looks may be spoilt, one after the other.
+#: Seconds within which a gate must open after its flow is ready, although many consecutive polls may fail.
 PATIENCE: Final = 60.0
 
 
-class Kind(StrEnum):
+class GateKind(StrEnum):
     """What a gate waits for."""
 
     APPEARS = "appears"
     CHANGES = "changes"
     VANISHES = "vanishes"
-    #: A flow that nobody creates.
+    #: A flow that is never created.
     NEVER = "never"
 
     @property
     def condition(self) -> dict[str, Any]:
-        """The condition of a sensor for it."""
-        return {Kind.CHANGES: {"min_generation": 2}, Kind.VANISHES: {"absent": True}}.get(self, {})
+        """The condition as arguments of a sensor."""
+        conditions: dict[GateKind, dict[str, Any]] = {
+            GateKind.CHANGES: {"min_generation": 2},
+            GateKind.VANISHES: {"absent": True},
+        }
+        return conditions.get(self, {})
 
 
 @dataclass
-class Waiting:
-    """A gate and what became of it."""
+class WatchedGate:
+    """A gate and its result."""
 
     flow_id: str
-    kind: Kind
-    opened: Callable[[Waiting], None]
-    #: When the request was about to be sent that makes the flow ready: from then on the gate may open.
+    kind: GateKind
+    opened: Callable[[WatchedGate], None]
+    #: Time just before the request that makes the flow ready: from then on the gate may open.
     ready: float | None = None
-    #: When that request was known to be applied: from then on it must open.
+    #: Time at which that request is known to be applied: from then on the gate must open.
     due: float | None = None
     opened_at: float | None = None
     ended: WaitResult | None = None
@@ -53,16 +57,16 @@ class Waiting:
 
     @property
     def overdue(self) -> bool:
-        """Should it have opened by now?"""
+        """Has it failed to open in time?"""
         return self.opened_at is None and self.due is not None and time.monotonic() > self.due + PATIENCE
 
 
 @dataclass
-class GateKeeper:
-    """Runs the triggers in a thread with an event loop; the first one that misbehaves is told to `fail`."""
+class GateRunner:
+    """Runs the triggers on an event loop in a thread, and reports the first mismatch to `fail`."""
 
     fail: Callable[[BaseException], None]
-    _tasks: dict[asyncio.Task[None], Waiting] = field(default_factory=dict)
+    _tasks: dict[asyncio.Task[None], WatchedGate] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -76,20 +80,20 @@ class GateKeeper:
         self._thread.join()
         self._loop.close()
 
-    def add(self, gate: Waiting) -> None:
-        """Let a gate wait from now on."""
+    def add(self, gate: WatchedGate) -> None:
+        """Start a gate."""
         self._loop.call_soon_threadsafe(self._start, gate)
 
-    def gates(self) -> list[Waiting]:
-        """Return the gates that are waiting."""
+    def gates(self) -> list[WatchedGate]:
+        """Return the waiting gates."""
         return list(self._tasks.values())
 
-    def _start(self, gate: Waiting) -> None:
+    def _start(self, gate: WatchedGate) -> None:
         task = self._loop.create_task(self._watch(gate))
         self._tasks[task] = gate
         task.add_done_callback(self._tasks.pop)
 
-    async def _watch(self, gate: Waiting) -> None:
+    async def _watch(self, gate: WatchedGate) -> None:
         spec = Gate.build({"flow_id": gate.flow_id}, gate.kind.condition).model_dump(mode="json")
         trigger = FlowTrigger(vi_conn_id=CONN_ID, gate=spec, poke_interval=POKE_INTERVAL)
         _, arguments = trigger.serialize()
@@ -97,24 +101,24 @@ class GateKeeper:
             async for event in FlowTrigger(**arguments).run():
                 gate.opened_at = time.monotonic()
                 gate.events += 1
-                gate.ended = read_event(event.payload, absent=gate.kind is Kind.VANISHES)
+                gate.ended = read_event(event.payload, absent=gate.kind is GateKind.VANISHES)
                 self._check(gate)
             if gate.events != 1:
-                raise Disagreement(f"the gate on {gate.flow_id} ended without an event")
+                raise MismatchError(f"the gate on {gate.flow_id} ended without an event")
         except Exception as error:
             self.fail(error)
         else:
             gate.opened(gate)
 
-    def _check(self, gate: Waiting) -> None:
+    def _check(self, gate: WatchedGate) -> None:
         assert gate.ended is not None
         what = f"the gate that waits until {gate.flow_id} {gate.kind}"
         if gate.events > 1:
-            raise Disagreement(f"{what} opened {gate.events} times")
+            raise MismatchError(f"{what} opened {gate.events} times")
         if gate.ended.outcome is not WaitOutcome.OPEN:
-            raise Disagreement(f"{what} ended with {gate.ended.outcome}: {gate.ended.error}")
+            raise MismatchError(f"{what} ended with {gate.ended.outcome}: {gate.ended.error}")
         if gate.ready is None:
-            raise Disagreement(f"{what} opened, and nothing was done to its flow")
+            raise MismatchError(f"{what} opened before its flow was changed")
 
     async def _cancel(self) -> None:
         tasks = list(self._tasks)

@@ -1,4 +1,4 @@
-"""What the flows must be like: a model in plain data, moved by each operation and compared with each answer."""
+"""The expected flows: a model in plain data, updated by each operation and compared with each response."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from vi_airflow_provider.api.models import Flow
 
 
-class Disagreement(Exception):  # noqa: N818 - a finding, and no error of ours
-    """The service, or what the client made of its answers, is not what the model says."""
+class MismatchError(Exception):
+    """A flow, as read through the client, contradicts the model."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A flow as it must be. The etag is the server's to make: unknown until it was seen, the same from then on."""
+    """An expected flow. The server assigns the etag: it is unknown until it is read, and must then stay the same."""
 
     spec: Mapping[str, Any]
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -26,11 +26,11 @@ class Expected:
     def changed(self, spec: Mapping[str, Any], attributes: Mapping[str, str]) -> Expected:
         """Return the flow after a write."""
         if (spec, attributes) == (self.spec, self.attributes):
-            return self  # a write that changes nothing moves nothing
+            return self  # a write without changes leaves generation and etag alone
         return Expected(spec, attributes, self.generation + (spec != self.spec))
 
     def differences(self, wire: Mapping[str, Any]) -> list[str]:
-        """Say what of a document on the wire is not as expected."""
+        """Describe the differences between a wire document and the expectation."""
         metadata = wire["metadata"]
         pairs = {
             "spec": (self.spec, wire["spec"]),
@@ -42,7 +42,7 @@ class Expected:
 
 
 class Model:
-    """The flows of one thread, which alone writes them; what is not in it does not exist."""
+    """The flows of one thread, their only writer. A flow that is not in the model must not exist."""
 
     def __init__(self) -> None:
         self._flows: dict[str, Expected] = {}
@@ -56,15 +56,15 @@ class Model:
         return frozenset(self._flows)
 
     def note(self, flow_id: str, event: str) -> None:
-        """Remember what was done to a flow, for the report of a disagreement."""
+        """Record an operation on a flow, for the report of a mismatch."""
         self._history[flow_id].append(event)
 
     def forget(self, flow_id: str) -> None:
-        """Drop the history of a flow that will not come back."""
+        """Drop the history of a flow that is not used again."""
         self._history.pop(flow_id, None)
 
-    def settle(self, flow_id: str, found: Flow | None, *possible: Expected | None) -> Expected | None:
-        """Take what was found for the truth, if it is one of the possible states, and return it."""
+    def resolve(self, flow_id: str, found: Flow | None, *possible: Expected | None) -> Expected | None:
+        """Accept a flow that was read if it is in one of the possible states, and return that state."""
         wire = None if found is None else found.to_wire()
         reasons = []
         for state in possible:
@@ -76,21 +76,21 @@ class Model:
                     self._flows[flow_id] = state = replace(state, etag=wire["etag"])
                 return state
             reasons.append(difference)
-        raise self.disagreement(flow_id, "\n  or ".join(reasons))
+        raise self.mismatch(flow_id, "\n  or ".join(reasons))
 
     def check(self, flow_id: str, found: Flow | None) -> None:
-        """Compare a flow that was read with what it must be."""
+        """Compare a flow that was read with the model."""
         self.check_wire(flow_id, None if found is None else found.to_wire())
 
     def check_wire(self, flow_id: str, wire: Mapping[str, Any] | None) -> None:
-        """Compare a document on the wire."""
+        """Compare a wire document with the model."""
         if difference := _difference(self[flow_id], wire):
-            raise self.disagreement(flow_id, difference)
+            raise self.mismatch(flow_id, difference)
 
-    def disagreement(self, flow_id: str, what: str) -> Disagreement:
-        """Return the error that says what is wrong with a flow, and how it came there."""
+    def mismatch(self, flow_id: str, what: str) -> MismatchError:
+        """Return an error with the mismatch and the latest operations on the flow."""
         history = "".join(f"\n    {event}" for event in self._history[flow_id])
-        return Disagreement(f"flow {flow_id}:\n  {what}\n  what was done to it last:{history or ' nothing'}")
+        return MismatchError(f"flow {flow_id}:\n  {what}\n  latest operations:{history or ' none'}")
 
 
 def _difference(expected: Expected | None, wire: Mapping[str, Any] | None) -> str:

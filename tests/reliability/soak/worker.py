@@ -1,4 +1,4 @@
-"""One thread of the soak: random operations on flows that are its own, each checked against its model."""
+"""One thread of the soak test: random operations on its own flows, each checked against its model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from tests.reliability.soak.gates import PATIENCE, GateKeeper, Kind, Waiting
+from tests.reliability.soak.gates import PATIENCE, GateKind, GateRunner, WatchedGate
 from tests.reliability.soak.model import Expected, Model
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError, ViNotFoundError
@@ -20,52 +20,52 @@ from vi_airflow_provider.hooks.vi import ViHook
 T = TypeVar("T")
 
 FLOWS: Final = 12
-#: Reads of a flow whose state is unknown; with one answer in ten spoilt, and retried, the second is rarely needed.
+#: Attempts to read a flow whose state is unknown; the second is rarely needed, as clients retry.
 MAX_READS: Final = 20
-#: Of the gates, so many wait for what never comes.
+#: Part of the gates that wait for a flow that is never created.
 NEVER: Final = 0.1
 
 
 @dataclass
-class Tally:
-    """What a thread did, and what it met."""
+class Counts:
+    """Counts of operations, errors and gates of a thread."""
 
     operations: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    #: Writes that failed, although the flow says that they were applied, and those that were not.
-    applied_all_the_same: int = 0
+    #: Writes that ended with an error: applied or not, as established by a read.
+    applied_despite_error: int = 0
     not_applied: int = 0
-    opened: Counter[Kind] = field(default_factory=Counter)
+    opened: Counter[GateKind] = field(default_factory=Counter)
     slowest_gate: float = 0.0
 
-    def add(self, other: Tally) -> None:
-        """Add what another thread did."""
+    def add(self, other: Counts) -> None:
+        """Add the counts of another thread."""
         self.operations += other.operations
         self.errors += other.errors
-        self.applied_all_the_same += other.applied_all_the_same
+        self.applied_despite_error += other.applied_despite_error
         self.not_applied += other.not_applied
         self.opened += other.opened
         self.slowest_gate = max(self.slowest_gate, other.slowest_gate)
 
 
 class Worker:
-    """Does one operation after the other.
+    """Runs random operations, one at a time.
 
-    :param name: prefix of the ids of its flows, by which it knows them in a listing
-    :param vi: what it calls: a hook, or a client that other threads use at the same time
-    :param gates: how many gates it keeps waiting
+    :param name: prefix of the ids of its flows, by which it recognizes them in a listing
+    :param vi: a hook of its own, or a client shared with other threads
+    :param gates: number of waiting gates that it maintains
     """
 
-    def __init__(self, name: str, vi: ViHook | ViClient, rng: random.Random, keeper: GateKeeper, gates: int) -> None:
-        self.name, self._vi, self._rng, self._keeper = name, vi, rng, keeper
+    def __init__(self, name: str, vi: ViHook | ViClient, rng: random.Random, runner: GateRunner, gates: int) -> None:
+        self.name, self._vi, self._rng, self._runner = name, vi, rng, runner
         self.model = Model()
-        self.tally = Tally()
+        self.counts = Counts()
         self._ids = [f"{name}-{number:02}" for number in range(FLOWS)]
         self._serial = itertools.count(1)
-        #: Gates by what is next with them: to make the flow ready, to see it open, to replace it.
-        self._closed: list[Waiting] = []
-        self._due: dict[str, Waiting] = {}
-        self._opened: deque[Waiting] = deque()
+        # Gates by their state: flow not ready, flow ready, opened.
+        self._closed: list[WatchedGate] = []
+        self._due: dict[str, WatchedGate] = {}
+        self._opened: deque[WatchedGate] = deque()
         self._gates = gates
         self._actions: list[Callable[[], None]] = [
             self._list, self._find, self._get, self._exists, self._create, self._update, self._replace, self._delete,
@@ -74,22 +74,22 @@ class Worker:
         self._weights = [1, 3, 20, 15, 12, 15, 10, 12, 12]
 
     def prepare(self) -> None:
-        """Let all its gates wait."""
+        """Start its gates."""
         for number in range(self._gates):
-            self._add_gate(Kind.NEVER if number < NEVER * self._gates else self._some_kind())
+            self._add_gate(GateKind.NEVER if number < NEVER * self._gates else self._some_kind())
 
-    def act(self) -> None:
+    def step(self) -> None:
         """Do one random operation, and replace the gates that have opened meanwhile.
 
-        :raises Disagreement: what it saw is not what the model says
+        :raises MismatchError: a response contradicts the model
         """
         (action,) = self._rng.choices(self._actions, self._weights)
-        self.tally.operations[action.__name__.strip("_").replace("_", " ")] += 1
+        self.counts.operations[action.__name__.strip("_").replace("_", " ")] += 1
         action()
         self._harvest(replace=True)
 
-    def gates_are_due(self) -> bool:
-        """Tell whether there are gates that must open still, without making further ones ready."""
+    def has_due_gates(self) -> bool:
+        """Tell whether gates whose flow is ready have yet to open."""
         self._harvest(replace=False)
         return bool(self._due)
 
@@ -102,21 +102,21 @@ class Worker:
             return
         mine = {flow.flow_id: flow for flow in flows if flow.flow_id.startswith(f"{self.name}-")}
         if len(mine) != sum(flow.flow_id.startswith(f"{self.name}-") for flow in flows):
-            raise self.model.disagreement(self.name, "a listing has a flow twice")
+            raise self.model.mismatch(self.name, "a listing contains a flow twice")
         for flow_id in self.model.ids() | mine.keys():
             self.model.check(flow_id, mine.get(flow_id))
 
     def _find(self) -> None:
         flow_id = self._rng.choice(self._ids)
         expected = self.model[flow_id]
-        name = "nobody has this name" if expected is None else expected.spec["name"]
+        name = "no flow has this name" if expected is None else expected.spec["name"]
         found = self._read(lambda: [self._vi.find_flow(name=name)])
         if found is None:
             return
         if expected is not None:
             self.model.check(flow_id, found[0])
         elif found[0] is not None:
-            raise self.model.disagreement(found[0].flow_id, f"it was found by a name that it does not have: {name}")
+            raise self.model.mismatch(found[0].flow_id, f"it was found by a name that it does not have: {name}")
 
     def _get(self) -> None:
         flow_id = self._rng.choice(self._ids)
@@ -134,13 +134,13 @@ class Worker:
         flow_id = self._rng.choice(self._ids)
         exists = self._read(lambda: self._vi.flow_exists(flow_id))
         if exists is not None and exists != (self.model[flow_id] is not None):
-            raise self.model.disagreement(flow_id, f"flow_exists says {exists}")
+            raise self.model.mismatch(flow_id, f"flow_exists returned {exists}")
 
     def _read(self, call: Callable[[], T]) -> T | None:
         try:
             return call()
         except ViError as error:
-            self.tally.errors[type(error).__name__] += 1
+            self.counts.errors[type(error).__name__] += 1
             return None
 
     # --- writes ------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Worker:
     def _replace(self) -> None:
         flow_id = self._rng.choice(self._ids)
         before = self.model[flow_id]
-        # Now and then what is there already: a write that must move nothing.
+        # Occasionally write the current content, which must change nothing.
         same = before is not None and self._rng.random() < 0.1
         spec = before.spec if same and before else self._spec(flow_id)
         attributes = before.attributes if same and before else self._attributes()
@@ -195,9 +195,9 @@ class Worker:
 
         def call() -> None:
             deleted = self._vi.delete_flow(flow_id)
-            # The other way round is nothing to insist on: a 404 after a lost answer may mean either.
+            # The reverse may be wrong: a 404 after a lost response leaves open which request deleted the flow.
             if there and not deleted.deleted:
-                raise self.model.disagreement(flow_id, "delete_flow says that it was absent already")
+                raise self.model.mismatch(flow_id, "delete_flow reported that it was already absent")
 
         self._write(flow_id, None, call)
 
@@ -206,72 +206,74 @@ class Worker:
         return Expected(spec, attributes) if before is None else before.changed(spec, attributes)
 
     def _write(self, flow_id: str, after: Expected | None, call: Callable[[], Flow | None]) -> bool:
-        """Carry out a write, and take its answer for the truth; without one, find out what became of it."""
+        """Write, and compare the response with the model; after an error, read which state the flow is in."""
         before = self.model[flow_id]
         what = f"from {_short(before)} to {_short(after)}"
         try:
-            answer = call()
+            response = call()
         except ViError as error:
-            self.tally.errors[type(error).__name__] += 1
+            self.counts.errors[type(error).__name__] += 1
             self.model.note(flow_id, f"{what}: {type(error).__name__} ({error.attempts} attempts)")
-            settled = self.model.settle(flow_id, self._look_closely(flow_id), before, after)
-            applied = _short(settled) == _short(after)
-            self.tally.applied_all_the_same += applied
-            self.tally.not_applied += not applied
+            resolved = self.model.resolve(flow_id, self._read_until_known(flow_id), before, after)
+            applied = _short(resolved) == _short(after)
+            self.counts.applied_despite_error += applied
+            self.counts.not_applied += not applied
             return applied
         self.model.note(flow_id, f"{what}: done")
-        self.model.settle(flow_id, answer, after)
+        self.model.resolve(flow_id, response, after)
         return True
 
-    def _look_closely(self, flow_id: str) -> Flow | None:
+    def _read_until_known(self, flow_id: str) -> Flow | None:
         for _ in range(MAX_READS):
             found = self._read(lambda: [self._vi.find_flow(flow_id=flow_id)])
             if found is not None:
                 return found[0]
-        raise self.model.disagreement(flow_id, f"{MAX_READS} reads failed, one after the other")
+        raise self.model.mismatch(flow_id, f"{MAX_READS} consecutive reads failed")
 
-    def _insist(self, flow_id: str, after: Expected | None, call: Callable[[], Flow | None]) -> None:
-        """Write until it is applied."""
+    def _write_until_applied(self, flow_id: str, after: Expected | None, call: Callable[[], Flow | None]) -> None:
+        """Repeat a write until it is applied."""
         while not self._write(flow_id, after, call):
             pass
 
     # --- gates -------------------------------------------------------------------------------------------------
 
-    def _some_kind(self) -> Kind:
-        return self._rng.choice((Kind.APPEARS, Kind.CHANGES, Kind.VANISHES))
+    def _some_kind(self) -> GateKind:
+        return self._rng.choice((GateKind.APPEARS, GateKind.CHANGES, GateKind.VANISHES))
 
-    def _add_gate(self, kind: Kind) -> None:
-        gate = Waiting(f"{self.name}-gate-{next(self._serial)}", kind, self._opened.append)
-        if kind in (Kind.CHANGES, Kind.VANISHES):
+    def _add_gate(self, kind: GateKind) -> None:
+        gate = WatchedGate(f"{self.name}-gate-{next(self._serial)}", kind, self._opened.append)
+        if kind in (GateKind.CHANGES, GateKind.VANISHES):
             self._create_for(gate)
-        if kind is not Kind.NEVER:
+        if kind is not GateKind.NEVER:
             self._closed.append(gate)
-        self._keeper.add(gate)
+        self._runner.add(gate)
 
-    def _create_for(self, gate: Waiting) -> None:
+    def _create_for(self, gate: WatchedGate) -> None:
         spec = self._spec(gate.flow_id)
-        self._insist(gate.flow_id, Expected(spec), lambda: self._vi.create_flow(spec, flow_id=gate.flow_id))
+        self._write_until_applied(
+            gate.flow_id, Expected(spec), lambda: self._vi.create_flow(spec, flow_id=gate.flow_id)
+        )
 
     def _open_a_gate(self) -> None:
         if not self._closed:
             return
         gate = self._closed.pop(self._rng.randrange(len(self._closed)))
         gate.ready = time.monotonic()
-        if gate.kind is Kind.APPEARS:
+        if gate.kind is GateKind.APPEARS:
             self._create_for(gate)
-        elif gate.kind is Kind.VANISHES:
+        elif gate.kind is GateKind.VANISHES:
             while self.model[gate.flow_id] is not None:
                 self._delete_flow(gate.flow_id)
         else:
             before, changes = self.model[gate.flow_id], {"settings": {"ready": True}}
             assert before is not None
             after = before.changed({**before.spec, **changes}, before.attributes)
-            self._insist(gate.flow_id, after, lambda: self._vi.update_flow(gate.flow_id, spec=changes))
+            self._write_until_applied(gate.flow_id, after, lambda: self._vi.update_flow(gate.flow_id, spec=changes))
         gate.due = time.monotonic()
         self._due[gate.flow_id] = gate
 
     def _harvest(self, *, replace: bool) -> None:
-        """Look at what the gates that have opened were given, and put others in their place."""
+        """Check the flows with which gates have opened, and optionally replace these gates."""
         while self._opened:
             gate = self._opened.popleft()
             assert gate.ended is not None
@@ -279,8 +281,8 @@ class Worker:
             self.model.check(gate.flow_id, None if gate.ended.flow is None else Flow.model_validate(gate.ended.flow))
             assert gate.due is not None
             del self._due[gate.flow_id]
-            self.tally.opened[gate.kind] += 1
-            self.tally.slowest_gate = max(self.tally.slowest_gate, gate.opened_at - gate.due)
+            self.counts.opened[gate.kind] += 1
+            self.counts.slowest_gate = max(self.counts.slowest_gate, gate.opened_at - gate.due)
             while self.model[gate.flow_id] is not None:
                 self._delete_flow(gate.flow_id)
             self.model.forget(gate.flow_id)
@@ -288,7 +290,7 @@ class Worker:
                 self._add_gate(self._some_kind())
         if late := next((gate for gate in self._due.values() if gate.overdue), None):
             what = f"the gate that waits until it {late.kind} is still closed after {PATIENCE:.0f} s"
-            raise self.model.disagreement(late.flow_id, what)
+            raise self.model.mismatch(late.flow_id, what)
 
     def _spec(self, flow_id: str) -> dict[str, Any]:
         serial = next(self._serial)

@@ -1,4 +1,4 @@
-"""The DAGs of the distributed test: a cleanup for many workers as `docs/cleanup.md` has it, and a gate."""
+"""The DAGs of the distributed test: the cleanup for many workers of `docs/cleanup.md`, and a gate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vi_airflow_provider.sensors.flows import FlowExistsSensor
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = 30
-#: Flows that have a task each, beside the batches.
+#: Flows that are deleted by a task each, in addition to the batches.
 SINGLES = 10
-# A worker that dies takes its tasks with it: they are to be tried again, on the other one.
+# The tasks of a killed worker are retried on the other one.
 RETRY = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 
 with DAG(
@@ -34,7 +34,7 @@ with DAG(
 
     @task
     def batches(report: dict[str, Any]) -> list[list[dict[str, Any]]]:
-        """Cut the plan into parts for a task each."""
+        """Split the plan into batches of one task each."""
         if report["guard"] or report["outcomes_omitted"]:
             raise ValueError(report["guard"] or "more flows than a report lists")
         planned = report["outcomes"][SINGLES:]
@@ -45,12 +45,11 @@ with DAG(
         """Return the arguments of the tasks that delete one flow."""
         return [{"flow_id": flow["flow_id"], "expected_etag": flow["etag"]} for flow in report["outcomes"][:SINGLES]]
 
+    report: Any = plan.output
     PruneFlowsOperator.partial(
         task_id="prune", dry_run=False, archive_to="{{ params.archive_to }}", concurrency=1
-    ).expand(plan=batches(plan.output))
-    DeleteFlowOperator.partial(task_id="delete", archive_to="{{ params.archive_to }}").expand_kwargs(
-        singles(plan.output)
-    )
+    ).expand(plan=batches(report))
+    DeleteFlowOperator.partial(task_id="delete", archive_to="{{ params.archive_to }}").expand_kwargs(singles(report))
 
 with DAG("gate", schedule=None, start_date=BEGIN, default_args=RETRY):
     FlowExistsSensor(task_id="gate", flow_id="late-flow", deferrable=True, poke_interval=1, timeout=1800)

@@ -1,4 +1,4 @@
-"""The emulator in a process of its own, made to misbehave over its control API, and read without our client."""
+"""The emulator in a process of its own: faults are set through its control API; flows are read without our client."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, Final, Self
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY
 
 FAULT_RATE: Final = 0.1
-#: Seconds that the clients wait for a byte; one of the faults takes longer.
+#: Read timeout of the clients in seconds; one of the faults takes longer.
 READ_TIMEOUT: Final = 5.0
 
-#: What goes wrong, with its weight among the faults. "Applied" means that the change was made before the answer was
-#: spoilt, so that the client cannot know it. Nothing is applied *later* than the client's timeout: the model could not
-#: say what a flow is like if a request that was given up may still change it.
+#: The faults and their weights. "Applied" means that the change was made before the response was corrupted, so that the
+#: client cannot know. No change is applied *after* the timeout of the client, because the state of a flow would then be
+#: unpredictable for the model.
 FAULTS: Final[Mapping[str, tuple[float, Mapping[str, Any]]]] = {
     "500, not applied": (1, {"status": 500}),
     "502, not applied": (1, {"status": 502}),
@@ -28,16 +28,16 @@ FAULTS: Final[Mapping[str, tuple[float, Mapping[str, Any]]]] = {
     "429 with Retry-After": (1.5, {"status": 429, "retry_after": "1"}),
     "connection reset, not applied": (1, {"drop": True}),
     "connection reset, applied": (1, {"drop": True, "when": "after"}),
-    "answer cut off, applied": (1, {"truncate": True}),
-    "slow by 0.3 s": (1, {"latency_ms": 300}),
-    "slower than the timeout, applied": (0.1, {"latency_ms": 1000 * READ_TIMEOUT + 500, "when": "after"}),
+    "truncated response, applied": (1, {"truncate": True}),
+    "delayed by 0.3 s": (1, {"latency_ms": 300}),
+    "delayed beyond the timeout, applied": (0.1, {"latency_ms": 1000 * READ_TIMEOUT + 500, "when": "after"}),
 }
 
 
-class Emulated:
-    """A running emulator without flows; ends with the `with` block.
+class EmulatorProcess:
+    """An emulator without flows, for the duration of a `with` block.
 
-    :param seed: decides which requests meet a fault
+    :param seed: selects the requests with a fault
     """
 
     def __init__(self, seed: int) -> None:
@@ -48,7 +48,7 @@ class Emulated:
             [sys.executable, "-m", "vi_airflow_provider.emulator", "--port", "0", "--flows", "0"],
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us, who end it when the clients are done
+            start_new_session=True,  # Ctrl-C must reach only this process, which stops the emulator after the clients
         )
         assert self._process.stdout is not None
         self.url = next(line.split()[1] for line in self._process.stdout if line.startswith("url: "))
@@ -59,32 +59,32 @@ class Emulated:
         self._process.wait()
 
     def connection(self, **extra: Any) -> str:
-        """Return an Airflow connection to it, as JSON."""
+        """Return an Airflow connection as JSON."""
         fields = {"host": self.url, "login": DEFAULT_ORGANIZATION_ID, "password": DEFAULT_SECRET_KEY}
         return json.dumps({"conn_type": "vi", **fields, "extra": extra})
 
-    def misbehave(self) -> None:
-        """Spoil one answer in ten from now on."""
+    def inject_faults(self) -> None:
+        """Corrupt one response in ten from now on."""
         total = sum(weight for weight, _ in FAULTS.values())
         left = 1.0
         for weight, rule in FAULTS.values():
             share = FAULT_RATE * weight / total
-            # A rule is asked only where those before it did not fire.
+            # A rule is evaluated only if no earlier rule applies.
             fault = {**rule, "times": None, "probability": share / left, "seed": self._rng.randrange(2**31)}
             self._call("POST", "/_emulator/faults", fault)
             left -= share
 
-    def behave(self) -> None:
-        """Spoil nothing any more."""
+    def stop_faults(self) -> None:
+        """Remove all faults."""
         self._call("DELETE", "/_emulator/faults")
 
     def faults(self) -> tuple[int, dict[str, int]]:
-        """Return the number of requests since `misbehave`, and how many met each fault."""
+        """Return the number of requests since `inject_faults`, and the number of each fault."""
         rules = self._call("GET", "/_emulator/faults")["faults"]
         return rules[0]["matched"], {name: rule["fired"] for name, rule in zip(FAULTS, rules, strict=True)}
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield all flows, as they are on the wire."""
+        """Yield the wire documents of all flows."""
         token: str | None = ""
         while token is not None:
             page = self._call("GET", f"/workspaces/{DEFAULT_ORGANIZATION_ID}/flows?s=1000{token and f'&p={token}'}")

@@ -1,4 +1,4 @@
-"""Memory and open files of this process, sampled and compared: what leaks, grows."""
+"""Memory and open files of this process, sampled to detect leaks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from statistics import median
 from typing import Final
 
 MIB: Final = 1 << 20
-#: Part of the run that is not looked at: pools fill, modules load, the allocator finds its size.
+#: Ignored initial part of the run: pools fill, modules are imported, the allocator reaches its size.
 WARM_UP: Final = 0.2
-#: What the last third may have more than the first: noise of the allocator (MiB), and connections that happen to be
-#: open.
+#: Allowed growth from the first to the last third: noise of the allocator (MiB), and currently open connections.
 MORE_MEMORY: Final = 8.0
 MORE_FILES: Final = 8
 
 
 @dataclass
-class Vitals:
+class ResourceUse:
     """Samples of one process, at even intervals."""
 
     memory: list[float] = field(default_factory=list)
@@ -32,7 +31,7 @@ class Vitals:
 
     @property
     def leaks(self) -> list[str]:
-        """Say what has grown beyond its bound."""
+        """Describe what has grown beyond its limit."""
         (memory, more_memory), (files, more_files) = self.thirds(self.memory), self.thirds(self.files)
         found = []
         if more_memory > memory + MORE_MEMORY:
@@ -43,7 +42,7 @@ class Vitals:
 
     @staticmethod
     def thirds(samples: list[float]) -> tuple[float, float]:
-        """Return the medians of the first and of the last third, after the warm-up."""
+        """Return the medians of the first and the last third after the warm-up."""
         warm = samples[int(len(samples) * WARM_UP) :]
         third = max(1, len(warm) // 3)
         return median(warm[:third]), median(warm[-third:])
