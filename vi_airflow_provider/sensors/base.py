@@ -104,8 +104,8 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
             return super().execute(context)
         with self._lenient():
             found = self._poll(context, 0)
-        if isinstance(found, ViError) or not found.is_done:
-            self._hand_over(found if isinstance(found, ViError) else None)
+            if isinstance(found, ViError) or not found.is_done:
+                self._hand_over(found if isinstance(found, ViError) else None)
         return found.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -209,6 +209,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         except ViError:
             return None
         except Exception as error:  # not defined, as Airflow reports it also while its secrets backend is down
+            del self.hook
             failure = lookup_failure(self.vi_conn_id, error)
             if known is None or not max_age:
                 return failure
@@ -241,6 +242,8 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         """Defer the wait to the triggerer, after a poll that failed with ``error`` or did not open the gate."""
         from vi_airflow_provider.triggers.flows import FlowTrigger
 
+        if self._remaining <= 0:
+            raise self._timed_out()
         pause = self._pause if error is None else pause_after_failure(error, self._pause)
         self.defer(
             trigger=FlowTrigger(

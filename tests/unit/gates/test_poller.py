@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+from tests.documents import wire_flow, wire_page
 from tests.unit.gates.virtual import LATENCY, VirtualClock, VirtualVi
 from vi_airflow_provider.api.errors import (
     ViAuthenticationError,
@@ -19,6 +21,7 @@ from vi_airflow_provider.api.errors import (
     ViServerError,
 )
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID
 from vi_airflow_provider.gates import flow_source
 from vi_airflow_provider.gates.condition import Target
 from vi_airflow_provider.gates.flow_source import FLOWS
@@ -378,3 +381,25 @@ def test_the_traceback_of_a_shared_error_does_not_grow(vi: VirtualVi, clock: Vir
         return depth
 
     assert run(clock, by_id("a"), main) < 10
+
+
+# --- other documents than requested --------------------------------------------------------------------------------
+
+
+def serve(vi: VirtualVi, **changes: Any) -> None:
+    """Respond to every request with the same flow."""
+    flow = wire_flow(**{"flowId": "f0", "spec__name": "weld", "workspaceId": DEFAULT_ORGANIZATION_ID, **changes})
+    vi.faults.add(path=LISTING, status=200, body=json.dumps(wire_page(flow)), times=None)
+    vi.faults.add(path="/flows/", status=200, body=json.dumps(flow), times=None)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_flow_of_another_organization_is_not_a_result(count: int, vi: VirtualVi, clock: VirtualClock) -> None:
+    serve(vi, workspaceId="another-one")
+    assert run(clock, [*many(count), *by_name("weld")])[::count] == [ViResponseError, ViResponseError]
+
+
+def test_another_flow_than_requested_is_not_a_result(vi: VirtualVi, clock: VirtualClock) -> None:
+    serve(vi)
+    assert run(clock, by_id("f0", "f1")) == ["f0", ViResponseError]
+    assert run(clock, [*by_id("f0", "f1"), *by_name("weld", "Weld")]) == ["f0", None, "f0", None]
