@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             port=options.port,
             state=options.state,
             flows=options.flows,
+            runs=options.runs,
             seed=options.seed,
             organization_id=options.organization_id,
             secret_key=options.secret_key,
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
             read_delay_ms=options.read_delay,
             add_defaults=options.add_defaults,
             drop_attributes=options.drop_attributes,
+            put_on_existing=options.put_on_existing,
+            run_seconds=options.run_seconds,
         ).start()
     except OSError as error:
         reason = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8321, help="port to listen on, 0 for a free one (%(default)s)")
     parser.add_argument("--flows", type=int, default=40, help="number of sample flows (%(default)s)")
+    parser.add_argument("--runs", type=int, default=0, help="number of sample runs that have ended (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same flows (%(default)s)")
     parser.add_argument("--organization-id", default=DEFAULT_ORGANIZATION_ID, metavar="ID", help="(%(default)s)")
     parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, metavar="KEY", help="the key that is accepted")
@@ -87,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--read-delay", type=float, default=0, metavar="MS", help="hide writes so long (%(default)s)")
     parser.add_argument("--add-defaults", action="store_true", help="add defaults to specs that are written")
     parser.add_argument("--drop-attributes", action="store_true", help="ignore the attributes of a PUT")
+    parser.add_argument(
+        "--put-on-existing",
+        choices=CHOICES["put_on_existing"],
+        default="replace",
+        help="what a PUT of an existing run does (%(default)s)",
+    )
+    parser.add_argument("--run-seconds", type=float, default=3600, metavar="S", help="how long runs take (%(default)s)")
     return parser
 
 

@@ -32,7 +32,7 @@ class Backend:
         self.store = Store(self.settings.organization_id, self.settings, clock=clock, state_file=state_file)
         self.colleague = Colleague(self.store)
         if not self.store.load():
-            self.store.reset(self.settings.flows, self.settings.seed)
+            self.store.reset(self.settings.flows, self.settings.seed, runs=self.settings.runs)
 
     def reset(self, **changes: Unpack[Changes]) -> None:
         """Return to the initial settings apart from these changes, with new samples and without rules or requests."""
@@ -40,7 +40,7 @@ class Backend:
         self.faults.clear()
         self.colleague.clear()
         self.request_log.clear()
-        self.store.reset(self.settings.flows, self.settings.seed, self.settings)
+        self.store.reset(self.settings.flows, self.settings.seed, self.settings, runs=self.settings.runs)
 
     def configure(self, **modes: Unpack[Modes]) -> None:
         """Change settings and keep everything else."""

@@ -181,7 +181,7 @@ class Colleague:
         return active
 
     def clear(self) -> None:
-        """Remove all habits, and forget what was done; what is still delayed is not done any more."""
+        """Remove all habits, the history, and whatever is still delayed."""
         with self._lock:
             self._active.clear()
             self._history.clear()
@@ -222,7 +222,7 @@ class Colleague:
             return [active for active in self._active if active.counter.fires(request)]
 
     def act(self, active: ActiveHabit, request: RequestLine) -> None:
-        """Do what a habit says; a refusal is recorded, not raised."""
+        """Carry out a habit; a refusal is recorded, not raised."""
         if active not in self._active:  # cleared since
             return
         self._record(active.habit, self._target(active.habit, request), f"{request.method} {request.path}")

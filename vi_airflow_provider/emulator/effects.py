@@ -4,7 +4,7 @@ An exchange passes through five slots, and a fault fills any of them with one ef
 
 | slot | effects | without one |
 |---|---|---|
-| change | `ChangeFlows` | nobody else changes the collection |
+| change | `ChangeFlows` | the collection stays as it is |
 | delay | `Delay` | no time passes |
 | response | `Respond`, `Redirect`, `Drop` | the emulator's own response |
 | page | `RepeatCursor`, `EmptyPage` | the page as it is |

@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{MARKER}(flows=…, seed=…, page_cap=…, latency_ms=…, run_seconds=…, cursor=…, order=…, read_delay_ms=…, "
-        "add_defaults=…, drop_attributes=…): settings of the vi_emulator fixture in this test",
+        "add_defaults=…, drop_attributes=…, runs=…, put_on_existing=…, …): settings of the fixture in this test",
     )
 
 

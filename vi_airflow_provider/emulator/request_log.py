@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl
 # Never Authorization, and nothing else that could carry a secret.
 HEADERS = ("accept", "content-length", "content-type", "organization-id", "user-agent")
 CAPACITY = 10_000
+_SIGNATURE = re.compile(r"(\bsignature=)[^&\s]+")
 
 
 @dataclass(slots=True)
@@ -56,8 +58,8 @@ class RequestLog:
         return request
 
     def redact(self, text: str) -> str:
-        """Remove the key from places where a client put it by mistake."""
-        return text.replace(self._secret_key, "<secret key>")
+        """Remove the signature of a download, and the key from places where a client put it by mistake."""
+        return _SIGNATURE.sub(r"\1<signature>", text.replace(self._secret_key, "<secret key>"))
 
     def snapshot(self) -> list[RecordedRequest]:
         """The requests so far."""

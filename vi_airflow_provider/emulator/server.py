@@ -24,6 +24,7 @@ from vi_airflow_provider.emulator.http.pages import PAGES_PREFIX
 from vi_airflow_provider.emulator.request_log import RecordedRequest
 from vi_airflow_provider.emulator.settings import Changes, Choices, Modes, Settings
 from vi_airflow_provider.emulator.store.collection import Clock, system_clock
+from vi_airflow_provider.emulator.store.plans import PlanBook
 from vi_airflow_provider.emulator.store.store import Store
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_VI_DEFAULT"
@@ -145,6 +146,19 @@ class Emulator:
     def colleague(self) -> Colleague:
         """Somebody else who works on the same flows: `edit(moment="after", method="GET")`, `clear()`."""
         return self._backend.colleague
+
+    @property
+    def plans(self) -> PlanBook:
+        """How runs go that start from now on: `add(scenario="fail_at_end", vocabulary="product")`, `clear()`."""
+        return self._backend.store.runs.plans
+
+    def bill(self) -> dict[str, Any]:
+        """For each run id that was PUT: how often it was started, its seconds on a GPU, and the times of its PUTs."""
+        return self._backend.store.bill()
+
+    def advance(self, seconds: float) -> None:
+        """Move the emulator's clock forward: runs go on, delayed writes become visible, downloads expire."""
+        self._backend.store.advance(seconds)
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -7,7 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import TypedDict
 
-from vi_airflow_provider.emulator.store.behaviour import Behaviour, CursorKind, Order
+from vi_airflow_provider.emulator.store.behaviour import (
+    Behaviour,
+    CursorKind,
+    LogShape,
+    Order,
+    OutputShape,
+    PutOnExisting,
+    RunIds,
+)
 
 DEFAULT_ORGANIZATION_ID = "e0e0e0e0-0000-4000-8000-000000000001"
 # Obviously no real key, yet of the form that clients check: the prefix, 103 characters.
@@ -28,12 +36,18 @@ class Modes(TypedDict, total=False):
     read_delay_ms: float
     add_defaults: bool
     drop_attributes: bool
+    put_on_existing: PutOnExisting
+    run_ids: RunIds
+    log_shape: LogShape
+    output_shape: OutputShape
+    download_seconds: float
 
 
 class Changes(Modes, total=False):
     """The settings that a reset can change; identity and credentials stay."""
 
     flows: int
+    runs: int
     seed: int
 
 
@@ -49,6 +63,7 @@ class Settings(Behaviour):
     """Validated on construction: an invalid value raises a ValueError of one line that never contains the key."""
 
     flows: int = 40
+    runs: int = 0
     seed: int = 0
     organization_id: str = DEFAULT_ORGANIZATION_ID
     secret_key: str = DEFAULT_SECRET_KEY
@@ -57,8 +72,9 @@ class Settings(Behaviour):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.flows < 0:
-            raise ValueError(f"flows must not be negative, not {self.flows}")
+        for name in ("flows", "runs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not _ORGANIZATION_ID.fullmatch(self.organization_id):
             raise ValueError(
                 "organization id must be 1 to 255 letters, digits, '-' or '_' and start with a letter or digit"

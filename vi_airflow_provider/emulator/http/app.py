@@ -19,6 +19,7 @@ from vi_airflow_provider.emulator.http.openapi import describing
 from vi_airflow_provider.emulator.http.pages import PAGES_PREFIX, create_pages
 from vi_airflow_provider.emulator.http.responses import error_response
 from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.outputs import DOWNLOADS_PREFIX
 
 
 def create_app(backend: Backend) -> ASGIApp:
@@ -69,11 +70,13 @@ def authenticating(app: ASGIApp, backend: Backend) -> ASGIApp:
     expected = f"Bearer {settings.secret_key}".encode()
 
     def check(scope: Scope) -> None:
+        if scope["path"].startswith(DOWNLOADS_PREFIX):  # signed instead
+            return
         headers = dict(scope["headers"])
         if not hmac.compare_digest(headers.get(b"authorization", b""), expected):
             raise ApiError(401, "The secret key is missing, malformed or unknown")
         match scope["path"].split("/"):
-            case ["", "workspaces", organization, *_]:
+            case ["", "workspaces", organization, *_] | ["", "dryRuns", "workspaces", organization, *_]:
                 if headers.get(b"organization-id", b"").decode("latin-1") != organization:
                     raise ApiError(403, "The Organization-Id header is not the organization in the path")
                 if organization != settings.organization_id:

@@ -88,6 +88,26 @@ def create_control(backend: Backend) -> ASGIApp:
         done = await asyncio.to_thread(backend.colleague.change_now, **counts)
         return json_response({"changes": done}, 201)
 
+    async def list_plans(_: Request) -> Response:
+        return json_response({"plans": [active.to_json() for active in backend.store.runs.plans.plans()]})
+
+    async def add_plan(request: Request) -> Response:
+        return json_response(backend.store.runs.plans.add_json(decode_object(await request.body())).to_json(), 201)
+
+    async def clear_plans(_: Request) -> Response:
+        backend.store.runs.plans.clear()
+        return empty_response()
+
+    async def bill(_: Request) -> Response:
+        return json_response({"runs": backend.store.bill()})
+
+    async def advance(request: Request) -> Response:
+        match decode_object(await request.body()):
+            case {"advance_seconds": int() | float() as seconds, **rest} if seconds >= 0 and not rest:
+                backend.store.advance(seconds)
+                return json_response({"now": backend.store.now()})
+        raise ApiError(400, 'the body must be {"advance_seconds": <number of zero or more>}')
+
     async def read_settings(_: Request) -> Response:
         return json_response({name: getattr(backend.settings, name) for name in get_type_hints(Modes)})
 
@@ -118,6 +138,11 @@ def create_control(backend: Backend) -> ASGIApp:
             _route("colleague", "GET", list_habits),
             _route("colleague", "POST", add_habit),
             _route("colleague", "DELETE", clear_habits),
+            _route("plans", "GET", list_plans),
+            _route("plans", "POST", add_plan),
+            _route("plans", "DELETE", clear_plans),
+            _route("bill", "GET", bill),
+            _route("clock", "POST", advance),
             _route("settings", "GET", read_settings),
             _route("settings", "PATCH", change_settings),
             _route("requests", "GET", list_requests),

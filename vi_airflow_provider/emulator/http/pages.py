@@ -39,12 +39,18 @@ def create_pages(backend: Backend) -> ASGIApp:
 
     async def overview(request: Request) -> Response:
         _check_organization(request, backend)
-        return _page("Flows", _flows(backend.store))
+        return _page("Flows and runs", f"<h2>Flows</h2>{_flows(backend.store)}<h2>Runs</h2>{_runs(backend.store)}")
 
     async def flow(request: Request) -> Response:
         _check_organization(request, backend)
         document = backend.store.get_flow(request.path_params["id"])
         return _page(document["spec"]["name"], _flow(document))
+
+    async def run(request: Request) -> Response:
+        _check_organization(request, backend)
+        run_id = request.path_params["id"]
+        outputs = backend.store.outputs.of(run_id)
+        return _page(f"Run {run_id}", _run(backend.store.get_run(run_id), outputs))
 
     root = PAGES_PREFIX + "{organization}"
     routes = [
@@ -52,6 +58,8 @@ def create_pages(backend: Backend) -> ASGIApp:
         Route(root + "/flows", overview),
         Route(root + "/flows/", overview),  # the template of a link without a flow
         Route(root + "/flows/{id}", flow),
+        Route(root + "/runs", overview),
+        Route(root + "/runs/{id}", run),
     ]
     return local_only(Starlette(routes=routes, exception_handlers={ApiError: _error}))
 
@@ -103,6 +111,38 @@ def _flow(flow: Document) -> str:
     document = escape(json.dumps(flow, indent=2, ensure_ascii=False))
     back = f'<p><a href="{escape(overview)}">All flows</a></p>'
     return f"{back}{_table((), rows)}<h2>Document</h2><pre>{document}</pre>"
+
+
+def _runs(store: Store) -> str:
+    rows = (_run_row(store.get_run(id_)) for id_ in store.run_ids())
+    return _table(("Flow", "Run id", "Created", "Last condition"), rows)
+
+
+def _run_row(run: Document) -> tuple[str, ...]:
+    link = f"{PAGES_PREFIX}{quote(run['workspaceId'])}/runs/{quote(run['runId'])}"
+    latest = max(run["status"]["conditions"], key=lambda condition: int(condition["lastTransitionTime"]), default=None)
+    return (
+        escape(run["spec"]["flow"]["name"]),
+        f'<a href="{escape(link)}"><code>{escape(run["runId"])}</code></a>',
+        _time(run["metadata"]["timeCreated"]),
+        "" if latest is None else escape(f"{latest['condition']}: {latest['status']}"),
+    )
+
+
+def _run(run: Document, outputs: list[Document]) -> str:
+    conditions = [
+        (escape(item["condition"]), escape(item["status"]), _time(item["lastTransitionTime"]))
+        for item in run["status"]["conditions"]
+    ]
+    metrics = [
+        (escape(output["runOutputId"]), escape(json.dumps(output["spec"]["evaluationMetrics"]))) for output in outputs
+    ]
+    document = escape(json.dumps(run, indent=2, ensure_ascii=False))
+    back = f'<p><a href="{escape(PAGES_PREFIX + quote(run["workspaceId"]))}">All flows and runs</a></p>'
+    return (
+        f"{back}<h2>Conditions</h2>{_table(('Condition', 'Status', 'Since'), conditions)}"
+        f"<h2>Outputs</h2>{_table(('Output', 'Metrics'), metrics)}<h2>Document</h2><pre>{document}</pre>"
+    )
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -8,9 +8,20 @@ from typing import Final, Literal, get_args
 
 CursorKind = Literal["key", "offset"]
 Order = Literal["created", "updated", "unsorted"]
+PutOnExisting = Literal["replace", "restart", "refuse"]
+RunIds = Literal["any", "uuid4"]
+LogShape = Literal["items", "lines", "data", "text"]
+OutputShape = Literal["page", "document"]
 
 #: The settings that are one of several words.
-CHOICES: Final = {"cursor": get_args(CursorKind), "order": get_args(Order)}
+CHOICES: Final = {
+    "cursor": get_args(CursorKind),
+    "order": get_args(Order),
+    "put_on_existing": get_args(PutOnExisting),
+    "run_ids": get_args(RunIds),
+    "log_shape": get_args(LogShape),
+    "output_shape": get_args(OutputShape),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +35,12 @@ class Behaviour:
     * `read_delay_ms`: a write is invisible to reads and listings for this time
     * `add_defaults`: the server adds defaults to a spec that is written
     * `drop_attributes`: the server ignores the attributes of a PUT
-    * `run_seconds`: how long a run takes from its start to its end
+    * `run_seconds`: how long a run takes from its PUT to its end, a tenth of it in the queue
+    * `put_on_existing`: a PUT of an existing run replaces its document, restarts it (and costs again), or is refused
+    * `run_ids`: the server accepts any id, or only UUIDs of version 4
+    * `log_shape`: logs are items with timestamps, items of bare lines, `{"data": text}` or plain text
+    * `output_shape`: one output is a page of one, or a document
+    * `download_seconds`: how long a pre-signed download is valid
     """
 
     cursor: CursorKind = "key"
@@ -33,6 +49,11 @@ class Behaviour:
     add_defaults: bool = False
     drop_attributes: bool = False
     run_seconds: float = 3600.0
+    put_on_existing: PutOnExisting = "replace"
+    run_ids: RunIds = "any"
+    log_shape: LogShape = "items"
+    output_shape: OutputShape = "page"
+    download_seconds: float = 900.0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -40,5 +61,7 @@ class Behaviour:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if not (math.isfinite(self.read_delay_ms) and self.read_delay_ms >= 0):
             raise ValueError(f"read delay must be zero or more milliseconds, not {self.read_delay_ms}")
-        if not (math.isfinite(self.run_seconds) and self.run_seconds > 0):
-            raise ValueError(f"run seconds must be more than 0, not {self.run_seconds}")
+        for name in ("run_seconds", "download_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name.replace('_', ' ')} must be more than 0, not {value}")

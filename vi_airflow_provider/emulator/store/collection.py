@@ -36,11 +36,16 @@ class Ledger:
     def __init__(self, organization_id: str, behaviour: Behaviour, clock: Clock) -> None:
         self.organization_id = organization_id
         self.behaviour = behaviour
-        self.clock = clock
+        self.offset_ms = 0
+        self._clock = clock
         self.lock = threading.RLock()
         self.revision = 0
         #: Called with the new revision after each change, outside the lock.
         self.saves: Callable[[int], None] | None = None
+
+    def clock(self) -> int:
+        """The time of the server."""
+        return self._clock() + self.offset_ms
 
     @contextmanager
     def change(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from vi_airflow_provider.emulator.store.collection import Collection, Ledger, same_content
 from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.runs import uses_flow
 from vi_airflow_provider.emulator.store.samples import sample_flows
 from vi_airflow_provider.emulator.store.schema import (
     Document,
@@ -19,8 +20,8 @@ from vi_airflow_provider.emulator.store.schema import (
     merge_attributes,
 )
 
-#: The id of the active run that uses a flow, or None.
-InUse = Callable[[Document], str | None]
+#: The runs that have not ended.
+ActiveRuns = Callable[[], list[Document]]
 
 
 class Flows(Collection):
@@ -30,9 +31,9 @@ class Flows(Collection):
     single one (assumed).
     """
 
-    def __init__(self, ledger: Ledger, in_use: InUse) -> None:
+    def __init__(self, ledger: Ledger, active_runs: ActiveRuns) -> None:
         super().__init__(ledger, "Flow")
-        self._in_use = in_use
+        self._active_runs = active_runs
         self._created = itertools.count()
         self._deleted: dict[str, Document] = {}
 
@@ -59,8 +60,9 @@ class Flows(Collection):
         """Delete a flow; 409 while an active run uses it. Its ended runs stay."""
         with self._ledger.change():
             flow = self.require(flow_id).document
-            if (run_id := self._in_use(flow)) is not None:
-                raise ApiError(409, f"Flow {flow_id} is in use by run {run_id}: kill the run first")
+            for run in self._active_runs():
+                if uses_flow(run, flow):
+                    raise ApiError(409, f"Flow {flow_id} is in use by run {run['runId']}: kill the run first")
             self._forget(flow)
 
     def restore(self, flow_id: str | None = None) -> str:
@@ -75,11 +77,13 @@ class Flows(Collection):
 
     def busy_ids(self) -> list[str]:
         """Ids of the flows that an active run uses."""
-        return [flow["flowId"] for flow in self if self._in_use(flow) is not None]
+        runs = self._active_runs()
+        return [flow["flowId"] for flow in self if any(uses_flow(run, flow) for run in runs)]
 
     def free_ids(self) -> list[str]:
         """Ids of the flows that can be deleted."""
-        return [flow["flowId"] for flow in self if self._in_use(flow) is None]
+        busy = set(self.busy_ids())
+        return [id_ for id_ in self.ids() if id_ not in busy]
 
     def create_samples(self, count: int) -> list[str]:
         """Create flows now, as another client would."""
@@ -116,7 +120,7 @@ class Flows(Collection):
         return chosen
 
     def start_over(self) -> None:
-        """Forget what was created and deleted, so that the same calls create the same flows again."""
+        """Reset the record of created and deleted flows, so that the same calls create the same flows again."""
         self._created = itertools.count()
         self._deleted.clear()
 

@@ -1,17 +1,16 @@
-"""Runs: how they are started, killed and deleted.
-
-A stored run is what clients can set, and its times. Everything else on the wire is derived from the time of the
-read: no timer has to fire, and a test moves a run by moving its clock.
-"""
+"""Runs: how they are started, killed and deleted, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import uuid
+from collections.abc import Iterable, Mapping
 
+from vi_airflow_provider.emulator.store.bill import Bill
 from vi_airflow_provider.emulator.store.collection import Collection, Ledger, Stored, copy_of, same_content
 from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.lifecycle import Life
 from vi_airflow_provider.emulator.store.listing import Page, Place
+from vi_airflow_provider.emulator.store.plans import PlanBook
 from vi_airflow_provider.emulator.store.samples import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.emulator.store.schema import (
     FLOW_SPEC_FIELDS,
@@ -27,32 +26,44 @@ from vi_airflow_provider.emulator.store.schema import (
 
 
 class Runs(Collection):
-    """The runs of an organization: Queued, then Started after a tenth of their time, then Finished.
-
-    Names and order of the conditions are assumed (newest first, as the vendor's waiter reads them).
-    """
+    """The runs of an organization; `lifecycle.py` explains how they go."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, "Run")
+        self.plans = PlanBook()
+        self.bill = Bill()
+        self._vanishing: set[str] = set()
 
-    @property
-    def run_ms(self) -> int:
-        """How long a run takes."""
-        return int(self._ledger.behaviour.run_seconds * 1000)
+    def replace_all(self, documents: Iterable[Document]) -> None:
+        """Replace everything; visible at once."""
+        documents = list(documents)
+        super().replace_all(documents)
+        self._vanishing = {run["runId"] for run in documents if self.life(run).vanishes_at is not None}
 
     # -- reading --------------------------------------------------------------------------------------
 
+    def life(self, run: Document) -> Life:
+        """The life of a stored run."""
+        return Life.of(run, self.run_ms)
+
+    @property
+    def run_ms(self) -> int:
+        """How long a run takes unless its plan differs."""
+        return int(self._ledger.behaviour.run_seconds * 1000)
+
     def view(self, run: Document) -> Document:
         """The document as the wire shows it now."""
-        organization_id, conditions = self._ledger.organization_id, self.conditions(run)
+        life, organization_id = self.life(run), self._ledger.organization_id
+        conditions = life.conditions(self._ledger.clock())
         metadata = dict(run["metadata"])
-        metadata["lastUpdated"] = max(metadata["lastUpdated"], *(c["lastTransitionTime"] for c in conditions))
+        metadata["lastUpdated"] = max([metadata["lastUpdated"], *(c["lastTransitionTime"] for c in conditions)])
         link = f"/workspaces/{organization_id}/runs/{run['runId']}"
+        spec = self._spec(run, life)
         return {
             "kind": "Run",
             "workspaceId": organization_id,
             "runId": run["runId"],
-            "spec": run["spec"],
+            "spec": spec,
             "status": {
                 "log": f"{link}/logs",
                 "observedGeneration": metadata["generation"],
@@ -60,15 +71,26 @@ class Runs(Collection):
             },
             "metadata": metadata,
             "selfLink": link,
-            "etag": etag(run["spec"], metadata),
+            "etag": etag(spec, metadata),
         }
 
     def wire(self, run_id: str) -> bytes:
         """The JSON of a run as reads show it."""
         return encode(self.view(self.read(run_id).document))
 
+    def read(self, run_id: str) -> Stored:
+        """A run as reads show it, or a 404."""
+        self._sweep()
+        return super().read(run_id)
+
+    def require(self, run_id: str) -> Stored:
+        """A run, or a 404."""
+        self._sweep()
+        return super().require(run_id)
+
     def view_page(self, after: Place | None, size: int) -> Page[Document]:
         """Consecutive runs as listings show them."""
+        self._sweep()
         page: Page[Stored] = self.page(after, size)
         return Page([self.view(stored.document) for stored in page.items], page.next)
 
@@ -76,46 +98,35 @@ class Runs(Collection):
         """The runs that have not ended."""
         return [run for run in self if self.is_active(run)]
 
-    def using(self, flow: Document) -> str | None:
-        """The id of an active run of a flow."""
-        return next((str(run["runId"]) for run in self.active() if uses_flow(run, flow)), None)
-
     def is_active(self, run: Document) -> bool:
-        """Neither killed nor finished."""
-        return run["spec"].get("killedAt") is None and self._ledger.clock() < self._finish(run)
+        """Whether a run has not ended."""
+        return self.life(run).is_active(self._ledger.clock())
 
-    def conditions(self, run: Document) -> list[Document]:
-        """The milestones, newest first."""
-        now, created, killed_at = self._ledger.clock(), run["metadata"]["timeCreated"], run["spec"].get("killedAt")
-        start, finish = created + self.run_ms // 10, self._finish(run)
-        seen = now if killed_at is None else min(now, killed_at)
-        queued = _condition("Queued", "Reached", created)
-        if start <= seen:
-            started = _condition("Started", "Reached", start, message="Training started.")
-        else:
-            started = _condition("Started", "Waiting", created)
-        if killed_at is not None:
-            finished = _condition("Finished", "FailedReach", killed_at, reason="Killed", message="Killed by a user.")
-        elif finish <= now:
-            finished = _condition("Finished", "Reached", finish)
-        else:
-            finished = _condition("Finished", "Waiting", created)
-        return [finished, started, queued]
-
-    def _finish(self, run: Document) -> int:
-        return int(run["metadata"]["timeCreated"]) + self.run_ms
+    def costs(self) -> Document:
+        """Starts and seconds of each run that was PUT, deleted ones included."""
+        now = self._ledger.clock()
+        with self._ledger.lock:
+            return self.bill.total({run["runId"]: self.life(run).running_ms(now) for run in self})
 
     # -- writing --------------------------------------------------------------------------------------
 
     def write(self, run_id: str, body: Document) -> Document:
-        """Create and start, or replace."""
+        """Create and start; what happens to an existing run is a setting."""
         check_id(run_id, "Run")
+        behaviour = self._ledger.behaviour
+        if behaviour.run_ids == "uuid4" and not _is_uuid4(run_id):
+            raise ApiError(400, "Run id must be a UUID of version 4")
         spec, attributes = run_to_put(body)
+        attributes = {} if behaviour.drop_attributes else attributes
         with self._ledger.change():
             old = self.get(run_id)
-            if old is not None and old["spec"].get("killedAt") is not None:
-                spec = {**spec, "killedAt": old["spec"]["killedAt"]}  # a kill is permanent
-            return self._save(run_id, spec, {} if self._ledger.behaviour.drop_attributes else attributes)
+            if old is not None and behaviour.put_on_existing == "refuse":
+                raise ApiError(409, f"Run {run_id} exists already")
+            self.bill.put(run_id, self._ledger.clock())
+            if old is None or behaviour.put_on_existing == "restart":
+                return self._start(run_id, old, spec, attributes)
+            killed_at = self._spec(old, self.life(old)).get("killedAt")
+            return self._save(old, spec if killed_at is None else {**spec, "killedAt": killed_at}, attributes)
 
     def patch(self, run_id: str, body: Document) -> Document:
         """Change the training project or attributes, or kill; 409 if the run has already ended."""
@@ -123,24 +134,68 @@ class Runs(Collection):
         spec, attributes = run_to_patch(body)
         with self._ledger.change():
             old = self.require(run_id).document
-            if "killedAt" in spec and not self.is_active(old):
-                raise ApiError(409, f"Run {run_id} has ended: it cannot be killed")
+            if spec.get("killedAt") is not None:
+                old = self._killed(old)
             merged = merge_attributes(old["metadata"]["attributes"], attributes)
-            return self._save(run_id, {**old["spec"], **spec}, merged)
+            return self._save(old, {**old["spec"], **spec}, merged)
 
     def delete(self, run_id: str) -> None:
         """Delete a run; 409 while it is active."""
         with self._ledger.change():
-            if self.is_active(self.require(run_id).document):
+            run = self.require(run_id).document
+            if self.is_active(run):
                 raise ApiError(409, f"Run {run_id} is active: kill it first")
+            self._retire(run)
             self.remove(run_id)
 
-    def _save(self, run_id: str, spec: Document, attributes: Mapping[str, str]) -> Document:
-        old = self.get(run_id)
-        if old is None or not same_content(old, spec, attributes):
-            metadata = self._ledger.metadata(old, spec, attributes)
-            old = self.put({"runId": run_id, "spec": spec, "metadata": metadata}).document
-        return copy_of(encode(self.view(old)))
+    def _start(self, run_id: str, old: Document | None, spec: Document, attributes: Mapping[str, str]) -> Document:
+        if old is not None:
+            self._retire(old)
+        self.bill.start(run_id)
+        now = self._ledger.clock()
+        plan = self.plans.take(run_id, spec["flow"]["name"]).to_json()
+        metadata = self._ledger.metadata(old, spec, attributes)
+        run = {"runId": run_id, "spec": spec, "metadata": metadata, "plan": plan, "began": now}
+        if self.life(run).vanishes_at is not None:
+            self._vanishing.add(run_id)
+        return self._put(run)
+
+    def _killed(self, run: Document) -> Document:
+        life = self.life(run)
+        if not life.is_active(self._ledger.clock()):
+            raise ApiError(409, f"Run {run['runId']} has ended: it cannot be killed")
+        return run if life.kill_requested is not None else {**run, "killRequested": self._ledger.clock()}
+
+    def _save(self, run: Document, spec: Document, attributes: Mapping[str, str]) -> Document:
+        if not same_content(run, spec, attributes):
+            run = {**run, "metadata": self._ledger.metadata(run, spec, attributes), "spec": spec}
+        return self._put(run)
+
+    def _put(self, run: Document) -> Document:
+        return copy_of(encode(self.view(self.put(run).document)))
+
+    def _spec(self, run: Document, life: Life) -> Document:
+        """The spec with the kill that only the plan knows of."""
+        spec: Document = run["spec"]
+        killed_at = life.killed_at
+        if spec.get("killedAt") is not None or killed_at is None or killed_at > self._ledger.clock():
+            return spec
+        return {**spec, "killedAt": killed_at}
+
+    def _retire(self, run: Document) -> None:
+        self.bill.retire(run["runId"], self.life(run).running_ms(self._ledger.clock()))
+
+    def _sweep(self) -> None:
+        """Remove the runs that have vanished."""
+        if not self._vanishing:
+            return
+        now = self._ledger.clock()
+        with self._ledger.lock:
+            for run in [run for run in map(self.get, list(self._vanishing)) if run is not None]:
+                if (self.life(run).vanishes_at or 0) <= now:
+                    self._retire(run)
+                    self.remove(run["runId"])
+                    self._vanishing.discard(run["runId"])
 
 
 def uses_flow(run: Document, flow: Document) -> bool:
@@ -156,5 +211,8 @@ def uses_flow(run: Document, flow: Document) -> bool:
     return all(equal(embedded.get(name), flow["spec"].get(name)) for name in FLOW_SPEC_FIELDS)
 
 
-def _condition(name: str, status: str, at: int, **detail: Any) -> Document:
-    return {"condition": name, "status": status, "lastTransitionTime": at, **detail}
+def _is_uuid4(run_id: str) -> bool:
+    try:
+        return str(uuid.UUID(run_id)) == run_id and uuid.UUID(run_id).version == 4
+    except ValueError:
+        return False

@@ -17,11 +17,13 @@ DAY_MS = 86_400_000
 OLDEST_DAYS = 400
 # Cubing an even spread puts about three flows in five within the last 90 days: a live workspace with a long tail.
 AGE_SKEW = 3
-# The run attribute by which the provider says which flow a run was started from; the wire has no such field.
+# The run attribute in which the provider records the flow of a run; the wire has no such field.
 FLOW_ID_ATTRIBUTE = "vi_airflow.flow_id"
 
 
-class _Project(NamedTuple):
+class Project(NamedTuple):
+    """An invented training project, and what its flows train."""
+
     id: str
     task: str
     dataset: str
@@ -36,26 +38,26 @@ class _Model(NamedTuple):
     size: str
 
 
-_PROJECTS = (
-    _Project("weld-inspection", "Weld seam defects", "weld-seams", "phrase-grounding", "line-3",
+PROJECTS = (
+    Project("weld-inspection", "Weld seam defects", "weld-seams", "phrase-grounding", "line-3",
              "Find weld defects and name each one."),
-    _Project("pcb-assembly", "PCB solder joints", "pcb-top-side", "phrase-grounding", "electronics",
+    Project("pcb-assembly", "PCB solder joints", "pcb-top-side", "phrase-grounding", "electronics",
              "Box every solder joint that is cold, bridged or missing."),
-    _Project("ampoule-line", "Ampoule fill level", "ampoules", "vqa", "pharma-fill",
+    Project("ampoule-line", "Ampoule fill level", "ampoules", "vqa", "pharma-fill",
              "Is the fill level between the two marks? Answer yes or no."),
-    _Project("turbine-blades", "Turbine blade borescope", "borescope-frames", "freeform", "aero-mro",
+    Project("turbine-blades", "Turbine blade borescope", "borescope-frames", "freeform", "aero-mro",
              "Describe cracks, burns and missing coating for the inspector's report."),
-    _Project("warehouse-safety", "Forklift near misses", "dock-cameras", "freeform", "site-safety",
-             "Tell what people and vehicles do, and whether anybody is in danger."),
-    _Project("crop-scouting", "Vine leaf disease", "vineyard-drone", "phrase-grounding", "agronomy",
+    Project("warehouse-safety", "Forklift near misses", "dock-cameras", "freeform", "site-safety",
+             "Describe what people and vehicles do, and any danger to a person."),
+    Project("crop-scouting", "Vine leaf disease", "vineyard-drone", "phrase-grounding", "agronomy",
              "Mark leaves that show mildew, rust or scorch."),
-    _Project("rail-track", "Rail fastener check", "track-gauge-car", "phrase-grounding", "infrastructure",
+    Project("rail-track", "Rail fastener check", "track-gauge-car", "phrase-grounding", "infrastructure",
              "Find fasteners that are loose, broken or absent."),
-    _Project("bakery-belt", "Crème brûlée surface", "bakery-belt-2", "vqa", "food-quality",
+    Project("bakery-belt", "Crème brûlée surface", "bakery-belt-2", "vqa", "food-quality",
              "How many of the desserts have a cracked or burnt surface?"),
-    _Project("blechpresse-3", "Blechteile Prüfung Halle 3", "pressteile", "phrase-grounding", "line-5",
+    Project("blechpresse-3", "Blechteile Prüfung Halle 3", "pressteile", "phrase-grounding", "line-5",
              "Markiere Risse, Dellen und Schmierstellen auf dem Blechteil."),
-    _Project("meter-reading", "Analog gauge reading", "boiler-gauges", "vqa", "utilities",
+    Project("meter-reading", "Analog gauge reading", "boiler-gauges", "vqa", "utilities",
              "What value does the gauge show, and in which unit?"),
 )  # fmt: skip
 
@@ -93,7 +95,7 @@ def sample_runs(flows: Sequence[Document], now_ms: int, run_ms: int) -> list[Doc
 def _flow(index: int, count: int, seed: int | str, organization_id: str, now_ms: int) -> Document:
     rng = random.Random(f"{seed}/{index}")  # noqa: S311  # not a secret: it must be the same each time
     flow_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-    project, model = rng.choice(_PROJECTS), rng.choice(_MODELS)
+    project, model = rng.choice(PROJECTS), rng.choice(_MODELS)
     age = OLDEST_DAYS * ((index + rng.random()) / count) ** AGE_SKEW
     updated = now_ms - int(age * DAY_MS)
     edits = rng.choice((0, 0, 1, 2, 3, 5, 8))
@@ -123,7 +125,7 @@ def _flow(index: int, count: int, seed: int | str, organization_id: str, now_ms:
     }
 
 
-def _blocks(rng: random.Random, project: _Project, model: _Model) -> list[Document]:
+def _blocks(rng: random.Random, project: Project, model: _Model) -> list[Document]:
     quantized = rng.random() < 0.6
     dataset = {
         "projectKind": project.kind,
@@ -150,7 +152,7 @@ def _blocks(rng: random.Random, project: _Project, model: _Model) -> list[Docume
     ]
 
 
-def _attributes(rng: random.Random, index: int, project: _Project) -> dict[str, str]:
+def _attributes(rng: random.Random, index: int, project: Project) -> dict[str, str]:
     attributes = {"team": project.team, "stage": rng.choice(_STAGES), "owner": rng.choice(_OWNERS)}
     if rng.random() < 0.3:
         attributes["ticket"] = f"VI-{rng.randrange(100, 2000)}"

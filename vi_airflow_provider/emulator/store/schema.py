@@ -17,12 +17,17 @@ from vi_airflow_provider.emulator.store.errors import ApiError
 Document = dict[str, Any]
 Check = Callable[[object, str], None]
 
+PROJECT_TYPES = ("phrase-grounding", "vqa", "freeform")
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
-def encode(value: object) -> bytes:
-    """JSON as Vi writes it: UTF-8, compact, non-ASCII unescaped; ValueError for values that JSON cannot express."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def encode(value: object, *, allow_nan: bool = False) -> bytes:
+    """JSON as Vi writes it: UTF-8, compact, non-ASCII unescaped; ValueError for values that JSON cannot express.
+
+    With `allow_nan`, NaN and infinities are written as bare tokens, as servers in Python do.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan).encode()
 
 
 def equal(one: object, other: object) -> bool:
@@ -74,6 +79,26 @@ def flow_to_patch(body: Document) -> tuple[Document, dict[str, str | None]]:
 def run_to_patch(body: Document) -> tuple[Document, dict[str, str | None]]:
     """As `flow_to_patch`; the flow inside a run cannot be patched."""
     return _patch(body, {name: _RUN_SPEC[name] for name in ("killedAt", "trainingProject")})
+
+
+def project_to_put(body: Document) -> tuple[Document, dict[str, str]]:
+    """As `flow_to_put`, for a training project."""
+    return _put(body, _PROJECT_SPEC, optional={"description"})
+
+
+def project_to_patch(body: Document) -> tuple[Document, dict[str, str | None]]:
+    """As `flow_to_patch`; the type of a training project cannot change."""
+    return _patch(body, {name: _PROJECT_SPEC[name] for name in ("name", "description")})
+
+
+def candidate_spec(body: Document) -> Document:
+    """The flow spec of a preview."""
+    return _put(body, _FLOW_SPEC, optional={"trainingProject"})[0]
+
+
+def check_name(value: object, path: str) -> None:
+    """A string."""
+    _string(value, path)
 
 
 def merge_attributes(old: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -195,6 +220,11 @@ def _only_known(value: Document, prefix: str, known: Collection[str]) -> None:
             raise ApiError(400, f"{prefix}{name} is not a known field")
 
 
+def _project_type(value: object, path: str) -> None:
+    if value not in PROJECT_TYPES:
+        _refuse(path, f"one of {', '.join(PROJECT_TYPES)}")
+
+
 def _block(value: object, path: str) -> None:
     _fields(value, path, _BLOCK)
 
@@ -214,6 +244,7 @@ _RUN_SPEC: dict[str, Check] = {
     "killedAt": _integer_or_null,
     "trainingProject": _string_or_null,
 }
+_PROJECT_SPEC: dict[str, Check] = {"name": _string, "description": _string_or_null, "type": _project_type}
 _METADATA: dict[str, Check] = {
     "timeCreated": _integer,
     "lastUpdated": _integer,

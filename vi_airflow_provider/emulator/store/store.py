@@ -11,9 +11,14 @@ import random
 from vi_airflow_provider.emulator.store.behaviour import Behaviour
 from vi_airflow_provider.emulator.store.collection import Clock, Ledger, copy_of, system_clock
 from vi_airflow_provider.emulator.store.flows import Flows
+from vi_airflow_provider.emulator.store.logs import Line, lines_of, select
+from vi_airflow_provider.emulator.store.outputs import Outputs
+from vi_airflow_provider.emulator.store.projects import TrainingProjects
+from vi_airflow_provider.emulator.store.resources import accelerators, quota
+from vi_airflow_provider.emulator.store.run_samples import past_runs, sample_projects
 from vi_airflow_provider.emulator.store.runs import Runs
 from vi_airflow_provider.emulator.store.samples import sample_flows, sample_runs
-from vi_airflow_provider.emulator.store.schema import Document, encode
+from vi_airflow_provider.emulator.store.schema import Document, candidate_spec, encode
 from vi_airflow_provider.emulator.store.state_file import State, StateError, StateFile
 
 
@@ -33,7 +38,9 @@ class Store:
         if state_file is not None:
             self._ledger.saves = lambda revision: state_file.save(revision, self._snapshot)
         self.runs = Runs(self._ledger)
-        self.flows = Flows(self._ledger, self.runs.using)
+        self.flows = Flows(self._ledger, self.runs.active)
+        self.projects = TrainingProjects(self._ledger, self._members)
+        self.outputs = Outputs(self._ledger, self.runs)
 
     @property
     def organization_id(self) -> str:
@@ -108,6 +115,40 @@ class Store:
         """Delete a run; 409 while it is active."""
         self.runs.delete(run_id)
 
+    def run_logs(
+        self,
+        run_id: str,
+        block: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: str | None = None,
+    ) -> list[Line]:
+        """Lines of the log of a run."""
+        run = self.runs.read(run_id).document
+        return select(lines_of(run, self.runs.life(run), self._ledger.clock()), block, since, until, limit)
+
+    def bill(self) -> Document:
+        """For each run id that was PUT: `starts`, `seconds` on a GPU, and the times of its `puts`."""
+        return self.runs.costs()
+
+    def quota(self) -> Document:
+        """Limits and usage of the organization."""
+        seconds = (account["seconds"] for account in self.bill().values())
+        return quota(len(self.flows), len(self.runs), seconds)
+
+    def accelerators(self, flow_id: str, candidate: Document | None = None) -> Document:
+        """Which accelerators can train a flow, or a candidate for its spec."""
+        spec = self.flows.read(flow_id).document["spec"]
+        return accelerators(self.organization_id, flow_id, spec if candidate is None else candidate_spec(candidate))
+
+    def now(self) -> int:
+        """The time of the server in milliseconds since the epoch."""
+        return self._ledger.clock()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock of the server forward."""
+        self._ledger.offset_ms += int(seconds * 1000)
+
     # -- everything -----------------------------------------------------------------------------------
 
     def load(self) -> bool:
@@ -117,16 +158,22 @@ class Store:
         if state.organization_id != self.organization_id:
             raise StateError(f"the state file {self._state_file.path} belongs to organization {state.organization_id}")
         self._replace_all(state.flows, state.runs)
+        self.projects.replace_all(sample_projects(self._ledger.clock()))
         return True
 
-    def reset(self, count: int, seed: int | str, behaviour: Behaviour | None = None) -> None:
-        """Replace everything by sample flows, some of them busy."""
+    def reset(self, count: int, seed: int | str, behaviour: Behaviour | None = None, *, runs: int = 0) -> None:
+        """Replace everything by samples: flows, runs that make some of them busy, and `runs` ended runs."""
+        self._ledger.offset_ms = 0
         now = self._ledger.clock()
         flows = sample_flows(count, seed, self.organization_id, now)
         with self._ledger.lock:
             self._ledger.behaviour = behaviour or self._ledger.behaviour
             self.flows.start_over()
-            self._replace_all(flows, sample_runs(flows, now, self.runs.run_ms))
+            self.runs.plans.clear()
+            self.runs.bill.clear()
+            young = sample_runs(flows, now, self.runs.run_ms)
+            self._replace_all(flows, [*young, *past_runs(flows, runs, seed, now)])
+            self.projects.replace_all(sample_projects(now))
 
     def behave(self, behaviour: Behaviour) -> None:
         """Change the behaviour and keep the documents; writes that reads did not show yet become visible."""
@@ -134,6 +181,12 @@ class Store:
             self._ledger.behaviour = behaviour
             self.flows.reorder()
             self.runs.reorder()
+            self.projects.reorder()
+
+    def _members(self, project_id: str) -> tuple[list[str], list[str]]:
+        flows = [flow["flowId"] for flow in self.flows if flow["spec"].get("trainingProject") == project_id]
+        runs = [run["runId"] for run in self.runs if run["spec"].get("trainingProject") == project_id]
+        return flows, runs
 
     def _snapshot(self) -> tuple[int, State]:
         with self._ledger.lock:
