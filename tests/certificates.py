@@ -1,4 +1,4 @@
-"""Certificates for servers on this machine: a CA of our own, and what it signs."""
+"""Certificates for servers on this machine, signed by a test CA."""
 
 from __future__ import annotations
 

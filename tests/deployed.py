@@ -1,4 +1,4 @@
-"""How tests speak with a deployment (`demo.deployment`): start a DAG, wait, see its tasks and what they returned."""
+"""Helpers for tests of a deployment (`demo.deployment`): start a DAG, wait, read its tasks and XComs."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from demo.deployment import Deployment
 PATIENCE = 150.0
 
 
-def eventually(condition: Callable[[], Any], otherwise: str, seconds: float = PATIENCE) -> Any:
-    """Return what a condition returns as soon as that is true."""
+def eventually(condition: Callable[[], Any], failure: str, seconds: float = PATIENCE) -> Any:
+    """Wait until a condition is true, and return its result."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := condition():
             return result
         time.sleep(0.5)
-    raise AssertionError(f"{otherwise} within {seconds:.0f} s")
+    raise AssertionError(f"{failure} within {seconds:.0f} s")
 
 
 def start(airflow: Deployment, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-    """Start a run of a DAG and return its id."""
+    """Start a DAG run and return its id."""
     run = airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
     return run["dag_run_id"]
 
 
 def task_instances(airflow: Deployment, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-    """Return the task instances of a run, of which there may be 100."""
+    """Return the task instances of a run, at most 100."""
     return airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
 
 
 def xcom(airflow: Deployment, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-    """Return what a task instance returned."""
+    """Return the return value of a task instance."""
     path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
     return airflow.api("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]

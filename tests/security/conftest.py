@@ -1,4 +1,4 @@
-"""A machine without proxies and CAs of its own."""
+"""A clean environment, without proxies or CAs of this machine."""
 
 from tests.unit.conftest import _plain_environment
 

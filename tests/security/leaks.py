@@ -1,4 +1,4 @@
-"""Secrets, and the search for them: in every byte of a folder, however they were written down."""
+"""Generate secrets, and search for them in every byte of a folder, in any encoding."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-#: Letters and digits that stand in a row in a secret. They are the same in every way to escape a text, so that a
-#: piece of a secret is found whatever was done to the characters between them.
+#: Length of the runs of letters and digits in a secret. No encoding escapes these, so that a part of a secret is found
+#: however the characters between the runs are escaped.
 RUN: Final = 9
-#: Between the runs: what URLs, JSON, HTML, shells and ``repr`` escape, each in its own way.
+#: The characters between the runs, which URLs, JSON, HTML, shells and ``repr`` escape differently.
 BETWEEN: Final = "\"\\'<&%+/"
 _BLOCK: Final = 12
 
 
 def make_secret(name: str, length: int, prefix: str = "") -> str:
-    """Return a secret that no other text contains a piece of, the same in each run."""
+    """Return a deterministic secret, no part of which occurs in other text."""
     chance = random.Random(f"secret {name}")
     runs = ("".join(chance.choices(string.ascii_letters + string.digits, k=RUN)) for _ in itertools.count())
     text = "".join(itertools.chain.from_iterable(zip(runs, BETWEEN * length, strict=False)))
@@ -29,7 +29,7 @@ def make_secret(name: str, length: int, prefix: str = "") -> str:
 
 
 def pieces(secret: str) -> frozenset[bytes]:
-    """Return what gives a secret away: any 20 characters of it contain one of these, whatever escapes the rest."""
+    """Return the pieces to search for: any 20 characters of the secret contain one, however the rest is escaped."""
     for mark in BETWEEN:
         secret = secret.replace(mark, "\0")
     runs = [run for run in secret.split("\0") if len(run) >= RUN]
@@ -37,7 +37,7 @@ def pieces(secret: str) -> frozenset[bytes]:
 
 
 def encoded_pieces(secret: str) -> frozenset[bytes]:
-    """Return what gives a secret away where it was written in base64, at whatever place in a longer text."""
+    """Return the pieces to search for in base64, at any offset in a longer text."""
     found = set()
     for shift in range(3):
         text = base64.b64encode(b"\0" * shift + secret.encode()).rstrip(b"=")[4:-4]
@@ -46,14 +46,14 @@ def encoded_pieces(secret: str) -> frozenset[bytes]:
 
 
 def leaks_in(content: bytes, secret: str) -> bool:
-    """Tell whether a content gives away a secret or a piece of it."""
+    """Does the content contain a secret or a piece of it?"""
     return any(piece in content for piece in pieces(secret) | encoded_pieces(secret))
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield every file below a folder with its bytes, and every row of the tables of a SQLite database.
+    """Yield every file below a folder, and every row of its SQLite databases.
 
-    Row by row, because in its file a long value lies scattered over pages.
+    The rows are needed because a database file may split a long value over several pages.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -69,6 +69,6 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def places_that_leak(folder: Path, secret: str) -> set[str]:
-    """Return the files and database tables below a folder that give a secret away."""
+    """Return the files and database tables below a folder that contain a secret or a piece of it."""
     wanted = pieces(secret) | encoded_pieces(secret)
     return {place for place, content in contents(folder) if any(piece in content for piece in wanted)}

@@ -1,4 +1,4 @@
-"""Names and files that try something: they stay data in logs, paths, spreadsheets and errors."""
+"""Hostile names and files remain data in logs, paths, spreadsheets and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from vi_airflow_provider.storage.urls import url_secrets
 
 # --- logs ----------------------------------------------------------------------------------------------------------
 
-#: A second line, an escape that hides it, and a mark that turns the reading direction.
+#: A second line, an escape sequence that hides it, and a control character that reverses the reading direction.
 NAME: Final = "good\n[2026-01-01] INFO - all flows deleted\r\x1b[2K\x9b1A\u2028\u202egnp.\u2066 <script>{{ 7 * 7 }}"
 SPEC: Final = {"name": NAME, "schema": NAME, "blocks": [{"block": NAME}], "trainingProject": NAME}
 
@@ -66,8 +66,8 @@ TASKS: Final[dict[str, Callable[[str], Any]]] = {
         task_id="t", archive=f"{files}/made.flows.jsonl", if_exists="replace"
     ),
     "exists": lambda _: FlowExistsSensor(task_id="t", flow_name=NAME, training_project=NAME),
-    "says": lambda _: FlowSpecSensor(task_id="t", flow_id="f", attributes={NAME: NAME}),
-    "says not": lambda _: FlowSpecSensor(
+    "matches": lambda _: FlowSpecSensor(task_id="t", flow_id="f", attributes={NAME: NAME}),
+    "does not match": lambda _: FlowSpecSensor(
         task_id="t", flow_id="f", attributes={NAME: "x"}, required_blocks=[NAME], timeout=0
     ),
     "missing": lambda _: FlowExistsSensor(task_id="t", flow_name=NAME + "x", timeout=0),
@@ -80,11 +80,11 @@ TASKS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_hostile_name_makes_no_line_of_its_own_in_a_log(
+def test_hostile_name_cannot_forge_a_log_line(
     task: str, vi: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # On Airflow 3, a task's own logger does not lead to pytest.
+    # On Airflow 3, the logger of a task does not propagate to pytest.
     monkeypatch.setattr(BaseOperator, "log", logging.getLogger("vi_task"))
     if task == "compare":
         ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/old.jsonl").execute({})
@@ -107,7 +107,7 @@ def test_a_hostile_name_makes_no_line_of_its_own_in_a_log(
         assert not line.startswith("[2026-01-01]")
 
 
-def test_what_a_server_says_makes_one_line(vi: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_message_of_a_server_is_one_line(vi: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     headers = {"x-trace": "a"}
     vi.faults.add(status=400, body=json.dumps({"message": NAME}), headers=headers)
     with pytest.raises(AirflowFailException) as caught:
@@ -120,7 +120,7 @@ def test_what_a_server_says_makes_one_line(vi: Emulator, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..", "/etc/passwd", "a/b", "a\\b", "a\x00b", "ü" * 300, NAME])
-def test_a_name_of_an_archive_is_one_step_of_a_path(name: str) -> None:
+def test_name_of_an_archive_is_one_path_component(name: str) -> None:
     made = unique_name(prefix_of(name, name, name))
     assert Path(made).name == made
     assert ".." not in Path(made).parts
@@ -129,7 +129,7 @@ def test_a_name_of_an_archive_is_one_step_of_a_path(name: str) -> None:
 
 
 @pytest.mark.parametrize("flow_id", ["../x", "..", "a/b", "a?b", "a\nb", "%2e%2e", ""])
-def test_a_flow_of_an_archive_that_has_no_proper_id_is_not_restored(flow_id: str, vi: Emulator, tmp_path: Path) -> None:
+def test_archived_flow_with_an_invalid_id_is_not_restored(flow_id: str, vi: Emulator, tmp_path: Path) -> None:
     write_archive(str(tmp_path), "made", {"x": wire_bytes(wire_flow(flowId=flow_id))}, vi.organization_id, {})
     vi.clear_requests()
     with pytest.raises(AirflowFailException, match="is no flow id"):
@@ -146,7 +146,7 @@ def test_a_flow_of_an_archive_that_has_no_proper_id_is_not_restored(flow_id: str
         "sftp://me:0123456789abcdef@x.example/a",
     ],
 )
-def test_a_url_with_a_secret_is_refused_unseen_wherever_files_are_named(url: str, vi: Emulator, tmp_path: Path) -> None:
+def test_url_with_a_secret_is_rejected_for_every_file_argument(url: str, vi: Emulator, tmp_path: Path) -> None:
     for task in (
         ExportFlowsOperator(task_id="t", destination=url),
         ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/a", compare_to=url),
@@ -160,7 +160,7 @@ def test_a_url_with_a_secret_is_refused_unseen_wherever_files_are_named(url: str
     assert vi.store.flow_ids() == ["f"]
 
 
-def test_the_connection_in_a_url_is_no_secret(tmp_path: Path) -> None:
+def test_connection_id_in_a_url_is_not_a_secret(tmp_path: Path) -> None:
     for url in ("s3://my_conn@bucket/key", "file:///a:b@c", "/a/b?c=d", "s3://bucket/key?versionId=5", str(tmp_path)):
         assert url_secrets(url) == []
 
@@ -206,12 +206,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def manifests(content: bytes, kind: str) -> st.SearchStrategy[bytes]:
-    one_wrong = st.tuples(BROKEN, JSON).map(lambda change: manifest_of(content, kind, **{change[0]: change[1]}))
-    return st.just(manifest_of(content, kind)) | one_wrong | LINES
+    one_invalid = st.tuples(BROKEN, JSON).map(lambda change: manifest_of(content, kind, **{change[0]: change[1]}))
+    return st.just(manifest_of(content, kind)) | one_invalid | LINES
 
 
-def check_refusal(read: Callable[[], Any], kind: type[Exception]) -> None:
-    """Read; what cannot be read is an error of this kind, in one line."""
+def assert_read_or_rejected(read: Callable[[], Any], kind: type[Exception]) -> None:
+    """Assert that the content is read, or that the error is of this kind and one line."""
     message = ""
     try:
         read()
@@ -222,14 +222,14 @@ def check_refusal(read: Callable[[], Any], kind: type[Exception]) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data(), content=st.lists(LINES, max_size=3).map(b"".join))
-def test_any_archive_is_read_or_refused(folder: Path, data: st.DataObject, content: bytes) -> None:
+def test_any_archive_is_read_or_rejected(folder: Path, data: st.DataObject, content: bytes) -> None:
     (folder / "a.flows.jsonl").write_bytes(content)
     (folder / "a.flows.manifest.json").write_bytes(data.draw(manifests(content, "vi-flow-archive")))
-    check_refusal(lambda: list(read_archive(str(folder / "a.flows.jsonl"))), ArchiveError)
+    assert_read_or_rejected(lambda: list(read_archive(str(folder / "a.flows.jsonl"))), ArchiveError)
 
 
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
-    """All ways to read an export."""
+    """Yield every way to read an export."""
     yield lambda: reader.verify(str(path / name))
     yield lambda: reader.verify(str(path / name), every_flow=True)
     yield lambda: read_manifest(files_of(str(path / name)).manifest)
@@ -241,7 +241,7 @@ def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data(), content=st.lists(LINES, max_size=3).map(b"".join), name=st.sampled_from(["e.jsonl", "e.gz"]))
 @example(data=None, content=gzip.compress(b"x" * 100)[:-5], name="e.gz")
-def test_any_export_is_read_or_refused(
+def test_any_export_is_read_or_rejected(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject | None, content: bytes, name: str
 ) -> None:
     path = tmp_path_factory.mktemp("exports")
@@ -249,4 +249,4 @@ def test_any_export_is_read_or_refused(
     (path / name).write_bytes(content)
     (path / f"{name}.manifest.json").write_bytes(manifest)
     for read in read_all(path, name):
-        check_refusal(read, ExportError)
+        assert_read_or_rejected(read, ExportError)

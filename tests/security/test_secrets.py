@@ -1,8 +1,8 @@
-"""No byte of a secret stays anywhere: a whole Airflow at DEBUG is searched for it after all has been done and failed.
+"""Search everything that a whole Airflow at DEBUG writes for secrets, after every feature has succeeded and failed.
 
-What is searched: Airflow's home with its logs and its database (rendered fields, XComs, triggers, serialized DAGs),
-archives, exports, reports, all that it, the emulator and we have printed. A second secret is leaked on purpose, once
-in each kind of place, and must be found.
+The search covers Airflow's home with its logs and its database (rendered fields, XComs, triggers, serialized DAGs),
+archives, exports, reports, and all output of Airflow and the emulator. A second secret is planted once in each kind of
+place, and must be found there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +38,7 @@ WRONG_KEY: Final = make_secret("wrong key", 103, "dtvi_")
 SHORT_KEY: Final = make_secret("short key", 90, "dtvi_")
 PROXY_PASSWORD: Final = make_secret("proxy password", 60)
 URL_PASSWORD: Final = make_secret("URL password", 60)
-SIGNATURE: Final = make_secret("signature", 64).replace("&", "_")  # where a URL would end it
+SIGNATURE: Final = make_secret("signature", 64).replace("&", "_")  # a URL would end the signature there
 PLANTED: Final = make_secret("planted", 103, "dtvi_")
 SECRETS: Final = {
     "key": KEY,
@@ -52,8 +52,8 @@ SECRETS: Final = {
 
 # --- the search itself ---------------------------------------------------------------------------------------------
 
-#: How a secret may be written, and how long a part of it must be to be found.
-FORMS: Final = {
+#: Encodings of a secret, and the minimum length of a part that must be found.
+FORMS: Final[dict[str, tuple[int, Callable[[str], str]]]] = {
     "raw": (20, lambda text: text),
     "backwards": (20, lambda text: text[::-1]),
     "as a repr": (30, repr),
@@ -69,20 +69,20 @@ FORMS: Final = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_part_of_a_secret_is_found_in_every_form(form: str) -> None:
+def test_part_of_a_secret_is_found_in_every_encoding(form: str) -> None:
     length, write = FORMS[form]
     written = write(KEY)
-    for start in range(15, len(written) - length - 15):  # without the prefix, and what stands before it
+    for start in range(15, len(written) - length - 15):  # without the prefix
         part = written[start : start + length]
         assert leaks_in(f"before {part} after".encode(), KEY), part
     assert not leaks_in(write(PLANTED).encode(), KEY)
 
 
-# --- the stage -----------------------------------------------------------------------------------------------------
+# --- the scenario -----------------------------------------------------------------------------------------------------
 
 
-class _Quoting(BaseHTTPRequestHandler):
-    """Refuses everything, and quotes what it was sent, in several ways."""
+class _EchoingHandler(BaseHTTPRequestHandler):
+    """Rejects every request, and echoes its credentials in several ways."""
 
     def do_GET(self) -> None:
         sent = " ".join(self.headers.values())
@@ -103,8 +103,8 @@ class _Quoting(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def quoting() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Quoting) as server:
+def echoing_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _EchoingHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
@@ -118,20 +118,20 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def connections(vi: str, quoting: str) -> dict[str, dict[str, Any]]:
-    """Connections to a Vi that works, and all that can be wrong with one."""
+def connections(vi: str, echoing_server: str) -> dict[str, dict[str, Any]]:
+    """Return connections that work, and connections with every kind of mistake."""
     refused = f"127.0.0.1:{closed_port()}"
     proxy_user = f"user:{urllib.parse.quote(PROXY_PASSWORD, safe='')}"
 
     def conn(host: str = vi, password: str = KEY, extra: Any = None, login: str = DEFAULT_ORGANIZATION_ID) -> Any:
-        patience = {"max_retries": 1, "max_retry_delay": 0.01, "retry_budget": 5}
-        given = extra if isinstance(extra, str) else {**patience, **(extra or {})}
-        return {"conn_type": "vi", "host": host, "login": login, "password": password, "extra": given}
+        short = {"max_retries": 1, "max_retry_delay": 0.01, "retry_budget": 5}
+        settings = extra if isinstance(extra, str) else {**short, **(extra or {})}
+        return {"conn_type": "vi", "host": host, "login": login, "password": password, "extra": settings}
 
     return {
         "env": conn(),
         "db": conn(),
-        "quoted": conn(f"http://{quoting}"),
+        "quoted": conn(f"http://{echoing_server}"),
         "refused": conn(f"http://{refused}"),
         "newline": conn(password=f"{KEY}\n"),
         "wrong": conn(password=WRONG_KEY),
@@ -146,23 +146,23 @@ def connections(vi: str, quoting: str) -> dict[str, dict[str, Any]]:
         "bad_proxy": conn(extra={"proxy": f"ftp://{proxy_user}@127.0.0.1"}),
         "bad_template": conn(extra={"ui_url_template": "{" + KEY + "}"}),
         "proxy_refused": conn(extra={"proxy": f"http://{proxy_user}@{refused}"}),
-        "proxy_quotes": conn(extra={"proxy": f"http://{proxy_user}@{quoting}"}),
-        "proxy_tunnel": conn("https://127.0.0.1:1", extra={"proxy": f"http://{proxy_user}@{quoting}"}),
+        "proxy_quotes": conn(extra={"proxy": f"http://{proxy_user}@{echoing_server}"}),
+        "proxy_tunnel": conn("https://127.0.0.1:1", extra={"proxy": f"http://{proxy_user}@{echoing_server}"}),
     }
 
 
-#: On these, every verb is tried: on one of them each succeeds, on the other it fails, and the server quotes the key.
+#: Every operator runs on these: on the first, all succeed; on the second, all fail, and the server echoes the key.
 EVERYTHING: Final = ("env", "quoted")
-#: On these, one verb for each client; on all others, one.
+#: One operator for each client runs on these; on all others, one operator.
 SOMETHING: Final = ("db", "refused", "tls", "proxy_quotes")
-#: These are stored in the database; the others come from the environment.
+#: Stored in the database; the others are set in the environment.
 STORED: Final = ("db", "refused", "newline", "proxy_quotes", "key_as_extra")
 WORKING: Final = {"env", "db", "newline"}
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a stage has left behind."""
+    """The files and the outcome of a run."""
 
     home: Path
     outcome: dict[str, Any]
@@ -173,15 +173,15 @@ class Evidence:
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory, quoting: str) -> Evidence:
+def evidence(tmp_path_factory: pytest.TempPathFactory, echoing_server: str) -> Evidence:
     home = tmp_path_factory.mktemp("home")
-    with Vi(home) as vi:
-        run_stage(home, vi.url, quoting)
+    with EmulatorProcess(home) as vi:
+        run_airflow(home, vi.url, echoing_server)
     return Evidence(home, json.loads((home / "outcome.json").read_text()))
 
 
-class Vi:
-    """The emulator as a process of its own. It says which key it accepts, once; the rest of what it says is kept."""
+class EmulatorProcess:
+    """The emulator in a process of its own. The banner with its key is discarded, the rest of its output is kept."""
 
     def __init__(self, home: Path) -> None:
         arguments = ("--port", "0", "--secret-key", KEY, "--organization-id", DEFAULT_ORGANIZATION_ID)
@@ -195,7 +195,7 @@ class Vi:
         )
         self._home = home
 
-    def __enter__(self) -> Vi:
+    def __enter__(self) -> EmulatorProcess:
         assert self._process.stdout
         banner = [self._process.stdout.readline() for _ in range(5)]
         self.url = banner[1].removeprefix("url: ").strip()
@@ -203,17 +203,17 @@ class Vi:
 
     def __exit__(self, *_: object) -> None:
         for name in ("requests", "health", "faults"):
-            with urllib.request.urlopen(f"{self.url}/_emulator/{name}") as answer:  # noqa: S310
-                (self._home / f"emulator-{name}.json").write_bytes(answer.read())
+            with urllib.request.urlopen(f"{self.url}/_emulator/{name}") as response:  # noqa: S310
+                (self._home / f"emulator-{name}.json").write_bytes(response.read())
         self._process.terminate()
         (self._home / "emulator.log").write_text(self._process.communicate(timeout=20)[0])
         self._log.close()
 
 
-def run_stage(home: Path, vi: str, quoting: str) -> None:
+def run_airflow(home: Path, vi: str, echoing_server: str) -> None:
     files = home / "files"
-    conns = connections(vi, quoting)
-    stage = {
+    conns = connections(vi, echoing_server)
+    scenario = {
         "files": str(files),
         "archive": f"{files}/archives/made-before.flows.jsonl",
         "outcome": str(home / "outcome.json"),
@@ -230,11 +230,11 @@ def run_stage(home: Path, vi: str, quoting: str) -> None:
         "planted": PLANTED,
         "working": sorted(WORKING),
     }
-    # Outside of the home: it is our script, and has the secrets in it.
-    script = home.parent / f"{home.name}-stage.json"
-    script.write_text(json.dumps(stage))
+    # Outside of the searched folder, because this file contains the secrets.
+    script = home.parent / f"{home.name}-scenario.json"
+    script.write_text(json.dumps(scenario))
     variables = {
-        "TRUST_STAGE": str(script),
+        "SECURITY_SCENARIO": str(script),
         "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
@@ -252,7 +252,7 @@ def run_stage(home: Path, vi: str, quoting: str) -> None:
             check=True,
             timeout=900,
         )
-    # The stand-in for a supervisor, which only dag.test() has, logs what it is asked to mask. A real one does not.
+    # The in-process supervisor of dag.test() logs the values that it is asked to mask; a real supervisor does not.
     lines = (home / "printed.log").read_bytes().splitlines(keepends=True)
     (home / "printed.log").write_bytes(b"".join(line for line in lines if b"msg=MaskSecret(value=" not in line))
 
@@ -261,45 +261,45 @@ def _text(extra: Any) -> str:
     return extra if isinstance(extra, str) else json.dumps(extra)
 
 
-def test_what_should_succeed_did_and_what_should_fail_did(evidence: Evidence) -> None:
+def test_each_task_succeeds_or_fails_as_intended(evidence: Evidence) -> None:
     states = evidence.outcome["states"]
     assert len(states) > 40
     for task_id, state in states.items():
-        succeeds = task_id.rpartition(".")[2] in WORKING and task_id != "defer.db"  # which waits for nobody
+        succeeds = task_id.rpartition(".")[2] in WORKING and task_id != "defer.db"  # whose flow does not exist
         assert state == ("success" if succeeds or task_id == "leak" else "failed"), task_id
     assert {name for name, (works, _) in evidence.outcome["tested"].items() if works} == WORKING
     assert {name for name, seen in evidence.outcome["events"].items() if seen} == WORKING
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_no_byte_of_a_secret_is_anywhere(evidence: Evidence, name: str) -> None:
+def test_no_part_of_a_secret_is_written_anywhere(evidence: Evidence, name: str) -> None:
     assert places_that_leak(evidence.home, SECRETS[name]) == set()
 
 
-def test_what_is_stored_of_a_connection_is_encrypted_and_of_the_environment_nothing(evidence: Evidence) -> None:
+def test_stored_connections_are_encrypted(evidence: Evidence) -> None:
     with closing(sqlite3.connect(evidence.home / "airflow.db")) as database:
         stored = dict(database.execute("SELECT conn_id, is_encrypted AND is_extra_encrypted FROM connection"))
     assert stored == dict.fromkeys(STORED, 1)
 
 
-#: Where the task and the trigger that leak on purpose have put the second secret: one of each kind of place.
+#: Where the leaking task and trigger put the planted secret: one of each kind of place.
 PLACES: Final = {
-    "printed.log": "what was printed and logged",
+    "printed.log": "output and logs",
     "files/exports/leak.html": "a report",
     "airflow.db": "the file of the database",
     "airflow.db: xcom": "an XCom, in base64",
-    "airflow.db: rendered_task_instance_fields": "a rendered field, as in a URL",
-    "airflow.db: serialized_dag": "a serialized DAG, backwards",
-    "outcome.json": "a trigger's arguments, as in a URL",
+    "airflow.db: rendered_task_instance_fields": "a rendered field, URL-encoded",
+    "airflow.db: serialized_dag": "a serialized DAG, reversed",
+    "outcome.json": "arguments of a trigger, URL-encoded",
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_leak_in_each_kind_of_place_is_found(evidence: Evidence, place: str) -> None:
+def test_leak_in_each_kind_of_place_is_found(evidence: Evidence, place: str) -> None:
     assert place in places_that_leak(evidence.home, PLANTED)
 
 
-def test_all_that_a_task_leaves_behind_is_among_what_is_searched(evidence: Evidence) -> None:
+def test_search_covers_everything_that_a_task_writes(evidence: Evidence) -> None:
     searched = dict(contents(evidence.home))
     assert b"GET /workspaces/" in searched["printed.log"]  # at DEBUG
     assert b"Traceback (most recent call last)" in searched["printed.log"]

@@ -1,4 +1,4 @@
-"""Every operator and every sensor of the provider, succeeding and failing; and a DAG that leaks on purpose."""
+"""Every operator and sensor of the provider, with success and failure; and a DAG that leaks a planted secret."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from vi_airflow_provider.operators.flows import (
 )
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 
-STAGE: dict[str, Any] = json.loads(Path(os.environ["TRUST_STAGE"]).read_text())
-FILES = STAGE["files"]
+SCENARIO: dict[str, Any] = json.loads(Path(os.environ["SECURITY_SCENARIO"]).read_text())
+FILES = SCENARIO["files"]
 SPEC = {"name": "Made by a task", "schema": "v1", "blocks": []}
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
 
 def everything(conn: str) -> None:
-    """One task a verb, on the flows that the stage has made for this connection."""
+    """Create a task for each operator and sensor, on the flows of this connection."""
     gate: dict[str, Any] = {"vi_conn_id": conn, "poke_interval": 0.2, "timeout": 20, "max_failures": 1}
     ListFlowsOperator(task_id=f"list.{conn}", vi_conn_id=conn, limit=3)
     GetFlowOperator(task_id=f"get.{conn}", vi_conn_id=conn, flow_id=f"{conn}-get")
@@ -49,7 +49,7 @@ def everything(conn: str) -> None:
         dry_run=False,
         archive_to=f"{FILES}/archives",
     )
-    RestoreFlowsOperator(task_id=f"restore.{conn}", vi_conn_id=conn, archive=STAGE["archive"], if_exists="replace")
+    RestoreFlowsOperator(task_id=f"restore.{conn}", vi_conn_id=conn, archive=SCENARIO["archive"], if_exists="replace")
     ExportFlowsOperator(
         task_id=f"export.{conn}", vi_conn_id=conn, destination=f"{FILES}/exports/{conn}.jsonl", html_report=True
     )
@@ -57,11 +57,13 @@ def everything(conn: str) -> None:
     FlowExistsSensor(
         task_id=f"reschedule.{conn}", flow_name=f"{conn}-get", mode="reschedule", **{**gate, "poke_interval": 60}
     )
-    FlowSpecSensor(task_id=f"defer.{conn}", flow_id=f"{conn}-get", deferrable=True, unchanged_for=STAGE["wait"], **gate)
+    FlowSpecSensor(
+        task_id=f"defer.{conn}", flow_id=f"{conn}-get", deferrable=True, unchanged_for=SCENARIO["wait"], **gate
+    )
 
 
 def something(conn: str) -> None:
-    """One task for each client: synchronous, asynchronous in a worker, asynchronous in a trigger."""
+    """Create a task for each client: synchronous, asynchronous in a worker, asynchronous in a trigger."""
     GetFlowOperator(task_id=f"get.{conn}", vi_conn_id=conn, flow_id=f"{conn}-get")
     PruneFlowsOperator(
         task_id=f"prune.{conn}",
@@ -71,23 +73,23 @@ def something(conn: str) -> None:
         allow_unarchived=True,
     )
     FlowExistsSensor(
-        task_id=f"defer.{conn}", vi_conn_id=conn, flow_id="nobody", deferrable=True, poke_interval=0.2, timeout=1
+        task_id=f"defer.{conn}", vi_conn_id=conn, flow_id="missing", deferrable=True, poke_interval=0.2, timeout=1
     )
 
 
 def shown_url(number: int) -> str:
-    """Return a URL with a secret in it, as a template does that takes it from somewhere safe."""
-    return str(STAGE["urls"][number])
+    """Return a URL with a secret, as a template with a macro does."""
+    return str(SCENARIO["urls"][number])
 
 
 with DAG("everything", schedule=None, start_date=START, user_defined_macros={"shown_url": shown_url}):
-    for conn_id in STAGE["everything"]:
+    for conn_id in SCENARIO["everything"]:
         everything(conn_id)
-    for conn_id in STAGE["something"]:
+    for conn_id in SCENARIO["something"]:
         something(conn_id)
-    for conn_id in STAGE["one thing"]:
+    for conn_id in SCENARIO["one thing"]:
         GetFlowOperator(task_id=f"get.{conn_id}", vi_conn_id=conn_id, flow_id=f"{conn_id}-get")
-    for number in range(len(STAGE["urls"])):
+    for number in range(len(SCENARIO["urls"])):
         url = f"{{{{ shown_url({number}) }}}}"
         ExportFlowsOperator(task_id=f"export.to_{number}", vi_conn_id="env", destination=url)
         DeleteFlowOperator(task_id=f"archive.to_{number}", vi_conn_id="env", flow_id="keep", archive_to=url)
@@ -95,7 +97,7 @@ with DAG("everything", schedule=None, start_date=START, user_defined_macros={"sh
 
 
 class LeakingOperator(BaseOperator):
-    """Leaks in all the ways that a task has."""
+    """Leaks in every way that a task can."""
 
     template_fields = ("argument",)
 
@@ -104,14 +106,14 @@ class LeakingOperator(BaseOperator):
         self.argument = argument
 
     def execute(self, context: Any) -> str:
-        """Leak."""
-        planted: str = STAGE["planted"]
+        """Leak the planted secret."""
+        planted: str = SCENARIO["planted"]
         logging.getLogger("urllib3").debug("Authorization: %s", json.dumps(planted[10:70]))
         print("printed", repr(planted[20:60]))
         Path(FILES, "exports").mkdir(parents=True, exist_ok=True)
         Path(FILES, "exports", "leak.html").write_text(planted[30:70])
-        return base64.b64encode(f"as they say {planted}".encode()).decode()
+        return base64.b64encode(f"prefix {planted}".encode()).decode()
 
 
-with DAG("leaking", schedule=None, start_date=START, doc_md=STAGE["planted"][::-1]):
-    LeakingOperator(task_id="leak", argument="{{ '" + urllib.parse.quote(STAGE["planted"][40:90]) + "' }}")
+with DAG("leaking", schedule=None, start_date=START, doc_md=SCENARIO["planted"][::-1]):
+    LeakingOperator(task_id="leak", argument="{{ '" + urllib.parse.quote(SCENARIO["planted"][40:90]) + "' }}")
