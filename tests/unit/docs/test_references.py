@@ -48,7 +48,11 @@ def test_sample_imports_only_what_exists(block: Block) -> None:
     assert [name for name in names_imported_by(block.code) if not resolves(name)] == []
 
 
-@pytest.mark.parametrize("page", TEXTS)
+#: Generated records of an earlier commit name functions as they were then.
+CURRENT: Final = [page for page in TEXTS if page != "mutants.md"]
+
+
+@pytest.mark.parametrize("page", CURRENT)
 def test_every_module_path_in_the_text_exists(page: str) -> None:
     paths = re.findall(rf"\b{PACKAGE}(?:\.\w+)+", text_of(page))
     assert [path for path in paths if not resolves(path)] == []
