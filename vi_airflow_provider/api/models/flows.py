@@ -1,72 +1,16 @@
-"""The documents of the Vi API (VI_API.md section 4), as frozen pydantic models.
-
-Each model reads two forms of itself: the wire (camelCase) and its own dump (snake_case, the XCom form), so
-``Flow.model_validate(xcom_value)`` works in a downstream task. Fields that this version does not know are
-kept in both, and a field that was absent stays absent: what was read is what is written back.
-"""
+"""Flows (VI_API.md section 4)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from vi_airflow_provider.api.canonical import canonical_spec, fingerprint, spec_digest
-from vi_airflow_provider.api.lazy_model import LazyModel, undecoded_wire
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-#: What is wrong with an unknown field whose name is the one that we give to another field.
-TWIN: Final = "the document has a field of this name beside the one that we call so: which one is meant?"
-
-
-class Document(LazyModel):
-    """Base of everything that is read from the wire."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="allow",
-        alias_generator=to_camel,
-        validate_by_alias=True,
-        validate_by_name=True,
-        protected_namespaces=(),
-        ser_json_inf_nan="constants",  # not null, which would be another document; encode_body refuses them
-    )
-
-    @model_validator(mode="after")
-    def _without_twins(self) -> Self:
-        # In the XCom form, an unknown field of the name that we give to another one would take its place.
-        if self.__pydantic_extra__ and (twins := self.__pydantic_extra__.keys() & type(self).model_fields.keys()):
-            raise ValueError(f"{min(twins)}: {TWIN}")
-        return self
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Dump as pydantic does, but without fields that the document did not have.
-
-        ``mode="json"`` gives the XCom form: snake_case keys, JSON types only.
-        """
-        return super().model_dump(**{"exclude_unset": True, **options})
-
-    def model_dump_json(self, **options: Any) -> str:
-        """Dump to JSON text under the same rule as :meth:`model_dump`."""
-        return super().model_dump_json(**{"exclude_unset": True, **options})
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return the document as the API writes it: camelCase keys, JSON types only."""
-        return self.model_dump(mode="json", by_alias=True)
-
-
-class ResourceMetadata(Document):
-    """Bookkeeping of the server about a document. Times are integers: milliseconds since the epoch, UTC."""
-
-    time_created: StrictInt
-    last_updated: StrictInt
-    generation: StrictInt
-    attributes: dict[str, str]
+from vi_airflow_provider.api.lazy_model import undecoded_wire
+from vi_airflow_provider.api.models.document import Document, ResourceMetadata, format_time
 
 
 class FlowBlock(Document):
@@ -203,14 +147,6 @@ class GuardedWrite(NamedTuple):
 
     written: bool
     flow: Flow | None
-
-
-def format_time(ms: int) -> str:
-    """Write a wire time (milliseconds since the epoch) for a person; a nonsensical one as the bare number."""
-    try:
-        return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except OverflowError:
-        return f"{ms} ms"
 
 
 def last_update(flow: Flow) -> tuple[int, str]:
