@@ -20,13 +20,15 @@ from vi_airflow_provider.api.protocol.codec import flow_page
 from vi_airflow_provider.api.protocol.flows import FlowCalls
 from vi_airflow_provider.api.protocol.messages import Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
+from vi_airflow_provider.api.protocol.runs import RunCalls
+from vi_airflow_provider.api.protocol.training_projects import TrainingProjectCalls
 
 P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-class ViProtocol(FlowCalls):
+class ViProtocol(FlowCalls, RunCalls, TrainingProjectCalls):
     """All calls of the Vi API for one organization, as steps."""
 
 
@@ -140,6 +142,30 @@ class BlockingVerbs:
     restore_flow_if = blocking(FlowCalls.restore_flow_if)
     update_flow = blocking(FlowCalls.update_flow)
 
+    list_runs = iterating(RunCalls.list_runs)
+    list_simple_runs = iterating(RunCalls.list_simple_runs)
+    find_runs = blocking(RunCalls.find_runs)
+    get_run = blocking(RunCalls.get_run)
+    start_run = blocking(RunCalls.start_run)
+    update_run = blocking(RunCalls.update_run)
+    kill_run = blocking(RunCalls.kill_run)
+    delete_run = blocking(RunCalls.delete_run)
+    get_run_logs = blocking(RunCalls.get_run_logs)
+    list_run_outputs = iterating(RunCalls.list_run_outputs)
+    get_run_output = blocking(RunCalls.get_run_output)
+
+    list_training_projects = iterating(TrainingProjectCalls.list_training_projects)
+    get_training_project = blocking(TrainingProjectCalls.get_training_project)
+    create_training_project = blocking(TrainingProjectCalls.create_training_project)
+    update_training_project = blocking(TrainingProjectCalls.update_training_project)
+    delete_training_project = blocking(TrainingProjectCalls.delete_training_project)
+    check_training_project_name = blocking(TrainingProjectCalls.check_training_project_name)
+    list_accelerators = blocking(TrainingProjectCalls.list_accelerators)
+    get_quota = blocking(TrainingProjectCalls.get_quota)
+    get_flow_statistics = blocking(TrainingProjectCalls.get_flow_statistics)
+    generate_flow_statistics = blocking(TrainingProjectCalls.generate_flow_statistics)
+    get_organization = blocking(TrainingProjectCalls.get_organization)
+
     @property
     def _calls(self) -> ViProtocol:
         raise NotImplementedError
@@ -170,6 +196,30 @@ class AwaitableVerbs:
     restore_flow = awaiting(FlowCalls.restore_flow)
     restore_flow_if = awaiting(FlowCalls.restore_flow_if)
     update_flow = awaiting(FlowCalls.update_flow)
+
+    list_runs = async_iterating(RunCalls.list_runs)
+    list_simple_runs = async_iterating(RunCalls.list_simple_runs)
+    find_runs = awaiting(RunCalls.find_runs)
+    get_run = awaiting(RunCalls.get_run)
+    start_run = awaiting(RunCalls.start_run)
+    update_run = awaiting(RunCalls.update_run)
+    kill_run = awaiting(RunCalls.kill_run)
+    delete_run = awaiting(RunCalls.delete_run)
+    get_run_logs = awaiting(RunCalls.get_run_logs)
+    list_run_outputs = async_iterating(RunCalls.list_run_outputs)
+    get_run_output = awaiting(RunCalls.get_run_output)
+
+    list_training_projects = async_iterating(TrainingProjectCalls.list_training_projects)
+    get_training_project = awaiting(TrainingProjectCalls.get_training_project)
+    create_training_project = awaiting(TrainingProjectCalls.create_training_project)
+    update_training_project = awaiting(TrainingProjectCalls.update_training_project)
+    delete_training_project = awaiting(TrainingProjectCalls.delete_training_project)
+    check_training_project_name = awaiting(TrainingProjectCalls.check_training_project_name)
+    list_accelerators = awaiting(TrainingProjectCalls.list_accelerators)
+    get_quota = awaiting(TrainingProjectCalls.get_quota)
+    get_flow_statistics = awaiting(TrainingProjectCalls.get_flow_statistics)
+    generate_flow_statistics = awaiting(TrainingProjectCalls.generate_flow_statistics)
+    get_organization = awaiting(TrainingProjectCalls.get_organization)
 
     @property
     def _calls(self) -> ViProtocol:

@@ -32,6 +32,7 @@ from vi_airflow_provider.api.models.runs import (
 from vi_airflow_provider.api.models.training_projects import (
     AcceleratorConfiguration,
     AcceleratorItem,
+    DeletedTrainingProject,
     FlowAcceleratorList,
     NameConflict,
     Organization,
@@ -46,6 +47,7 @@ __all__ = [
     "AcceleratorItem",
     "DeletedFlow",
     "DeletedRun",
+    "DeletedTrainingProject",
     "Document",
     "DownloadUrl",
     "Flow",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from pydantic import ConfigDict, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 
 from vi_airflow_provider.api.lazy_model import LazyModel
@@ -64,6 +64,19 @@ class ResourceMetadata(Document):
     last_updated: StrictInt
     generation: StrictInt
     attributes: dict[str, str]
+
+
+class DeletedDocument(BaseModel):
+    """What became of a delete: the document is gone either way.
+
+    ``deleted`` says that this call removed it, ``already_absent`` that there was nothing to remove.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    deleted: StrictBool
+    already_absent: StrictBool
 
 
 def format_time(ms: int) -> str:

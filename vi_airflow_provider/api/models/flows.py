@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import Field
 
 from vi_airflow_provider.api.canonical import canonical_spec, fingerprint, spec_digest
 from vi_airflow_provider.api.lazy_model import undecoded_wire
-from vi_airflow_provider.api.models.document import Document, ResourceMetadata, format_time
+from vi_airflow_provider.api.models.document import DeletedDocument, Document, ResourceMetadata, format_time
 
 
 class FlowBlock(Document):
@@ -126,17 +126,8 @@ class FlowPage(Document):
     prev_page: str | None = None
 
 
-class DeletedFlow(BaseModel):
-    """What became of a delete: the flow is gone either way.
-
-    ``deleted`` says that this call removed it, ``already_absent`` that there was nothing to remove.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    deleted: StrictBool
-    already_absent: StrictBool
+class DeletedFlow(DeletedDocument):
+    """What became of the delete of a flow."""
 
 
 class GuardedWrite(NamedTuple):

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool, StrictInt
+from pydantic import Field, SecretStr, StrictInt
 
-from vi_airflow_provider.api.models.document import Document, ResourceMetadata
+from vi_airflow_provider.api.models.document import DeletedDocument, Document, ResourceMetadata
 from vi_airflow_provider.api.models.flows import FlowSpec
 
 log = logging.getLogger(__name__)
@@ -161,17 +161,8 @@ class SimpleRun(Document):
     name: str | None = None
 
 
-class DeletedRun(BaseModel):
-    """What became of a delete: the run is gone either way.
-
-    ``deleted`` says that this call removed it, ``already_absent`` that there was nothing to remove.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    deleted: StrictBool
-    already_absent: StrictBool
+class DeletedRun(DeletedDocument):
+    """What became of the delete of a run."""
 
 
 class RunOutputSpec(Document):

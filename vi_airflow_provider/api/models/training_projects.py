@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vi_airflow_provider.api.models.document import Document, ResourceMetadata
+from vi_airflow_provider.api.models.document import DeletedDocument, Document, ResourceMetadata
 
 
 class TrainingProjectSpec(Document):
@@ -37,6 +37,10 @@ class TrainingProject(Document):
     metadata: ResourceMetadata
     self_link: str
     etag: str
+
+
+class DeletedTrainingProject(DeletedDocument):
+    """What became of the delete of a training project."""
 
 
 class NameConflict(Document):

@@ -70,8 +70,10 @@ class Exchange:
             "User-Agent": settings.user_agent,
         }
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Request:
-        path = f"/workspaces/{self.settings.organization_id}{path}"
+    def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, root: str = "/workspaces"
+    ) -> Request:
+        path = f"{root}/{self.settings.organization_id}{path}"
         content = None if body is None else codec.encode_body(body)
         return Request(method, self.settings.endpoint + path, path, self._headers, content)
 

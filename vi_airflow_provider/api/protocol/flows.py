@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
@@ -27,12 +26,13 @@ from vi_airflow_provider.api.models import (
     last_update,
 )
 from vi_airflow_provider.api.protocol import codec
-from vi_airflow_provider.api.protocol.codec import RawPage, Scan
-from vi_airflow_provider.api.protocol.exchange import Call, Exchange
+from vi_airflow_provider.api.protocol.codec import Scan
+from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
 from vi_airflow_provider.api.protocol.messages import Concurrently, Response, Steps
 from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
 from vi_airflow_provider.api.protocol.paging import Paginator
+from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,11 +40,8 @@ M = TypeVar("M", bound=BaseModel)
 #: Metadata that the server maintains.
 _SERVER_METADATA: Final = frozenset({"timeCreated", "lastUpdated", "generation"})
 
-#: Beside 2xx, the status of a DELETE that means that the flow does not exist.
-_ABSENT: Final = frozenset({404})
 
-
-class FlowCalls(Exchange):
+class FlowCalls(ResourceCalls):
     """The calls for flows of one organization."""
 
     # --- listings ----------------------------------------------------------------------------------------------
@@ -132,9 +129,7 @@ class FlowCalls(Exchange):
 
         :raises ViConflictError: the flow is in use by a run
         """
-        call = self._begin(self._request("DELETE", f"/flows/{checked_id(flow_id)}"))
-        response, context = yield from self._exchange(call, accept=_ABSENT)
-        return _deleted(flow_id, call, response, context)
+        return _deletion(flow_id, (yield from self._delete(f"/flows/{checked_id(flow_id)}")))
 
     def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> Steps[DeletedFlow | Flow]:
         """Delete a flow only while it matches; return the flow, untouched, if it does not.
@@ -151,8 +146,8 @@ class FlowCalls(Exchange):
             if not matches(flow):
                 return flow
             outcome, context = yield from self._attempt(call)
-            if is_success(outcome, _ABSENT):
-                return _deleted(flow_id, call, outcome, context)
+            if is_success(outcome, ABSENT):
+                return _deletion(flow_id, was_deleted(call, outcome, context))
             yield self._back_off(call, outcome, context)
 
     def delete_flows(self, flow_ids: Iterable[str], *, concurrency: int = 8) -> Steps[list[DeletedFlow]]:
@@ -249,28 +244,6 @@ class FlowCalls(Exchange):
 
     # --- requests ----------------------------------------------------------------------------------------------
 
-    def _paginator(
-        self,
-        collection: str,
-        parse: Callable[[bytes, ErrorContext, str], M],
-        page_size: int | None,
-        limit: int | None = None,
-        token: str | None = None,
-        *,
-        prefetch: bool = True,
-    ) -> Paginator[M]:
-        size = self.settings.page_size if page_size is None else checked_count(page_size, "page_size", 1)
-        if limit is not None:
-            checked_count(limit, "limit", 0)
-
-        def fetch(size: int, token: str | None) -> Steps[RawPage[M]]:
-            # The URL is built from the cursor alone, whatever else the server sends.
-            query = urlencode({"s": size} if token is None else {"p": token, "s": size})
-            response, context = yield from self._exchange(self._begin(self._request("GET", f"/{collection}?{query}")))
-            return codec.parse_page(parse, response, context)
-
-        return Paginator(fetch, size, limit, token, prefetch=prefetch)
-
     def _flow(self, method: str, flow_id: str, body: Mapping[str, Any] | None = None) -> Steps[Flow]:
         call = self._begin(self._request(method, f"/flows/{checked_id(flow_id)}", body))
         return _flow_in(*(yield from self._exchange(call)))
@@ -301,13 +274,6 @@ class FlowCalls(Exchange):
 
 def _flow_in(response: Response, context: ErrorContext) -> Flow:
     return codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
-
-
-def _deleted(flow_id: str, call: Call, response: Response, context: ErrorContext) -> DeletedFlow:
-    if response.status != 404 and response.body.lstrip()[:1] == b"<":
-        # A login page or portal responded with 200: nothing was deleted.
-        raise context.response_error("the response to the DELETE is a web page")
-    return _deletion(flow_id, response.status != 404 or call.retry.may_have_applied)
 
 
 def _deletion(flow_id: str, deleted: bool) -> DeletedFlow:

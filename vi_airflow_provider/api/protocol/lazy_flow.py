@@ -7,7 +7,8 @@ labels and times are built. That costs a third of pydantic's validation.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +17,9 @@ from vi_airflow_provider.api.lazy_model import LazyModel, completed, incomplete
 from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
 from vi_airflow_provider.api.protocol.codec import parse_document
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
+
+#: The keys from a document to a part of it.
+Path: TypeAlias = tuple[str, ...]
 
 # The contract (VI_API.md section 4) in the wire's names. Other fields are skipped here, and kept by what follows.
 
@@ -30,7 +34,9 @@ class _Block(msgspec.Struct):
     style: _Object
 
 
-class _Spec(msgspec.Struct, rename="camel"):
+class Spec(msgspec.Struct, rename="camel"):
+    """The required fields of a spec."""
+
     name: str
     schema: str
     tolerations: dict[str, list[str]]
@@ -39,7 +45,9 @@ class _Spec(msgspec.Struct, rename="camel"):
     training_project: str | None = None
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class Metadata(msgspec.Struct, rename="camel"):
+    """The required fields of a document's metadata."""
+
     time_created: int
     last_updated: int
     generation: int
@@ -49,8 +57,8 @@ class _Metadata(msgspec.Struct, rename="camel"):
 class _Flow(msgspec.Struct, rename="camel"):
     workspace_id: str
     flow_id: str
-    spec: _Spec
-    metadata: _Metadata
+    spec: Spec
+    metadata: Metadata
     self_link: str
     etag: str
     kind: Literal["Flow"] = "Flow"
@@ -70,34 +78,46 @@ def parse_listed_flow(content: bytes, context: ErrorContext, json_path: str) -> 
         checked = _check(content)
     except NOT_JSON:
         return parse_document(Flow, content, context, json_path)  # which describes what is wrong, or accepts it
-    text = _Text(content, context, json_path)
-    spec, metadata = checked.spec, checked.metadata
-    known_spec = {
-        "name": spec.name,
-        "schema": spec.schema,
-        "tolerations": spec.tolerations,
-        "training_project": spec.training_project,
-    }
-    known_metadata = {
-        "time_created": metadata.time_created,
-        "last_updated": metadata.last_updated,
-        "generation": metadata.generation,
-        "attributes": metadata.attributes,
-    }
+    text = Text(content, context, json_path)
     known = {
         "kind": checked.kind,
         "organization_id": checked.workspace_id,
         "flow_id": checked.flow_id,
-        "spec": incomplete(FlowSpec, known_spec, _RestOfSpec(text, spec.blocks)),
-        "metadata": incomplete(ResourceMetadata, known_metadata, _RestOfMetadata(text)),
+        "spec": lazy_spec(checked.spec, text, ("spec",)),
+        "metadata": lazy_metadata(checked.metadata, text),
         "self_link": checked.self_link,
         "etag": checked.etag,
     }
     return incomplete(Flow, known, _RestOfFlow(text))
 
 
-class _Text:
-    """The JSON text of a flow, decoded once for all the documents in it."""
+def lazy_spec(checked: Spec, text: Text, path: Path) -> FlowSpec:
+    """Return a spec that is decoded when more of it is read.
+
+    :param path: where the spec stands in the text
+    """
+    known = {
+        "name": checked.name,
+        "schema": checked.schema,
+        "tolerations": checked.tolerations,
+        "training_project": checked.training_project,
+    }
+    return incomplete(FlowSpec, known, _RestOfSpec(text, checked.blocks, path))
+
+
+def lazy_metadata(checked: Metadata, text: Text) -> ResourceMetadata:
+    """Return metadata whose unknown fields are decoded when they are read."""
+    known = {
+        "time_created": checked.time_created,
+        "last_updated": checked.last_updated,
+        "generation": checked.generation,
+        "attributes": checked.attributes,
+    }
+    return incomplete(ResourceMetadata, known, _RestOfMetadata(text))
+
+
+class Text:
+    """The JSON text of a document, decoded once for all the documents within it."""
 
     __slots__ = ("_content", "_context", "_json_path", "_wire")
 
@@ -109,9 +129,17 @@ class _Text:
 
     @property
     def wire(self) -> dict[str, Any]:
+        """The document, decoded; parts of it may be shared with models."""
         if self._wire is None:
             self._wire = self.decoded()
         return self._wire
+
+    def at(self, path: Path) -> Any:
+        """Return a part of what was decoded."""
+        part: Any = self.wire
+        for key in path:
+            part = part[key]
+        return part
 
     @property
     def is_shared(self) -> bool:
@@ -119,6 +147,8 @@ class _Text:
         return self._wire is not None
 
     def decoded(self) -> dict[str, Any]:
+        """Decode the document for the caller alone."""
+
         def describe(error: Exception) -> str:  # well-formed, but without a value: a huge number
             return f"the response violates the contract: {one_line(f'{self._json_path}: {error}')}"
 
@@ -128,7 +158,7 @@ class _Text:
 
     def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
         """Return which fields a document within the flow has, and those that its model does not know."""
-        names, every = _NAMES[model]
+        names, every = _names(model)
         if wire.keys() == names.keys():
             return every.copy(), {}
         extra = {key: wire[key] for key in wire if key not in names}
@@ -140,7 +170,7 @@ class _Text:
 class _RestOfFlow:
     __slots__ = ("_text",)
 
-    def __init__(self, text: _Text) -> None:
+    def __init__(self, text: Text) -> None:
         self._text = text
 
     def decode(self, flow: Flow, _asked: str | None) -> None:
@@ -158,7 +188,7 @@ class _RestOfFlow:
 class _RestOfMetadata:
     __slots__ = ("_text",)
 
-    def __init__(self, text: _Text) -> None:
+    def __init__(self, text: Text) -> None:
         self._text = text
 
     def decode(self, metadata: ResourceMetadata, _asked: str | None) -> None:
@@ -166,46 +196,46 @@ class _RestOfMetadata:
 
 
 class _RestOfSpec:
-    __slots__ = ("_blocks", "_text")
+    __slots__ = ("_blocks", "_path", "_text")
 
-    def __init__(self, text: _Text, blocks: list[_Block]) -> None:
+    def __init__(self, text: Text, blocks: list[_Block], path: Path) -> None:
         self._text = text
         self._blocks = blocks
+        self._path = path
 
     def decode(self, spec: FlowSpec, asked: str | None) -> None:
         fields = spec.__dict__
         if "blocks" not in fields:
-            fields["blocks"] = list(_RestOfBlocks(self._text, self._blocks).blocks)
+            fields["blocks"] = list(_RestOfBlocks(self._text, self._blocks, self._path).blocks)
             if asked == "blocks":  # their number and names are known without decoding
                 return
-        wire = self._text.wire["spec"]
+        wire = self._text.at(self._path)
         fields["settings"] = wire["settings"]
         completed(spec, *self._text.given(FlowSpec, wire))
 
 
 class _RestOfBlocks:
-    __slots__ = ("_text", "blocks")
+    __slots__ = ("_path", "_text", "blocks")
 
-    def __init__(self, text: _Text, blocks: list[_Block]) -> None:
+    def __init__(self, text: Text, blocks: list[_Block], path: Path) -> None:
         self._text = text
+        self._path = path
         self.blocks = [incomplete(FlowBlock, {"block": block.block}, self) for block in blocks]
 
     def decode(self, _block: FlowBlock, _asked: str | None) -> None:
         # All at once: a caller that reads the settings of one block reads those of the next.
-        for block, wire in zip(self.blocks, self._text.wire["spec"]["blocks"], strict=True):
+        for block, wire in zip(self.blocks, self._text.at(self._path)["blocks"], strict=True):
             fields = block.__dict__
             fields["settings"] = wire["settings"]
             fields["style"] = wire["style"]
             completed(block, *(self._text.given(FlowBlock, wire) if len(wire) > len(_BLOCK) else (_BLOCK.copy(), {})))
 
 
+@cache
 def _names(model: type[LazyModel]) -> tuple[dict[str, str], set[str]]:
+    """Return the names of a model's fields by those of the wire, and all of them."""
     names = {field.alias or name: name for name, field in model.model_fields.items()}
     return names, set(names.values())
 
 
-#: The names of a model's fields by those of the wire, and all of them.
-_NAMES: Final[dict[type[LazyModel], tuple[dict[str, str], set[str]]]] = {
-    model: _names(model) for model in (Flow, FlowSpec, FlowBlock, ResourceMetadata)
-}
-_BLOCK: Final = _NAMES[FlowBlock][1]
+_BLOCK: Final = _names(FlowBlock)[1]

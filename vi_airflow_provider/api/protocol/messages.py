@@ -27,11 +27,13 @@ class Request:
     path: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    #: Does the caller read the resource before each attempt, so that repeating it is safe whatever the method?
+    guarded: bool = False
 
     @property
     def idempotent(self) -> bool:
         """May it be sent twice? (RFC 9110 section 9.2.2)."""
-        return self.method in ("GET", "PUT", "DELETE")
+        return self.guarded or self.method in ("GET", "PUT", "DELETE")
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,15 @@ class RetryState:
             return None
         if limited:
             return replace(self, delay=delay, rate_limit_retries=retries + 1)
-        reached_server = isinstance(outcome, Response) or not outcome.kind.before_send
-        return replace(self, delay=delay, retries=retries + 1, may_have_applied=self.may_have_applied or reached_server)
+        may_have_applied = self.may_have_applied or reached_server(outcome)
+        return replace(self, delay=delay, retries=retries + 1, may_have_applied=may_have_applied)
+
+
+def reached_server(outcome: Outcome) -> bool:
+    """May the server have seen the request, and acted on it, although the attempt failed?"""
+    if isinstance(outcome, Failure):
+        return not outcome.kind.before_send
+    return outcome.status == 408 or outcome.status >= 500
 
 
 def may_retry(request: Request, outcome: Outcome) -> bool:

@@ -1,0 +1,143 @@
+"""Runs of a listing, checked and decoded as ``lazy_flow`` does it with flows: most of a run is the copy of its flow."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from vi_airflow_provider.api.lazy_model import completed, incomplete
+from vi_airflow_provider.api.models import Run, RunCondition, RunSpec, RunStatus
+from vi_airflow_provider.api.protocol.codec import parse_document
+from vi_airflow_provider.api.protocol.lazy_flow import Metadata, Spec, Text, lazy_metadata, lazy_spec
+from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
+from vi_airflow_provider.api.protocol.run_codec import check_identity
+
+
+class _Condition(msgspec.Struct, rename="camel"):
+    condition: str
+    status: str
+    last_transition_time: int
+    reason: str | None = None
+    message: str | None = None
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    log: str
+    observed_generation: int
+    conditions: list[_Condition]
+
+
+class _RunSpec(msgspec.Struct, rename="camel"):
+    flow: Spec
+    killed_at: int | None = None
+    training_project: str | None = None
+
+
+class _Run(msgspec.Struct, rename="camel"):
+    workspace_id: str
+    run_id: str
+    spec: _RunSpec
+    status: _Status
+    metadata: Metadata
+    self_link: str
+    etag: str
+    kind: Literal["Run"] = "Run"
+
+
+_check: Final = msgspec.json.Decoder(_Run).decode
+
+
+def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, organization_id: str) -> Run:
+    """Check one run of a page.
+
+    :param content: its JSON text, known to be UTF-8
+    :raises ViResponseError: a required field is missing or of a wrong type (the message names its path), or the run
+        belongs to another organization
+    """
+    try:
+        checked = _check(content)
+    except NOT_JSON:
+        run = parse_document(Run, content, context, json_path)  # which describes what is wrong, or accepts it
+    else:
+        run = _lazy(checked, Text(content, context, json_path))
+    check_identity(("run", run.run_id, run.run_id), (run.organization_id, organization_id), context)
+    return run
+
+
+def _lazy(checked: _Run, text: Text) -> Run:
+    spec, status = checked.spec, checked.status
+    known_spec = {
+        "flow": lazy_spec(spec.flow, text, ("spec", "flow")),
+        "killed_at": spec.killed_at,
+        "training_project": spec.training_project,
+    }
+    known_status = {"log": status.log, "observed_generation": status.observed_generation}
+    known = {
+        "kind": checked.kind,
+        "organization_id": checked.workspace_id,
+        "run_id": checked.run_id,
+        "spec": incomplete(RunSpec, known_spec, _RestOfPart(text, RunSpec, "spec")),
+        "status": incomplete(RunStatus, known_status, _RestOfStatus(text, status.conditions)),
+        "metadata": lazy_metadata(checked.metadata, text),
+        "self_link": checked.self_link,
+        "etag": checked.etag,
+    }
+    return incomplete(Run, known, _RestOfRun(text))
+
+
+class _RestOfRun:
+    __slots__ = ("_text",)
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def decode(self, run: Run, _asked: str | None) -> None:
+        completed(run, *self._text.given(Run, self._text.wire))
+
+
+class _RestOfPart:
+    __slots__ = ("_key", "_model", "_text")
+
+    def __init__(self, text: Text, model: type[RunSpec], key: str) -> None:
+        self._text = text
+        self._model = model
+        self._key = key
+
+    def decode(self, part: RunSpec, _asked: str | None) -> None:
+        completed(part, *self._text.given(self._model, self._text.wire[self._key]))
+
+
+class _RestOfStatus:
+    __slots__ = ("_conditions", "_text")
+
+    def __init__(self, text: Text, conditions: list[_Condition]) -> None:
+        self._text = text
+        self._conditions = conditions
+
+    def decode(self, status: RunStatus, asked: str | None) -> None:
+        fields = status.__dict__
+        if "conditions" not in fields:
+            fields["conditions"] = [
+                incomplete(RunCondition, _fields(condition), _RestOfCondition(self._text, number))
+                for number, condition in enumerate(self._conditions)
+            ]
+            if asked == "conditions":
+                return
+        completed(status, *self._text.given(RunStatus, self._text.wire["status"]))
+
+
+class _RestOfCondition:
+    __slots__ = ("_number", "_text")
+
+    def __init__(self, text: Text, number: int) -> None:
+        self._text = text
+        self._number = number
+
+    def decode(self, condition: RunCondition, _asked: str | None) -> None:
+        wire = self._text.wire["status"]["conditions"][self._number]
+        completed(condition, *self._text.given(RunCondition, wire))
+
+
+def _fields(condition: _Condition) -> dict[str, Any]:
+    return {name: getattr(condition, name) for name in _Condition.__struct_fields__}

@@ -1,0 +1,141 @@
+"""Bytes to the documents of runs: like ``codec``, for a contract that leaves more open.
+
+* A metric of a checkpoint may be NaN or infinite, which JSON has no words for, and servers write all the same. Such a
+  document is read with Python's own parser.
+* One checkpoint comes as a document or as a page of one; logs come as JSON of several shapes or as plain text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+
+from vi_airflow_provider.api.errors import ViResponseError, one_line, refusing
+from vi_airflow_provider.api.models import Run, RunLogLine, RunLogs, RunOutput
+from vi_airflow_provider.api.protocol import codec
+from vi_airflow_provider.api.protocol.messages import Response
+from vi_airflow_provider.api.protocol.outcomes import ErrorContext
+from vi_airflow_provider.api.protocol.resource_calls import Parse
+from vi_airflow_provider.api.validation import describe_errors
+
+#: Where the lines of a log may stand, and the text within a line.
+_LINE_KEYS: Final = ("line", "message", "text", "data")
+
+
+def run_in(response: Response, context: ErrorContext, run_id: str, organization_id: str) -> Run:
+    """Read a run, and check that it is the requested one."""
+    run = codec.parse_document(Run, codec.json_content(response, context, "a run"), context)
+    check_identity(("run", run.run_id, run_id), (run.organization_id, organization_id), context)
+    return run
+
+
+def output_in(
+    response: Response, context: ErrorContext, run_id: str, run_output_id: str, organization_id: str
+) -> RunOutput:
+    """Read a checkpoint from a document or from a page of one, and check that it is the requested one."""
+    value = _lenient_json(codec.json_content(response, context, "a checkpoint"), context)
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        matching = [
+            item for item in value["items"] if isinstance(item, dict) and item.get("runOutputId") == run_output_id
+        ]
+        if len(matching) != 1:
+            raise context.response_error(f"a page with {len(matching)} checkpoints of this id, where one was expected")
+        value = matching[0]
+    output = _output(value, context, "", run_id=run_id, organization_id=organization_id)
+    check_identity(("checkpoint", output.run_output_id, run_output_id), None, context)
+    return output
+
+
+def parse_output(
+    content: bytes, context: ErrorContext, json_path: str, *, run_id: str, organization_id: str
+) -> RunOutput:
+    """Read a checkpoint of a page."""
+    value = _lenient_json(content, context)
+    return _output(value, context, json_path, run_id=run_id, organization_id=organization_id)
+
+
+def parse_page(parse: Parse[RunOutput], response: Response, context: ErrorContext) -> codec.RawPage[RunOutput]:
+    """Read the envelope of a page of checkpoints, also of one with numbers that JSON does not know."""
+    try:
+        return codec.parse_page(parse, response, context)
+    except ViResponseError:
+        page = _lenient_json(codec.json_content(response, context, "a page"), context)
+        if not isinstance(page, dict) or not isinstance(page.get("items"), list):
+            raise
+        items = [msgspec.Raw(json.dumps(item, ensure_ascii=False).encode()) for item in page["items"]]
+        return codec.RawPage(items, page.get("nextPage") or None, page.get("prevPage") or None, parse, context)
+
+
+def parse_logs(response: Response, context: ErrorContext) -> RunLogs:
+    """Read a part of a log: ``{"items": [{"line": …}]}``, ``{"data": text}``, a list of lines, or plain text."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/plain" or response.body.lstrip()[:1] not in (b"{", b"["):
+        if kind == "text/html" or response.body.lstrip()[:1] == b"<":
+            raise context.response_error("the response is a web page where a log was expected")
+        text = response.body.decode("utf-8", "replace")
+        return RunLogs(lines=[RunLogLine(line=line) for line in text.splitlines()], raw=text)
+    raw = _lenient_json(response.body, context)
+    return RunLogs(lines=[_line(item) for item in _log_items(raw)], raw=raw)
+
+
+def parse_object(response: Response, context: ErrorContext) -> dict[str, Any]:
+    """Read a JSON object of which no contract is known."""
+    value = _lenient_json(codec.json_content(response, context, "an object"), context)
+    if not isinstance(value, dict):
+        raise context.response_error(
+            f"the response violates the contract: an object expected, {type(value).__name__} given"
+        )
+    return value
+
+
+def _log_items(raw: Any) -> Iterator[Any]:
+    if isinstance(raw, Mapping):
+        raw = next((raw[key] for key in ("items", "lines", "data", "logs") if key in raw), [])
+    if isinstance(raw, str):
+        yield from raw.splitlines()
+    elif isinstance(raw, list):
+        yield from raw
+
+
+def _line(item: Any) -> RunLogLine:
+    if isinstance(item, Mapping):
+        text = next((item[key] for key in _LINE_KEYS if isinstance(item.get(key), str)), None)
+        extra = {key: value for key, value in item.items() if key != "line"}
+        return RunLogLine.model_validate({**extra, "line": json.dumps(item) if text is None else text})
+    return RunLogLine(line=item if isinstance(item, str) else json.dumps(item))
+
+
+def _output(value: Any, context: ErrorContext, json_path: str, *, run_id: str, organization_id: str) -> RunOutput:
+    def describe(error: Exception) -> str:
+        assert isinstance(error, ValidationError)  # noqa: S101 - the only one that is refused here
+        return f"the response violates the contract: {describe_errors(error, json_path)}"
+
+    with refusing(context.response_error, ValidationError, describe=describe):
+        output = RunOutput.model_validate(value)
+    check_identity(("run", output.run_id, run_id), (output.organization_id, organization_id), context)
+    return output
+
+
+def _lenient_json(content: bytes, context: ErrorContext) -> Any:
+    """Parse JSON in which NaN, Infinity and -Infinity may stand for numbers."""
+
+    def describe(error: Exception) -> str:
+        return f"the response is not JSON: {one_line(str(error))}"
+
+    with refusing(context.response_error, ValueError, RecursionError, describe=describe):
+        return json.loads(content)
+
+
+def check_identity(document: tuple[str, str, str], organization: tuple[str, str] | None, context: ErrorContext) -> None:
+    """Refuse a response about something else than what was requested."""
+    what, found, expected = document
+    if found != expected:
+        raise context.response_error(f"the response is about {what} {found!r:.80}, requested was {expected!r}")
+    if organization is not None and organization[0] != organization[1]:
+        raise context.response_error(
+            f"the response is about organization {organization[0]!r:.80}, requested was {organization[1]!r}"
+        )

@@ -1,0 +1,283 @@
+"""The verbs for training runs, each spelled once (VI_API.md section 3, rows 11 to 19).
+
+Two of them cost or save money, and are therefore never repeated blindly. After an attempt to *start* whose outcome is
+unknown, the run is read: if it exists, it has started. After an attempt to *kill* whose outcome is unknown, it is read
+again, too, and killed again only while it is active and nobody has asked to kill it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.models import (
+    DeletedRun,
+    FlowSpec,
+    Run,
+    RunLogs,
+    RunOutput,
+    RunState,
+    SimpleRun,
+)
+from vi_airflow_provider.api.protocol import codec, run_codec
+from vi_airflow_provider.api.protocol.exchange import Call
+from vi_airflow_provider.api.protocol.lazy_run import parse_listed_run
+from vi_airflow_provider.api.protocol.messages import Steps
+from vi_airflow_provider.api.protocol.outcomes import is_success
+from vi_airflow_provider.api.protocol.paging import Paginator
+from vi_airflow_provider.api.protocol.resource_calls import ResourceCalls
+from vi_airflow_provider.api.protocol.retry import reached_server
+from vi_airflow_provider.api.validation import checked_count, checked_id
+
+#: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
+FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
+
+#: The outputs that can be deployed: what the vendor's SDK asks for.
+_OUTPUT_INTENT: Final = {"intent": "sdkLocalDeploy"}
+
+
+class RunCalls(ResourceCalls):
+    """The calls for the runs of one organization."""
+
+    _wall_clock: Callable[[], float] = staticmethod(time.time)
+
+    # --- listings ----------------------------------------------------------------------------------------------
+
+    def list_runs(
+        self, *, page_size: int | None = None, limit: int | None = None, prefetch: bool = True
+    ) -> Paginator[Run]:
+        """Yield all runs, newest first, one page at a time as they are consumed.
+
+        :param page_size: runs per request; the connection's setting by default
+        :param limit: stop after this many
+        :param prefetch: fetch the next page (never more) while a page is consumed
+        """
+        return self._paginator(
+            "runs", partial(parse_listed_run, organization_id=self._organization), page_size, limit, prefetch=prefetch
+        )
+
+    def list_simple_runs(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleRun]:
+        """Yield id and name of all runs."""
+        return self._paginator("simpleRuns", partial(codec.parse_document, SimpleRun), page_size, limit)
+
+    def find_runs(
+        self,
+        *,
+        flow_id: str | None = None,
+        state: RunState | str | Collection[RunState | str] | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Steps[list[Run]]:
+        """Return the runs that match, newest first. The whole listing is read.
+
+        :param flow_id: only runs that this provider started of this flow (attribute ``vi_airflow.flow_id``)
+        :param state: only runs in this state, or in one of several
+        :param training_project: only runs of this training project
+        :param attributes: only runs that have these attributes with these values
+        """
+        wanted = dict(attributes or {}) | ({} if flow_id is None else {FLOW_ID_ATTRIBUTE: checked_id(flow_id)})
+        states = _states(state)
+        found: list[Run] = []
+        paginator = self.list_runs()
+        while (steps := paginator.next_page()) is not None:
+            page = yield from steps
+            found += (
+                run
+                for run in page.documents()
+                if wanted.items() <= run.metadata.attributes.items()
+                and training_project in (None, run.spec.training_project)
+                and (states is None or run.state in states)
+            )
+        unique = {run.run_id: run for run in found}  # a listing that changes while it is read may repeat a run
+        return sorted(unique.values(), key=lambda run: (run.metadata.time_created, run.run_id), reverse=True)
+
+    # --- one run -----------------------------------------------------------------------------------------------
+
+    def get_run(self, run_id: str) -> Steps[Run]:
+        """Return one run.
+
+        :raises ViNotFoundError: there is no run with this id
+        """
+        return (yield from self._run("GET", run_id))
+
+    def start_run(
+        self,
+        spec: FlowSpec | Mapping[str, Any],
+        *,
+        run_id: str,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Steps[Run]:
+        """Start a run (PUT) under an id that the caller chooses. It costs credits from this moment on.
+
+        If an attempt fails and may have reached the server, the run is read before anything else is sent: it is
+        returned if it exists. Choose an id that no run has: what the server makes of a second PUT is not documented.
+
+        :param spec: the spec of the flow, of which the run gets a copy
+        :param training_project: id of the training project of the run
+        :param attributes: text to find the run by
+        """
+        body: dict[str, Any] = {"spec": {"flow": codec.wire_spec(FlowSpec.complete, spec)}}
+        if training_project is not None:
+            body["spec"]["trainingProject"] = checked_id(training_project, "training project id")
+        body |= codec.wire_metadata(attributes)
+        call = self._begin(self._request("PUT", _path(run_id), body))
+        while True:
+            outcome, context = yield from self._attempt(call)
+            if is_success(outcome):
+                return run_codec.run_in(outcome, context, run_id, self._organization)
+            applied = call.retry.may_have_applied or reached_server(outcome)
+            try:
+                wait = self._back_off(call, outcome, context)
+            except ViError:
+                if applied and (started := (yield from self._existing_run(run_id, call))) is not None:
+                    return started
+                raise
+            yield wait
+            if (started := (yield from self._existing_run(run_id, call))) is not None:
+                return started
+
+    def update_run(
+        self,
+        run_id: str,
+        *,
+        training_project: str | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Steps[Run]:
+        """Move a run to a training project, or change the given attributes (PATCH); ``None`` removes an attribute."""
+        body: dict[str, Any] = {}
+        if training_project is not None:
+            body["spec"] = {"trainingProject": checked_id(training_project, "training project id")}
+        body |= codec.wire_metadata(attributes, removable=True)
+        if not body:
+            raise ViValidationError("nothing to update: give a training project, attributes, or both")
+        return (yield from self._run("PATCH", run_id, body))
+
+    def kill_run(self, run_id: str, *, attributes: Mapping[str, str | None] | None = None) -> Steps[Run]:
+        """Ask the server to kill a run, and return the run. It is permanent, and credits are not refunded.
+
+        A run that has ended, or that somebody has asked to kill already, is returned as it is. Billing may go on for a
+        while: poll :meth:`get_run` until a condition of the run says that it has ended.
+
+        :param attributes: attributes to set together with the kill
+        :raises ViNotFoundError: there is no run with this id
+        """
+        metadata = codec.wire_metadata(attributes, removable=True)
+        call: Call | None = None
+        while True:
+            run = yield from self.get_run(run_id)
+            if run.state.is_ended:
+                return run
+            now = max(int(self._wall_clock() * 1000), run.metadata.time_created)
+            body = {"spec": {"killedAt": now}} | metadata
+            request = replace(self._request("PATCH", _path(run_id), body), guarded=True)
+            call = call or self._begin(request)
+            call.request = request
+            outcome, context = yield from self._attempt(call)
+            if is_success(outcome):
+                return run_codec.run_in(outcome, context, run_id, self._organization)
+            try:
+                wait = self._back_off(call, outcome, context)
+            except ViConflictError:
+                run = yield from self.get_run(run_id)  # it may have ended between the two requests
+                if run.state.is_ended:
+                    return run
+                raise
+            yield wait
+
+    def delete_run(self, run_id: str) -> Steps[DeletedRun]:
+        """Delete a run with its logs, metrics and checkpoints. An absent one is no error (``already_absent``).
+
+        :raises ViConflictError: the run is active; kill it first
+        """
+        deleted = yield from self._delete(_path(run_id))
+        return DeletedRun(id=run_id, deleted=deleted, already_absent=not deleted)
+
+    # --- what a run produces -----------------------------------------------------------------------------------
+
+    def get_run_logs(
+        self,
+        run_id: str,
+        *,
+        block: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int | None = None,
+    ) -> Steps[RunLogs]:
+        """Return a part of a run's log.
+
+        :param block: only this block of the pipeline
+        :param since: only from this position on: a text that the server has sent, which no client can make up
+        :param until: only before this position
+        :param limit: at most this many lines
+        """
+        query = {"block": block, "since": since, "until": until}
+        if limit is not None:
+            query["limit"] = str(checked_count(limit, "limit", 1))
+        path = _with_query(f"{_path(run_id)}/logs", {key: value for key, value in query.items() if value is not None})
+        response, context = yield from self._exchange(self._begin(self._request("GET", path)))
+        return run_codec.parse_logs(response, context)
+
+    def list_run_outputs(
+        self, run_id: str, *, page_size: int | None = None, limit: int | None = None
+    ) -> Paginator[RunOutput]:
+        """Yield the checkpoints of a run, of all pages."""
+        parse = partial(run_codec.parse_output, run_id=checked_id(run_id, "run id"), organization_id=self._organization)
+        return self._paginator(
+            f"runs/{run_id}/outputs", parse, page_size, limit, query=_OUTPUT_INTENT, parse_page=run_codec.parse_page
+        )
+
+    def get_run_output(self, run_id: str, run_output_id: str, *, contents: bool = False) -> Steps[RunOutput]:
+        """Return one checkpoint of a run.
+
+        :param contents: with its pre-signed URL, which is a secret, and expires
+        """
+        checked_id(run_output_id, "run output id")
+        query = _OUTPUT_INTENT | ({"contents": "y"} if contents else {})
+        path = _with_query(f"{_path(run_id)}/outputs/{run_output_id}", query)
+        response, context = yield from self._exchange(self._begin(self._request("GET", path)))
+        return run_codec.output_in(response, context, run_id, run_output_id, self._organization)
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    @property
+    def _organization(self) -> str:
+        return self.settings.organization_id
+
+    def _run(self, method: str, run_id: str, body: Mapping[str, Any] | None = None) -> Steps[Run]:
+        call = self._begin(self._request(method, _path(run_id), body))
+        response, context = yield from self._exchange(call)
+        return run_codec.run_in(response, context, run_id, self._organization)
+
+    def _existing_run(self, run_id: str, start: Call) -> Steps[Run | None]:
+        """Read the run after an attempt to start it."""
+        call = self._begin(self._request("GET", _path(run_id)), start.retry.deadline)
+        try:
+            response, context = yield from self._exchange(call)
+        except ViNotFoundError:
+            return None
+        return run_codec.run_in(response, context, run_id, self._organization)
+
+
+def _path(run_id: object) -> str:
+    return f"/runs/{checked_id(run_id, 'run id')}"
+
+
+def _with_query(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _states(given: RunState | str | Collection[RunState | str] | None) -> frozenset[RunState] | None:
+    if given is None:
+        return None
+    values: Iterable[RunState | str] = [given] if isinstance(given, str) else cast("Iterable[RunState | str]", given)
+    try:
+        return frozenset(map(RunState, values))
+    except ValueError:
+        known = ", ".join(RunState)
+        raise ViValidationError(f"state: {given!r:.80} is no state of a run; known are {known}") from None
