@@ -347,7 +347,7 @@ def test_checkpoints_of_all_pages_are_read_with_metrics_that_json_does_not_know(
     def server(request: Request) -> Outcome:
         query = parse_qs(urlsplit(request.path).query)
         assert query["intent"] == ["sdkLocalDeploy"]
-        return ok(pages[query.get("p", [None])[0]])  # type: ignore[list-item]
+        return ok(pages[query.get("p", [None])[0]])
 
     driver = Driver(server)
     first, second = driver.all(driver.calls.list_run_outputs(RUN_ID))
