@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
-from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.selection.arguments import choice, optional_count
+from vi_airflow_provider.selection.arguments import choice, count, fraction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +35,11 @@ class Guards:
 
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        count = optional_count("max_delete", max_delete)
-        if count is None:
-            raise ViValidationError("max_delete: None is not a whole number")
-        fraction = _fraction("max_delete_fraction", max_delete_fraction)
-        return cls(count, fraction, choice("protect_unmatched", protect_unmatched, ("warn", "fail")) == "fail")
+        return cls(
+            count("max_delete", max_delete),
+            fraction("max_delete_fraction", max_delete_fraction),
+            choice("protect_unmatched", protect_unmatched, ("warn", "fail")) == "fail",
+        )
 
     def refusal(self, selected: int, total: int | None, unmatched: Sequence[str] = ()) -> str | None:
         """Return why a plan is refused, ``None`` if it is not.
@@ -58,14 +57,3 @@ class Guards:
             allowed = f"{float(self.max_delete_fraction):.6g}"
             return f"{flows} selected, a larger fraction than max_delete_fraction ({allowed}) allows."
         return None
-
-
-def _fraction(name: str, value: Any) -> Fraction:
-    # Exactly as it was written: in floats, 29 is more than 0.29 of 100.
-    try:
-        fraction = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        fraction = Fraction(-1)
-    if not 0 <= fraction <= 1:
-        raise ViValidationError(f"{name}: {value!r:.80} is not a number from 0 to 1")
-    return fraction

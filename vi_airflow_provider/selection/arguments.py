@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator
@@ -56,7 +57,7 @@ def _instant(value: Any) -> datetime:
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
         raise ValueError("a datetime or an ISO 8601 time expected")
-    if value.tzinfo is None or value.utcoffset() is None:
+    if value.utcoffset() is None:
         raise ValueError("it has no time zone")
     date, time = (value.year, value.month, value.day), (value.hour, value.minute, value.second, value.microsecond)
     return datetime(*date, *time, tzinfo=value.tzinfo, fold=value.fold)
@@ -121,6 +122,26 @@ def optional_count(name: str, value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
     raise _refused(name, value, "a whole number")
+
+
+def count(name: str, value: Any, low: int = 0) -> int:
+    """Return an argument that is a whole number of at least ``low``."""
+    number = optional_count(name, value)
+    if number is None or number < low:
+        raise _refused(name, value, f"a whole number of at least {low}" if low else "a whole number")
+    return number
+
+
+def fraction(name: str, value: Any) -> Fraction:
+    """Return an argument from 0 to 1 exactly as it was written: in floats, 29 is more than 0.29 of 100."""
+    value = _plain(value)
+    try:
+        number = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        number = Fraction(-1)
+    if not 0 <= number <= 1:
+        raise _refused(name, value, "a number from 0 to 1")
+    return number
 
 
 def optional_text(name: str, value: Any) -> str | None:

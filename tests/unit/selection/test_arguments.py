@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Final
 
 import lazy_object_proxy  # type: ignore[import-untyped]
@@ -98,6 +100,41 @@ COUNTS: Final[list[tuple[Any, int | None]]] = [
 def test_a_count_becomes_a_plain_int(value: Any, expected: int | None) -> None:
     checked = arguments.optional_count("limit", value)
     assert (type(checked), checked) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(("value", "low"), [("3", 1), (1, 1), (0, 0), (proxy(3), 3), ("9" * 18, 0)], ids=repr)
+def test_a_required_count_has_a_lower_bound(value: Any, low: int) -> None:
+    assert arguments.count("concurrency", value, low) == int(value)
+
+
+@pytest.mark.parametrize(("value", "low"), [(None, 0), (0, 1), ("2", 3), ("9" * 19, 0), (True, 0), (-1, 0)], ids=repr)
+def test_a_count_below_its_bound_is_refused(value: Any, low: int) -> None:
+    with pytest.raises(ViValidationError, match=r"^concurrency: .* is not a whole number"):
+        arguments.count("concurrency", value, low)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.29, Fraction(29, 100)),
+        ("0.29", Fraction(29, 100)),
+        (0, Fraction(0)),
+        (1, Fraction(1)),
+        ("1/3", Fraction(1, 3)),
+        (Decimal("0.5"), Fraction(1, 2)),
+        (proxy(0.5), Fraction(1, 2)),
+    ],
+    ids=repr,
+)
+def test_a_fraction_is_exact(value: Any, expected: Fraction) -> None:
+    checked = arguments.fraction("max_delete_fraction", value)
+    assert (type(checked), checked) == (Fraction, expected)
+
+
+@pytest.mark.parametrize("value", [1.01, -0.01, "half", "1/0", "nan", "inf", None, True, "", []], ids=repr)
+def test_a_value_that_is_no_fraction_is_refused(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"^max_delete_fraction: .* is not a number from 0 to 1"):
+        arguments.fraction("max_delete_fraction", value)
 
 
 @pytest.mark.parametrize(
