@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vi_airflow_provider.api.errors import one_line
+from vi_airflow_provider.audit import manifest, reader, stored_diff
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0: success, 1: the exports differ, 2: an export cannot be trusted or read."""
+    """Run a command and return its exit code.
+
+    0: success; 1: the exports differ; 2: an export cannot be trusted or read; 3: the output cannot be written.
+    """
+    chosen = _parser().parse_args(arguments)
+    with ExitStack() as resources:
+        try:
+            if chosen.command == "verify":
+                code, lines = _verify(chosen.uri)
+            else:
+                code, lines = _diff(chosen.old, chosen.new, resources)
+        except manifest.ExportError as error:  # it may name several flows, each on a line
+            print(error, file=sys.stderr)
+            return 2
+        except Exception as error:  # whatever a storage's driver raises: an outage must not look like a difference
+            print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
+            return 2
+        return _print(lines, code)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vi_airflow_provider.audit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="check an export against its manifest")
@@ -22,30 +47,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diff = commands.add_parser("diff", help="show what changed between two jsonl exports")
     diff.add_argument("old", type=_absolute, help="path or URL of the older export")
     diff.add_argument("new", type=_absolute, help="path or URL of the newer export")
-    chosen = parser.parse_args(arguments)
-
-    from vi_airflow_provider.audit import manifest, reader, stored_diff
-
-    try:
-        if chosen.command == "verify":
-            found = reader.verify(chosen.uri, every_flow=True)
-            print(f"{chosen.uri} is complete: {found.count} flows, sha256 {found.sha256}")
-            return 0
-        with stored_diff.spooled_diff(reader.read_export(chosen.old), reader.read_export(chosen.new)) as changes:
-            for line in changes.lines():
-                print(line)
-            print(f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.changed)} changed")
-            return 1 if changes else 0
-    except manifest.ExportError as error:  # it may name several flows, each on a line
-        print(error, file=sys.stderr)
-    except Exception as error:  # whatever a storage's driver raises: an outage must not look like a difference
-        print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
-    return 2
+    return parser
 
 
 def _absolute(uri: str) -> str:
     # ObjectStoragePath does not know the working directory in every version of Airflow.
     return uri if "://" in uri else str(Path(uri).absolute())
+
+
+def _verify(uri: str) -> tuple[int, Iterable[str]]:
+    found = reader.verify(uri, every_flow=True)
+    return 0, [f"{uri} is complete: {found.count} flows, sha256 {found.sha256}"]
+
+
+def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]:
+    changes = resources.enter_context(stored_diff.spooled_diff(reader.read_export(old), reader.read_export(new)))
+    counts = ", ".join(f"{count} {kind}" for kind, count in changes.counts().items())
+    return int(bool(changes)), chain(changes.lines(), (counts,))
+
+
+def _print(lines: Iterable[str], code: int) -> int:
+    """Print, and return the exit code: what became of the output must not look like a verdict on the exports."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` does. At exit, Python flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(one_line(f"the output cannot be written: {error}"), file=sys.stderr)
+        return 3
+    return code
 
 
 if __name__ == "__main__":

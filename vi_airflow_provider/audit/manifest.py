@@ -23,7 +23,11 @@ class ExportError(Exception):
 
 @dataclass(frozen=True)
 class ExportManifest:
-    """One version of an exported file, and how it was made."""
+    """One version of an exported file, and how it was made.
+
+    :param passes: listings that were read; 1 if the export has a ``limit``, or is of the first release
+    :param late: flows that the first listing lacked
+    """
 
     file: str
     format: str
@@ -34,6 +38,8 @@ class ExportManifest:
     organization_id: str
     filters: dict[str, Any]
     provider_version: str
+    passes: int = 1
+    late: int = 0
 
 
 EXPORT: Final = ManifestKind(

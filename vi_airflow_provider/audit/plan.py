@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final, Self
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -13,9 +14,12 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
 from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.storage.files import is_folder
 from vi_airflow_provider.storage.urls import resolve_destination
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
+#: The format that a suffix of the destination implies, if none is given.
+_IMPLIED: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ class Selection:
             json.loads(json.dumps(criteria, default=str)),
         )
 
+    def is_that_of(self, criteria: Mapping[str, Any]) -> bool:
+        """Tell whether the criteria in a manifest select the same flows, however they are spelled."""
+        if criteria == self.criteria:
+            return True
+        try:
+            other = Selection.build(criteria, None)
+        except ViValidationError:
+            return False
+        return (other.wanted, other.limit) == (self.wanted, self.limit)
+
+
+def describe(criteria: Mapping[str, Any]) -> str:
+    """Return a selection as text for a person."""
+    return ", ".join(f"{name}={value!r}" for name, value in sorted(criteria.items())) or "all flows"
+
 
 @dataclass(frozen=True)
 class ExportPlan:
@@ -55,6 +74,7 @@ class ExportPlan:
     compare_to: str | None
     fail_on_drift: bool
     html_report: bool
+    csv_bom: bool
     selection: Selection
 
     @property
@@ -71,22 +91,26 @@ class ExportPlan:
         compare_to: Any,
         fail_on_drift: Any,
         html_report: Any,
+        csv_bom: Any,
         selection: Selection,
     ) -> Self:
         """Check the arguments of an export, which may come from templates.
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
+        target = _target(destination)
         plan = cls(
-            target=_target(destination),
-            format=choice("format", format, FORMATS),
+            target=target,
+            format=_format(format, target.name),
             compare_to=optional_text("compare_to", compare_to),
             fail_on_drift=boolean("fail_on_drift", fail_on_drift),
             html_report=boolean("html_report", html_report),
+            csv_bom=boolean("csv_bom", csv_bom),
             selection=selection,
         )
         plan._check_format()
         plan._check_comparison()
+        plan._check_target()
         return plan
 
     def _check_format(self) -> None:
@@ -104,6 +128,26 @@ class ExportPlan:
             raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
         if self.fail_on_drift and self.compare_to is None:
             raise ViValidationError("fail_on_drift: give compare_to, too; there is no drift without a comparison")
+
+    def _check_target(self) -> None:
+        if is_folder(self.target):  # the manifest would be written, and then the file could not be
+            raise ViValidationError(
+                f"destination: {str(self.target)!r:.200} is an existing folder; add the name of the file"
+            )
+
+
+def _format(given: Any, name: str) -> str:
+    """Return the format that is given, or that the name of the file implies."""
+    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    implied = _IMPLIED.get(suffix)
+    if given is None:
+        return implied or "jsonl"
+    chosen = choice("format", given, FORMATS)
+    if implied not in (None, chosen):
+        raise ViValidationError(
+            f"format: {chosen!r} contradicts {suffix} at the end of destination; change one of them"
+        )
+    return chosen
 
 
 def _target(destination: Any) -> ObjectStoragePath:

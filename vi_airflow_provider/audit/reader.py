@@ -7,7 +7,7 @@ import logging
 import zlib
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -120,30 +120,55 @@ def _contradictions(uri: str) -> Iterator[str]:
         yield str(error)
 
 
+class StoredExport(NamedTuple):
+    """A verified export, and the version that is stored."""
+
+    uri: str
+    manifest: ExportManifest
+
+
 def newest_export(
-    folder: ObjectStoragePath, organization_id: str, *, exclude: ObjectStoragePath, recursive: bool = False
-) -> str | None:
+    folder: ObjectStoragePath,
+    organization_id: str,
+    *,
+    exclude: ObjectStoragePath,
+    recursive: bool = False,
+    strict: bool = False,
+) -> StoredExport | None:
     """Return the newest ``jsonl`` export of an organization in a folder, ``None`` if there is no such export.
 
-    An export that does not match its manifest is skipped with a warning.
+    An export that does not match its manifest, or cannot be read, is skipped with a warning.
 
     :param exclude: chosen only if there is no other: an export that is repeated is compared with the one before it,
         not with itself
     :param recursive: search the subfolders, too
+    :param strict: do not conclude from unreadable exports that there is none
+    :raises ExportError: ``strict``, and there are only exports that cannot be read
     """
-    candidates = _candidates(folder, organization_id, exclude, recursive=recursive)
+    unreadable: list[str] = []
+    candidates = _candidates(folder, organization_id, exclude, unreadable, recursive=recursive)
     for *_, uri in sorted(candidates, reverse=True):
         try:
-            verify(uri)
+            return StoredExport(uri, verify(uri))
         except ExportError as error:
             log.warning("Not compared with %s: %s", uri, error)
-        else:
-            return uri
+        except Exception as error:  # whatever the file system's driver raises
+            log.warning("Not compared with %s: %s", uri, one_line(f"{type(error).__name__}: {error}"))
+            unreadable.append(uri)
+    if strict and unreadable:
+        raise ExportError(
+            f"{folder}: of the exports to compare with, {len(unreadable)} cannot be read: {unreadable[0]}"
+        )
     return None
 
 
 def _candidates(
-    folder: ObjectStoragePath, organization_id: str, exclude: ObjectStoragePath, *, recursive: bool
+    folder: ObjectStoragePath,
+    organization_id: str,
+    exclude: ObjectStoragePath,
+    unreadable: list[str],
+    *,
+    recursive: bool,
 ) -> Iterator[tuple[bool, str, str]]:
     """Yield preference, creation time and URL of each comparable export; the greatest is the newest."""
     for path in list_files(folder, recursive=recursive):
@@ -152,6 +177,10 @@ def _candidates(
         try:
             manifest = read_manifest(path)[0]
         except ExportError:
+            continue  # of something else, like an archive
+        except Exception as error:  # whatever the file system's driver raises
+            log.warning("Not compared with %s: %s", path, one_line(f"{type(error).__name__}: {error}"))
+            unreadable.append(str(path))
             continue
         if manifest.organization_id == organization_id and manifest.format == "jsonl":
             export = EXPORT.data_of(path)

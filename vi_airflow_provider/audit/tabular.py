@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.errors import ViValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vi_airflow_provider.api.models import Flow
 
@@ -27,6 +30,8 @@ _SIGN: Final = re.compile(rf"(?:^|(?<=;)|(?<!{_CUT_OFF})(?={_CUT_OFF}))({_CUT_OF
 #: stripped.
 _BLANK: Final = re.compile(r"^(?=[\t\r\n])|(?<=[;\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?=\"*\t)")
 _BATCH: Final = 500
+#: A sign in JSON is escaped by as many characters.
+_LONGEST_ESCAPE: Final = 6
 
 #: The columns of csv and parquet, and their types.
 COLUMNS: Final = {
@@ -37,6 +42,16 @@ COLUMNS: Final = {
     **dict.fromkeys(("digest", "etag", "self_link", "organization_id"), "string"),
     "spec": "json",
 }
+
+log = logging.getLogger(__name__)
+
+
+#: The columns that only a csv has, behind the others: the times of parquet are legible as they are.
+_LEGIBLE_TIMES: Final = {"created_at": "time_created", "updated_at": "last_updated"}
+#: The longest cell that Excel reads whole, in UTF-16 code units. A longer one is split.
+MAX_CELL: Final = 32_767
+#: What parquet stores in a column of integers or times.
+_INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 def _row(flow: Flow) -> dict[str, Any]:
@@ -60,16 +75,83 @@ def _row(flow: Flow) -> dict[str, Any]:
     }
 
 
-def write_csv(flows: Iterable[Flow], file: IO[str]) -> None:
+def write_csv(flows: Iterable[Flow], file: IO[str], pieces: Mapping[str, int], *, bom: bool) -> None:
     """Write a csv as in RFC 4180, with all text quoted.
 
     :param file: open for text, without translation of line ends
+    :param pieces: columns of which cells are split, and into how many, as of :func:`count_pieces`
+    :param bom: begin with a byte order mark, by which Excel recognizes UTF-8
     """
+    more = [(name, number) for name, most in pieces.items() for number in range(1, most)]
+    if bom:
+        file.write("\ufeff")
     writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, *_LEGIBLE_TIMES, *(f"{name}_{number + 1}" for name, number in more)])
     for flow in flows:
         row = _row(flow)
-        writer.writerow([_cell(row[name], kind) for name, kind in COLUMNS.items()])
+        cells = {name: _split(_cell(row[name], kind), flow, name) for name, kind in COLUMNS.items()}
+        writer.writerow(
+            [
+                *(cell[0] for cell in cells.values()),
+                *(_iso_time(row[name]) for name in _LEGIBLE_TIMES.values()),
+                *(cells[name][number] if number < len(cells[name]) else "" for name, number in more),
+            ]
+        )
+
+
+def count_pieces(flows: Iterable[Flow]) -> dict[str, int]:
+    """Return the columns of a csv with cells that Excel would cut, and into how many pieces these are split."""
+    pieces: dict[str, int] = {}
+    found: list[str] = []
+    for flow in flows:
+        row = _row(flow)
+        for name, kind in COLUMNS.items():
+            count = len(_split(_cell(row[name], kind), flow, name))
+            if count > 1:
+                pieces[name] = max(count, pieces.get(name, 1))
+                found.append(f"{name} of flow {flow.flow_id!r:.80}")
+    if found:
+        log.warning(
+            "%d cells are longer than the %s characters that Excel reads, and are split into further columns: %s%s",
+            *(len(found), f"{MAX_CELL:,}", ", ".join(found[:5]), ", …" if found[5:] else ""),
+        )
+    return pieces
+
+
+def may_have_long_cells(size: int) -> bool:
+    """Tell whether a flow of this size as JSON can have a cell that Excel would cut."""
+    return size * _LONGEST_ESCAPE > MAX_CELL
+
+
+def _split(cell: Any, flow: Flow, name: str) -> list[Any]:
+    """Split a cell that Excel would cut. A piece begins with a letter, so that none becomes a formula or a number."""
+    if not isinstance(cell, str) or len(cell) * 2 <= MAX_CELL or _utf16_length(cell) <= MAX_CELL:
+        return [cell]
+    most = MAX_CELL if cell.isascii() else MAX_CELL // 2
+    pieces, start = [], 0
+    while len(cell) - start > most:
+        end = next((at for at in range(start + most, start, -1) if cell[at].isalpha() and cell[at - 1] != "\\"), 0)
+        if not end:
+            raise ViValidationError(
+                f"flow {flow.flow_id!r:.80}: {name} has more than {MAX_CELL:,} characters without a letter, which no "
+                "cell of a spreadsheet can hold; export to jsonl or parquet"
+            )
+        pieces.append(cell[start:end])
+        start = end
+    return [*pieces, cell[start:]]
+
+
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _iso_time(ms: int) -> str:
+    """Return a time of the wire as ISO 8601 in UTC; empty for one beyond the calendar."""
+    try:
+        time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    except OverflowError:
+        return ""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cell(value: Any, kind: str) -> Any:
@@ -97,6 +179,7 @@ def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
     """Write a parquet file, with typed columns.
 
     :raises ImportError: pyarrow is missing
+    :raises ViValidationError: a number is beyond the 64 bits of parquet
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -109,8 +192,19 @@ def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
     }
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _batches(_row(flow) for flow in flows):
+        for rows in _batches(map(_row_of_parquet, flows)):
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
+def _row_of_parquet(flow: Flow) -> dict[str, Any]:
+    row = _row(flow)
+    for name, kind in COLUMNS.items():
+        if kind in ("integer", "timestamp") and row[name] not in _INT64:
+            raise ViValidationError(
+                f"flow {flow.flow_id!r:.80}: {name} is {row[name]!s:.40}, beyond the 64-bit integers of parquet; "
+                "export to jsonl or csv"
+            )
+    return row
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

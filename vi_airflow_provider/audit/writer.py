@@ -67,8 +67,12 @@ _ATTEMPTS: Final = 3
 log = logging.getLogger(__name__)
 
 
-def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]:
-    """Write the export to a local file of the spool."""
+def write_file(spool: FlowSpool, format_: str, *, compressed: bool, bom: bool = True) -> IO[bytes]:
+    """Write the export to a local file of the spool.
+
+    :param bom: begin a csv with a byte order mark
+    :raises ViValidationError: the format cannot hold a flow; the message names flow and field
+    """
     raw = spool.file()
     if format_ == "parquet":
         try:
@@ -82,7 +86,8 @@ def write_file(spool: FlowSpool, format_: str, *, compressed: bool) -> IO[bytes]
                 file.write(document + b"\n")
         else:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            tabular.write_csv(spool.flows(), text)
+            pieces = tabular.count_pieces(spool.flows(tabular.may_have_long_cells))
+            tabular.write_csv(spool.flows(), text, pieces, bom=bom)
             text.detach()  # flushes it and leaves the file open
     return raw
 

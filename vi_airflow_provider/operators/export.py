@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.audit.export import Exported
 
-_ARGUMENTS: Final = ("destination", "format", "compare_to", "fail_on_drift", "html_report")
+_ARGUMENTS: Final = ("destination", "format", "compare_to", "fail_on_drift", "html_report", "csv_bom")
 
 
 class ExportFlowsOperator(FlowSelectionOperator):
@@ -23,11 +23,13 @@ class ExportFlowsOperator(FlowSelectionOperator):
     never a part of one.
 
     :param destination: URL of the file, as ObjectStoragePath takes it; with the suffix ``.gz`` it is compressed
-    :param format: ``"jsonl"`` (canonical JSON, one flow per line), ``"csv"`` (safe for spreadsheets) or ``"parquet"``
+    :param format: ``"jsonl"`` (canonical JSON, one flow per line), ``"csv"`` (safe for spreadsheets) or ``"parquet"``;
+        by default what the suffix of ``destination`` implies, ``"jsonl"`` for any other suffix
     :param compare_to: URL of an earlier ``jsonl`` export; or ``"previous"``, the newest one in the folder of
         ``destination``; or URL of a folder, ending in ``/``: the newest one in it and its subfolders
     :param fail_on_drift: fail, after the export is written, if anything has changed since ``compare_to``
     :param html_report: write a page for people beside the export, with the changes and all flows
+    :param csv_bom: begin a ``csv`` with a byte order mark, without which Excel misreads letters like ``ü``
     :return: ``{"uri", "manifest_uri", "report_uri", "count", "sha256", "added", "removed", "changed"}``; the last
         three are ``None`` if there was nothing to compare with
     """
@@ -40,10 +42,11 @@ class ExportFlowsOperator(FlowSelectionOperator):
         self,
         *,
         destination: str,
-        format: Literal["jsonl", "csv", "parquet"] = "jsonl",  # noqa: A002 - the field's word
+        format: Literal["jsonl", "csv", "parquet"] | None = None,  # noqa: A002 - the field's word
         compare_to: str | None = None,
         fail_on_drift: bool = False,
         html_report: bool = False,
+        csv_bom: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +55,7 @@ class ExportFlowsOperator(FlowSelectionOperator):
         self.compare_to = compare_to
         self.fail_on_drift = fail_on_drift
         self.html_report = html_report
+        self.csv_bom = csv_bom
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, and fail after that if there is drift and the task is to fail on it."""

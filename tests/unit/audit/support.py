@@ -12,6 +12,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.documents import ORGANIZATION_ID, wire_flow
+from tests.tasks import FLOWS as FLOWS_URL
 from tests.tasks import TaskInstance, plain
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit import writer
@@ -36,6 +37,7 @@ FLOWS: Final = [
 ]
 ALL_FORMS: Final = ["flows.jsonl", "flows.jsonl.gz", "flows.csv", "flows.csv.gz", "flows.parquet"]
 
+SIMPLE_FLOWS: Final = FLOWS_URL.removesuffix("flows") + "simpleFlows"
 #: The flows that Vi has in the tests of the task.
 ALL: Final = [
     wire_flow(flowId="c", spec__name="weld", metadata__lastUpdated=1),
@@ -50,14 +52,20 @@ def format_of(name: str) -> str:
 
 
 def export(
-    uri: str, flows: Iterable[Flow], format_: str = "jsonl", *, report: bytes | None = None, **facts: Any
+    uri: str,
+    flows: Iterable[Flow],
+    format_: str = "jsonl",
+    *,
+    report: bytes | None = None,
+    bom: bool = True,
+    **facts: Any,
 ) -> ExportManifest:
     """Write flows to a file with a manifest, and return what the manifest says."""
     target = ObjectStoragePath(uri)
     with FlowSpool() as spool:
         for each in flows:
             spool.add(each)
-        file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"))
+        file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"), bom=bom)
         sha256, size = sha256_and_size(file)
         given = {
             "file": target.name,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -16,6 +17,7 @@ from vi_airflow_provider.audit import reader
 from vi_airflow_provider.audit.__main__ import main
 from vi_airflow_provider.storage import manifest
 
+ROOT: Final = Path(__file__).resolve().parents[3]
 Outcome = tuple[int, str, str]
 
 
@@ -129,3 +131,47 @@ def test_module_can_be_run(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)  # noqa: S603 - ourselves
     assert done.returncode == 0, done.stderr
     assert f"{uri} is complete: 1 flows" in done.stdout
+
+
+# --- the output ----------------------------------------------------------------------------------------------------
+
+
+def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    audit = f"{sys.executable} -W ignore -m vi_airflow_provider.audit"
+    script = f"set -o pipefail; {command.replace('AUDIT', audit)}"
+    given = {**os.environ, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(  # noqa: S603 - ourselves
+        ["/bin/bash", "-c", script], cwd=folder, env=given, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def exports(tmp_path: Path) -> Path:
+    """A folder with two exports whose diff is longer than a pipe holds."""
+    export(str(tmp_path / "old.jsonl"), [])
+    export(str(tmp_path / "new.jsonl"), [flow(f"f{number:05}", spec__name="größer " * 30) for number in range(700)])
+    return tmp_path
+
+
+def test_reader_that_stops_early_does_not_change_the_exit_code(exports: Path) -> None:
+    done = shell("AUDIT diff old.jsonl new.jsonl | head -n 1", exports)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("+ f00000  ")
+
+
+def test_closed_pipe_does_not_fail_verify(exports: Path) -> None:
+    done = shell("AUDIT verify new.jsonl | true", exports)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ascii_terminal_shows_escapes(exports: Path) -> None:
+    done = shell("AUDIT diff old.jsonl new.jsonl", exports, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "gr\\xf6\\xdfer" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_not_reported_as_an_unreadable_export(exports: Path) -> None:
+    done = shell("AUDIT diff old.jsonl new.jsonl > /dev/full", exports)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "the output cannot be written: [Errno 28] No space left on device\n"

@@ -53,7 +53,7 @@ class Task:
         current.task = self
         content = BytesIO(canonical_json(flow(self.name).to_wire()) + b"\n")
         sha256, size = sha256_and_size(content)
-        facts = (1, sha256, size, f"2026-07-01T00:00:00.{self.name}", ORGANIZATION_ID, {}, "0")
+        facts: Any = (1, sha256, size, f"2026-07-01T00:00:00.{self.name}", ORGANIZATION_ID, {}, "0")
         version = ExportManifest("flows.jsonl", "jsonl", *facts)
         spool: Any = self
         try:
@@ -100,7 +100,7 @@ def run(tasks: list[Task], choices: list[int]) -> list[int]:
 
 def every_order(tasks: Callable[[], list[Task]], check: Callable[[list[Task], list[int]], None]) -> int:
     """Run fresh tasks in every order of their steps, and return the number of orders."""
-    orders, choices = 0, []
+    orders, choices = 0, list[int]()
     while True:
         attached = tasks()
         made = run(attached, choices)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from requests_mock import Mocker
 
-from tests.tasks import TaskInstance, plain
-from tests.unit.audit.support import YESTERDAY, export, run
+from tests.documents import wire_flow
+from tests.tasks import FLOWS, TaskInstance, plain
+from tests.unit.audit.support import YESTERDAY, export, flow, ids, run
 from vi_airflow_provider.audit.manifest import ExportError
 from vi_airflow_provider.audit.reader import verify
-
-ROOT: Final = Path(__file__).resolve().parents[3]
-
+from vi_airflow_provider.storage import manifest as manifests
+from vi_airflow_provider.storage.files import open_to_read
 
 DIFFERENCE: Final = {"added": 1, "removed": 1, "changed": 1}
 
@@ -119,3 +120,100 @@ def test_compare_to_of_another_organization_is_a_warning(tmp_path: Path, log: py
         log.clear()
         assert difference(run(tmp_path / "new.jsonl", compare_to=str(tmp_path / f"{old}.jsonl"))) == DIFFERENCE
         assert ("theirs.jsonl is an export of another organization, 'theirs'" in log.text) == warned
+
+
+# --- what a comparison is worth ------------------------------------------------------------------------------------
+
+
+def test_flow_that_the_listing_lacks_is_not_reported_as_removed(vi: Mocker, tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), [flow("hidden"), *YESTERDAY])
+    vi.get(f"{FLOWS}/hidden", json=wire_flow(flowId="hidden"))
+    result = run(tmp_path / "new.jsonl", compare_to="previous")
+    assert difference(result) == DIFFERENCE
+    assert ids(result["uri"]) == ["a", "b", "c", "hidden"]
+    manifest = verify(result["uri"])
+    assert (manifest.passes, manifest.late) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warned"),
+    [
+        ({}, {}, False),
+        ({}, {"name_pattern": "weld"}, True),
+        ({"name_pattern": "weld"}, {}, True),
+        ({"older_than": "P90D"}, {"older_than": timedelta(days=90)}, False),
+        ({"older_than": "90 days, 0:00:00"}, {"older_than": "P90D"}, False),
+        ({"limit": 5}, {"limit": "5"}, False),
+        ({"limit": 5}, {"limit": 6}, True),
+        ({"unknown": 1}, {}, True),
+    ],
+)
+@pytest.mark.usefixtures("vi")
+def test_different_selections_are_a_warning_and_a_banner(
+    old: dict[str, Any], new: dict[str, Any], warned: bool, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    export(str(tmp_path / "old.jsonl"), YESTERDAY, filters=old)
+    run(tmp_path / "new.jsonl", compare_to="previous", html_report=True, **new)
+    page = (tmp_path / "new.jsonl.report.html").read_text("utf-8")
+    for text in (log.text, page):
+        assert ("The exports have different selections" in text) == warned
+    assert ("Not the whole organization." in page) == bool(new)
+
+
+@pytest.mark.usefixtures("vi")
+def test_drift_between_different_selections_says_so(tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), YESTERDAY, filters={"name_pattern": "x"})
+    with pytest.raises(AirflowFailException, match=r"1 changed\. The exports have different selections"):
+        run(tmp_path / "new.jsonl", compare_to="previous", fail_on_drift=True)
+
+
+class AccessDeniedError(Exception):
+    """As a driver's own, which is no OSError."""
+
+
+@pytest.mark.parametrize("unreadable", ["near.jsonl.manifest.json", "near.jsonl"])
+@pytest.mark.usefixtures("vi")
+def test_unreadable_neighbor_is_skipped_with_a_warning(
+    unreadable: str, tmp_path: Path, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(str(tmp_path / "old.jsonl"), [])
+    export(str(tmp_path / "near.jsonl"), YESTERDAY, created_at="2027-01-01")
+    deny(unreadable, monkeypatch)
+    run(tmp_path / "new.jsonl", compare_to="previous")
+    assert "near.jsonl" in log.text
+    assert "AccessDeniedError: no" in log.text
+    assert f"Comparing with {tmp_path}/old.jsonl" in log.text
+
+
+@pytest.mark.parametrize("fail_on_drift", [False, True])
+def test_drift_check_does_not_pass_because_nothing_can_be_read(
+    fail_on_drift: bool, vi: Mocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(str(tmp_path / "near.jsonl"), YESTERDAY)
+    deny("near.jsonl", monkeypatch)
+    if fail_on_drift:
+        with pytest.raises(ExportError, match=r"1 cannot be read: .*near\.jsonl"):
+            run(tmp_path / "new.jsonl", compare_to="previous", fail_on_drift=True)
+        assert not vi.called
+    else:
+        assert difference(run(tmp_path / "new.jsonl", compare_to="previous")) == dict.fromkeys(DIFFERENCE)
+
+
+def deny(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the driver refuse to open a file."""
+    opened = open_to_read
+
+    def checked(path: ObjectStoragePath, *arguments: Any) -> Any:
+        if path.name == name:
+            raise AccessDeniedError("no")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(manifests, "open_to_read", checked)
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "[!x]", "a*", "größe", "{x,y}"])
+@pytest.mark.usefixtures("vi")
+def test_previous_export_is_found_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    export(f"{tmp_path}/{name}/old.jsonl", YESTERDAY)
+    assert difference(run(f"{tmp_path}/{name}/new.jsonl", compare_to="previous")) == DIFFERENCE
+    assert difference(run(f"{tmp_path}/other/new.jsonl", compare_to=f"{tmp_path}/{name}/")) != dict.fromkeys(DIFFERENCE)

@@ -26,6 +26,7 @@ from pathlib import Path
 import requests_mock
 from tests.documents import wire_flow, wire_page
 from tests.tasks import FLOWS
+from tests.unit.audit.support import SIMPLE_FLOWS
 from vi_airflow_provider.audit import export as exporting, manifest, reader, spool, stored_diff, writer
 from vi_airflow_provider.storage import files, manifest as manifests, tempfiles
 from vi_airflow_provider.operators import export as operator
@@ -37,6 +38,8 @@ TRACED = {module.__file__ for module in MODULES}
 def export(folder, *ids):
     with requests_mock.Mocker() as mocker:
         mocker.get(FLOWS, json=wire_page(*(wire_flow(flowId=each) for each in ids)))
+        mocker.get(SIMPLE_FLOWS, json=wire_page(*({"flowId": each} for each in ids)))
+        mocker.get(f"{FLOWS}/old", status_code=404, json={})
         given = {"destination": f"{folder}/flows.jsonl", "compare_to": "previous", "html_report": True}
         return ExportFlowsOperator(task_id="t", **given).execute({})
 

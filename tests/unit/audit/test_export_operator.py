@@ -14,11 +14,12 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, ObjectStoragePath
 from requests_mock import Mocker
 
-from tests.documents import ORGANIZATION_ID, wire_page
+from tests.documents import ORGANIZATION_ID, wire_flow, wire_page
 from tests.tasks import FLOWS
 from tests.unit.audit.support import ALL, YESTERDAY, contents, export, files, flow, ids, run
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.audit import export as exporting
+from vi_airflow_provider.audit import listing, writer
 from vi_airflow_provider.audit.lineage import dataset_name
 from vi_airflow_provider.audit.reader import verify
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
@@ -113,7 +114,7 @@ def test_destination_format_and_comparison_can_be_templates(tmp_path: Path) -> N
 def test_long_export_logs_its_progress_and_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(exporting, "PROGRESS", 2)
+    monkeypatch.setattr(listing, "PROGRESS", 2)
     run(tmp_path / "flows.jsonl")
     assert len(re.findall(r"\b[24] flows so far, [\d,]+ per second\.", log.text)) == 2
     assert re.search(r"3 flows exported: .*flows\.jsonl, sha256 [0-9a-f]{64}", log.text)
@@ -185,7 +186,16 @@ def test_openlineage_dataset_names_follow_its_convention(destination: str, names
         ({"destination": "nowhere://x/flows.jsonl"}, "destination: 'nowhere://x/flows.jsonl' cannot be used"),
         ({"format": "xml"}, "format: 'xml' is not one of 'jsonl', 'csv', 'parquet'"),
         ({"format": "parquet", "destination": "/audit/flows.parquet.gz"}, r"so remove \.gz"),
-        ({"format": "csv", "compare_to": "previous"}, 'compare_to: only exports with format="jsonl"'),
+        ({"format": "csv"}, r"format: 'csv' contradicts \.jsonl at the end of destination"),
+        ({"format": "jsonl", "destination": "/audit/x.csv.gz"}, r"'jsonl' contradicts \.csv"),
+        ({"destination": "/audit/x.CSV", "compare_to": "previous"}, 'compare_to: only exports with format="jsonl"'),
+        ({"csv_bom": "maybe"}, "csv_bom: 'maybe' is not true or false"),
+        ({"destination": "file://audit/x.jsonl"}, "destination: .* write three slashes"),
+        ({"compare_to": "file://audit/"}, "compare_to: .* write three slashes"),
+        (
+            {"format": "csv", "compare_to": "previous", "destination": "/audit/x"},
+            'compare_to: only exports with format="jsonl"',
+        ),
         ({"compare_to": ""}, "compare_to: '' is empty"),
         ({"compare_to": "yesterday"}, "compare_to: 'yesterday' is neither a URL"),
         ({"compare_to": 5}, "compare_to: 5 is not a text"),
@@ -274,3 +284,71 @@ def test_failed_report_leaves_what_was_there(before: bool, tmp_path: Path, monke
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "flows.jsonl", compare_to="previous", html_report=True)
     assert contents(tmp_path) == found
+
+
+# --- format and destination ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "format_"),
+    [
+        ("x.jsonl", None, "jsonl"),
+        ("x.ndjson.gz", None, "jsonl"),
+        ("x.csv", None, "csv"),
+        ("x.csv.gz", None, "csv"),
+        ("x.parquet", None, "parquet"),
+        ("x.Parquet", "parquet", "parquet"),
+        ("x", None, "jsonl"),
+        ("2026.07.01", None, "jsonl"),
+        ("x.txt", "csv", "csv"),
+    ],
+)
+@pytest.mark.usefixtures("vi")
+def test_suffix_implies_the_format(name: str, given: str | None, format_: str, tmp_path: Path) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    run(tmp_path / name, format=given)
+    assert verify(str(tmp_path / name)).format == format_
+
+
+def test_existing_folder_is_refused_before_flows_are_read(vi: Mocker, tmp_path: Path) -> None:
+    (tmp_path / "flows.jsonl").mkdir()
+    with pytest.raises(AirflowFailException, match="is an existing folder; add the name of the file"):
+        run(tmp_path / "flows.jsonl")
+    assert not vi.called
+    assert files(tmp_path) == {"flows.jsonl"}
+
+
+@pytest.mark.usefixtures("vi")
+def test_folder_that_appears_meanwhile_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = writer.write_file
+
+    def make_folder(*arguments: Any, **given: Any) -> Any:
+        (tmp_path / "flows.jsonl").mkdir()
+        return write(*arguments, **given)
+
+    monkeypatch.setattr(writer, "write_file", make_folder)
+    with pytest.raises(OSError, match="not a regular file"):
+        run(tmp_path / "flows.jsonl", html_report=True)
+    assert files(tmp_path) == {"flows.jsonl"}
+
+
+@pytest.mark.parametrize("depth", [250, 900])
+def test_flow_that_cannot_be_read_again_fails_the_export(depth: int, vi: Mocker, tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(depth):
+        deep = [deep]
+    vi.get(FLOWS, json=wire_page(wire_flow(flowId="deep", spec__settings={"x": deep})))
+    with pytest.raises(AirflowFailException, match=r"flow 'deep' cannot be exported.*recursion limit"):
+        run(tmp_path / "flows.jsonl")
+    assert files(tmp_path) == set()
+
+
+def test_number_beyond_parquet_is_named_with_flow_and_field(vi: Mocker, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    vi.get(FLOWS, json=wire_page(wire_flow(flowId="huge", metadata__generation=1 << 64)))
+    with pytest.raises(
+        AirflowFailException, match=r"flow 'huge': generation is 18446744073709551616, beyond the 64-bit"
+    ):
+        run(tmp_path / "flows.parquet")
+    assert files(tmp_path) == set()

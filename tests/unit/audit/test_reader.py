@@ -43,6 +43,8 @@ def test_manifest_describes_the_file(name: str, tmp_path: Path) -> None:
         "organization_id": "acme",
         "filters": {"limit": 9},
         "provider_version": "0",
+        "passes": 1,
+        "late": 0,
         "replaces": None,
         "flows": {each.flow_id: each.fingerprint for each in FLOWS},
     }
@@ -174,8 +176,8 @@ def test_interrupted_replacement_verifies_as_the_old_version(tmp_path: Path) -> 
 
 def previous(folder: Path, name: str = "new.jsonl") -> str | None:
     target = ObjectStoragePath(str(folder / name))
-    uri = newest_export(target.parent, "acme", exclude=target)
-    return uri and Path(uri).name
+    found = newest_export(target.parent, "acme", exclude=target)
+    return found and Path(found.uri).name
 
 
 def day(folder: Path, number: int, name: str | None = None, **facts: Any) -> None:
@@ -253,9 +255,10 @@ def test_newest_export_is_found_in_subfolders(tmp_path: Path) -> None:
         )
     target = ObjectStoragePath(str(tmp_path / "day-3" / "x.jsonl"))
     for folder in (f"{tmp_path}/", f"{tmp_path.as_uri()}/"):
-        uri = newest_export(ObjectStoragePath(folder), "acme", exclude=target, recursive=True)
-        assert uri is not None
-        assert verify(uri).created_at == "2026-07-02"
+        found = newest_export(ObjectStoragePath(folder), "acme", exclude=target, recursive=True)
+        assert found is not None
+        assert found.manifest == verify(found.uri)
+        assert found.manifest.created_at == "2026-07-02"
     assert newest_export(ObjectStoragePath(str(tmp_path)), "acme", exclude=target) is None
     assert newest_export(ObjectStoragePath(str(tmp_path / "missing")), "acme", exclude=target, recursive=True) is None
 

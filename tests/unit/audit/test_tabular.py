@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_flow
 from tests.unit.audit.support import FLOWS, export, files, flow
+from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.audit import tabular
 from vi_airflow_provider.audit.manifest import ExportError
 
@@ -25,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
 
@@ -62,7 +63,7 @@ def test_no_csv_cell_can_become_a_formula(
     written = flow(flow_id, metadata__attributes={key: value}, spec__blocks__0__block=block, **sly)
     export(str(path), [written], "csv")
 
-    assert [cell for cell in cells(path.read_bytes().decode()) if is_formula(cell)] == []
+    assert [cell for cell in cells(path.read_bytes().decode("utf-8-sig")) if is_formula(cell)] == []
     (row,) = rows(path)
     # Text has nothing but quotes added; JSON says the same.
     for column, original in {"flow_id": flow_id, "name": name, "etag": etag}.items():
@@ -130,7 +131,66 @@ def test_csv_has_one_row_per_flow(tmp_path: Path) -> None:
         "etag": '"4-9d2f61"',
         "self_link": flow().self_link,
         "organization_id": flow().organization_id,
+        "created_at": "2026-07-01T00:00:00.123Z",
+        "updated_at": "2026-07-05T00:00:00.456Z",
     }
+
+
+@pytest.mark.parametrize("bom", [True, False])
+def test_byte_order_mark_can_be_switched_off(bom: bool, tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.csv"), [flow(spec__name="Prüfung")], "csv", bom=bom)
+    content = (tmp_path / "flows.csv").read_bytes()
+    assert content.startswith(b'\xef\xbb\xbf"flow_id"' if bom else b'"flow_id"')
+    assert "Prüfung".encode() in content
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "1970-01-01T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.999Z"), (10**30, ""), (253402300800000, "")],
+)
+def test_times_are_iso_8601_or_empty_beyond_the_calendar(ms: int, text: str, tmp_path: Path) -> None:
+    export(str(tmp_path / "flows.csv"), [flow(metadata__lastUpdated=ms)], "csv")
+    (row,) = rows(tmp_path / "flows.csv")
+    assert (row["last_updated"], row["updated_at"]) == (str(ms), text)
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "漢", "\N{FRAME WITH PICTURE}e", "=1+a", '"', "\\", "\n"])
+def test_long_cell_is_split_so_that_excel_reads_it_whole(
+    letter: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = f"{letter} and " * (80_000 // len(letter))
+    long = flow("long", spec__settings={"prompt": prompt}, metadata__attributes={"note": prompt[:40_000]})
+    export(str(tmp_path / "flows.csv"), [flow("a"), long, flow("z")], "csv")
+    first, row, _ = rows(tmp_path / "flows.csv")
+    assert all(len(cell.encode("utf-16-le")) // 2 <= tabular.MAX_CELL for cell in row.values())
+    assert [column for column in row if column.startswith("spec")][:3] == ["spec", "spec_2", "spec_3"]
+    for column, value in (("spec", long.spec.to_wire()), ("attributes", long.metadata.attributes)):
+        pieces = [cell for name, cell in row.items() if name.partition("_")[0] == column]
+        assert json.loads("".join(pieces)) == value
+        assert not any(is_formula(piece) for piece in pieces)
+    assert {first[column] for column in first if column.startswith(("spec_", "attributes_"))} == {""}
+    assert "cells are longer than the 32,767 characters that Excel reads" in caplog.text
+    assert "spec of flow 'long'" in caplog.text
+
+
+def test_long_cell_without_a_letter_is_refused_by_name(tmp_path: Path) -> None:
+    digits = flow("digits", spec__settings={"x": "1" * 70_000})
+    with pytest.raises(
+        ViValidationError, match=r"flow 'digits': spec has more than 32,767 characters without a letter"
+    ):
+        export(str(tmp_path / "flows.csv"), [digits], "csv")
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("field", ["generation", "timeCreated", "lastUpdated"])
+@pytest.mark.parametrize("value", [1 << 63, -(1 << 63) - 1])
+def test_number_beyond_64_bits_is_refused_by_parquet_only(field: str, value: int, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    huge = flow("huge", **{f"metadata__{field}": value})
+    export(str(tmp_path / "flows.csv"), [huge], "csv")
+    export(str(tmp_path / "flows.jsonl"), [huge])
+    with pytest.raises(ViValidationError, match=rf"flow 'huge': .* is {value}, beyond the 64-bit integers of parquet"):
+        export(str(tmp_path / "flows.parquet"), [huge], "parquet")
 
 
 # --- parquet ----------------------------------------------------------------------------------------------------------

@@ -232,6 +232,7 @@ import json, os, re, sys, tempfile
 import pyarrow.parquet, requests_mock
 from tests.documents import wire_flow, wire_page
 from tests.tasks import FLOWS
+from tests.unit.audit.support import SIMPLE_FLOWS
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
 LINE = json.dumps(wire_flow(flowId="ID", spec__blocks=[
@@ -246,9 +247,13 @@ def page(request, context):
     items = items.replace("defect", "fault") if changed else items
     return f'{{"items": [{items[:-1]}], "nextPage": {json.dumps(str(end) if end < number else None)}}}'
 
+def ids(request, context):
+    return json.dumps({"items": [{"flowId": f"f{i * 7919 % 6000:04}"} for i in range(number)]})
+
 def export(folder, name, **arguments):
     with requests_mock.Mocker() as mocker:
         mocker.get(re.compile(re.escape(FLOWS)), text=page)
+        mocker.get(re.compile(re.escape(SIMPLE_FLOWS)), text=ids)
         task = ExportFlowsOperator(task_id="t", destination=f"{folder}/{name}", **arguments)
         assert task.execute({})["count"] == number
 

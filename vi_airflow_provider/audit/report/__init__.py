@@ -15,7 +15,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -55,6 +55,10 @@ class ReportFacts:
     uri: str
     compared_to: str | None
     provider_version: str
+    #: Which flows of the organization the export covers.
+    selection: str = "all flows"
+    #: What a reader of the comparison must know, in sentences.
+    caveats: Sequence[str] = ()
 
 
 def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff: Diff | None) -> None:
@@ -72,6 +76,7 @@ def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff:
         "script": lambda: [script],
         "organization": lambda: [_text(facts.organization_id)],
         "date": lambda: [f"{facts.exported_at.astimezone(UTC):%Y-%m-%d}"],
+        "scope": lambda: _scope(facts),
         "cards": lambda: _cards(facts, diff),
         "changes": lambda: _changes(facts, diff),
         "flows": lambda: _flows(flows, diff, ages),
@@ -123,6 +128,17 @@ def _content_security_policy(style: str, script: str) -> str:
 def _time(time: datetime) -> str:
     utc = time.astimezone(UTC)
     return f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{utc:%Y-%m-%d %H:%M} UTC</time>'
+
+
+def _scope(facts: ReportFacts) -> Iterator[str]:
+    """Yield what keeps the numbers below from being read as those of the whole organization."""
+    if facts.selection != ReportFacts.selection:
+        yield (
+            '<p class="caveat" role="note"><strong>Not the whole organization.</strong> '
+            f"The flows were selected by <code>{_text(facts.selection)}</code></p>\n"
+        )
+    for caveat in facts.caveats:
+        yield f'<p class="caveat" role="note"><strong>Compare with care.</strong> {_text(caveat)}</p>\n'
 
 
 def _cards(facts: ReportFacts, diff: Diff | None) -> Iterator[str]:
@@ -293,6 +309,7 @@ def _provenance(facts: ReportFacts) -> Iterator[str]:
         "Export": f"<code>{_text(facts.uri)}</code>",
         "SHA-256": f"<code>{_text(facts.sha256)}</code>",
         "Exported": _time(facts.exported_at),
+        "Selection": f"<code>{_text(facts.selection)}</code>",
         "Compared to": f"<code>{_text(facts.compared_to)}</code>" if facts.compared_to else "nothing",
         "Written by": f"vi-airflow-provider {_text(facts.provider_version)}",
     }
