@@ -1,11 +1,12 @@
-"""Write every flow spec of several organizations to object storage, every night, and say what has changed.
+"""Export every flow spec of several organizations to object storage, every night, and report what has changed.
 
-One file a day and organization, `<destination>/<connection id>/<date>.jsonl`: canonical JSON, one flow a line,
-sorted by flow id, complete or not there at all. A manifest beside it proves that (`python -m
-vi_airflow_provider.audit verify`). Each night is compared with the one before, and a report says what has changed, as
-a page for people; with the parameter `fail_on_drift`, a change fails the task, so that somebody is told.
+One file per day and organization, `<destination>/<connection id>/<date>.jsonl`: canonical JSON, one flow per line,
+sorted by flow id, complete or absent. A manifest beside it proves this (`python -m vi_airflow_provider.audit verify`).
+Each night is compared with the one before, and a report for people shows what has changed. With the parameter
+`fail_on_drift`, a change fails the task, so that Airflow alerts its owner.
 
-`destination` takes any URL that Airflow's ObjectStoragePath takes (`s3://aws_default@bucket/audit`, …).
+`destination` takes any absolute path or URL that Airflow's ObjectStoragePath takes. `s3://aws_default@bucket/audit`
+needs `apache-airflow-providers-amazon[s3fs]`.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def audit_flow_specs() -> None:
         """Return what to audit; read it from a Variable or a file if it changes often."""
         return CONNECTIONS
 
-    # Dynamic task mapping over connections: one task an organization, shown under its connection id.
+    # Dynamic task mapping over connections: one task per organization, shown under its connection id.
     ExportFlowsOperator.partial(
         task_id="write",
-        # A folder for each organization, so that "previous" finds its exports and no others.
+        # A folder per organization, so that "previous" finds only its exports.
         destination="{{ params.destination }}/{{ task.vi_conn_id }}/" + DAY + ".jsonl",
         compare_to="previous",
         fail_on_drift="{{ params.fail_on_drift }}",

@@ -16,7 +16,7 @@ from requests_mock import Mocker
 
 from tests.documents import ORGANIZATION_ID, wire_flow, wire_page
 from tests.tasks import FLOWS
-from tests.unit.audit.support import ALL, YESTERDAY, contents, export, files, flow, ids, run
+from tests.unit.audit.support import ALL, SIMPLE_FLOWS, YESTERDAY, contents, export, files, flow, ids, run
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.audit import export as exporting
 from vi_airflow_provider.audit import listing, writer
@@ -347,6 +347,7 @@ def test_flow_that_cannot_be_read_again_fails_the_export(depth: int, vi: Mocker,
 def test_number_beyond_parquet_is_named_with_flow_and_field(vi: Mocker, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     vi.get(FLOWS, json=wire_page(wire_flow(flowId="huge", metadata__generation=1 << 64)))
+    vi.get(SIMPLE_FLOWS, json=wire_page({"flowId": "huge"}))
     with pytest.raises(
         AirflowFailException, match=r"flow 'huge': generation is 18446744073709551616, beyond the 64-bit"
     ):
