@@ -44,6 +44,10 @@ class FlowVersion(NamedTuple):
     digest: str
 
 
+#: The version of a flow whose creation was reported, perhaps in vain, by a triggerer that was killed soon after.
+REPORTED: Final = FlowVersion("", "")
+
+
 class Change(NamedTuple):
     """One flow that changed. All but the first two are ``None`` if it was deleted."""
 
@@ -161,7 +165,7 @@ class _Poll:
         return frozenset(unconfirmed - absent_before)
 
     async def _fetch(self, flow_ids: Iterable[str]) -> set[str]:
-        """Fetch flows that a listing lacks; return those of which no request could tell."""
+        """Fetch flows that a listing lacks; return those for which that failed."""
         unconfirmed: set[str] = set()
         remaining = iter(flow_ids)
 
@@ -189,6 +193,8 @@ class _Poll:
             if old is not None:  # it was updated so that it does not match any more
                 self._change(flow.flow_id, "updated", flow)
             return
+        if old == REPORTED:
+            old = None
         version = _version_of(flow)
         if old is not None and old.version == version:
             self.after.versions[flow.flow_id] = old

@@ -2,18 +2,18 @@
 
 Theory of operation. A triggerer runs for weeks, while keys are rotated, proxies move and CA files are replaced in
 place. So the connection is read again before the first call that finds its settings older than
-``CONNECTION_MAX_AGE``, and at once after a 401. Waiters share one look-up.
+``CONNECTION_MAX_AGE``, and at once after a 401. Waiters share one lookup.
 
 - *Same connection*: settings and identity of the CA file (path, inode, modification time, size) are equal. The client
   stays, with its open sockets.
 - *Changed*: later calls use a new client. Calls in flight finish on the old one, which the last of them closes.
-- *Unknown* (Airflow cannot provide the connection, or takes too long): the client in use stays, and the look-up is
+- *Unknown* (Airflow cannot provide the connection, or takes too long): the client in use stays, and the lookup is
   repeated after ``_RETRY`` seconds. Without a client, the call fails with a retryable error.
-- *Unusable* (a field is missing or wrong): the same at first, because a file that is being replaced looks like that;
-  after a second look-up with this result there is no client, and calls fail for good.
+- *Unusable* (a field is missing or wrong): the same at first, because a CA file is unusable while it is replaced; after
+  a second lookup with this result there is no client, and calls fail for good.
 
 Invariants: only ``_refresh`` sets ``_current``; a client is closed if and only if it is neither current nor in use. A
-waiter that is cancelled must not cancel the look-up, which belongs to all of them: never await ``_reading`` directly.
+waiter that is cancelled must not cancel the lookup, which belongs to all of them: never await ``_reading`` directly.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds between two look-ups after one that failed.
+#: Seconds between two lookups after one that failed.
 _RETRY: Final = 5.0
-#: Seconds that a call waits for a look-up: without a client, and with one that it can use instead.
+#: Seconds that a call waits for a lookup: without a client, and with one that it can use instead.
 _PATIENCE: Final = 60.0
 _PATIENCE_WITH_CLIENT: Final = 10.0
 
@@ -65,14 +65,14 @@ class RefreshingClient:
         self._current: _Lease | None = None
         self._leases: set[_Lease] = set()
         self._reading: asyncio.Task[None] | None = None
-        #: In seconds of the event loop's clock: begin of the last look-up, and when the next one is due.
+        #: In seconds of the event loop's clock: begin of the last lookup, and when the next one is due.
         self._read_at = -math.inf
         self._due = -math.inf
-        #: Did the last look-up find a connection that cannot be used?
+        #: Did the last lookup find a connection that cannot be used?
         self._unusable = False
 
     async def call(self, ask: Callable[[AsyncViClient], Awaitable[T]]) -> T:
-        """Call the service; once more if the key was refused and the connection has changed.
+        """Call the service; again if the key was refused and the connection has changed.
 
         :param ask: makes requests with the client that it is given, and starts over if it is called again
         :raises ViError: of the call, or because there is no usable connection
@@ -126,7 +126,7 @@ class RefreshingClient:
         await lease.client.close()
 
     async def _read(self, patience: float) -> None:
-        """Wait for a look-up of the connection, which all callers share."""
+        """Wait for a lookup of the connection, which all callers share."""
         if self._reading is None:
             self._read_at = _now()
             self._reading = asyncio.create_task(self._refresh(), name="vi-connection")
@@ -182,7 +182,7 @@ def _ca_identity(settings: ViSettings) -> tuple[object, ...]:
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return (bundle, *((str(file), *_file_identity(file)) for file in files))
-    except OSError:  # being replaced; the next look-up finds another identity
+    except OSError:  # being replaced; the next lookup finds another identity
         return (bundle, None)
 
 

@@ -50,7 +50,7 @@ class FlowSource:
 
 
 def check_organization(flow: Flow, client: AsyncViClient) -> None:
-    """Check that a response is about the organization that was asked for.
+    """Check that a response is about the organization that was requested.
 
     :raises ViResponseError: it is about another one
     """

@@ -21,7 +21,7 @@ class WaitOutcome(StrEnum):
 
     OPEN = "open"
     TIMEOUT = "timeout"
-    #: An error that waiting cannot mend: credentials, permission, a bad value, an unusable connection.
+    #: An error that does not pass: credentials, permission, a bad value, an unusable connection.
     REFUSED = "refused"
     #: As many consecutive failed polls as the budget allows.
     OUTAGE = "outage"

@@ -58,12 +58,12 @@ class Pace(NamedTuple):
 
 
 def pause_after_failure(error: ViError, pause: float) -> float:
-    """Return the seconds until the next poll: the usual pause, or up to an hour if ``Retry-After`` asks for more."""
+    """Return the seconds until the next poll: the usual pause, or ``Retry-After`` up to an hour if that is longer."""
     return max(pause, retry_after(error))
 
 
 def retry_after(error: ViError) -> float:
-    """Return the seconds for which the server asks to wait, an hour at most."""
+    """Return the seconds of ``Retry-After``, an hour at most."""
     return min(error.retry_after or 0.0, MAX_PAUSE)
 
 

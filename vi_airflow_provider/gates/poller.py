@@ -17,7 +17,7 @@ Invariants:
 - ``_results`` holds subscribed keys only, so it cannot grow. A poll whose key lost its last subscriber while the job
   ran finds no result and starts another job: poll only what is subscribed, or this never ends.
 - ``_jobs[key]`` is removed when the key's result is noted, before the waiters are woken; otherwise a poll that begins
-  in between would join a job that wakes nobody any more.
+  in between would join a job that has already woken its waiters.
 - A job belongs to all its waiters. A cancelled poll leaves the queue; it must not cancel the job's task.
 - An error of one document is never the result of another key: only errors in ``_SERVICE_WIDE`` are shared.
 - Nothing here takes time in proportion to all keys for each key, and no loop over keys runs without giving way
@@ -54,7 +54,7 @@ MAX_SINGLE_GETS: Final = 4
 GETS_PER_PAGE: Final = 16
 
 #: Errors of a listing that every other request would meet as well. Any other may be about one document in it, or
-#: about the listing alone, and tells nothing about a single document.
+#: about the listing alone, so it is no result for a single document.
 _SERVICE_WIDE: Final = (
     ViAuthenticationError,
     ViConfigurationError,
@@ -85,7 +85,7 @@ class Listing(NamedTuple, Generic[K, D]):
 
 
 class Source(Protocol[K, D]):
-    """Where the documents come from. Whoever implements it checks that a document is the one that was asked for."""
+    """Where the documents come from. An implementation checks that a document is the one that was requested."""
 
     def needs_listing(self, key: K) -> bool:
         """Tell whether the document can only be found in the listing."""
@@ -119,7 +119,7 @@ class _Job(Generic[K]):
 class SharedPoller(Generic[K, D]):
     """Polls documents on behalf of the triggers of one connection, in one event loop.
 
-    :param client: calls the service; whoever made it closes it
+    :param client: calls the service; closed by its owner
     :param source: where the documents come from
     """
 
@@ -153,7 +153,7 @@ class SharedPoller(Generic[K, D]):
     async def poll(self, key: K, max_age: float = 0.0, *, certain: bool = False) -> D | None:
         """Return the document, ``None`` if it does not exist.
 
-        :param key: what to look for; it must be subscribed to
+        :param key: the document to find; it must be subscribed to
         :param max_age: seconds that a result of another poll may be old
         :param certain: do not conclude from a listing alone that the document does not exist
         :raises ViError: the document could not be read; nothing is retried here
@@ -180,7 +180,7 @@ class SharedPoller(Generic[K, D]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, key: K) -> _Job[K]:
-        """Begin to look for a key, or for all keys if the listing is to be read for it."""
+        """Begin a job for a key, or for all keys if the listing is to be read."""
         listing = self._listing_is_cheaper()
         job = _Job(tuple(self._subscribers) if listing else (key,))
         for each in job.keys:

@@ -110,6 +110,7 @@ class FlowEventTrigger(BaseEventTrigger):
         async with shared_client(self.vi_conn_id) as client:
             async for snapshot in self._snapshots(client, before, store):
                 if snapshot.changes:
+                    await store.announce(snapshot)
                     yield TriggerEvent(self._payload(snapshot))  # type: ignore[no-untyped-call]
                 store.put(snapshot, time.time())
                 await store.save(time.time())

@@ -1,19 +1,22 @@
 """What a ``FlowEventTrigger`` remembers of the flows, kept in the asset's state store (Airflow 3.3).
 
-Airflow holds an event in memory until it has written it to its database, and reports to nobody when it has. A snapshot
-that was stored along with its event would hide the changes for good if the triggerer were killed in between. So a
-snapshot whose changes were reported is *pending* until a later poll, ``HANDOVER`` seconds after the event at the
-earliest. Until then, a restart reports the changes again: at least once, never less.
+Airflow holds an event in memory until it has written it to its database, and does not confirm that. A snapshot that was
+stored along with its event would hide the changes for good if the triggerer were killed in between. So a snapshot
+whose changes were reported is *pending* until a later poll, ``HANDOVER`` seconds after the event at the earliest. Until
+then, a restart reports the changes again: at least once, never less.
+
+A flow that is created, reported and deleted before its snapshot is stored would leave no trace, and its deletion would
+go unreported. Therefore, the ids of created flows are stored before their event.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.api.canonical import canonical_json
-from vi_airflow_provider.gates.changes import FlowVersion, Snapshot
+from vi_airflow_provider.gates.changes import REPORTED, FlowVersion, Snapshot
 from vi_airflow_provider.gates.timers import in_turns
 
 if TYPE_CHECKING:
@@ -23,8 +26,17 @@ if TYPE_CHECKING:
 HANDOVER: Final = 10.0
 
 
+class _Entry(NamedTuple):
+    """A snapshot that is to be stored, and the time from which that is safe."""
+
+    snapshot: Snapshot
+    safe_at: float
+    #: Counts the snapshots.
+    number: int
+
+
 class VersionStore:
-    """Keeps the latest snapshot of which the changes have certainly been handed over.
+    """Keeps the latest snapshot whose changes have certainly been handed over.
 
     :param store: the asset's state store; ``None`` where Airflow has none
     :param watched: what the trigger watches; a trigger that watches something else starts over
@@ -35,13 +47,14 @@ class VersionStore:
         self._key = f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
         self._log = log
         self._stored: Snapshot | None = None
-        #: When the last event will have been handed over, and with it all before.
+        self._number = 0
+        #: Until when the last event is being handed over, and with it all before.
         self._handed_over = -math.inf
-        #: The next snapshot to store, and the latest one after it, each with the time from which it is safe.
-        self._pending: Snapshot | None = None
-        self._safe_at = -math.inf
-        self._latest: Snapshot | None = None
-        self._latest_safe_at = -math.inf
+        #: The next snapshot to store, and the latest one after it.
+        self._pending: _Entry | None = None
+        self._latest: _Entry | None = None
+        #: Flows that were reported as created, by the number of the snapshot.
+        self._created: dict[str, int] = {}
 
     async def load(self) -> Snapshot | None:
         """Return the snapshot that an earlier run has stored, ``None`` if there is none."""
@@ -56,32 +69,46 @@ class VersionStore:
         self._stored = _read(value)
         return self._stored
 
+    async def announce(self, snapshot: Snapshot) -> None:
+        """Store which flows an event is about to report as created."""
+        created = [flow_id for flow_id, change in snapshot.changes.items() if change.event == "created"]
+        if created and self._store is not None and self._stored is not None:
+            self._created |= dict.fromkeys(created, self._number)
+            await self._write(self._stored)
+
     def put(self, snapshot: Snapshot, now: float) -> None:
         """Take the snapshot of a poll, after its event if it has one; its changes are dropped."""
         if snapshot.changes:
             self._handed_over = now + HANDOVER
             snapshot.changes.clear()
+        entry = _Entry(snapshot, self._handed_over, self._number)
+        self._number += 1
         if self._pending is None:
-            self._pending, self._safe_at = snapshot, self._handed_over
+            self._pending = entry
         else:  # not in its place, or frequent changes would put off the first write forever
-            self._latest, self._latest_safe_at = snapshot, self._handed_over
+            self._latest = entry
 
     async def save(self, now: float) -> None:
         """Store what is safe; called before and after each poll, so that an event has at least one interval."""
-        if self._latest is not None and now >= self._latest_safe_at:
-            self._advance()
-        if self._pending is not None and now >= self._safe_at and await self._write(self._pending):
-            self._advance()
+        if self._latest is not None and now >= self._latest.safe_at:
+            self._pending, self._latest = self._latest, None
+        if self._pending is not None and now >= self._pending.safe_at and await self._ensure_stored(self._pending):
+            self._pending, self._latest = self._latest, None
 
-    def _advance(self) -> None:
-        self._pending, self._safe_at, self._latest = self._latest, self._latest_safe_at, None
+    async def _ensure_stored(self, entry: _Entry) -> bool:
+        """Store a snapshot unless it is stored already; return whether it is."""
+        created = {flow_id: number for flow_id, number in self._created.items() if number > entry.number}
+        unchanged = self._stored is not None and self._stored.same_as(entry.snapshot)
+        if self._store is None or (unchanged and created == self._created):
+            return True
+        self._created = created
+        return await self._write(entry.snapshot)
 
     async def _write(self, snapshot: Snapshot) -> bool:
-        if self._store is None or (self._stored is not None and self._stored.same_as(snapshot)):
-            return True
         versions = {flow_id: list(version) async for flow_id, version in in_turns(snapshot.versions.items(), 500)}
+        state = {"organization_id": snapshot.organization_id, "versions": versions, "reported": sorted(self._created)}
         try:
-            await self._store.aset(self._key, {"organization_id": snapshot.organization_id, "versions": versions})
+            await self._store.aset(self._key, state)
         except Exception as error:
             # The trigger must not end: Airflow would start it with the old state, to repeat its event forever.
             self._log.error("The state could not be stored; the next poll tries again: %s", error)
@@ -99,4 +126,8 @@ def _read(value: Any) -> Snapshot | None:
     organization_id = value.get("organization_id", "") if current else ""
     if not all(isinstance(version, list) and len(version) == 2 for version in versions.values()):
         return None
-    return Snapshot(str(organization_id), {flow_id: FlowVersion(*version) for flow_id, version in versions.items()})
+    reported = dict.fromkeys(value.get("reported") or (), REPORTED) if current else {}
+    return Snapshot(
+        str(organization_id),
+        reported | {flow_id: FlowVersion(*version) for flow_id, version in versions.items()},
+    )

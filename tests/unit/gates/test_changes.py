@@ -36,10 +36,35 @@ def test_no_change_is_lost_when_the_triggerer_is_killed(
         expected.append((f"f{number}", "created"))
     clock.at(100, lambda: vi.put("edited", schema="v2"))
     clock.at(170, lambda: vi.store.delete_flow("old"))
+    clock.at(170, lambda: vi.store.delete_flow("f3"))
     for number in range(30):
         watching.run_and_kill(3 + 13.7 * (number + 1), takes, poke_interval=interval)
     watching.run(clock.elapsed + 3 * interval, poke_interval=interval)
-    assert {*expected, ("edited", "updated"), ("old", "deleted")} <= set(watching.changes)
+    assert {*expected, ("edited", "updated"), ("old", "deleted"), ("f3", "deleted")} <= set(watching.changes)
+
+
+def test_a_deletion_after_a_lost_event_is_reported(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    """The event of the creation may have been handed over, although its snapshot was not stored."""
+    watching.run(10)
+    vi.put("short-lived")
+    watching.run(INTERVAL + 20)
+    vi.store.delete_flow("short-lived")
+    for until in (4, 6, 8):
+        watching.run(until * INTERVAL)
+    assert watching.changes == [("short-lived", "created"), ("short-lived", "deleted")]
+
+
+def test_a_deletion_is_not_repeated_for_a_creation_long_ago(
+    vi: VirtualVi, clock: VirtualClock, watching: Watching
+) -> None:
+    at_once = 0.1
+    clock.at(3, lambda: vi.put("a"))
+    clock.at(5, lambda: vi.store.delete_flow("a"))
+    clock.at(6, lambda: vi.put("b"))
+    watching.run(40, poke_interval=at_once)
+    for _ in range(3):
+        watching.run(clock.elapsed + 40, poke_interval=at_once)
+    assert watching.changes == [("a", "created"), ("a", "deleted"), ("b", "created")]
 
 
 def test_an_event_is_reported_again_until_a_later_poll(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
@@ -179,7 +204,7 @@ def detect(clock: VirtualClock, client: Any, before: Snapshot | None) -> Snapsho
 
 
 def test_flows_of_another_organization_are_no_changes(clock: VirtualClock) -> None:
-    """The connection was edited: nobody has deleted all flows, or created others."""
+    """The connection was edited: no flow was created or deleted."""
     one = detect(clock, Client("one", "a", "b"), None)
     assert detect(clock, Client("one", "a"), one).changes.keys() == {"b"}
     other = detect(clock, Client("other", "c"), one)

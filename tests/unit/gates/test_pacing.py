@@ -54,7 +54,7 @@ def test_a_tick_in_a_distant_future_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "pause"),
+    ("after", "pause"),
     [
         (None, 60),
         (0.0, 60),
@@ -66,8 +66,8 @@ def test_a_tick_in_a_distant_future_is_found() -> None:
         (math.nextafter(60, 61), 60),
     ],
 )
-def test_retry_after_extends_the_pause_up_to_an_hour(asked: float | None, pause: float) -> None:
-    assert pause_after_failure(ViError("x", retry_after=asked), 60.0) == pytest.approx(pause)
+def test_retry_after_extends_the_pause_up_to_an_hour(after: float | None, pause: float) -> None:
+    assert pause_after_failure(ViError("x", retry_after=after), 60.0) == pytest.approx(pause)
 
 
 @given(earliest=TIMES, interval=INTERVALS, offset=st.floats(0, 1))

@@ -158,14 +158,14 @@ def test_many_gates_do_not_wait_for_a_long_listing(vi: VirtualVi, clock: Virtual
 def test_a_result_is_shared_up_to_the_age_that_a_poll_allows(vi: VirtualVi, clock: VirtualClock) -> None:
     async def main(poller: Poller) -> list[Any]:
         (target,) = by_id("a")
-        answers = [await poll(poller, target)]
+        results = [await poll(poller, target)]
         vi.put("a")
         await asyncio.sleep(0.9)
-        answers.append(await poll(poller, target, max_age=1.0))
+        results.append(await poll(poller, target, max_age=1.0))
         await asyncio.sleep(0.2)
-        answers.append(await poll(poller, target, max_age=1.0))
-        answers.append(await poll(poller, target))
-        return [answer for (answer,) in answers]
+        results.append(await poll(poller, target, max_age=1.0))
+        results.append(await poll(poller, target))
+        return [result for (result,) in results]
 
     assert run(clock, by_id("a"), main) == [None, None, "a", "a"]
     assert paths(vi) == ["a", "a", "a"]
@@ -207,9 +207,9 @@ def test_a_cancelled_gate_leaves_the_request_to_the_others(count: int, vi: Virtu
         (first, *rest) = (asyncio.create_task(poll(poller, target)) for target in [*many(1), *many(count)])
         await asyncio.sleep(LATENCY / 2)
         first.cancel()
-        answers = await asyncio.gather(*rest)
+        results = await asyncio.gather(*rest)
         assert first.cancelled()
-        return answers
+        return results
 
     assert run(clock, many(count), main)[0] == ["f0"]
     assert len(vi.requests) == 1
@@ -304,9 +304,9 @@ def test_a_service_wide_error_costs_one_request(
     rule: dict[str, Any], error: type[ViError], vi: VirtualVi, clock: VirtualClock
 ) -> None:
     vi.faults.add(**rule, times=None)
-    answers = run(clock, many(200))
-    assert len({*answers}) == 1
-    assert issubclass(answers[0], error)
+    results = run(clock, many(200))
+    assert len({*results}) == 1
+    assert issubclass(results[0], error)
     assert paths(vi) == ["flows"]
 
 
