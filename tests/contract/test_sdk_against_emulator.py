@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.emulator.store.behaviour import LogShape
+from vi_airflow_provider.emulator.store.lifecycle import ConditionOrder, Scenario, Vocabulary
 
 SPEC = {
     "name": "Weld seam defects",
@@ -186,3 +188,92 @@ class TestRuns:
 
 def test_the_organization_document_decodes(client: Any, vi_emulator: Emulator) -> None:
     assert client.organizations.get().organization_id == vi_emulator.organization_id
+
+
+class TestRunResults:
+    @pytest.fixture
+    def run_id(self, client: Any, vi_emulator: Emulator) -> str:
+        """A run that has ended, with twelve checkpoints."""
+        vi_emulator.plans.add(checkpoints=12, log_lines=5)
+        run_id = str(client.runs.create(SPEC).run_id)
+        vi_emulator.advance(3600)
+        return run_id
+
+    def test_models_are_listed_over_pages(self, client: Any, vi_emulator: Emulator, run_id: str) -> None:
+        models = list(client.models.list(run_id).all_items())
+        expected = vi_emulator.store.outputs.of(run_id)
+        assert [model.model_id for model in models] == [output["runOutputId"] for output in expected]
+        assert [model.spec.evaluation_metrics for model in models] == [
+            output["spec"]["evaluationMetrics"] for output in expected
+        ]
+
+    def test_latest_model_of_the_sdk_is_the_last_of_page_one(
+        self, client: Any, vi_emulator: Emulator, run_id: str
+    ) -> None:
+        """A defect of the SDK: it reads only the first page."""
+        tenth = vi_emulator.store.outputs.of(run_id)[9]
+        assert client.models.get(run_id).model_id == tenth["runOutputId"]
+
+    def test_model_has_a_download_on_request(self, client: Any, vi_emulator: Emulator, run_id: str) -> None:
+        output_id = vi_emulator.store.outputs.of(run_id)[-1]["runOutputId"]
+        assert client.models.get(run_id, output_id).status.contents is None
+        contents = client.models.get(run_id, output_id, contents=True).status.contents
+        assert contents.download_url.url.startswith(f"{vi_emulator.url}/downloads/{run_id}/{output_id}?")
+
+    def test_document_shape_is_not_understood_by_the_sdk(
+        self, sdk: Any, client: Any, vi_emulator: Emulator, run_id: str
+    ) -> None:
+        """A defect of the SDK: it expects a page."""
+        vi_emulator.configure(output_shape="document")
+        with pytest.raises(sdk.ViOperationError, match="No models found"):
+            client.models.get(run_id, vi_emulator.store.outputs.of(run_id)[-1]["runOutputId"])
+
+    @pytest.mark.parametrize(
+        ("shape", "key"), [("items", "items"), ("lines", "items"), ("data", "data"), ("text", "data")]
+    )
+    def test_logs_are_read_in_every_shape(
+        self, client: Any, vi_emulator: Emulator, run_id: str, shape: LogShape, key: str
+    ) -> None:
+        vi_emulator.configure(log_shape=shape)
+        assert client.runs.get_logs(run_id)[key]
+
+    @pytest.mark.parametrize("vocabulary", get_args(Vocabulary))
+    @pytest.mark.parametrize("order", get_args(ConditionOrder))
+    @pytest.mark.parametrize("scenario", sorted(set(get_args(Scenario)) - {"unknown_status", "vanish"}))
+    def test_conditions_of_every_scenario_decode(
+        self, client: Any, vi_emulator: Emulator, scenario: Scenario, vocabulary: Vocabulary, order: ConditionOrder
+    ) -> None:
+        vi_emulator.plans.add(scenario=scenario, vocabulary=vocabulary, order=order)
+        run = client.runs.create(SPEC)
+        vi_emulator.advance(3600)
+        assert client.runs.get(run.run_id).status.conditions
+
+
+class TestTrainingProjects:
+    def test_are_created_listed_updated_and_deleted(self, client: Any, vi_emulator: Emulator) -> None:
+        projects = client.training_projects
+        created = projects.create({"name": "Pallets", "type": "vqa"}, metadata={"team": "dock"})
+        id_ = created.training_project_id
+        run = client.runs.create(SPEC, training_project=id_)
+        assert projects.get(id_).status.runs == [run.run_id]
+        assert projects.update(id_, spec={"description": "by the dock"}).spec.description == "by the dock"
+        assert id_ in {project.training_project_id for project in projects.list().all_items()}
+        assert [error.kind for error in projects.dry_run_create(id_, "Pallets").errors] == [
+            "IdConflict",
+            "NameConflict",
+        ]
+        assert projects.delete(id_).deleted
+
+    def test_flow_has_accelerators(self, client: Any, vi_emulator: Emulator) -> None:
+        flow_id = vi_emulator.store.flow_ids()[0]
+        listed = client.flows.get_accelerators(flow_id)
+        assert {item.accelerator.training_accelerator_id for item in listed.items} == {
+            "t4",
+            "l4",
+            "a10g",
+            "a100",
+            "h100",
+        }
+
+    def test_quota_is_read(self, client: Any, vi_emulator: Emulator) -> None:
+        assert client.organizations.get_quota() == vi_emulator.store.quota()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from vi_airflow_provider.emulator.__main__ import _parser
 from vi_airflow_provider.emulator.colleague import Colleague, HabitFields
 from vi_airflow_provider.emulator.fault_rules import FaultBook, FaultFields
 from vi_airflow_provider.emulator.settings import Choices
+from vi_airflow_provider.emulator.store.lifecycle import ConditionOrder, Scenario, Vocabulary
+from vi_airflow_provider.emulator.store.plans import PlanBook
 from vi_airflow_provider.emulator.store.store import Store
 
 PAGE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
@@ -30,6 +33,19 @@ def test_every_documented_habit_is_valid(store: Store) -> None:
     for recipe in recipes:
         eval(f"colleague.{recipe}", {"colleague": colleague})  # noqa: S307
     assert len(recipes) > 5
+
+
+def test_every_documented_plan_is_valid() -> None:
+    recipes = re.findall(r"^plans\.(add\(.*\)) *(?:#.*)?$", PAGE, re.MULTILINE)
+    plans = PlanBook()
+    for recipe in recipes:
+        eval(f"plans.{recipe}", {"plans": plans})  # noqa: S307
+    assert len(recipes) > 2
+
+
+def test_every_scenario_is_documented() -> None:
+    words = {word for choices in (Scenario, Vocabulary, ConditionOrder) for word in get_args(choices)}
+    assert {word for word in words if f"`{word}`" not in PAGE} == set()
 
 
 def test_every_rule_field_and_option_is_documented() -> None:

@@ -38,11 +38,22 @@ def test_a_new_file_starts_with_the_samples(backend: Backend, path: Path) -> Non
 
 def test_changes_survive_a_restart(backend: Backend, path: Path, clock: FakeClock, spec: dict[str, Any]) -> None:
     backend.store.put_flow("f1", {"spec": spec, "metadata": {"attributes": {"a": "ü"}}})
+    backend.store.runs.plans.add(scenario="fail_at_end")
     backend.store.put_run("r1", {"spec": {"flow": spec}})
+    backend.store.projects.write("p1", {"spec": {"name": "Pallets", "type": "vqa"}})
     backend.store.delete_flow(backend.store.flow_ids()[-1])
     again = Backend(Settings(flows=3, seed=9), clock=clock, state=path)
     assert everything(again) == everything(backend)
     assert again.store.get_flow("f1")["spec"] == spec
+    assert again.store.projects.get("p1") == backend.store.projects.get("p1")
+    assert again.store.runs.get("r1") == backend.store.runs.get("r1")
+
+
+def test_file_without_projects_gets_the_samples(backend: Backend, path: Path, clock: FakeClock) -> None:
+    content = json.loads(path.read_bytes())
+    del content["trainingProjects"]
+    path.write_text(json.dumps(content))
+    assert "weld-inspection" in Backend(clock=clock, state=path).store.projects
 
 
 def test_every_change_is_saved_before_its_response(backend: Backend, path: Path, spec: dict[str, Any]) -> None:
@@ -113,6 +124,7 @@ def test_waiting_writers_find_their_change_written(path: Path, monkeypatch: pyte
         ('{"format":1,"organizationId":"o","flows":[5],"runs":[]}', "flows[0] must be an object"),
         ('{"format":1,"organizationId":"o","flows":[{"flowId":5}],"runs":[]}', "flows[0].flowId must be a string"),
         ('{"format":1,"organizationId":"o","flows":[],"runs":[{"runId":"a b"}]}', "runs[0].runId id must be"),
+        ('{"format":1,"organizationId":"o","flows":[],"runs":[],"trainingProjects":5}', "trainingProjects must be"),
         (
             '{"format":1,"organizationId":"o","flows":[],"runs":[{"runId":"a","metadata":{}}]}',
             "runs[0].metadata.timeCreated is required",

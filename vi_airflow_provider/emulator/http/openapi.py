@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.emulator.http.responses import json_response
-from vi_airflow_provider.emulator.store.schema import Document
+from vi_airflow_provider.emulator.store.schema import PROJECT_TYPES, Document
 
 OPENAPI_PATH: Final = "/openapi.json"
 
@@ -34,7 +34,7 @@ def openapi() -> Document:
         "info": {
             "title": "Datature Vi emulator",
             "version": __version__,
-            "description": "Flows and runs of one organization, as far as this emulator implements them.",
+            "description": "Flows, runs and training projects of one organization, as this emulator implements them.",
         },
         "security": [{"key": []}],
         "paths": {
@@ -44,6 +44,7 @@ def openapi() -> Document:
             },
             **_collection("flow", "Flow", _FLOW_PUT, _FLOW_PATCH),
             **_collection("run", "Run", _RUN_PUT, _RUN_PATCH),
+            **_around_runs(),
         },
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "The secret key, dtvi_…"}},
@@ -68,6 +69,39 @@ def _collection(noun: str, kind: str, put: Document, patch: Document) -> Documen
             "put": _operation(f"create a {noun}, or replace it as a whole", by_id, "400", body=put),
             "patch": _operation(f"change parts of a {noun}", by_id, "400", "404", "409", body=patch),
             "delete": _operation(f"delete a {noun}", None, "400", "404", "409"),
+        },
+    }
+
+
+def _around_runs() -> Document:
+    """The paths of logs, outputs, accelerators, quota and training projects."""
+    root, own = "/workspaces/{organization}", [_ORGANIZATION, _HEADER]
+    project = {"$ref": "#/components/schemas/TrainingProject"}
+    return {
+        f"{root}/quota": {"parameters": own, "get": _operation("read limits and usage", _ANYTHING)},
+        f"{root}/runs/{{id}}/logs": {
+            "parameters": [*own, _ID, *_LOG_QUERY],
+            "get": _operation("read the log", _object({"items": {"type": "array", "items": _ANYTHING}}), "400", "404"),
+        },
+        f"{root}/runs/{{id}}/outputs": {
+            "parameters": [*own, _ID, _INTENT, *_PAGING],
+            "get": _operation("list outputs, the latest one last", _page(_ANYTHING), "400", "404"),
+        },
+        f"{root}/flows/{{id}}/accelerators": {
+            "parameters": [*own, _ID],
+            "get": _operation("read which accelerators can train a flow", _ANYTHING, "400", "404"),
+            "post": _operation("preview a candidate spec", _ANYTHING, "400", "404", body=_FLOW_PUT),
+        },
+        f"{root}/trainingProjects": {
+            "parameters": [*own, *_PAGING],
+            "get": _operation("list training projects", _page(project), "400"),
+        },
+        f"{root}/trainingProjects/{{id}}": {
+            "parameters": [*own, _ID],
+            "get": _operation("read a training project", project, "400", "404"),
+            "put": _operation("create or replace a training project", project, "400", body=_PROJECT_PUT),
+            "patch": _operation("change a training project", project, "400", "404", body=_PROJECT_PATCH),
+            "delete": _operation("delete a training project", None, "400", "404"),
         },
     }
 
@@ -132,6 +166,19 @@ _PAGING: Final[list[Document]] = [
     {"name": "p", "in": "query", "description": "cursor: `nextPage` of the previous page", "schema": _TEXT},
 ]
 
+_INTENT: Final[Document] = {
+    "name": "intent",
+    "in": "query",
+    "required": True,
+    "schema": {"type": "string", "const": "sdkLocalDeploy"},
+}
+_LOG_QUERY: Final[list[Document]] = [
+    {"name": "block", "in": "query", "description": "block of the flow", "schema": _TEXT},
+    {"name": "since", "in": "query", "description": "first timestamp", "schema": _TEXT},
+    {"name": "until", "in": "query", "description": "timestamp after the last", "schema": _TEXT},
+    {"name": "limit", "in": "query", "description": "number of lines", "schema": {"type": "integer", "minimum": 0}},
+]
+
 _BLOCK: Final = _object({"block": _TEXT, "settings": _ANYTHING, "style": _ANYTHING})
 _FLOW_FIELDS: Final[Document] = {
     "name": _TEXT,
@@ -156,6 +203,18 @@ _RUN_PATCH: Final = _object(
     {}, {"spec": _object({}, _RUN_CHANGES, closed=True), "metadata": _PATCH_METADATA}, closed=True
 )
 
+_PROJECT_TYPE: Final[Document] = {"enum": list(PROJECT_TYPES)}
+_PROJECT_SPEC: Final = _object({"name": _TEXT, "type": _PROJECT_TYPE}, {"description": _TEXT_OR_NULL})
+_PROJECT_PUT: Final = _object({"spec": _PROJECT_SPEC}, {"metadata": _PUT_METADATA})
+_PROJECT_PATCH: Final = _object(
+    {},
+    {
+        "spec": _object({}, {"name": _TEXT, "description": _TEXT_OR_NULL}, closed=True),
+        "metadata": _PATCH_METADATA,
+    },
+    closed=True,
+)
+
 _METADATA: Final = _object(
     {"timeCreated": _INTEGER, "lastUpdated": _INTEGER, "generation": _INTEGER, "attributes": _map_of(_TEXT)}
 )
@@ -165,5 +224,14 @@ _STATUS: Final = _object(
 )
 _SCHEMAS: Final[dict[str, Any]] = {
     "Flow": _object({"kind": {"const": "Flow"}, "flowId": _TEXT, "spec": _FLOW_SPEC, **_IDENTITY}),
+    "TrainingProject": _object(
+        {
+            "kind": {"const": "TrainingProject"},
+            "trainingProjectId": _TEXT,
+            "spec": _PROJECT_SPEC,
+            "status": _ANYTHING,
+            **_IDENTITY,
+        }
+    ),
     "Run": _object({"kind": {"const": "Run"}, "runId": _TEXT, "spec": _RUN_SPEC, "status": _STATUS, **_IDENTITY}),
 }

@@ -13,6 +13,7 @@ from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.responses import json_response
 from vi_airflow_provider.emulator.http.verbs import ROOT, Endpoint, Verbs, route
 from vi_airflow_provider.emulator.store.errors import ApiError
+from vi_airflow_provider.emulator.store.listing import Page, Place
 from vi_airflow_provider.emulator.store.outputs import DOWNLOADS_PREFIX
 from vi_airflow_provider.emulator.store.schema import Document, check_id, check_name, decode_object, encode
 
@@ -69,13 +70,17 @@ def _logs(backend: Backend) -> Endpoint:
 def _outputs(backend: Backend, verbs: Verbs) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         run_id, query = request.path_params["id"], _output_query(request)
-        return verbs.page(
-            "outputs",
-            lambda after, size: backend.store.outputs.page(run_id, after, size),
-            lambda output: encode(output, allow_nan=True),
-            query.get("p"),
-            query.get("s"),
-        )
+        base_url = str(request.base_url) if query.get("contents") == "y" else None
+
+        def render(output: Document) -> bytes:
+            if base_url is not None:
+                output = backend.store.outputs.with_contents(output, base_url)
+            return encode(output, allow_nan=True)
+
+        def read(after: Place | None, size: int) -> Page[Document]:
+            return backend.store.outputs.page(run_id, after, size)
+
+        return verbs.page("outputs", read, render, query.get("p"), query.get("s"))
 
     return endpoint
 

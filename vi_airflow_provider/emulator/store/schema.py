@@ -116,6 +116,11 @@ def check_run_spec(value: object, path: str = "spec") -> None:
     _fields(value, path, _RUN_SPEC, optional={"killedAt", "trainingProject"})
 
 
+def check_project_spec(value: object, path: str = "spec") -> None:
+    """A complete training project spec."""
+    _fields(value, path, _PROJECT_SPEC, optional={"description"})
+
+
 def check_metadata(value: object, path: str = "metadata") -> None:
     """Complete metadata, as the server writes it and a state file holds it."""
     _fields(value, path, _METADATA)

@@ -16,6 +16,7 @@ from vi_airflow_provider.emulator.store.schema import (
     check_flow_spec,
     check_id,
     check_metadata,
+    check_project_spec,
     check_run_spec,
     encode,
 )
@@ -34,12 +35,17 @@ class State:
     organization_id: str
     flows: list[Document]
     runs: list[Document]
+    #: None in files that were written before there were training projects.
+    projects: list[Document] | None = None
 
     def encode(self) -> bytes:
         """JSON with one document per line, for readable diffs."""
-        flows, runs = (b",\n".join(map(encode, documents)) for documents in (self.flows, self.runs))
         head = encode({"format": FORMAT, "organizationId": self.organization_id})[:-1]
-        return head + b',\n"flows":[\n' + flows + b'\n],\n"runs":[\n' + runs + b"\n]}\n"
+        kinds = {"flows": self.flows, "runs": self.runs, "trainingProjects": self.projects or []}
+        lists = (
+            f'"{name}":[\n'.encode() + b",\n".join(map(encode, documents)) + b"\n]" for name, documents in kinds.items()
+        )
+        return head + b",\n" + b",\n".join(lists) + b"}\n"
 
     @classmethod
     def decode(cls, text: bytes) -> State:
@@ -56,7 +62,13 @@ class State:
         for index, run in enumerate(runs):
             _check(run, f"runs[{index}]", ("runId",))
             check_run_spec(run.get("spec"), f"runs[{index}].spec")
-        return cls(organization_id, flows, runs)
+        projects = content.get("trainingProjects")
+        if not isinstance(projects, list | None):
+            raise ValueError("trainingProjects must be an array")
+        for index, project in enumerate(projects or []):
+            _check(project, f"trainingProjects[{index}]", ("trainingProjectId",))
+            check_project_spec(project.get("spec"), f"trainingProjects[{index}].spec")
+        return cls(organization_id, flows, runs, projects)
 
 
 class StateFile:

@@ -157,8 +157,8 @@ class Store:
             return False
         if state.organization_id != self.organization_id:
             raise StateError(f"the state file {self._state_file.path} belongs to organization {state.organization_id}")
-        self._replace_all(state.flows, state.runs)
-        self.projects.replace_all(sample_projects(self._ledger.clock()))
+        projects = sample_projects(self.now()) if state.projects is None else state.projects
+        self._replace_all(state.flows, state.runs, projects)
         return True
 
     def reset(self, count: int, seed: int | str, behaviour: Behaviour | None = None, *, runs: int = 0) -> None:
@@ -172,8 +172,7 @@ class Store:
             self.runs.plans.clear()
             self.runs.bill.clear()
             young = sample_runs(flows, now, self.runs.run_ms)
-            self._replace_all(flows, [*young, *past_runs(flows, runs, seed, now)])
-            self.projects.replace_all(sample_projects(now))
+            self._replace_all(flows, [*young, *past_runs(flows, runs, seed, now)], sample_projects(now))
 
     def behave(self, behaviour: Behaviour) -> None:
         """Change the behaviour and keep the documents; writes that reads did not show yet become visible."""
@@ -190,9 +189,12 @@ class Store:
 
     def _snapshot(self) -> tuple[int, State]:
         with self._ledger.lock:
-            return self._ledger.revision, State(self.organization_id, list(self.flows), list(self.runs))
+            return self._ledger.revision, State(
+                self.organization_id, list(self.flows), list(self.runs), list(self.projects)
+            )
 
-    def _replace_all(self, flows: list[Document], runs: list[Document]) -> None:
+    def _replace_all(self, flows: list[Document], runs: list[Document], projects: list[Document]) -> None:
         with self._ledger.change():
             self.flows.replace_all(flows)
             self.runs.replace_all(runs)
+            self.projects.replace_all(projects)
