@@ -1,5 +1,5 @@
-"""`make matrix`: the suite on every Airflow and Python that the package supports.
+"""`make matrix`: run the test suite on every supported combination of Airflow and Python.
 
-`cells` says what there is to run, `outcomes` reads and keeps what came out, `table` writes it down for people, and
-`__main__` runs it. Nothing here needs more than Python and git: it is Airflow's environments that are under test.
+`cells` lists the combinations, `outcomes` reads and caches results, `table` publishes them, and `__main__` runs the
+suites. The modules need only Python and git, because each combination has an environment of its own.
 """

@@ -1,6 +1,6 @@
-"""The cells of the matrix: an Airflow with its pins, and a Python.
+"""The cells of the matrix: a version of Airflow with its pins, and a version of Python.
 
-A file of pins is a row, so a new `requirements/airflow-*.in` is all that a new Airflow takes.
+Each file of pins is a row, so supporting a new Airflow only requires a new `requirements/airflow-*.in`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PYTHONS: Final = ("3.11", "3.12", "3.13")
-#: The row with the lowest versions that pyproject.toml allows; the lowest Python goes with them.
+#: The row with the lowest versions that pyproject.toml allows, on the lowest Python.
 LOWEST: Final = "lowest"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the suite: `pins` names the file of pins, `airflow` is the version in it."""
+    """One run of the suite: `pins` identifies the file of pins, `airflow` is the version in it."""
 
     pins: str
     airflow: str
@@ -29,30 +29,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What people type: `3.0.6-3.12`, `lowest-3.11`."""
+        """Name on the command line: `3.0.6-3.12`, `lowest-3.11`."""
         return f"{LOWEST if self.pins == LOWEST else self.airflow}-{self.python}"
 
     @property
     def environment(self) -> Path:
-        """The folder of its virtual environment, which the Makefile knows how to fill."""
+        """Folder of its virtual environment, which the Makefile creates."""
         return Path(".venv", f"airflow-{self.pins}-{self.python}")
 
     @property
     def suite(self) -> list[str]:
-        """The folders of tests; the contract is tested where the vendor's own client is installed."""
+        """Test folders; the contract tests need the vendor's client."""
         contract = ["tests/contract"] if "\nvi-sdk==" in pins_of(self.pins) else []
         return ["tests/unit", "tests/dags", *contract]
 
     @property
     def impossible(self) -> str:
-        """Why nobody can run this cell; empty where one can."""
+        """Why this combination cannot run; empty if it can."""
         if self.airflow.startswith("2.") and self.python == "3.13":
             return "Airflow 2 does not run on Python 3.13"
         return ""
 
 
 def all_cells() -> list[Cell]:
-    """Every cell, the possible and the impossible ones, by version and the lowest versions first."""
+    """Return all cells, impossible ones included, ordered by version with the lowest versions first."""
     rows = {file.stem.removeprefix("airflow-") for file in (ROOT / "requirements").glob("airflow-*.txt")}
     versions = sorted(rows - {LOWEST}, key=lambda version: [int(part) for part in version.split(".")])
     return [
@@ -62,18 +62,18 @@ def all_cells() -> list[Cell]:
 
 
 def pins_of(name: str) -> str:
-    """The text of a file of pins."""
+    """Return the text of a file of pins."""
     return (ROOT / "requirements" / f"airflow-{name}.txt").read_text()
 
 
 def airflow_in(pins: str) -> str:
-    """The version of Airflow that a file pins."""
+    """Return the version of Airflow that a file pins."""
     (version,) = re.findall(r"^apache-airflow==([\d.]+)", pins_of(pins), re.MULTILINE)
     return str(version)
 
 
 def interpreter(python: str) -> str | None:
-    """A Python of this version that runs: from the PATH, or from pyenv, whose shims may be on the PATH and not run."""
+    """Find a working Python of this version: on the PATH, where a pyenv shim may not work, or below pyenv."""
     on_path = shutil.which(f"python{python}")
     in_pyenv = Path.home().joinpath(".pyenv", "versions").glob(f"{python}.*/bin/python{python}")
     candidates = [sys.executable, *([on_path] if on_path else []), *map(str, sorted(in_pyenv, reverse=True))]
@@ -81,7 +81,7 @@ def interpreter(python: str) -> str | None:
 
 
 def version_of(executable: str) -> str:
-    """The version that an executable says it is; empty when it does not run."""
+    """Return the version that an executable reports; empty if it does not run."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    answer = subprocess.run([executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
-    return answer.stdout.strip()
+    done = subprocess.run([executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What came out of a cell: read from pytest's JUnit file, kept under .venv/matrix/ with the commit it belongs to."""
+"""The outcome of a cell: read from the JUnit file of pytest, cached in .venv/matrix/ together with the commit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 
 from tests.matrix.cells import ROOT, Cell
 
-KEPT: Final = ROOT / ".venv" / "matrix"
-#: What the matrix itself writes; a change of these is no change of what was tested.
+CACHE: Final = ROOT / ".venv" / "matrix"
+#: Files written by the matrix itself; changing them does not change what was tested.
 PUBLISHED: Final = ("README.md", "docs/matrix.json")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many tests did what, and how long the suite took. `failed` counts errors in fixtures too."""
+    """Test counts and duration of a suite. `failed` includes errors in fixtures."""
 
     passed: int
     failed: int
@@ -28,42 +28,42 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Commit:
-    """What is checked out: a commit, and whether the work tree differs from it."""
+    """The commit that is checked out, and whether the work tree differs from it."""
 
     id: str
     changed: bool
 
 
 def read_junit(file: Path) -> Outcome | None:
-    """What pytest counted; None when it did not come to its end."""
+    """Read the counts of pytest; ``None`` if it did not finish."""
     if not file.exists():
         return None
-    (suite,) = ElementTree.parse(file).getroot().iter("testsuite")  # noqa: S314 - pytest wrote it a moment ago
+    (suite,) = ElementTree.parse(file).getroot().iter("testsuite")  # noqa: S314 - written by pytest
     tests, failures, errors, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped"))
     failed = failures + errors
     return Outcome(tests - failed - skipped, failed, skipped, round(float(suite.get("time", 0))))
 
 
 def checked_out() -> Commit:
-    """The commit of this work tree."""
+    """Return the commit of this work tree."""
     changes = git("status", "--porcelain", "--", ".", *(f":!{file}" for file in PUBLISHED))
     return Commit(git("rev-parse", "--short=12", "HEAD"), changed=bool(changes))
 
 
 def git(*arguments: str) -> str:
-    """What git says about this work tree."""
+    """Return the output of a git command in this work tree."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
 
 
-def keep(cell: Cell, commit: Commit, outcome: Outcome) -> None:
-    """Remember an outcome, so that a run that was broken off need not begin anew."""
+def store(cell: Cell, commit: Commit, outcome: Outcome) -> None:
+    """Cache an outcome, so that an aborted run can be resumed."""
     if not commit.changed:
-        KEPT.joinpath(f"{cell.name}.json").write_text(json.dumps({"commit": commit.id, **asdict(outcome)}))
+        CACHE.joinpath(f"{cell.name}.json").write_text(json.dumps({"commit": commit.id, **asdict(outcome)}))
 
 
-def kept(cell: Cell, commit: Commit) -> Outcome | None:
-    """The outcome of this cell, if it was run on just what is checked out now."""
-    file = KEPT / f"{cell.name}.json"
+def cached(cell: Cell, commit: Commit) -> Outcome | None:
+    """Return the cached outcome of a cell for this commit."""
+    file = CACHE / f"{cell.name}.json"
     if commit.changed or not file.exists():
         return None
     found = json.loads(file.read_text())

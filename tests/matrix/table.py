@@ -1,6 +1,6 @@
-"""The result for people: docs/matrix.json, and the table that stands in the README, made from it.
+"""Publish the result: docs/matrix.json, and the table of the README that is rendered from it.
 
-python -m tests.matrix.table        # after a change of how the table looks
+python -m tests.matrix.table        # after a change of the format
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BETWEEN: Final = re.compile(r"(?<=<!-- make matrix -->\n).*?(?=<!-- end of make 
 
 
 def as_document(outcomes: Mapping[Cell, Outcome | str], commit: Commit, day: date) -> dict[str, Any]:
-    """The result as JSON: of each cell what came out, or why it was not run."""
+    """Return the result as JSON: the outcome of each cell, or why it was not run."""
     cells = [
         {"airflow": cell.airflow, "lowest": cell.pins == LOWEST, "python": cell.python}
         | (asdict(outcome) if isinstance(outcome, Outcome) else {"not_run": outcome})
@@ -31,10 +31,10 @@ def as_document(outcomes: Mapping[Cell, Outcome | str], commit: Commit, day: dat
 
 
 def as_markdown(document: Mapping[str, Any]) -> str:
-    """The table, with what it is above it."""
+    """Render the table with its caption."""
     rows: dict[str, dict[str, str]] = {}
     for cell in document["cells"]:
-        name = f"{cell['airflow']}, and the lowest versions of all else" if cell["lowest"] else cell["airflow"]
+        name = f"{cell['airflow']}, lowest versions of all libraries" if cell["lowest"] else cell["airflow"]
         outcome = {key: value for key, value in cell.items() if key not in ("airflow", "lowest", "python")}
         rows.setdefault(name, {})[cell["python"]] = outcome.get("not_run") or in_words(Outcome(**outcome))
     lines = [
@@ -51,14 +51,14 @@ def as_markdown(document: Mapping[str, Any]) -> str:
 
 
 def in_words(outcome: Outcome) -> str:
-    """What stands in one cell of the table."""
+    """Format an outcome for a cell of the table."""
     counts = {"passed": outcome.passed, "failed": outcome.failed, "skipped": outcome.skipped}
     minutes, seconds = divmod(outcome.seconds, 60)
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) + f", {minutes} min {seconds:02} s"
 
 
 def publish(document: Mapping[str, Any]) -> None:
-    """Write the result, and the README's table."""
+    """Write the result and the table of the README."""
     RESULT.write_text(json.dumps(document, indent=2) + "\n")
     table = as_markdown(document)
     README.write_text(BETWEEN.sub(lambda _: table, README.read_text()))

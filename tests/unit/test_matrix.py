@@ -1,4 +1,4 @@
-"""The matrix: what it would run, what it counts, and that the README says what was measured."""
+"""The matrix: the cells, the counts, and the table of the README."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from tests.matrix import outcomes
 from tests.matrix.cells import LOWEST, PYTHONS, ROOT, Cell, all_cells, interpreter, pins_of
-from tests.matrix.outcomes import Commit, Outcome, keep, kept, read_junit
+from tests.matrix.outcomes import Commit, Outcome, cached, read_junit, store
 from tests.matrix.table import README, RESULT, as_document, as_markdown, in_words
 
 CELL = Cell("3.0", "3.0.6", "3.12")
@@ -27,21 +27,21 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-# --- what there is to run ---
+# --- cells ---
 
 
-def test_every_python_that_the_package_names_is_a_column() -> None:
+def test_every_supported_python_is_a_column() -> None:
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project()["classifiers"]))
     assert tuple(named) == PYTHONS
 
 
-def test_every_file_of_pins_is_a_row_and_the_name_says_which_airflow_it_pins() -> None:
+def test_every_file_of_pins_is_a_row() -> None:
     rows = {(cell.pins, cell.airflow) for cell in all_cells()}
     assert {pins for pins, _ in rows} == {LOWEST, "2.11", "3.0", "3.1", "3.2", "3.3"}
     assert all(airflow.startswith(f"{pins}.") for pins, airflow in rows if pins != LOWEST)
 
 
-def test_the_lowest_pins_are_the_lowest_versions_that_the_metadata_allows() -> None:
+def test_lowest_pins_are_the_lowest_versions_in_the_metadata() -> None:
     extras = [line for extra, lines in project()["optional-dependencies"].items() if extra != "all" for line in lines]
     allowed = {Requirement(line).name: Requirement(line).specifier for line in (*project()["dependencies"], *extras)}
     pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)", pins_of(LOWEST), re.MULTILINE))
@@ -51,21 +51,19 @@ def test_the_lowest_pins_are_the_lowest_versions_that_the_metadata_allows() -> N
 
 
 @pytest.mark.parametrize("pins", sorted({cell.pins for cell in all_cells()}))
-def test_pins_name_no_index(pins: str) -> None:
+def test_pins_contain_no_index(pins: str) -> None:
     assert "://" not in pins_of(pins)
 
 
-def test_airflow_2_has_no_cell_on_python_3_13() -> None:
+def test_airflow_2_does_not_run_on_python_3_13() -> None:
     assert [cell.name for cell in all_cells() if cell.impossible] == ["2.11.2-3.13"]
 
 
-def test_the_contract_is_tested_where_the_vendors_client_is_pinned() -> None:
+def test_contract_tests_run_where_the_vendors_client_is_pinned() -> None:
     assert {cell.pins for cell in all_cells() if "tests/contract" in cell.suite} == {"3.3"}
 
 
-def test_a_python_that_is_not_there_is_none_and_a_shim_that_does_not_run_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interpreter_must_run_and_report_the_requested_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shim = tmp_path / "python3.99"
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
@@ -79,7 +77,7 @@ def test_a_python_that_is_not_there_is_none_and_a_shim_that_does_not_run_is_not_
     assert interpreter("3.99") == str(in_pyenv)
 
 
-# --- what came out ---
+# --- outcomes ---
 
 
 def test_errors_in_fixtures_count_as_failed(tmp_path: Path) -> None:
@@ -90,31 +88,31 @@ def test_errors_in_fixtures_count_as_failed(tmp_path: Path) -> None:
     assert read_junit(file) == Outcome(passed=4, failed=3, skipped=3, seconds=62)
 
 
-def test_a_suite_that_broke_off_has_no_outcome(tmp_path: Path) -> None:
+def test_aborted_suite_has_no_outcome(tmp_path: Path) -> None:
     assert read_junit(tmp_path / "none.xml") is None
 
 
-def test_an_outcome_is_kept_for_its_commit_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "KEPT", tmp_path)
-    keep(CELL, CLEAN, OUTCOME)
-    assert kept(CELL, CLEAN) == OUTCOME
-    assert kept(CELL, Commit("ba9876543210", changed=False)) is None
-    assert kept(CELL, Commit(CLEAN.id, changed=True)) is None
+def test_outcome_is_cached_only_for_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "CACHE", tmp_path)
+    store(CELL, CLEAN, OUTCOME)
+    assert cached(CELL, CLEAN) == OUTCOME
+    assert cached(CELL, Commit("ba9876543210", changed=False)) is None
+    assert cached(CELL, Commit(CLEAN.id, changed=True)) is None
 
 
-def test_an_outcome_of_a_changed_work_tree_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "KEPT", tmp_path)
-    keep(CELL, Commit(CLEAN.id, changed=True), OUTCOME)
-    assert kept(CELL, CLEAN) is None
+def test_outcome_of_a_changed_work_tree_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "CACHE", tmp_path)
+    store(CELL, Commit(CLEAN.id, changed=True), OUTCOME)
+    assert cached(CELL, CLEAN) is None
 
 
-# --- what people read ---
+# --- table ---
 
 
-def test_a_row_says_what_came_out_and_what_was_not_run_and_why() -> None:
+def test_row_shows_outcomes_and_reasons_for_missing_ones() -> None:
     found = {
         CELL: OUTCOME,
-        Cell("3.0", "3.0.6", "3.13"): "no Python 3.13 here",
+        Cell("3.0", "3.0.6", "3.13"): "Python 3.13 is not installed",
         Cell(LOWEST, "2.11.0", "3.11"): OUTCOME,
     }
     assert as_markdown(as_document(found, CLEAN, date(2026, 1, 31))).splitlines() == [
@@ -122,14 +120,14 @@ def test_a_row_says_what_came_out_and_what_was_not_run_and_why() -> None:
         "",
         "| Airflow | Python 3.11 | Python 3.12 | Python 3.13 |",
         "|---|---|---|---|",
-        "| 3.0.6 | not run | 1,200 passed, 7 skipped, 3 min 07 s | no Python 3.13 here |",
-        "| 2.11.0, and the lowest versions of all else | 1,200 passed, 7 skipped, 3 min 07 s | not run | not run |",
+        "| 3.0.6 | not run | 1,200 passed, 7 skipped, 3 min 07 s | Python 3.13 is not installed |",
+        "| 2.11.0, lowest versions of all libraries | 1,200 passed, 7 skipped, 3 min 07 s | not run | not run |",
     ]
 
 
-def test_failures_are_not_hidden() -> None:
+def test_failures_are_shown() -> None:
     assert in_words(Outcome(passed=0, failed=2, skipped=0, seconds=9)) == "2 failed, 0 min 09 s"
 
 
-def test_the_readme_shows_the_result_that_is_on_file() -> None:
+def test_readme_contains_the_stored_result() -> None:
     assert as_markdown(json.loads(RESULT.read_text())) in README.read_text()
