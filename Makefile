@@ -87,6 +87,15 @@ test-package: $(UV) $(AIRFLOW_3)/.ready  ## Build wheel and source archive, and 
 	$(UV) build -q --out-dir $(VENV)/package
 	$(AIRFLOW_3)/bin/python -m tests.package $(VENV)/package
 
+# Both versions, because some code runs on one of them only. Subprocesses are not measured.
+coverage: $(AIRFLOW_3)/.ready $(AIRFLOW_2)/.ready  ## Branch coverage, combined over both versions of Airflow, into the README; fails below the gate
+	$(AIRFLOW_3)/bin/coverage erase
+	$(AIRFLOW_3)/bin/coverage run $(PYTEST) tests/unit tests/contract tests/dags
+	$(AIRFLOW_2)/bin/coverage run $(PYTEST) tests/unit tests/dags
+	$(AIRFLOW_3)/bin/coverage combine -q
+	$(AIRFLOW_3)/bin/coverage report
+	$(AIRFLOW_3)/bin/python -m tests.coverage_figure
+
 mutants: $(MUTANTS)/.ready  ## Run mutation tests of the decision logic and update docs/mutants.md; ROOMS="selection gates" selects rooms
 	$(MUTANTS)/bin/python -m tests.mutants $(ROOMS)
 
