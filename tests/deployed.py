@@ -24,12 +24,13 @@ def eventually(condition: Callable[[], Any], failure: str, seconds: float = PATI
 def start(airflow: Deployment, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
     """Start a DAG run and return its id."""
     run = airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
-    return run["dag_run_id"]
+    return str(run["dag_run_id"])
 
 
 def task_instances(airflow: Deployment, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """Return the task instances of a run, at most 100."""
-    return airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
+    found = airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")
+    return list(found["task_instances"])
 
 
 def xcom(airflow: Deployment, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:

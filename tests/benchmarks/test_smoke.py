@@ -7,6 +7,7 @@ itself (``Runner.checked``), so these tests only examine the results.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from math import ceil, isfinite
 
 import pytest
@@ -16,11 +17,13 @@ from benchmarks.plan import SMOKE
 from benchmarks.processes import BenchmarkError, server
 from benchmarks.registry import SUITES
 from benchmarks.report import page
+from benchmarks.results import Results
 from benchmarks.runner import Client, Runner
+from benchmarks.suite import Suite
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory):
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     with server(40) as started:
         runner = Runner(SMOKE, started, tmp_path_factory.mktemp("runner"), lambda line: None)
         yield runner
@@ -29,21 +32,21 @@ def runner(tmp_path_factory):
 
 class TestSmoke:
     @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.NAME)
-    def test_each_suite_measures_all_figures_of_its_section(self, smoke, suite):
+    def test_each_suite_measures_all_figures_of_its_section(self, smoke: Results, suite: Suite) -> None:
         assert all(isfinite(target.measured.median) for target in suite.targets(smoke))
         assert f"## {suite.TITLE}" in page(smoke)
 
-    def test_wall_and_cpu_time_are_positive(self, smoke):
+    def test_wall_and_cpu_time_are_positive(self, smoke: Results) -> None:
         rows = [row for each in smoke.measurements if each.suite != "imports" for row in each.rounds]
 
         assert all(row["wall"] > 0 and row["cpu"] > 0 for row in rows)
 
-    def test_gate_opens_when_its_flow_appears(self, smoke):
+    def test_gate_opens_when_its_flow_appears(self, smoke: Results) -> None:
         for each in smoke.of_suite("gates"):
             assert each.values("opened") == each.values("watched")
             assert each.values("watched")[0] > 0
 
-    def test_import_loads_no_additional_packages(self, smoke):
+    def test_import_loads_no_additional_packages(self, smoke: Results) -> None:
         ours = smoke.of_suite("imports")[0]
 
         assert ours.rounds[0]["foreign"] == []
@@ -51,21 +54,21 @@ class TestSmoke:
 
 class TestRequests:
     @pytest.mark.parametrize(("flows", "limit"), [(40, None), (40, 1), (40, 10), (40, 11), (40, 39), (30, 30), (9, 40)])
-    def test_limit_avoids_requests_for_pages_beyond_it(self, runner, flows, limit):
+    def test_limit_avoids_requests_for_pages_beyond_it(self, runner: Runner, flows: int, limit: int | None) -> None:
         wanted = min(flows, limit or flows)
         expected = {"flows": wanted, "server_pages": ceil(wanted / 10)}
         client = Client("ours", "provider:list_flows", {"page_size": 10, "limit": limit}, expected)
 
         runner.compare("test", "limit", [client], flows=flows)
 
-    def test_wrong_count_is_an_error(self, runner):
+    def test_wrong_count_is_an_error(self, runner: Runner) -> None:
         client = Client("ours", "provider:list_flows", {"page_size": 10}, {"server_pages": 3})
 
         with pytest.raises(BenchmarkError, match="server_pages is 4, expected 3"):
             runner.compare("test", "wrong", [client], flows=40)
 
 
-def test_flow_has_eight_blocks_and_four_kilobytes():
+def test_flow_has_eight_blocks_and_four_kilobytes() -> None:
     documents = [flow(number, 1_782_864_000_000) for number in range(48)]
 
     assert all(len(json.loads(document)["spec"]["blocks"]) == 8 for document in documents)

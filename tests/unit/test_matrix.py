@@ -24,7 +24,7 @@ CLEAN = Commit("0123456789ab", changed=False)
 
 
 def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"])
 
 
 # --- cells ---
@@ -110,7 +110,7 @@ def test_outcome_of_a_changed_work_tree_is_not_cached(tmp_path: Path, monkeypatc
 
 
 def test_row_shows_outcomes_and_reasons_for_missing_ones() -> None:
-    found = {
+    found: dict[Cell, Outcome | str] = {
         CELL: OUTCOME,
         Cell("3.0", "3.0.6", "3.13"): "Python 3.13 is not installed",
         Cell(LOWEST, "2.11.0", "3.11"): OUTCOME,
