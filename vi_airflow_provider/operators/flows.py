@@ -244,7 +244,10 @@ class CreateFlowOperator(ViBaseOperator):
             return AirflowFailException(
                 f'Flow {flow_id} exists with another spec or other attributes; if_exists="replace" would overwrite it.'
             )
-        return ViConflictError(f"flow {flow_id} was changed or deleted while it was being replaced; it is left alone")
+        return ViConflictError(
+            f"flow {flow_id} was changed or deleted while it was being replaced; it is left alone",
+            advice="Run the task again to replace what is there now.",
+        )
 
 
 class UpdateFlowOperator(ViBaseOperator):

@@ -242,7 +242,7 @@ def test_a_flow_that_a_colleague_deletes_is_not_replaced(requests_mock: Mocker) 
     server.store(FLOW_ID, spec__name="before")
     server.faults = ["refused"]
     server.colleague = {1: server.flows.clear}
-    with pytest.raises(ViConflictError, match="was changed or deleted while it was being replaced"):
+    with pytest.raises(ViConflictError, match=r"was changed or deleted while .* left alone\. Run the task again"):
         create(flow_id=FLOW_ID, if_exists="replace")
     assert server.flows == {}
 
