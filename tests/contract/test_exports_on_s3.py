@@ -114,7 +114,7 @@ def test_failed_upload_leaves_what_was_there(
 def test_failed_multipart_upload_leaves_what_was_there(
     before: bool, vi_emulator: Emulator, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond 8 MB the driver uploads in parts, which S3 keeps until it is told that they are to be one object."""
+    """Beyond 8 MB the driver uploads in parts, which S3 keeps until the upload is completed."""
     if before:
         export("flows.jsonl", html_report=False)
     found = contents(s3)

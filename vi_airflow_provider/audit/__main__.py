@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except manifest.ExportError as error:  # it may name several flows, each on a line
             print(error, file=sys.stderr)
             return 2
-        except Exception as error:  # whatever a storage's driver raises: an outage must not look like a difference
+        except Exception as error:  # whatever a storage's driver raises: an outage must not be reported as a difference
             print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
             return 2
         return _print(lines, code)
@@ -67,7 +67,7 @@ def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]
 
 
 def _print(lines: Iterable[str], code: int) -> int:
-    """Print, and return the exit code: what became of the output must not look like a verdict on the exports."""
+    """Print, and return the exit code: an output error is not a verdict on the exports."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
     try:

@@ -1,4 +1,4 @@
-"""What an export reports to OpenLineage: made from what was written, without a request or a look-up."""
+"""What an export reports to OpenLineage: made from what was written, without a request."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def newest_export(
     :param exclude: chosen only if there is no other: an export that is repeated is compared with the one before it,
         not with itself
     :param recursive: search the subfolders, too
-    :param strict: do not conclude from unreadable exports that there is none
+    :param strict: raise an error instead of concluding from unreadable exports that there are no others
     :raises ExportError: ``strict``, and there are only exports that cannot be read
     """
     unreadable: list[str] = []

@@ -16,7 +16,7 @@ from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.storage import tempfiles
 
-#: A document with at most so many brackets is within the depth of every parser.
+#: A document with at most this number of brackets is within the depth of every parser.
 _SHALLOW: Final = 100
 
 

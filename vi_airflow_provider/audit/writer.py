@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from vi_airflow_provider.audit.spool import FlowSpool
     from vi_airflow_provider.storage.manifest import Files
 
-#: How often a task writes its manifest anew while others write theirs.
+#: How often a task rewrites its manifest while other tasks write theirs.
 _ATTEMPTS: Final = 3
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ def _settle(spool: FlowSpool, files: Files, version: ExportManifest, report: IO[
             return
         log.warning("%s is being exported by another task, too; give each task a destination of its own", files.data)
         if sha256_of(files.data) != version.sha256:
-            return  # replaced; whoever replaced it settles it
+            return  # replaced, and settled by the task that replaced it
         _write(_companions(spool, files, version, versions, report))
     raise ExportError(f"{files.data} keeps being replaced by other tasks; give each task a destination of its own")
 

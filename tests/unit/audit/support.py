@@ -60,7 +60,7 @@ def export(
     bom: bool = True,
     **facts: Any,
 ) -> ExportManifest:
-    """Write flows to a file with a manifest, and return what the manifest says."""
+    """Write flows to a file with a manifest, and return its manifest."""
     target = ObjectStoragePath(uri)
     with FlowSpool() as spool:
         for each in flows:

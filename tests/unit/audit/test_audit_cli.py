@@ -23,7 +23,7 @@ Outcome = tuple[int, str, str]
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    # Airflow 3.0 looks for file systems once, and says on stdout what it finds.
+    # Airflow 3.0 discovers file systems once, and prints to stdout what it finds.
     ObjectStoragePath("file:///").exists()
     capsys.readouterr()
 
@@ -90,10 +90,10 @@ def test_unreadable_export_is_one_line_on_stderr_with_code_2(
     (tmp_path / "unsorted.jsonl").write_bytes(lines[1] + lines[0])
     (tmp_path / "text.jsonl").write_bytes(b"hello")
     (tmp_path / "folder").mkdir()
-    code, printed, told = cli(*arguments)
+    code, printed, error = cli(*arguments)
     assert (code, printed) == (2, "")
-    assert words in told
-    assert told.count("\n") == 1
+    assert words in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["verify", "diff"])
@@ -104,15 +104,15 @@ def test_outage_is_not_reported_as_a_difference(
         """As botocore's, which is no OSError."""
 
     def fail(*_: Any) -> Any:
-        raise EndpointConnectionError("could not connect:\nnobody is there")
+        raise EndpointConnectionError("could not connect:\nconnection refused")
 
     path = tmp_path / "flows.jsonl"
     export(str(path), [flow()])
     monkeypatch.setattr(reader, "open_to_read", fail)
     monkeypatch.setattr(manifest, "open_to_read", fail)
     arguments = [path] if command == "verify" else [path, path]
-    told = "EndpointConnectionError: could not connect: nobody is there\n"
-    assert cli(command, *arguments) == (2, "", told)
+    error = "EndpointConnectionError: could not connect: connection refused\n"
+    assert cli(command, *arguments) == (2, "", error)
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify"], ["diff", "one"], ["compare", "one", "two"]], ids=str)

@@ -1,4 +1,4 @@
-"""What counts as a change, where it is said to be, and how two exports are read side by side."""
+"""What counts as a change, which path it has, and how two exports are read side by side."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ def fork(folder, last):
         os.write(writer, str(lines).encode())
         os._exit(0)
     os.close(writer)
-    told = os.read(reader, 20)
+    reported = os.read(reader, 20)
     os.close(reader)
-    return int(told or 0), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return int(reported or 0), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 root, seed = Path(sys.argv[1]), int(sys.argv[2])
 export(root / "warm-up", "a")

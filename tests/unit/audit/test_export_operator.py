@@ -63,7 +63,7 @@ def test_order_of_the_listing_does_not_change_the_file(vi: Mocker, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("filters", "expected", "told"),
+    ("filters", "expected", "recorded"),
     [
         ({}, ["a", "b", "c"], {}),
         ({"name_pattern": "weld"}, ["b", "c"], {"name_pattern": "weld"}),
@@ -80,11 +80,11 @@ def test_order_of_the_listing_does_not_change_the_file(vi: Mocker, tmp_path: Pat
 )
 @pytest.mark.usefixtures("vi")
 def test_filters_select_as_in_list_flows_and_are_in_the_manifest(
-    filters: dict[str, Any], expected: list[str], told: dict[str, Any], tmp_path: Path
+    filters: dict[str, Any], expected: list[str], recorded: dict[str, Any], tmp_path: Path
 ) -> None:
     uri = run(tmp_path / "flows.jsonl", **filters)["uri"]
     assert ids(uri) == expected
-    assert verify(uri).filters == told
+    assert verify(uri).filters == recorded
 
 
 @pytest.mark.usefixtures("vi")
@@ -107,7 +107,7 @@ def test_destination_format_and_comparison_can_be_templates(tmp_path: Path) -> N
     assert (result["count"], result["added"]) == (2, 1)
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- what it reports -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("vi")
@@ -145,7 +145,7 @@ def test_openlineage_gets_input_and_output(tmp_path: Path, monkeypatch: pytest.M
     task = ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/flows.csv", format="csv")
     assert task.get_openlineage_facets_on_complete(None) is None
     result = task.execute({})
-    # It looks nothing up, and calls nobody.
+    # It makes no request.
     monkeypatch.delenv("AIRFLOW_CONN_VI_DEFAULT")
     monkeypatch.setattr("socket.socket.connect", None)
     lineage = task.get_openlineage_facets_on_complete(None)

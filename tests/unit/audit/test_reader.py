@@ -240,7 +240,7 @@ def test_finding_the_newest_export_reads_only_heads_of_manifests(
             organization_id="acme",
             created_at=str(number),
         )
-    # Cut behind the head: nobody who looks only there can tell.
+    # Truncated after the head, which is all that is read.
     path = tmp_path / "1.jsonl.manifest.json"
     path.write_bytes(path.read_bytes()[:1200])
     assert previous(tmp_path) == "2.jsonl"

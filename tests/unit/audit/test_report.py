@@ -243,6 +243,15 @@ def test_cards_show_counts_and_identity_of_the_export() -> None:
     }
 
 
+def test_selection_and_caveats_are_a_banner() -> None:
+    page = report(flow(), facts=replace(FACTS, selection=f"name_pattern={HOSTILE[0]!r}", caveats=HOSTILE))
+    assert "Not the whole organization." in page
+    assert page.count('<p class="caveat" role="note">') == 1 + len(HOSTILE)
+    assert Page(page).elements.count("script") == 2
+    assert 'class="caveat"' not in report(flow())
+    assert "<dt>Selection</dt><dd><code>all flows</code></dd>" in report(flow())
+
+
 def test_report_without_comparison_does_not_claim_no_changes() -> None:
     text = report(flow(), facts=replace(FACTS, compared_to=None))
     assert cards(text)["Added"] == "–"  # noqa: RUF001 - a dash

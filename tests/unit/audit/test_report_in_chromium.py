@@ -121,9 +121,9 @@ class Tab:
             return result
 
     async def evaluate(self, expression: str) -> Any:
-        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+        response = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in response, response
+        return response["result"].get("value")
 
     async def until(self, expression: str) -> None:
         async with asyncio.timeout(SECONDS):
@@ -145,15 +145,15 @@ class Tab:
         )
         return texts
 
-    def said(self, *methods: str) -> list[dict[str, Any]]:
+    def events_of(self, *methods: str) -> list[dict[str, Any]]:
         return [event["params"] for event in self.events if event["method"] in methods]
 
 
 @pytest_asyncio.fixture
 async def tab(devtools: str) -> AsyncIterator[Tab]:
     async with aiohttp.ClientSession() as session:
-        async with session.put(f"{devtools}/json/new?about:blank") as answer:
-            target = await answer.json()
+        async with session.put(f"{devtools}/json/new?about:blank") as response:
+            target = await response.json()
         async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
             tab = Tab(socket)
             for domain in ("Page", "Runtime", "Log", "Network"):
@@ -260,9 +260,9 @@ async def test_page_fetches_nothing_and_logs_no_error(tab: Tab, report: str) -> 
     await tab.until("document.querySelectorAll('.detail svg.pipeline').length === 2")
     await tab.evaluate("document.querySelector('th[data-sort=blocks] button').click()")
     await tab.evaluate("new Promise((done) => setTimeout(done, 300))")
-    requested = {event["request"]["url"].partition("#")[0] for event in tab.said("Network.requestWillBeSent")}
+    requested = {event["request"]["url"].partition("#")[0] for event in tab.events_of("Network.requestWillBeSent")}
     assert {report} <= requested <= {report, "data:,"}
-    assert tab.said("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+    assert tab.events_of("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
 
 
 async def test_content_security_policy_blocks_foreign_code(tab: Tab, report: str) -> None:

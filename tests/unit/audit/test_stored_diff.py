@@ -1,4 +1,4 @@
-"""A diff that is kept on disk says the same as one in memory."""
+"""A diff that is stored on disk equals one in memory."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_no_csv_cell_can_become_a_formula(
 
     assert [cell for cell in cells(path.read_bytes().decode("utf-8-sig")) if is_formula(cell)] == []
     (row,) = rows(path)
-    # Text has nothing but quotes added; JSON says the same.
+    # Text has only quotes added; JSON has the same value.
     for column, original in {"flow_id": flow_id, "name": name, "etag": etag}.items():
         assert row[column].replace("'", "") == original.replace("'", "")
     assert json.loads(row["attributes"]) == {key: value}

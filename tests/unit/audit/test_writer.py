@@ -80,7 +80,7 @@ def test_flow_listed_twice_is_exported_once_in_its_last_version(tmp_path: Path) 
     assert next(read_export(uri)).spec.name == "second"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_spool_is_on_disk_without_a_name() -> None:
     """So nothing is left of it, however its process ends."""
 
@@ -195,12 +195,12 @@ def test_file_stored_despite_a_lost_response_keeps_its_manifest(
     uri = str(tmp_path / "flows.jsonl")
     write = write_atomically
 
-    def lose_the_answer(path: ObjectStoragePath, content: Any) -> None:
+    def lose_the_response(path: ObjectStoragePath, content: Any) -> None:
         write(path, content)
         if path.name == "flows.jsonl":
-            raise TimeoutError("no answer")
+            raise TimeoutError("no response")
 
-    monkeypatch.setattr(writer, "write_atomically", lose_the_answer)
+    monkeypatch.setattr(writer, "write_atomically", lose_the_response)
     with pytest.raises(TimeoutError):
         export(uri, FLOWS)
     assert verify(uri).count == 4
@@ -225,7 +225,7 @@ def test_manifest_accepts_the_old_file_until_it_is_replaced(tmp_path: Path, monk
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-#: Exports so many flows of 12 blocks, page by page, in a process of its own for each case; prints its peak memory.
+#: Exports flows of 12 blocks, page by page, in a process of its own for each case, and prints its peak memory.
 #: jsonl is compared with an export in which every value of every flow was another.
 MEASURE: Final = """
 import json, os, re, sys, tempfile

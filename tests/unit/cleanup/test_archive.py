@@ -1,4 +1,4 @@
-"""An archive is complete or it is none: how it is written, and what is not believed when it is read."""
+"""An archive is complete or ignored: how it is written, and what is refused when it is read."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that whatever happens before, there is none, and what is there is not taken for an archive."""
+    """So a failure before it leaves no archive, only a file that is ignored."""
     written: list[str] = []
     whole = write_atomically
 
