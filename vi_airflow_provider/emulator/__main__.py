@@ -33,46 +33,30 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 <= options.port <= 65535:
         parser.error(f"port must be from 0 to 65535, not {options.port}")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with _started(parser, options) as emulator:
+        if not _is_loopback(options.host):
+            warning = f"{options.host} is not a loopback address; others can reach the emulator"
+            print(f"{PROG}: warning: {warning}", file=sys.stderr)
+        print(_banner(emulator), flush=True)
+        stopped.wait()
+    return 0
+
+
+def _started(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Emulator:
     try:
         from vi_airflow_provider.emulator.server import Emulator
     except ModuleNotFoundError as error:
         parser.error(f"{error.name} is not installed: pip install 'vi-airflow-provider[emulator]'")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     try:
-        emulator = Emulator(
-            host=options.host,
-            port=options.port,
-            state=options.state,
-            flows=options.flows,
-            runs=options.runs,
-            seed=options.seed,
-            organization_id=options.organization_id,
-            secret_key=options.secret_key,
-            latency_ms=options.latency,
-            cursor=options.cursor,
-            order=options.order,
-            read_delay_ms=options.read_delay,
-            add_defaults=options.add_defaults,
-            drop_attributes=options.drop_attributes,
-            put_on_existing=options.put_on_existing,
-            run_seconds=options.run_seconds,
-        ).start()
+        return Emulator(**vars(options)).start()
     except OSError as error:
         reason = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
         parser.error(f"cannot listen on {options.host} port {options.port}: {reason}")
     except (ValueError, StateError) as error:
         parser.error(str(error))
-    if not _is_loopback(options.host):
-        print(
-            f"{PROG}: warning: {options.host} is not a loopback address; others can reach the emulator",
-            file=sys.stderr,
-        )
-    with emulator:
-        print(_banner(emulator), flush=True)
-        stopped.wait()
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,10 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--organization-id", default=DEFAULT_ORGANIZATION_ID, metavar="ID", help="(%(default)s)")
     parser.add_argument("--secret-key", default=DEFAULT_SECRET_KEY, metavar="KEY", help="the key that is accepted")
     parser.add_argument("--state", metavar="FILE", help="keep flows and runs in this file; created if missing")
-    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="delay of each response (%(default)s)")
+    parser.add_argument(
+        "--latency", dest="latency_ms", type=float, default=0, metavar="MS", help="delay of each response (%(default)s)"
+    )
     parser.add_argument("--cursor", choices=CHOICES["cursor"], default="key", help="kind of page cursor (%(default)s)")
     parser.add_argument("--order", choices=CHOICES["order"], default="created", help="order of listings (%(default)s)")
-    parser.add_argument("--read-delay", type=float, default=0, metavar="MS", help="hide writes so long (%(default)s)")
+    parser.add_argument(
+        "--read-delay",
+        dest="read_delay_ms",
+        type=float,
+        default=0,
+        metavar="MS",
+        help="hide writes so long (%(default)s)",
+    )
     parser.add_argument("--add-defaults", action="store_true", help="add defaults to specs that are written")
     parser.add_argument("--drop-attributes", action="store_true", help="ignore the attributes of a PUT")
     parser.add_argument(

@@ -33,9 +33,34 @@ M = TypeVar("M", bound=Modes)
 
 def create_control(backend: Backend) -> ASGIApp:
     """The control API of one backend."""
+    control = _Control(backend)
+    return local_only(
+        Starlette(
+            routes=[
+                _route("health", GET=control.health),
+                _route("faults", GET=control.list_faults, POST=control.add_fault, DELETE=control.clear_faults),
+                _route("colleague", GET=control.list_habits, POST=control.add_habit, DELETE=control.clear_habits),
+                _route("plans", GET=control.list_plans, POST=control.add_plan, DELETE=control.clear_plans),
+                _route("bill", GET=control.bill),
+                _route("clock", POST=control.advance_clock),
+                _route("settings", GET=control.read_settings, PATCH=control.change_settings),
+                _route("requests", GET=control.list_requests, DELETE=control.clear_requests),
+                _route("reset", POST=control.reset),
+                _route("flows", POST=control.add_flows),
+                _route("changes", POST=control.change_flows),
+            ]
+        )
+    )
 
-    async def health(_: Request) -> Response:
-        settings, store = backend.settings, backend.store
+
+class _Control:
+    """The endpoints. What may wait for a state file runs in a thread."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def health(self, _: Request) -> Response:
+        settings, store = self._backend.settings, self._backend.store
         return json_response(
             {
                 "status": "ok",
@@ -47,124 +72,113 @@ def create_control(backend: Backend) -> ASGIApp:
             }
         )
 
-    async def list_faults(_: Request) -> Response:
-        return json_response({"faults": [active.to_json() for active in backend.faults.rules()]})
+    # -- rules ----------------------------------------------------------------------------------------
 
-    async def add_fault(request: Request) -> Response:
-        fault = Fault.from_json(decode_object(await request.body()))
-        return json_response(backend.faults.add(fault).to_json(), 201)
+    async def list_faults(self, _: Request) -> Response:
+        return json_response({"faults": [active.to_json() for active in self._backend.faults.rules()]})
 
-    async def clear_faults(_: Request) -> Response:
-        backend.faults.clear()
+    async def add_fault(self, request: Request) -> Response:
+        fault = Fault.from_json(await _body(request))
+        return json_response(self._backend.faults.add(fault).to_json(), 201)
+
+    async def clear_faults(self, _: Request) -> Response:
+        self._backend.faults.clear()
         return empty_response()
 
-    async def list_requests(_: Request) -> Response:
-        return json_response({"requests": [request.to_json() for request in backend.request_log.snapshot()]})
+    async def list_habits(self, _: Request) -> Response:
+        colleague = self._backend.colleague
+        habits = [active.to_json() for active in colleague.habits()]
+        return json_response({"habits": habits, "history": colleague.history})
 
-    async def clear_requests(_: Request) -> Response:
-        backend.request_log.clear()
+    async def add_habit(self, request: Request) -> Response:
+        habit = Habit.from_json(await _body(request))
+        return json_response(self._backend.colleague.add(habit).to_json(), 201)
+
+    async def clear_habits(self, _: Request) -> Response:
+        self._backend.colleague.clear()
         return empty_response()
 
-    async def reset(request: Request) -> Response:
-        changes = _settings(decode_object(await request.body() or b"{}"), Changes)
-        await asyncio.to_thread(backend.reset, **changes)
-        return await health(request)
+    async def list_plans(self, _: Request) -> Response:
+        return json_response({"plans": [active.to_json() for active in self._backend.store.runs.plans.plans()]})
 
-    async def add_flows(request: Request) -> Response:
-        match decode_object(await request.body()):
+    async def add_plan(self, request: Request) -> Response:
+        active = self._backend.store.runs.plans.add_json(await _body(request))
+        return json_response(active.to_json(), 201)
+
+    async def clear_plans(self, _: Request) -> Response:
+        self._backend.store.runs.plans.clear()
+        return empty_response()
+
+    # -- settings and records -------------------------------------------------------------------------
+
+    async def read_settings(self, _: Request) -> Response:
+        return json_response({name: getattr(self._backend.settings, name) for name in get_type_hints(Modes)})
+
+    async def change_settings(self, request: Request) -> Response:
+        modes = _settings(await _body(request), Modes)
+        await asyncio.to_thread(self._backend.configure, **modes)
+        return await self.read_settings(request)
+
+    async def reset(self, request: Request) -> Response:
+        changes = _settings(await _body(request, optional=True), Changes)
+        await asyncio.to_thread(self._backend.reset, **changes)
+        return await self.health(request)
+
+    async def list_requests(self, _: Request) -> Response:
+        return json_response({"requests": [request.to_json() for request in self._backend.request_log.snapshot()]})
+
+    async def clear_requests(self, _: Request) -> Response:
+        self._backend.request_log.clear()
+        return empty_response()
+
+    async def bill(self, _: Request) -> Response:
+        return json_response({"runs": self._backend.store.bill()})
+
+    async def advance_clock(self, request: Request) -> Response:
+        store = self._backend.store
+        match await _body(request):
+            case {"advance_seconds": int() | float() as seconds, **rest} if seconds >= 0 and not rest:
+                store.advance(seconds)
+                return json_response({"now": store.now()})
+        raise ApiError(400, 'the body must be {"advance_seconds": <number of zero or more>}')
+
+    # -- flows ----------------------------------------------------------------------------------------
+
+    async def add_flows(self, request: Request) -> Response:
+        flows = self._backend.store.flows
+        match await _body(request):
             case {"count": int(count), "seed": int(seed), **rest} if count >= 0 and not rest:
-                added = await asyncio.to_thread(backend.store.add_sample_flows, count, seed)
-                return json_response({"flowIds": added}, 201)
+                added = await asyncio.to_thread(flows.add_samples, count, seed)
             case {"name": str(name), **rest} if not rest:
-                created = await asyncio.to_thread(backend.store.flows.create_sample, name)
-                return json_response({"flowIds": [created]}, 201)
-        raise ApiError(400, 'the body must be {"count": <flows>, "seed": <integer>} or {"name": <text>}')
+                added = [await asyncio.to_thread(flows.create_sample, name)]
+            case _:
+                raise ApiError(400, 'the body must be {"count": <flows>, "seed": <integer>} or {"name": <text>}')
+        return json_response({"flowIds": added}, 201)
 
-    async def change_flows(request: Request) -> Response:
-        counts = decode_object(await request.body() or b"{}")
+    async def change_flows(self, request: Request) -> Response:
+        counts = await _body(request, optional=True)
         check_known("change", counts, ("edit", "create", "delete"))
         for name, count in counts.items():
             check_integer(name, count, 0)
-        done = await asyncio.to_thread(backend.colleague.change_now, **counts)
+        done = await asyncio.to_thread(self._backend.colleague.change_now, **counts)
         return json_response({"changes": done}, 201)
 
-    async def list_plans(_: Request) -> Response:
-        return json_response({"plans": [active.to_json() for active in backend.store.runs.plans.plans()]})
 
-    async def add_plan(request: Request) -> Response:
-        return json_response(backend.store.runs.plans.add_json(decode_object(await request.body())).to_json(), 201)
-
-    async def clear_plans(_: Request) -> Response:
-        backend.store.runs.plans.clear()
-        return empty_response()
-
-    async def bill(_: Request) -> Response:
-        return json_response({"runs": backend.store.bill()})
-
-    async def advance(request: Request) -> Response:
-        match decode_object(await request.body()):
-            case {"advance_seconds": int() | float() as seconds, **rest} if seconds >= 0 and not rest:
-                backend.store.advance(seconds)
-                return json_response({"now": backend.store.now()})
-        raise ApiError(400, 'the body must be {"advance_seconds": <number of zero or more>}')
-
-    async def read_settings(_: Request) -> Response:
-        return json_response({name: getattr(backend.settings, name) for name in get_type_hints(Modes)})
-
-    async def change_settings(request: Request) -> Response:
-        modes = _settings(decode_object(await request.body()), Modes)
-        await asyncio.to_thread(backend.configure, **modes)
-        return await read_settings(request)
-
-    async def list_habits(_: Request) -> Response:
-        habits = [active.to_json() for active in backend.colleague.habits()]
-        return json_response({"habits": habits, "history": backend.colleague.history})
-
-    async def add_habit(request: Request) -> Response:
-        habit = Habit.from_json(decode_object(await request.body()))
-        return json_response(backend.colleague.add(habit).to_json(), 201)
-
-    async def clear_habits(_: Request) -> Response:
-        backend.colleague.clear()
-        return empty_response()
-
-    app = Starlette(
-        routes=[
-            _route("health", "GET", health),
-            _route("faults", "GET", list_faults),
-            _route("faults", "POST", add_fault),
-            _route("faults", "DELETE", clear_faults),
-            _route("changes", "POST", change_flows),
-            _route("colleague", "GET", list_habits),
-            _route("colleague", "POST", add_habit),
-            _route("colleague", "DELETE", clear_habits),
-            _route("plans", "GET", list_plans),
-            _route("plans", "POST", add_plan),
-            _route("plans", "DELETE", clear_plans),
-            _route("bill", "GET", bill),
-            _route("clock", "POST", advance),
-            _route("settings", "GET", read_settings),
-            _route("settings", "PATCH", change_settings),
-            _route("requests", "GET", list_requests),
-            _route("requests", "DELETE", clear_requests),
-            _route("reset", "POST", reset),
-            _route("flows", "POST", add_flows),
-        ]
-    )
-
-    return local_only(app)
-
-
-def _route(name: str, method: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
-    async def safe(request: Request) -> Response:
+def _route(name: str, **methods: Callable[[Request], Awaitable[Response]]) -> Route:
+    async def endpoint(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            return await methods["GET" if request.method == "HEAD" else request.method](request)
         except ApiError as error:
             return error_response(error)
         except ValueError as error:  # an invalid rule or setting
             return error_response(ApiError(400, str(error)))
 
-    return Route(CONTROL_PREFIX + name, safe, methods=[method])
+    return Route(CONTROL_PREFIX + name, endpoint, methods=list(methods))
+
+
+async def _body(request: Request, *, optional: bool = False) -> Document:
+    content = await request.body()
+    return {} if optional and not content else decode_object(content)
 
 
 def _settings(body: Document, kind: type[M]) -> M:
