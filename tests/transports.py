@@ -122,7 +122,9 @@ LIST: Final = Call("list", "GET", lambda p: _walked(p.list_flows()), lambda c: c
 FIND: Final = Call("find", "GET", lambda p: p.find_flow(flow_id=FLOW_ID), lambda c: c.find_flow(flow_id=FLOW_ID))
 FIND_TWIN: Final = Call("find", "GET", lambda p: p.find_flow(name="twin"), lambda c: c.find_flow(name="twin"))
 DELETE: Final = Call("delete", "DELETE", lambda p: p.delete_flow(FLOW_ID), lambda c: c.delete_flow(FLOW_ID))
-CREATE: Final = Call("create", "PUT", lambda p: p.create_flow(_SPEC), lambda c: c.create_flow(_SPEC))
+CREATE: Final = Call(
+    "create", "PUT", lambda p: p.create_flow(_SPEC, flow_id=FLOW_ID), lambda c: c.create_flow(_SPEC, flow_id=FLOW_ID)
+)
 REPLACE: Final = Call(
     "replace", "PUT", lambda p: p.replace_flow(FLOW_ID, _SPEC), lambda c: c.replace_flow(FLOW_ID, _SPEC)
 )

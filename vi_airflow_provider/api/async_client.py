@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,9 @@ M = TypeVar("M", bound=BaseModel)
 #: Bytes of one line in the head of a response, as in Python's own HTTP client.
 _MAX_LINE: Final = 1 << 16
 
+#: What belongs to a parent process, kept because collecting it would close connections and touch its event loop.
+_INHERITED: Final[list[object]] = []
+
 
 class AsyncViClient(AwaitableVerbs):
     """Calls the Vi API for one organization, on the event loop in which it is first used.
@@ -59,11 +63,20 @@ class AsyncViClient(AwaitableVerbs):
         self._max_connections = max_connections
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
+        self._pid = os.getpid()
         self._proxy = settings.proxy_url()
         self._fetches: set[asyncio.Task[Any]] = set()
 
+    def _check_process(self) -> None:
+        """Leave the session behind after a fork: sockets shared with the parent would mix up the responses."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            _INHERITED.append((self._session, self._fetches))
+            self._session, self._fetches = None, set()
+
     async def close(self) -> None:
         """Close the connections to the server, and end the prefetches in flight."""
+        self._check_process()
         fetches = list(self._fetches)
         for fetch in fetches:
             fetch.cancel()
@@ -163,6 +176,7 @@ class AsyncViClient(AwaitableVerbs):
         )
 
     async def _opened(self) -> aiohttp.ClientSession:
+        self._check_process()
         if self._session is None:
             # Reading a CA bundle takes tens of milliseconds, too long for the event loop.
             context: ssl.SSLContext | bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -40,6 +41,9 @@ MAX_CONNECTIONS: Final = 16
 
 _CHUNK: Final = 1 << 20
 
+#: Sessions of a parent process, kept because collecting them would close its connections.
+_INHERITED: Final[list[requests.Session]] = []
+
 
 class _Session(requests.Session):
     """A session that leaves every decision to the protocol."""
@@ -71,13 +75,24 @@ class ViClient(BlockingVerbs):
     def __init__(self, settings: ViSettings, *, sleep: Callable[[float], None] | None = None) -> None:
         self.settings = settings
         self._protocol = ViProtocol(settings)
-        self._session = _Session(settings)
         self._sleep = sleep
+        self._start_in_this_process()
+
+    def _start_in_this_process(self) -> None:
+        self._pid = os.getpid()
+        self._session = _Session(self.settings)
         self._listings: WeakSet[PagePrefetcher[Any]] = WeakSet()
         self._lock = threading.Lock()
 
+    def _check_process(self) -> None:
+        """Replace the session after a fork: sockets shared with the parent would mix up the responses."""
+        if self._pid != os.getpid():
+            _INHERITED.append(self._session)
+            self._start_in_this_process()
+
     def close(self) -> None:
         """Close the connections to the server, and end the prefetches in flight."""
+        self._check_process()
         try:
             with self._lock:
                 listings = list(self._listings)
@@ -97,6 +112,7 @@ class ViClient(BlockingVerbs):
         return self._protocol
 
     def _documents(self, paginator: Paginator[M]) -> Iterator[M]:
+        self._check_process()
         pages = PagePrefetcher(paginator, self._run)
         with self._lock:
             self._listings.add(pages)
@@ -129,6 +145,7 @@ class ViClient(BlockingVerbs):
                     reply = map_in_threads(calls, self._run, min(limit, MAX_CONNECTIONS))
 
     def _send(self, send: Send, call: Call) -> Response | Failure:
+        self._check_process()
         outer = sys.exception()
         call.deadline = time.monotonic() + send.timeout
         deadlines.current.set(call)

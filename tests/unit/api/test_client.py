@@ -223,7 +223,7 @@ def test_a_call_returns_what_the_server_says(vi: ViClient, requests_mock: Mocker
 
 
 def test_a_created_flow_has_a_random_id_of_the_client(vi: ViClient, requests_mock: Mocker) -> None:
-    requests_mock.put(re.compile(f"{FLOWS}/"), json=wire_flow())
+    requests_mock.put(re.compile(f"{FLOWS}/"), json=lambda request, _: wire_flow(flowId=request.path.split("/")[-1]))
     for _ in range(2):
         vi.create_flow(wire_spec())
     ids = {request.path.rpartition("/")[2] for request in requests_mock.request_history}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.documents import ABSENT, wire_bytes, wire_flow, wire_page, wire_spec
+from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow, wire_page, wire_spec
 from vi_airflow_provider.api.errors import ViResponseError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, FlowSpecPatch, SimpleFlow
 from vi_airflow_provider.api.protocol import codec, outcomes
@@ -28,7 +28,7 @@ def answer(body: Any, **headers: str) -> Response:
 
 
 def read_page(body: Any) -> codec.RawPage[Flow]:
-    return codec.parse_page(parse_listed_flow, answer(body), ORIGIN)
+    return codec.parse_page(partial(parse_listed_flow, ORGANIZATION_ID), answer(body), ORIGIN)
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
@@ -239,9 +239,9 @@ def circular() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("a text", "spec: a flow spec or an object of its fields expected, got str"),
-        (None, "spec: a flow spec or an object of its fields expected, got NoneType"),
-        ([], "spec: a flow spec or an object of its fields expected, got list"),
+        ("a text", "spec: a flow spec or an object of its fields expected, str given"),
+        (None, "spec: a flow spec or an object of its fields expected, NoneType given"),
+        ([], "spec: a flow spec or an object of its fields expected, list given"),
         ({}, "spec.name: Field required; spec.schema: Field required; spec.blocks: Field required"),
         (wire_spec(blocks=[{}]), "spec.blocks[0].block: Field required"),
         (wire_spec(blocks=["model"]), "spec.blocks[0]: "),

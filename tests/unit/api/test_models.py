@@ -113,7 +113,7 @@ def test_an_integral_float_is_no_time_as_it_is_written_on_the_wire() -> None:
     ],
 )
 def test_a_field_that_would_take_the_place_of_ours_in_an_xcom_is_refused(path: str, name: str) -> None:
-    with pytest.raises(ValidationError, match=f"{name}: the document has a field of this name beside"):
+    with pytest.raises(ValidationError, match=f"{name}: an unknown field has the name"):
         Flow.model_validate_json(wire_bytes(wire_flow(**{path: "another"})))
 
 

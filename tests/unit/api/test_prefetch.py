@@ -193,17 +193,23 @@ def test_a_listing_that_is_dropped_when_its_page_is_there_leaves_the_connection_
     assert server.connections == 1
 
 
-def test_a_consumer_that_is_interrupted_while_it_waits_ends_the_fetch(
+def interrupted_in_the_main_thread(event: threading.Event, timeout: float | None = None) -> bool:
+    if threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt
+    return event.is_set()
+
+
+def test_an_interrupted_wait_ends_the_prefetch(
     server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.acts += [page(0), Act(after=After.HANG)]
     flows = client.list_flows()
     ids(flows, 3)
     eventually(lambda: server.requests == 2)
-    (thread,) = page_threads()
-    monkeypatch.setattr(thread, "join", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        next(flows)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Event, "wait", interrupted_in_the_main_thread)
+        with pytest.raises(KeyboardInterrupt):
+            next(flows)
     eventually(lambda: not page_threads())
 
 

@@ -314,7 +314,9 @@ def test_the_wait_is_drawn_between_nothing_and_a_bound_that_doubles(tries: int, 
         return high / 2
 
     settings = settings_for(HERE, max_retries=100, max_retry_delay=longest, retry_budget=86_400)
-    steps = play(ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow("a"), *[Response(500)] * tries, FLOW)
+    steps = play(
+        ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow(FLOW_ID), *[Response(500)] * tries, FLOW
+    )
     assert drawn == [(0, 2.0 ** min(n, 30)) for n in range(tries)]
     assert [step.seconds for step in steps if isinstance(step, Sleep)] == [min(high / 2, longest) for _, high in drawn]
 
@@ -463,7 +465,7 @@ def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
 def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "vi_airflow_provider")
     clock = Clock()
-    steps = protocol(clock).replace_flow("own", SPEC, attributes={"note": "body-text"})
+    steps = protocol(clock).replace_flow(FLOW_ID, SPEC, attributes={"note": "body-text"})
     next(steps)
     clock.now += 0.25
     steps.send(
@@ -474,7 +476,7 @@ def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: py
         steps.send(FLOW)
     messages = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert messages == [
-        ("DEBUG", f"PUT {ROOT}/flows/own: 500 Internal Server Error in 250 ms (trace abc)"),
-        ("WARNING", f"PUT {ROOT}/flows/own: 500 Internal Server Error; retrying in 1.0 s (attempt 1)"),
-        ("DEBUG", f"PUT {ROOT}/flows/own: 200 OK in 0 ms (trace None)"),
+        ("DEBUG", f"PUT {ROOT}/flows/{FLOW_ID}: 500 Internal Server Error in 250 ms (trace abc)"),
+        ("WARNING", f"PUT {ROOT}/flows/{FLOW_ID}: 500 Internal Server Error; retrying in 1.0 s (attempt 1)"),
+        ("DEBUG", f"PUT {ROOT}/flows/{FLOW_ID}: 200 OK in 0 ms (trace None)"),
     ]

@@ -1,28 +1,31 @@
 """What all documents of the Vi API have in common.
 
 Each model reads two forms of itself: the wire (camelCase) and its own dump (snake_case, the XCom form), so
-``Flow.model_validate(xcom_value)`` works in a downstream task. Fields that this version does not know are
-kept in both, and a field that was absent stays absent: what was read is what is written back.
+``Flow.model_validate(xcom_value)`` works in a downstream task. Unknown fields are kept in both, and a field that was
+absent stays absent: what was read is what is written back.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 
 from vi_airflow_provider.api.lazy_model import LazyModel
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: What is wrong with an unknown field whose name is the one that we give to another field.
-TWIN: Final = "the document has a field of this name beside the one that we call so: which one is meant?"
+#: Integers that every consumer of an export can hold.
+Int64 = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)]
+
+#: What is wrong with an unknown field whose name is the one that our models give to another field.
+TWIN: Final = "an unknown field has the name that the models give to another field, so the two cannot be told apart"
 
 
 class Document(LazyModel):
-    """Base of everything that is read from the wire."""
+    """Base of all documents of the API."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -31,12 +34,12 @@ class Document(LazyModel):
         validate_by_alias=True,
         validate_by_name=True,
         protected_namespaces=(),
-        ser_json_inf_nan="constants",  # not null, which would be another document; encode_body refuses them
+        ser_json_inf_nan="constants",  # not null, which would change the document; encode_body refuses them
     )
 
     @model_validator(mode="after")
     def _without_twins(self) -> Self:
-        # In the XCom form, an unknown field of the name that we give to another one would take its place.
+        # In the XCom form, such an unknown field would replace the other one.
         if self.__pydantic_extra__ and (twins := self.__pydantic_extra__.keys() & type(self).model_fields.keys()):
             raise ValueError(f"{min(twins)}: {TWIN}")
         return self
@@ -58,18 +61,18 @@ class Document(LazyModel):
 
 
 class ResourceMetadata(Document):
-    """Bookkeeping of the server about a document. Times are integers: milliseconds since the epoch, UTC."""
+    """The server's metadata of a document. Times are integers: milliseconds since the epoch, UTC."""
 
-    time_created: StrictInt
-    last_updated: StrictInt
-    generation: StrictInt
+    time_created: Int64
+    last_updated: Int64
+    generation: Int64
     attributes: dict[str, str]
 
 
 class DeletedDocument(BaseModel):
-    """What became of a delete: the document is gone either way.
+    """The outcome of a delete; the document does not exist any more.
 
-    ``deleted`` says that this call removed it, ``already_absent`` that there was nothing to remove.
+    ``deleted``: this call deleted it. ``already_absent``: there was nothing to delete.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +83,7 @@ class DeletedDocument(BaseModel):
 
 
 def format_time(ms: int) -> str:
-    """Write a wire time (milliseconds since the epoch) for a person; a nonsensical one as the bare number."""
+    """Format a wire time (milliseconds since the epoch) for a person; one out of range as the bare number."""
     try:
         return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S UTC")
     except OverflowError:

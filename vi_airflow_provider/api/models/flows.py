@@ -21,13 +21,13 @@ class FlowBlock(Document):
     style: dict[str, Any]
 
 
-# Vi calls this field `schema`, and so do we; pydantic's base class has a deprecated method of that name,
-# whose shadowing it reports.
+# The API calls this field `schema`; pydantic's base class has a deprecated method of that name and warns that it is
+# shadowed.
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message='Field name "schema"', category=UserWarning)
 
     class FlowSpec(Document):
-        """What a flow trains, and how: the part of it that its author writes."""
+        """What a flow trains, and how: the part that its author writes."""
 
         name: str
         schema: str = Field()  # type: ignore[assignment]
@@ -38,7 +38,7 @@ with warnings.catch_warnings():
 
         @classmethod
         def complete(cls, spec: FlowSpec | Mapping[str, Any]) -> FlowSpec:
-            """Build a spec from what an author writes, who may leave empty containers out.
+            """Build a spec from what an author writes, where empty containers may be omitted.
 
             :param spec: a spec, or its fields in snake_case or camelCase
             :raises pydantic.ValidationError: a required field is missing or of a wrong type
@@ -63,13 +63,13 @@ with warnings.catch_warnings():
 
         @classmethod
         def complete(cls, spec: FlowSpec | Mapping[str, Any]) -> FlowSpecPatch:
-            """Check the given fields; as :meth:`FlowSpec.complete`, but any field may be left out."""
+            """Check the given fields; as :meth:`FlowSpec.complete`, but any field may be omitted."""
             fields = spec.model_dump() if isinstance(spec, FlowSpec) else spec
             return cls.model_validate(_with_complete_blocks(fields))
 
 
 def _with_complete_blocks(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Give each block the empty containers that the API requires and an author may leave out."""
+    """Give each block the empty containers that the API requires and an author may omit."""
     blocks = spec.get("blocks")
     if not isinstance(blocks, list):
         return dict(spec)
@@ -78,7 +78,7 @@ def _with_complete_blocks(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Flow(Document):
-    """A flow: the definition of a training pipeline, with its identity and bookkeeping."""
+    """A flow: the definition of a training pipeline, with its identity and metadata."""
 
     kind: Literal["Flow"] = "Flow"
     organization_id: str = Field(alias="workspaceId")
@@ -112,7 +112,7 @@ class Flow(Document):
 
 
 class SimpleFlow(Document):
-    """The short form of a flow (``simpleFlows``): its id and, maybe, its name."""
+    """The short form of a flow (``simpleFlows``): its id and, if set, its name."""
 
     flow_id: str
     name: str | None = None
@@ -131,7 +131,7 @@ class DeletedFlow(DeletedDocument):
 
 
 class GuardedWrite(NamedTuple):
-    """What became of a write that is allowed only while the current document matches.
+    """The outcome of a write that is allowed only while the current flow matches.
 
     ``flow`` is what was written, or what was found instead and does not match (``None``: no such flow).
     """
@@ -141,7 +141,7 @@ class GuardedWrite(NamedTuple):
 
 
 def last_update(flow: Flow) -> tuple[int, str]:
-    """Sort key by which the flow that was updated last is the greatest; never a tie."""
+    """Return a sort key without ties; the flow that was updated last is the greatest."""
     return flow.metadata.last_updated, flow.flow_id
 
 

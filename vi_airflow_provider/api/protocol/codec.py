@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from vi_airflow_provider.api.errors import ViValidationError, one_line, refusing
+from vi_airflow_provider.api.errors import ViError, ViValidationError, one_line, refusing
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, FlowSpecPatch
 from vi_airflow_provider.api.protocol.messages import Response
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
+from vi_airflow_provider.api.protocol.strict_json import find_flaw, flaw_in, invalid, nests_too_deep, unreadable
 from vi_airflow_provider.api.validation import describe_errors
 
 M = TypeVar("M", bound=BaseModel)
@@ -83,10 +85,11 @@ def parse_page(parse: Callable[[bytes, ErrorContext, str], M], response: Respons
     """
     content = json_content(response, context, "a page")
 
-    def describe(error: Exception) -> str:
-        return f"the response is not a page of a listing: {one_line(str(error))}"
+    def refuse(reason: str) -> ViError:
+        flaw = find_flaw(content, level=-1)  # the levels of the envelope do not count
+        return unreadable(context, flaw, f"the response is not a page of a listing: {reason}")
 
-    with refusing(context.response_error, *NOT_JSON, describe=describe):
+    with refusing(refuse, *NOT_JSON, describe=one_line_of):
         content.decode()  # what is decoded later must be known to be text
         envelope = msgspec.json.decode(content, type=_Envelope)
     # An empty cursor ends a listing as a missing one does.
@@ -111,14 +114,53 @@ def parse_document(model: type[M], content: bytes, context: ErrorContext, json_p
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path
     """
 
-    def describe(error: Exception) -> str:
-        if isinstance(error, ValidationError):
-            return f"the response violates the contract: {describe_errors(error, json_path)}"
-        return f"the response is not JSON: {one_line(str(error))}"
+    def refuse_text(reason: str) -> ViError:
+        return unreadable(context, find_flaw(content, json_path), f"the response is not JSON: {reason}")
 
-    with refusing(context.response_error, *NOT_JSON, ValidationError, describe=describe):
+    def refuse_document(reason: str) -> ViError:
+        return invalid(context, content, reason, json_path)
+
+    with refusing(refuse_text, *NOT_JSON, describe=one_line_of):
         msgspec.json.decode(content)  # pydantic's parser accepts NaN, and reads huge numbers as infinity
+    if nests_too_deep(content):
+        raise refuse_text("nested too deeply")
+    with refusing(refuse_document, ValidationError, describe=partial(describe_errors, json_path=json_path)):
         return model.model_validate_json(content)
+
+
+#: What to do if a response is about another document than the request.
+_IDENTITY_ADVICE: Final = (
+    "Check the organization id (the connection's login), and that no proxy or cache mixes up the responses."
+)
+
+
+def same_flow(flow: Flow, flow_id: str, organization_id: str, context: ErrorContext) -> Flow:
+    """Return the flow if it is the requested one.
+
+    :raises ViResponseError: the response is about another flow, or of another organization
+    """
+    if flow.flow_id != flow_id:
+        found = one_line(repr(flow.flow_id), 80)
+        message = f"the response is about flow {found}, but flow {flow_id!r} was requested"
+        raise context.response_error(message, advice=_IDENTITY_ADVICE)
+    return same_organization(flow, organization_id, context)
+
+
+def same_organization(flow: Flow, organization_id: str, context: ErrorContext) -> Flow:
+    """Return the flow if it belongs to the organization.
+
+    :raises ViResponseError: it belongs to another one
+    """
+    if flow.organization_id != organization_id:
+        flow_id, found = one_line(repr(flow.flow_id), 80), one_line(repr(flow.organization_id), 80)
+        message = f"flow {flow_id} of organization {found} in the response, requested was {organization_id!r}"
+        raise context.response_error(message, advice=_IDENTITY_ADVICE)
+    return flow
+
+
+def one_line_of(error: BaseException) -> str:
+    """Return the message of a library's exception, safe for a message of ours."""
+    return one_line(str(error))
 
 
 def json_content(response: Response, context: ErrorContext, expected: str) -> bytes:
@@ -141,7 +183,7 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
     :raises ViValidationError: a field is missing or of a wrong type; the message names its path
     """
     if not isinstance(spec, (Mapping, FlowSpec)):
-        raise ViValidationError(f"spec: a flow spec or an object of its fields expected, got {type(spec).__name__}")
+        raise ViValidationError(f"spec: a flow spec or an object of its fields expected, {type(spec).__name__} given")
 
     def describe(error: ValueError) -> str:
         if isinstance(error, ValidationError):
@@ -161,21 +203,24 @@ def wire_metadata(attributes: Mapping[str, str | None] | None, *, removable: boo
     if attributes is None:
         return {}
     if not isinstance(attributes, Mapping):
-        raise ViValidationError(f"attributes: an object of texts expected, got {type(attributes).__name__}")
+        raise ViValidationError(f"attributes: an object of texts expected, {type(attributes).__name__} given")
     for key, value in attributes.items():
         if not isinstance(key, str) or not (isinstance(value, str) or (value is None and removable)):
-            raise ViValidationError(f"attributes[{key!r:.80}]: text expected, got {type(value).__name__}")
+            raise ViValidationError(f"attributes[{key!r:.80}]: text expected, {type(value).__name__} given")
     return {"metadata": {"attributes": dict(attributes)}}
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
     """Write a request body: compact JSON, UTF-8 (VI_API.md section 1).
 
-    :raises ViValidationError: NaN, infinity or a lone surrogate, which JSON cannot represent
+    :raises ViValidationError: NaN, infinity, a lone surrogate or nesting that could not be read again
     """
 
     def describe(error: Exception) -> str:
-        return one_line(f"the document cannot be written as JSON: {error}")
+        return one_line(f"the document cannot be written as JSON: {flaw_in(body) or error}")
 
     with refusing(ViValidationError, ValueError, TypeError, RecursionError, describe=describe):
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    if nests_too_deep(content):
+        raise ViValidationError(describe(ValueError("nested too deeply")))
+    return content

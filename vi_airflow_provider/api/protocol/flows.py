@@ -56,11 +56,11 @@ class FlowCalls(ResourceCalls):
         :param prefetch: fetch the next page (never more) while a page is consumed; False for a consumer that stops
             once it has found what it searches for
         """
-        return self._paginator("flows", parse_listed_flow, page_size, limit, prefetch=prefetch)
+        return self._paginator("flows", self._parse_listed_flow, page_size, limit, prefetch=prefetch)
 
     def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Paginator[Flow]:
         """Yield the pages of the listing, starting with the one that ``page_token`` names."""
-        return self._paginator("flows", parse_listed_flow, page_size, token=page_token)
+        return self._paginator("flows", self._parse_listed_flow, page_size, token=page_token)
 
     def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleFlow]:
         """Yield id and name of all flows."""
@@ -246,13 +246,20 @@ class FlowCalls(ResourceCalls):
 
     def _flow(self, method: str, flow_id: str, body: Mapping[str, Any] | None = None) -> Steps[Flow]:
         call = self._begin(self._request(method, f"/flows/{checked_id(flow_id)}", body))
-        return _flow_in(*(yield from self._exchange(call)))
+        return self._parse_flow(flow_id, *(yield from self._exchange(call)))
+
+    def _parse_flow(self, flow_id: str, response: Response, context: ErrorContext) -> Flow:
+        flow = codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
+        return codec.same_flow(flow, flow_id, self.settings.organization_id, context)
+
+    def _parse_listed_flow(self, content: bytes, context: ErrorContext, json_path: str) -> Flow:
+        return parse_listed_flow(self.settings.organization_id, content, context, json_path)
 
     def _current_flow(self, flow_id: str, write: Call) -> Steps[Flow | None]:
         """Read the flow before an attempt to write it, within the retry budget of the write."""
         call = self._begin(self._request("GET", f"/flows/{flow_id}"), write.retry.deadline)
         try:
-            return _flow_in(*(yield from self._exchange(call)))
+            return self._parse_flow(flow_id, *(yield from self._exchange(call)))
         except ViNotFoundError:
             return None
 
@@ -268,12 +275,8 @@ class FlowCalls(ResourceCalls):
                 return GuardedWrite(written=False, flow=flow)
             outcome, context = yield from self._attempt(call)
             if is_success(outcome):
-                return GuardedWrite(written=True, flow=_flow_in(outcome, context))
+                return GuardedWrite(written=True, flow=self._parse_flow(flow_id, outcome, context))
             yield self._back_off(call, outcome, context)
-
-
-def _flow_in(response: Response, context: ErrorContext) -> Flow:
-    return codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
 
 
 def _deletion(flow_id: str, deleted: bool) -> DeletedFlow:

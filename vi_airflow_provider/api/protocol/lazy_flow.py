@@ -8,20 +8,24 @@ labels and times are built. That costs a third of pydantic's validation.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from vi_airflow_provider.api.errors import one_line, refusing
+from vi_airflow_provider.api.errors import ViError, refusing
 from vi_airflow_provider.api.lazy_model import LazyModel, completed, incomplete
 from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
-from vi_airflow_provider.api.protocol.codec import parse_document
+from vi_airflow_provider.api.protocol.codec import one_line_of, parse_document, same_organization
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
+from vi_airflow_provider.api.protocol.strict_json import find_flaw, nests_too_deep, unreadable
 
 #: The keys from a document to a part of it.
 Path: TypeAlias = tuple[str, ...]
 
 # The contract (VI_API.md section 4) in the wire's names. Other fields are skipped here, and kept by what follows.
+
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Object(msgspec.Struct):
@@ -48,9 +52,9 @@ class Spec(msgspec.Struct, rename="camel"):
 class Metadata(msgspec.Struct, rename="camel"):
     """The required fields of a document's metadata."""
 
-    time_created: int
-    last_updated: int
-    generation: int
+    time_created: _Int64
+    last_updated: _Int64
+    generation: _Int64
     attributes: dict[str, str]
 
 
@@ -67,9 +71,10 @@ class _Flow(msgspec.Struct, rename="camel"):
 _check: Final = msgspec.json.Decoder(_Flow).decode
 
 
-def parse_listed_flow(content: bytes, context: ErrorContext, json_path: str) -> Flow:
+def parse_listed_flow(organization_id: str, content: bytes, context: ErrorContext, json_path: str) -> Flow:
     """Check one flow of a page.
 
+    :param organization_id: the organization whose flows were requested
     :param content: its JSON text, known to be UTF-8
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path. Reading the
         settings raises it as well if they hold a number that is too large
@@ -77,7 +82,10 @@ def parse_listed_flow(content: bytes, context: ErrorContext, json_path: str) -> 
     try:
         checked = _check(content)
     except NOT_JSON:
-        return parse_document(Flow, content, context, json_path)  # which describes what is wrong, or accepts it
+        # Describes what is wrong, or accepts it.
+        return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
+    if nests_too_deep(content) or checked.workspace_id != organization_id:
+        return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
     text = Text(content, context, json_path)
     known = {
         "kind": checked.kind,
@@ -149,10 +157,11 @@ class Text:
     def decoded(self) -> dict[str, Any]:
         """Decode the document for the caller alone."""
 
-        def describe(error: Exception) -> str:  # well-formed, but without a value: a huge number
-            return f"the response violates the contract: {one_line(f'{self._json_path}: {error}')}"
+        def refuse(reason: str) -> ViError:  # well-formed, but without a value: a huge number
+            flaw = find_flaw(self._content, self._json_path)
+            return unreadable(self._context, flaw, f"the response cannot be read: {self._json_path}: {reason}")
 
-        with refusing(self._context.response_error, *NOT_JSON, describe=describe):
+        with refusing(refuse, *NOT_JSON, describe=one_line_of):
             wire: dict[str, Any] = msgspec.json.decode(self._content)
             return wire
 

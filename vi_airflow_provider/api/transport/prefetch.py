@@ -22,6 +22,9 @@ M = TypeVar("M", bound=BaseModel)
 #: hold the interpreter for the 5 ms of ``sys.getswitchinterval`` each time that the other thread needs it.
 HEAD_START: Final = 0.005
 
+#: Seconds within which a waiting consumer notices a signal: one that arrives just before a wait is handled after it.
+SIGNAL_STEP: Final = 0.2
+
 
 class PagePrefetcher(Generic[M]):
     """Fetches the pages of a listing, in order, for one consumer.
@@ -68,6 +71,7 @@ class _Fetch(Generic[M]):
         self.call = Call()
         self._page: RawPage[M] | None = None
         self._error: BaseException | None = None
+        self._done = threading.Event()
         # In the context of the consumer: what is logged here belongs to its task.
         self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="vi-page", daemon=True)
         self._thread.start()
@@ -79,10 +83,12 @@ class _Fetch(Generic[M]):
             self._error = error
         finally:
             self.call.note_sent()  # in case that nothing was sent
+            self._done.set()
 
     def result(self) -> RawPage[M]:
         try:
-            self._thread.join()
+            while not self._done.wait(SIGNAL_STEP) and self._thread.is_alive():  # a fork leaves the thread behind
+                pass
         except BaseException:  # a timeout of the task, or Ctrl-C
             self.call.end()
             raise

@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import Generic, TypeVar
 
 from vi_airflow_provider.api.transport.deadlines import Call
+from vi_airflow_provider.api.transport.prefetch import SIGNAL_STEP
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,29 +40,38 @@ class _Workers(Generic[T, R]):
         self._results: dict[int, R] = {}
         self._errors: list[BaseException] = []
         self._calls: list[Call] = []
-        self._threads: list[threading.Thread] = []
+        self._done: list[threading.Event] = []
 
     def start(self, concurrency: int) -> None:
         for _ in range(min(concurrency, self._count)):
-            call = Call()
+            call, done = Call(), threading.Event()
             # In the context of the caller: what is logged here belongs to its task.
             target = copy_context().run
-            thread = threading.Thread(target=target, args=(self._work, call), name="vi-call", daemon=True)
+            thread = threading.Thread(target=target, args=(self._work, call, done), name="vi-call", daemon=True)
             self._calls.append(call)
-            thread.start()
-            self._threads.append(thread)
+            self._done.append(done)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads
+                done.set()
+                raise
 
-    def _work(self, call: Call) -> None:
+    def _work(self, call: Call, done: threading.Event) -> None:
         try:
             while not self._stopped and (item := next(self._queue, None)) is not None:
                 self._results[item[0]] = self._act(item[1], call)
         except BaseException as error:  # raised in the waiting thread, whatever it is
             self._stopped = True
             self._errors.append(error)
+        finally:
+            done.set()
 
     def join(self) -> None:
-        for thread in self._threads:
-            thread.join()
+        # Not Thread.join(): on Python 3.11, a thread counts as ended once a join of it was interrupted. And in
+        # short steps, for signals.
+        for done in self._done:
+            while not done.wait(SIGNAL_STEP):
+                pass
 
     def end(self) -> None:
         self._stopped = True

@@ -1,0 +1,145 @@
+"""One definition of the JSON that we read and write, whichever parser meets it, and the place of what violates it.
+
+msgspec checks listings, pydantic reads single documents, archives and exports, and their limits differ: the nesting
+that one accepts the other refuses, a number that one refuses is infinity to the other. What one of them cannot read
+again must not be read, or written, in the first place. So both are used with the limits of this module.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from vi_airflow_provider.api.errors import ViError, one_line
+from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
+
+#: Levels of arrays and objects in a document, itself included. pydantic reads 200, msgspec about 1,000.
+MAX_NESTING: Final = 100
+
+#: What to do about one document that cannot be read, while the rest of the response is in order.
+DOCUMENT_ADVICE: Final = "Correct or delete this flow in Vi, or report it to Datature's support."
+
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
+
+
+class Flaw(NamedTuple):
+    """What makes a document unreadable, where, and in which flow of a page."""
+
+    json_path: str
+    problem: str
+    flow_id: str | None
+
+    def __str__(self) -> str:
+        flow = f"flow {self.flow_id!r:.80}: " if self.flow_id else ""
+        return one_line(f"{flow}{self.json_path or 'document'}: {self.problem}")
+
+
+def nests_too_deep(content: bytes) -> bool:
+    """Are there more than ``MAX_NESTING`` levels in this JSON text? It must be well-formed."""
+    if content.count(b"{") + content.count(b"[") <= MAX_NESTING:
+        return False  # almost always; the rest is a hundred times slower
+    brackets = _NOT_BRACKETS.sub(b"", _STRINGS.sub(b"", content)).translate(bytes.maketrans(b"[]", b"{}"))
+    for _ in range(MAX_NESTING):
+        brackets = brackets.replace(b"{}", b"")  # each pass removes the innermost level
+        if not brackets:
+            return False
+    return True
+
+
+def unreadable(context: ErrorContext, flaw: Flaw | None, message: str) -> ViError:
+    """Build the error for a text that a parser refused.
+
+    :param flaw: the flow and the field that are to blame, if :func:`find_flaw` found them
+    :param message: the description otherwise
+    """
+    if flaw is None:
+        return context.response_error(message)
+    return context.response_error(f"the response cannot be read: {flaw}", advice=DOCUMENT_ADVICE)
+
+
+def invalid(context: ErrorContext, content: bytes, reason: str, json_path: str = "") -> ViError:
+    """Build the error for a document that lacks a field or has one of a wrong type; in a page, it names the flow.
+
+    :param reason: paths and problems
+    """
+    flow_id = _flow_id_in(content) if json_path else None
+    flow = f"flow {flow_id!r:.80}: " if flow_id else ""
+    advice = DOCUMENT_ADVICE if flow_id else None
+    return context.response_error(f"the response violates the contract: {flow}{reason}", advice=advice)
+
+
+class _Identity(msgspec.Struct):
+    flowId: str | None = None  # noqa: N815 - the wire's name
+
+
+def _flow_id_in(content: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(content, type=_Identity).flowId
+    except NOT_JSON:
+        return None
+
+
+def find_flaw(content: bytes, json_path: str = "", level: int = 1) -> Flaw | None:
+    """Return the first value that JSON or our limits do not allow, in a text that is well-formed otherwise.
+
+    :param level: the level of nesting of the outermost value
+    """
+    try:
+        text = content.decode("utf-8", "surrogateescape")
+        document = json.loads(text, parse_constant=_Constant, parse_int=_parse_int)
+    except RecursionError:
+        return Flaw(json_path, _TOO_DEEP, None)
+    except ValueError:
+        return None
+    return flaw_in(document, json_path, level)
+
+
+def flaw_in(value: Any, json_path: str = "", level: int = 1, flow_id: str | None = None) -> Flaw | None:
+    """As :func:`find_flaw`, for decoded data."""
+    if level > MAX_NESTING and isinstance(value, (dict, list)):
+        return Flaw(f"{json_path:.100}…", _TOO_DEEP, flow_id)
+    match value:
+        case dict():
+            named = value.get("flowId")
+            flow_id = named if isinstance(named, str) else flow_id
+            if any(map(_problem, value)):
+                return Flaw(json_path, "a key with text that is not valid Unicode", flow_id)
+            members: Iterable[tuple[str, Any]] = ((f"{json_path}.{key}".lstrip("."), v) for key, v in value.items())
+        case list() | tuple():
+            members = ((f"{json_path}[{index}]", inner) for index, inner in enumerate(value))
+        case _:
+            problem = _problem(value)
+            return Flaw(json_path, problem, flow_id) if problem else None
+    return next(filter(None, (flaw_in(inner, path, level + 1, flow_id) for path, inner in members)), None)
+
+
+class _Constant(NamedTuple):
+    """``NaN`` or an infinity in a JSON text."""
+
+    name: str
+
+
+_TOO_DEEP: Final = f"more than {MAX_NESTING} levels of nesting"
+
+
+def _parse_int(digits: str) -> float:
+    return math.inf if len(digits) > 4300 else int(digits)  # Python's limit, and that of the parsers
+
+
+def _problem(value: Any) -> str:
+    match value:
+        case _Constant(name):
+            return f"{name} is not a JSON number"
+        case float() if math.isnan(value):
+            return "NaN is not a JSON number"
+        case float() if math.isinf(value):
+            return "a number that is too large"
+        case str() if any("\ud800" <= character <= "\udfff" for character in value):
+            return "text that is not valid Unicode (a lone surrogate, or not UTF-8)"
+    return ""
