@@ -13,18 +13,18 @@ an XCom passed as an argument          no        Airflow resolves ``task.output`
 an XCom passed by ``expand_kwargs``    no        this module; Airflow itself renders it
 =====================================  ========  ==================================================================
 
-1. *An XCom is never rendered.* A mapped task cannot tell by the name of an argument where its value comes from, because
-   an XCom may override what the author wrote. So a value counts as the author's only if it is the identical object
-   that the author wrote: ``is``, not ``==``. Any other value of a task mapped by ``expand_kwargs`` is data.
-   A copy of the author's values anywhere on the way would turn their templates into data, which is visible at once;
-   comparing by equality would turn data into templates, which is a vulnerability.
-2. *A text without a template is never rendered.* Jinja is no identity: it drops the last newline and ``{# … #}``,
+1. *An XCom is never rendered.* The name of an argument does not tell where its value comes from: an XCom may override
+   what the author wrote. So a value counts as the author's only if it is the identical object (``is``, not ``==``) that
+   the author wrote. Any other value of a task mapped by ``expand_kwargs`` is data. If authored values were copied on
+   their way, their templates would become data, which is visible at once. If they were compared by equality, data would
+   become templates, which is a vulnerability.
+2. *A text without a template is never rendered.* Jinja does not preserve text: it drops the last newline and ``{# … #}``,
    rewrites CRLF, and native rendering turns ``"1.10"`` into a number. A prompt would train something else than was
-   written. What opens a template is asked of the environment, since a DAG may choose its own delimiters. A comment
-   does not open one: ``{#`` alone is data.
-3. *A document of Vi is never rendered.* Airflow renders any object that has ``template_fields``, and resolves any that
-   has ``resolve``; a document has whatever fields a server sends.
-4. *Rendered URLs are searched for secrets* before Airflow stores rendered fields, which its UI shows to everyone.
+   written. The delimiters are those of the task's Jinja environment, since a DAG may choose its own. A comment does not
+   make a template: ``{#`` alone is data.
+3. *A document of Vi is never rendered.* Airflow renders any object that has ``template_fields`` and resolves any that has
+   ``resolve``; a document has whatever fields a server sends.
+4. *Rendered URLs are searched for secrets* before Airflow stores the rendered fields, which its UI shows.
 """
 
 from __future__ import annotations
