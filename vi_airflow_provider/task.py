@@ -6,24 +6,24 @@ Before a task is executed, Airflow renders every text in its template fields wit
 ``{{ conn.… }}`` it reads the secrets of every connection. The values of an operator come from three sources:
 
 =====================================  ========  ==================================================================
-source                                 rendered  by
+source                                 rendered  by, or why not
 =====================================  ========  ==================================================================
-the DAG file, `partial`, default args  yes       the author's own code
+the DAG file, `partial`, default args  yes       Airflow: this is the author's own code
 an XCom passed as an argument          no        Airflow resolves ``task.output`` and never renders the result
-an XCom passed by ``expand_kwargs``    no        this module; Airflow itself renders it
+an XCom passed by ``expand_kwargs``    no        this module prevents it; Airflow would
 =====================================  ========  ==================================================================
 
 1. *An XCom is never rendered.* The name of an argument does not tell where its value comes from: an XCom may override
-   what the author wrote. So a value counts as the author's only if it is the identical object (``is``, not ``==``) that
-   the author wrote. Any other value of a task mapped by ``expand_kwargs`` is data. If authored values were copied on
-   their way, their templates would become data, which is visible at once. If they were compared by equality, data would
-   become templates, which is a vulnerability.
-2. *A text without a template is never rendered.* Jinja does not preserve text: it drops the last newline and ``{# … #}``,
-   rewrites CRLF, and native rendering turns ``"1.10"`` into a number. A prompt would train something else than was
-   written. The delimiters are those of the task's Jinja environment, since a DAG may choose its own. A comment does not
-   make a template: ``{#`` alone is data.
-3. *A document of Vi is never rendered.* Airflow renders any object that has ``template_fields`` and resolves any that has
-   ``resolve``; a document has whatever fields a server sends.
+   what the author wrote. So a value counts as the author's only if it is the identical object (``is``, not ``==``)
+   that the author wrote. Any other value of a task mapped by ``expand_kwargs`` is data. If authored values were
+   copied on their way, their templates would become data, which is visible at once. If they were compared by
+   equality, data would become templates, which is a vulnerability.
+2. *A text without a template is never rendered.* Jinja does not preserve text: it drops the last newline and ``{# …
+   #}``, rewrites CRLF, and native rendering turns ``"1.10"`` into a number. A prompt would train something else than
+   was written. The delimiters are those of the task's Jinja environment, since a DAG may choose its own. A comment
+   does not make a template: ``{#`` alone is data.
+3. *A document of Vi is never rendered.* Airflow renders any object that has ``template_fields`` and resolves any that
+   has ``resolve``; a document has whatever fields a server sends.
 4. *Rendered URLs are searched for secrets* before Airflow stores the rendered fields, which its UI shows.
 """
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.hooks.vi import ViHook
 
-#: The module of Vi's documents, which is not imported for its name.
-_DOCUMENTS: Final = "vi_airflow_provider.api.models"
+#: Where the classes of documents are defined; importing them would load their libraries.
+_OWN_MODULES: Final = "vi_airflow_provider.api."
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 
@@ -80,7 +80,7 @@ class ViTaskMixin:
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
         """Render a value as Airflow does, but return a text without a template, and a document, as it is."""
-        if type(content).__module__ == _DOCUMENTS:
+        if type(content).__module__.startswith(_OWN_MODULES):
             return content
         if isinstance(content, str):
             jinja_env = jinja_env or self.get_template_env()
