@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from benchmarks.flows import ORGANIZATION_ID, flow, flow_id
 
 _FLOWS: Final = f"/workspaces/{ORGANIZATION_ID}/flows"
+_SIMPLE_FLOWS: Final = f"/workspaces/{ORGANIZATION_ID}/simpleFlows"
 _NOT_FOUND: Final = b'{"error":"Not Found","message":"there is no such flow"}'
 #: Default page size, the same as the vendor's SDK requests.
 _PAGE_SIZE: Final = 10
@@ -37,6 +38,7 @@ class Listing:
         for document in documents:
             self._starts.append(self._starts[-1] + len(document) + 1)
         self._numbers = {flow_id(number): number for number in range(count)}
+        self._ids = [b'{"flowId":"%s"}' % flow_id.encode() for flow_id in self._numbers]
         self.latency = 0.0
         self.begin(count)
 
@@ -44,17 +46,19 @@ class Listing:
         """Offer the first ``shown`` flows, undo deletions and reset the counters."""
         self.shown = shown
         self.connections = 0
-        self.requests = {"pages": 0, "gets": 0, "deletes": 0}
+        self.requests = {"pages": 0, "id_pages": 0, "gets": 0, "deletes": 0}
         self._deleted: set[int] = set()
         self._cpu = _cpu_seconds()
 
     def respond(self, method: str, target: str) -> tuple[bytes, list[bytes | memoryview]]:
         """Return the status and the body."""
         url = urlsplit(target)
-        if url.path == _FLOWS and method == "GET":
-            self.requests["pages"] += 1
+        if url.path in (_FLOWS, _SIMPLE_FLOWS) and method == "GET":
+            ids_only = url.path == _SIMPLE_FLOWS
+            self.requests["id_pages" if ids_only else "pages"] += 1
             query = parse_qs(url.query)
-            return b"200 OK", self._page(int(query.get("p", ["0"])[0]), int(query.get("s", [str(_PAGE_SIZE)])[0]))
+            start, size = int(query.get("p", ["0"])[0]), int(query.get("s", [str(_PAGE_SIZE)])[0])
+            return b"200 OK", self._page(start, size, ids_only=ids_only)
         number = self._numbers.get(url.path.removeprefix(f"{_FLOWS}/"), self.shown)
         absent = number >= self.shown or number in self._deleted
         if method == "DELETE":
@@ -69,10 +73,11 @@ class Listing:
         counts = {"connections": self.connections, "cpu": _cpu_seconds() - self._cpu, "deleted": len(self._deleted)}
         return json.dumps(self.requests | counts).encode()
 
-    def _page(self, start: int, size: int) -> list[bytes | memoryview]:
+    def _page(self, start: int, size: int, *, ids_only: bool) -> list[bytes | memoryview]:
         end = min(start + size, self.shown)
         cursor = b'"%d"' % end if end < self.shown else b"null"
-        return [b'{"items":[', self._slice(start, end), b'],"nextPage":%s,"prevPage":null}' % cursor]
+        items = b",".join(self._ids[start:end]) if ids_only else self._slice(start, end)
+        return [b'{"items":[', items, b'],"nextPage":%s,"prevPage":null}' % cursor]
 
     def _slice(self, start: int, end: int) -> memoryview:
         return self._bytes[self._starts[start] : max(self._starts[start], self._starts[end] - 1)]
