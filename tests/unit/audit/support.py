@@ -40,7 +40,7 @@ ALL_FORMS: Final = ["flows.jsonl", "flows.jsonl.gz", "flows.csv", "flows.csv.gz"
 SIMPLE_FLOWS: Final = FLOWS_URL.removesuffix("flows") + "simpleFlows"
 #: The flows that Vi has in the tests of the task.
 ALL: Final = [
-    wire_flow(flowId="c", spec__name="weld", metadata__lastUpdated=1),
+    wire_flow(flowId="c", spec__name="weld", metadata__timeCreated=10**12, metadata__lastUpdated=10**12),
     wire_flow(flowId="a", spec__name="paint"),
     wire_flow(flowId="b", spec__name="weld"),
 ]
