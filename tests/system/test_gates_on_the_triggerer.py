@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from demo.local_airflow import EXAMPLES
 from tests.deployed import eventually, start, task_instances, xcom
 from vi_airflow_provider.audit.reader import verify
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.triggers.version_store import HANDOVER
 
 SPEC = {"name": "Gate", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
 
@@ -90,7 +92,9 @@ def test_gates_and_watchers_survive_a_killed_triggerer(airflow: Deployment, vi: 
     (run,) = runs(airflow, "train_when_flow_changes")
     assert xcom(airflow, run["dag_id"], run["dag_run_id"], "train", 0).startswith("flow weld-1 at generation 1 ")
 
-    # The triggerer is killed while 20 gates wait, long after the last event: no change is lost or reported twice.
+    # The triggerer is killed while 20 gates wait. Once an event is safe, it is not reported twice, and none is lost.
+    safe_at = time.monotonic() + HANDOVER + 5
+    eventually(lambda: time.monotonic() > safe_at, "time does not pass")
     airflow.kill("triggerer")
     put(vi, "watched-2", trainingProject="watched")
     airflow.start("triggerer")

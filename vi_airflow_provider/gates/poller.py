@@ -14,8 +14,8 @@ scans (``_pages``); one that was given up counts double, so that it is not soon 
 
 Invariants:
 
-- ``_results`` holds subscribed keys only, so it cannot grow. A poll whose key lost its last subscriber while the job
-  ran finds no result and starts another job: poll only what is subscribed, or this never ends.
+- ``_results`` holds subscribed keys only, so it cannot grow. A poll whose key had no subscriber when the results were
+  noted finds none, and starts another job.
 - ``_jobs[key]`` is removed when the key's result is noted, before the waiters are woken; otherwise a poll that begins
   in between would join a job that has already woken its waiters.
 - A job belongs to all its waiters. A cancelled poll leaves the queue; it must not cancel the job's task.
@@ -162,6 +162,8 @@ class SharedPoller(Generic[K, D]):
         if result is not None and asyncio.get_running_loop().time() - result.asked_at > max_age:
             result = None
         while result is None:
+            if key not in self._subscribers:  # no job would note a result, and this would not end
+                raise LookupError(f"{key} is not subscribed to")
             job = self._jobs.get(key) or self._start(key)
             await job.waiters.wait()
             job.task.result()

@@ -106,14 +106,26 @@ class FlowEventTrigger(BaseEventTrigger):
         watched = {name: value for name, value in self.serialize()[1].items() if name not in _PACE}
         # Airflow sets the store on the trigger after it was made, and only where it has one.
         store = VersionStore(getattr(self, "asset_state_store", None), watched, self.log)
-        before = await store.load()
+        before = await self._load(store)
         async with shared_client(self.vi_conn_id) as client:
             async for snapshot in self._snapshots(client, before, store):
                 if snapshot.changes:
                     await store.announce(snapshot)
                     yield TriggerEvent(self._payload(snapshot))  # type: ignore[no-untyped-call]
-                store.put(snapshot, time.time())
-                await store.save(time.time())
+                now = asyncio.get_running_loop().time()
+                store.put(snapshot, now)
+                await store.save(now)
+
+    async def _load(self, store: VersionStore) -> Snapshot | None:
+        """Return the stored state; wait while it cannot be read, because without it, changes would be missed."""
+        pause = self.poke_interval
+        while True:
+            try:
+                return await store.load()
+            except Exception as error:
+                self.log.error("The state could not be read; trying again in %.0f s: %s", pause, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE)
 
     async def _snapshots(
         self, client: RefreshingClient, before: Snapshot | None, store: VersionStore
@@ -130,7 +142,7 @@ class FlowEventTrigger(BaseEventTrigger):
             await asyncio.sleep(max(0.0, tick + offset - time.time()))
             began = min(tick, time.time())  # the clock may have been set back
             earliest = began + self.poke_interval
-            await store.save(time.time())
+            await store.save(asyncio.get_running_loop().time())
             try:
                 snapshot = await client.call(partial(detector.poll, before=before))
             except ViError as error:

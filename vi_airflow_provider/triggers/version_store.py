@@ -77,7 +77,10 @@ class VersionStore:
             await self._write(self._stored)
 
     def put(self, snapshot: Snapshot, now: float) -> None:
-        """Take the snapshot of a poll, after its event if it has one; its changes are dropped."""
+        """Take the snapshot of a poll, after its event if it has one; its changes are dropped.
+
+        :param now: seconds of a clock that is never set back
+        """
         if snapshot.changes:
             self._handed_over = now + HANDOVER
             snapshot.changes.clear()

@@ -358,6 +358,17 @@ def test_a_store_that_fails_does_not_repeat_an_event(vi: VirtualVi, clock: Virtu
     assert watching.store.written == 2
 
 
+def test_a_state_that_cannot_be_read_is_waited_for(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    """Without it, the trigger would start over and miss what changed since."""
+    watching.run(100)
+    vi.put("a")
+    assert watching.store is not None
+    watching.store.broken = RuntimeError("the API server is down")
+    clock.at(500, lambda: setattr(watching.store, "broken", None))
+    watching.run(2000)
+    assert watching.changes == [("a", "created")]
+
+
 def test_a_trigger_shared_by_several_assets_works_without_the_store(
     vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:

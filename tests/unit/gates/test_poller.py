@@ -273,6 +273,15 @@ def test_a_gate_that_missed_the_results_polls_again(
     assert len(paths(vi)) == 2
 
 
+def test_only_subscribed_keys_can_be_polled(vi: VirtualVi, clock: VirtualClock) -> None:
+    async def main(poller: Poller) -> None:
+        with pytest.raises(LookupError, match="flow b is not subscribed to"):
+            await poller.poll(Target(flow_id="b"))
+
+    run(clock, many(10), main)
+    assert vi.requests == []
+
+
 def test_an_unexpected_exception_reaches_all_waiters(
     vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
