@@ -109,6 +109,12 @@ def test_hook_page_lists_every_method_signature() -> None:
         models.SimpleFlow,
         models.DeletedFlow,
         models.GuardedWrite,
+        models.Run,
+        models.RunSpec,
+        models.RunStatus,
+        models.RunCondition,
+        models.RunOutput,
+        models.TrainingProject,
     ],
 )
 def test_documents_page_lists_every_field(model: Any) -> None:
