@@ -125,11 +125,11 @@ BAD: Final[dict[str, tuple[type[ViBaseOperator], dict[str, Any]]]] = {
     ),
     "nothing to update": (UpdateFlowOperator, {"flow_id": "a"}),
     "spec.name: ": (UpdateFlowOperator, {"flow_id": "a", "spec": {"name": 5}}),
-    "spec: a flow spec or an object of its fields expected, got str": (
+    "spec: a flow spec or an object of its fields expected": (
         UpdateFlowOperator,
         {"flow_id": "a", "spec": "{'name': 'n'}"},
     ),
-    "attributes['team']: text expected, got int": (UpdateFlowOperator, {"flow_id": "a", "attributes": {"team": 5}}),
+    "attributes['team']: text expected": (UpdateFlowOperator, {"flow_id": "a", "attributes": {"team": 5}}),
 }
 
 
