@@ -114,6 +114,13 @@ def test_older_than_includes_the_flow_of_exactly_that_age(offset: int, selected:
     assert selects(criteria, metadata__lastUpdated=last_updated, metadata__timeCreated=0) is selected
 
 
+@pytest.mark.parametrize(("ms", "selected"), [(0, False), (-1, False), (999_999_999_999, False), (10**12, True)])
+def test_a_time_that_is_none_is_before_nothing_and_not_old(ms: int, selected: bool) -> None:
+    times = {"metadata__timeCreated": ms, "metadata__lastUpdated": ms}
+    for criteria in ({"older_than": timedelta(days=90)}, {"updated_before": NOW}, {"created_before": NOW}):
+        assert selects(criteria, **times) is selected
+
+
 def test_older_than_counts_from_the_last_update() -> None:
     assert not selects({"older_than": "P1D"}, metadata__timeCreated=0, metadata__lastUpdated=NOW_MS)
 
