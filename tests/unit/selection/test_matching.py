@@ -43,6 +43,7 @@ def test_a_pattern_is_a_glob_or_the_exact_name(pattern: str, name: str, matches:
 def test_attributes_match_in_any_unicode_form() -> None:
     assert attributes_match({COMPOSED: DECOMPOSED}, {DECOMPOSED: COMPOSED, "other": ""})
     assert not attributes_match({COMPOSED: "a"}, {DECOMPOSED: "b"})
+    assert attributes_match({COMPOSED: "a"}, {DECOMPOSED: "a"})
     assert attributes_match({}, {"a": "b"})
 
 
