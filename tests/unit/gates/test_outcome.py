@@ -124,3 +124,50 @@ def test_an_event_does_not_contain_the_cause_of_an_error() -> None:
     error = errors.ViAuthenticationError("401", status_code=401)
     error.__cause__ = ValueError(SECRET_KEY)
     assert SECRET_KEY not in json.dumps(build_event(WaitResult(WaitOutcome.REFUSED, error=error)))
+
+
+#: Events as commit 8fb970b wrote them. A triggerer and a worker may run different versions for a while.
+OLD_EVENTS: Final[dict[str, tuple[dict[str, Any], WaitResult]]] = {
+    "open": (
+        {"version": 1, "outcome": "open", "flow": {"flow_id": "f"}},
+        WaitResult(WaitOutcome.OPEN, {"flow_id": "f"}),
+    ),
+    "timeout": ({"version": 1, "outcome": "timeout", "flow": None}, WaitResult(WaitOutcome.TIMEOUT)),
+    "outage": (
+        {
+            "version": 1,
+            "outcome": "outage",
+            "flow": None,
+            "error": {
+                "type": "ViServerError",
+                "message": "503 Service Unavailable",
+                "status_code": 503,
+                "method": "GET",
+                "path": "/workspaces/o/flows/f",
+                "trace_id": None,
+                "attempts": 1,
+            },
+        },
+        WaitResult(
+            WaitOutcome.OUTAGE,
+            error=errors.ViServerError(
+                "503 Service Unavailable", status_code=503, method="GET", path="/workspaces/o/flows/f", attempts=1
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "result"), OLD_EVENTS.values(), ids=OLD_EVENTS)
+def test_events_of_an_earlier_version_are_read_and_written(event: dict[str, Any], result: WaitResult) -> None:
+    read = read_event(event)
+    assert (read.outcome, read.flow, str(read.error)) == (result.outcome, result.flow, str(result.error))
+    assert build_event(result) == event
+
+
+@pytest.mark.parametrize(("event", "result"), OLD_EVENTS.values(), ids=OLD_EVENTS)
+def test_fields_of_a_later_version_are_ignored(event: dict[str, Any], result: WaitResult) -> None:
+    later = {**event, "polls": 12, "flow": event["flow"] and {**event["flow"], "new": 1}}
+    if "error" in event:
+        later["error"] = {**event["error"], "retry_after": 5}
+    assert read_event(later).outcome is result.outcome
