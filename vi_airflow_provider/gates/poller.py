@@ -237,10 +237,10 @@ class SharedPoller(Generic[K, D]):
         max_pages = None if self._needing_listing else 1 + (len(keys) - 1) // GETS_PER_PAGE
         try:
             listing = await self._client.call(lambda client: self._source.scan(client, keys, max_pages))
-        except _SERVICE_WIDE as error:
-            service_wide = error
-            return lambda _: service_wide
-        except ViError:
+        except ViError as error:
+            # The base class itself: there is no connection, so no request was sent.
+            if isinstance(error, _SERVICE_WIDE) or type(error) is ViError:
+                return dict.fromkeys(keys, error).__getitem__
             return await self._get_each(keys)
         self._pages = listing.pages if listing.complete else 2 * listing.pages
         return listing.find if listing.complete else await self._get_each(keys)

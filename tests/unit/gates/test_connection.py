@@ -328,6 +328,22 @@ def test_a_restarted_triggerer_with_many_gates_survives_a_blip(
     assert clock.elapsed < 400
 
 
+def test_many_gates_share_a_failing_lookup(
+    vi: VirtualVi, clock: VirtualClock, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.fail()
+    tried: list[float] = []
+    original = ViHook.get_async_conn
+
+    async def get_async_conn(hook: ViHook) -> AsyncViClient:
+        tried.append(clock.elapsed)
+        return await original(hook)
+
+    monkeypatch.setattr(ViHook, "get_async_conn", get_async_conn)
+    assert run(clock, many(1000)) == [ViError] * 1000
+    assert len(tried) == 1
+
+
 def test_a_failed_lookup_keeps_the_client_in_use(vi: VirtualVi, clock: VirtualClock, backend: Backend) -> None:
     backend.blip(10.0, 1000.0)
 
