@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from vi_airflow_provider.api import errors
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.emulator.store.behaviour import CursorKind, Order
 from vi_airflow_provider.hooks.vi import ViHook
 
 SPEC = {
@@ -71,6 +72,17 @@ class TestReading:
 
         assert [[flow.flow_id for flow in page.items] for page in hook.iter_flow_pages(page_size=15)] == theirs
         assert [len(page) for page in theirs] == [15, 15, 10]
+
+    @pytest.mark.parametrize("cursor", get_args(CursorKind))
+    @pytest.mark.parametrize("order", get_args(Order))
+    def test_both_list_the_same_flows_in_every_order(
+        self, client: Any, hook: ViHook, vi_emulator: Emulator, order: Order, cursor: CursorKind
+    ) -> None:
+        vi_emulator.configure(order=order, cursor=cursor)
+        theirs = [flow.flow_id for flow in client.flows.list().all_items()]
+
+        assert [flow.flow_id for flow in hook.list_flows(page_size=10)] == theirs
+        assert theirs == vi_emulator.store.flow_ids()
 
     def test_both_get_the_same_flow(self, client: Any, hook: ViHook, vi_emulator: Emulator) -> None:
         for flow_id in vi_emulator.store.flow_ids():
