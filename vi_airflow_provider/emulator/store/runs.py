@@ -33,11 +33,13 @@ class Runs(Collection):
         self.plans = PlanBook()
         self.bill = Bill()
         self._vanishing: set[str] = set()
+        self._ended: set[str] = set()  # what has ended stays so, until it is started again
 
     def replace_all(self, documents: Iterable[Document]) -> None:
         """Replace everything; visible at once."""
         documents = list(documents)
         super().replace_all(documents)
+        self._ended.clear()
         self._vanishing = {run["runId"] for run in documents if self.life(run).vanishes_at is not None}
 
     # -- reading --------------------------------------------------------------------------------------
@@ -96,7 +98,16 @@ class Runs(Collection):
 
     def active(self) -> list[Document]:
         """The runs that have not ended."""
-        return [run for run in self if self.is_active(run)]
+        with self._ledger.lock:
+            active = []
+            for run in self:
+                if run["runId"] in self._ended:
+                    continue
+                if self.is_active(run):
+                    active.append(run)
+                else:
+                    self._ended.add(run["runId"])
+            return active
 
     def is_active(self, run: Document) -> bool:
         """Whether a run has not ended."""
@@ -152,6 +163,7 @@ class Runs(Collection):
         if old is not None:
             self._retire(old)
         self.bill.start(run_id)
+        self._ended.discard(run_id)
         now = self._ledger.clock()
         plan = self.plans.take(run_id, spec["flow"]["name"]).to_json()
         metadata = self._ledger.metadata(old, spec, attributes)
