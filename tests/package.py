@@ -23,7 +23,10 @@ OMITTED: Final = (".ci", ".github")
 GENERATED: Final = {"PKG-INFO"}
 #: Tests that read files of the repository, and finish within seconds.
 SAMPLE: Final = (
+    "tests/unit/docs/test_references.py",
+    "tests/unit/test_architecture.py",
     "tests/unit/test_layers.py",
+    "tests/unit/test_make_targets.py",
     "tests/unit/test_matrix.py",
     "tests/unit/test_provider_info.py",
     "tests/unit/test_reliability_page.py",
