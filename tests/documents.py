@@ -1,4 +1,4 @@
-"""Valid wire documents and credentials, for tests to change one thing in."""
+"""Valid wire documents and credentials, of which tests change one aspect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 ORGANIZATION_ID: Final = "5b1d7c1e-2f64-4a0b-9a55-0c6f2f1f7a10"
-#: The form of a real one: 103 characters.
+#: In the format of a real key: 103 characters.
 SECRET_KEY: Final = "dtvi_" + "s3cr3t-K3y" * 9 + "tail0123"
 FLOW_ID: Final = "0f4c9c1e-7a53-4f0e-8f0d-2b1f6f3a9d21"
 RUN_ID: Final = "7e2a5d0c-91b4-4c6e-a3d7-55b0c2f4e812"

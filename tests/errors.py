@@ -1,4 +1,4 @@
-"""All that can be seen of an error."""
+"""Everything that an error can show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.traceback import Traceback
 
 
 def everything_shown(error: BaseException) -> dict[str, str]:
-    """All the forms in which an error meets an eye: with the locals of each frame, as Python and rich write them."""
+    """Return every representation of an error, including the locals of each frame as Python and rich print them."""
     with_locals = traceback.TracebackException.from_exception(error, capture_locals=True)
     by_rich = Traceback.extract(type(error), error, error.__traceback__, show_locals=True)
     frames = [frame for stack in by_rich.stacks for frame in stack.frames]

@@ -1,7 +1,7 @@
-"""A TCP server that answers each request with the next act of a script, down to the last byte.
+"""A TCP server that responds to each request with the next act of a script, byte for byte.
 
-It is not an HTTP server: it reads one request, does what the act says (send these bytes, reset the connection,
-say nothing), and closes the connection unless the act keeps it open. So it can be as wrong as a real network.
+It is not an HTTP server: it reads one request, performs the act (send bytes, reset the connection, remain silent), and
+closes the connection unless the act keeps it open. So it can be as wrong as a real network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 
 
 class After(Enum):
-    """What the server does once it has sent an act's bytes."""
+    """What the server does after it has sent the bytes of an act."""
 
     CLOSE = auto()
     RESET = auto()  # the peer reads ECONNRESET, not the end of the stream
@@ -28,7 +28,7 @@ class After(Enum):
 
 @dataclass(frozen=True)
 class Act:
-    """What the server does with one request. ``refuse``: nobody listens, so there is no request at all."""
+    """What the server does with one request. ``refuse``: the port is closed, so no request arrives."""
 
     send: bytes = b""
     after: After = After.CLOSE
@@ -37,7 +37,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came: header names and their order as they were sent."""
+    """A request as received, with names and order of its headers unchanged."""
 
     method: str
     target: str
@@ -49,13 +49,13 @@ class Received:
 
 
 class ScriptedServer:
-    """Plays its acts in order, one a request, whatever the request says.
+    """Performs its acts in order, one per request, regardless of the request.
 
-    Acts that refuse the connection can only stand at the beginning: the server listens once :meth:`pause` (to be
-    called in the client's waits between two attempts) has gone past them.
+    Acts that refuse the connection must come first: the server starts to listen when :meth:`pause`, which is called
+    while the client waits between two attempts, has passed them.
 
     :param acts: the script
-    :param tls: speak TLS, with this context
+    :param tls: context for TLS; plain HTTP without it
     """
 
     def __init__(self, acts: Iterable[Act] = (), *, tls: ssl.SSLContext | None = None) -> None:
@@ -76,7 +76,7 @@ class ScriptedServer:
 
     @property
     def requests(self) -> int:
-        """How often somebody tried to get an answer, also in vain."""
+        """Number of attempts of clients, refused ones included."""
         return len(self.received) + self.refused
 
     def __enter__(self) -> Self:
@@ -96,7 +96,7 @@ class ScriptedServer:
             assert not thread.is_alive()
 
     def pause(self) -> None:
-        """Between two attempts of the client: arrange for what will happen to the next one."""
+        """The client waits between two attempts: prepare for the next one."""
         if self.acts and self.acts[0].refuse:
             self.acts.pop(0)
             self.refused += 1
@@ -122,7 +122,7 @@ class ScriptedServer:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        # A client that hangs up early is no business of the server's: the test sees it from the client's side.
+        # The client may disconnect early, which the test observes on the client side.
         with contextlib.suppress(OSError, ssl.SSLError):
             if self._tls is not None:
                 connection = self._encrypted(connection)
@@ -157,7 +157,7 @@ _END_OF_SCRIPT = Act(b"HTTP/1.1 418 The script is over\r\nContent-Length: 0\r\nC
 def http_bytes(
     status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = (), *, missing: int = 0, keep: bool = False
 ) -> bytes:
-    """Write an HTTP/1.1 answer, ``missing`` bytes shorter than its Content-Length says."""
+    """Return an HTTP/1.1 response, ``missing`` bytes shorter than its Content-Length."""
     lines = [f"HTTP/1.1 {status} {'Reason' if status != 200 else 'OK'}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if status not in (204, 304):

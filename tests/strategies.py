@@ -1,4 +1,4 @@
-"""Documents for property tests: whatever the API may send."""
+"""Documents for property tests: anything that the API may send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
-#: Fields that this version does not know; the prefix keeps them apart from those it does.
+#: Fields that this version does not know; the prefix prevents collisions with known ones.
 UNKNOWN = st.dictionaries(
     TEXT.map("x{}".format) | st.sampled_from(["copy", "model_dump", "digest", "X"]), JSON, max_size=3
 )
