@@ -1,25 +1,33 @@
-"""The example DAGs for cleanup, run in a real Airflow against the emulator."""
+"""The example DAGs for cleanup, executed by Airflow against the emulator."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 
 from demo import local_airflow
 from tests.unit.cleanup.support import archived
 from tests.versions import a_person_answers
+from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import DeleteFlowOperator
 
 pytestmark = pytest.mark.vi_emulator(flows=40)
 
+Flows: TypeAlias = dict[str, dict[str, Any]]
+#: Runs the DAG that asks for approval, with a response and an action before it; returns the run and what was shown.
+ApprovalRun: TypeAlias = Callable[..., tuple[Any, list[tuple[str, str]]]]
 
-def state(run):
+
+def state(run: Any) -> str:
     return str(getattr(run.state, "value", run.state))
 
 
-def task_states(run):
+def task_states(run: Any) -> dict[tuple[str, int], str]:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -29,7 +37,7 @@ def task_states(run):
         return {(ti.task_id, ti.map_index): str(ti.state) for ti in session.scalars(query)}
 
 
-def names_in_ui(run, task_id):
+def names_in_ui(run: Any, task_id: str) -> set[str | None]:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -40,12 +48,12 @@ def names_in_ui(run, task_id):
 
 
 @pytest.fixture
-def before(vi_emulator):
+def before(vi_emulator: Emulator) -> Flows:
     return {flow_id: vi_emulator.store.get_flow(flow_id) for flow_id in vi_emulator.store.flow_ids()}
 
 
 @pytest.fixture
-def stale(before):
+def stale(before: Flows) -> set[str]:
     limit = (datetime.now(UTC) - timedelta(days=90)).timestamp() * 1000
     return {
         flow_id
@@ -54,77 +62,87 @@ def stale(before):
     }
 
 
-def left(vi_emulator):
+def remaining(vi_emulator: Emulator) -> set[str]:
     return set(vi_emulator.store.flow_ids())
 
 
 class TestPruneStaleFlows:
     @pytest.fixture
-    def dag(self, examples):
+    def dag(self, examples: dict[str, Any]) -> Any:
         return examples["prune_stale_flows"]
 
-    def test_deletes_nothing_as_it_comes(self, dag, before, stale, vi_emulator):
+    def test_deletes_nothing_by_default(self, dag: Any, before: Flows, stale: set[str], vi_emulator: Emulator) -> None:
         run = local_airflow.run(dag)
 
         assert state(run) == "success"
-        assert left(vi_emulator) == set(before)
+        assert remaining(vi_emulator) == set(before)
         (report,) = local_airflow.returned(run, "prune")
         assert {outcome["flow_id"] for outcome in report["outcomes"]} <= stale
         assert report["selected"] > 0
 
-    def test_deletes_and_archives_when_told_to(self, dag, before, stale, vi_emulator, tmp_path):
+    def test_deletes_and_archives_without_dry_run(
+        self, dag: Any, before: Flows, stale: set[str], vi_emulator: Emulator, tmp_path: Path
+    ) -> None:
         run = local_airflow.run(dag, {"dry_run": False, "archive_to": tmp_path.as_uri()})
 
         assert state(run) == "success"
         (report,) = local_airflow.returned(run, "prune")
-        gone = set(before) - left(vi_emulator)
+        gone = set(before) - remaining(vi_emulator)
         assert gone == {outcome["flow_id"] for outcome in report["outcomes"]}
         assert {flow_id: flow.to_wire() for flow_id, flow in archived(tmp_path).items()} == {i: before[i] for i in gone}
         # Each training project keeps its youngest flow.
         projects = {flow["spec"]["trainingProject"] for flow in before.values()}
-        assert {before[flow_id]["spec"]["trainingProject"] for flow_id in left(vi_emulator)} == projects
+        assert {before[flow_id]["spec"]["trainingProject"] for flow_id in remaining(vi_emulator)} == projects
 
     @pytest.mark.parametrize("conf", [{}, {"archive_to": "ARCHIVE", "max_delete": 1}], ids=["no archive", "too much"])
-    def test_a_mistake_in_the_parameters_deletes_nothing(self, conf, dag, before, vi_emulator, tmp_path):
+    def test_wrong_parameters_delete_nothing(
+        self, conf: dict[str, Any], dag: Any, before: Flows, vi_emulator: Emulator, tmp_path: Path
+    ) -> None:
         conf = {key: tmp_path.as_uri() if value == "ARCHIVE" else value for key, value in conf.items()}
         run = local_airflow.run(dag, {"dry_run": False, **conf})
 
         assert state(run) == "failed"
-        assert left(vi_emulator) == set(before)
+        assert remaining(vi_emulator) == set(before)
 
 
 class TestCleanupStaleFlows:
     @pytest.fixture
-    def dag(self, examples):
+    def dag(self, examples: dict[str, Any]) -> Any:
         return examples["cleanup_stale_flows"]
 
-    def test_each_deleted_flow_is_in_an_archive_when_there_is_a_folder(self, dag, before, stale, vi_emulator, tmp_path):
+    def test_deleted_flows_are_archived_if_there_is_a_folder(
+        self, dag: Any, before: Flows, stale: set[str], vi_emulator: Emulator, tmp_path: Path
+    ) -> None:
         run = local_airflow.run(dag, {"dry_run": False, "archive_to": tmp_path.as_uri()})
 
         assert state(run) == "success"
-        assert set(before) - left(vi_emulator) == stale
+        assert set(before) - remaining(vi_emulator) == stale
         found = {flow_id: flow.to_wire() for flow_id, flow in archived(tmp_path).items()}
         assert found == {flow_id: before[flow_id] for flow_id in stale}
 
-    def test_a_flow_that_changed_since_it_was_selected_is_skipped(self, dag, before, stale, vi_emulator, monkeypatch):
+    def test_flow_that_changed_since_its_selection_is_skipped(
+        self, dag: Any, before: Flows, stale: set[str], vi_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         changed = min(stale)
         execute = DeleteFlowOperator.execute
         pending = [changed]
 
-        def colleague_is_first(self, context):
+        def change_before_the_delete(self: DeleteFlowOperator, context: Any) -> Any:
             while pending:
                 vi_emulator.store.patch_flow(pending.pop(), {"spec": {"name": "In use again"}})
             return execute(self, context)
 
-        monkeypatch.setattr(DeleteFlowOperator, "execute", colleague_is_first)
+        monkeypatch.setattr(DeleteFlowOperator, "execute", change_before_the_delete)
         run = local_airflow.run(dag, {"dry_run": False})
 
         assert state(run) == "success"
-        assert set(before) - left(vi_emulator) == stale - {changed}
+        assert set(before) - remaining(vi_emulator) == stale - {changed}
         states = [value for (task_id, _), value in task_states(run).items() if task_id == "delete_flow"]
         assert sorted(states) == ["skipped"] + ["success"] * (len(stale) - 1)
 
-    def test_the_tasks_have_the_names_of_their_flows_in_the_ui(self, dag, before, stale, vi_emulator):
+    def test_mapped_tasks_have_the_names_of_their_flows(
+        self, dag: Any, before: Flows, stale: set[str], vi_emulator: Emulator
+    ) -> None:
         run = local_airflow.run(dag)
 
         assert names_in_ui(run, "delete_flow") == {before[flow_id]["spec"]["name"] for flow_id in stale}
@@ -132,43 +150,45 @@ class TestCleanupStaleFlows:
 
 class TestApproveCleanup:
     @pytest.fixture
-    def dag(self, examples):
+    def dag(self, examples: dict[str, Any]) -> Any:
         if "approve_cleanup" not in examples:
             pytest.skip("needs the human approval of Airflow 3.1")
         return examples["approve_cleanup"]
 
     @pytest.fixture
-    def run(self, dag, tmp_path):
-        """Run the DAG in a thread, and answer for the person when it asks."""
+    def run(self, dag: Any, tmp_path: Path) -> ApprovalRun:
+        """Run the DAG, and respond to its request for approval in a thread."""
 
-        def run(answer, meanwhile=lambda: None):
-            ended, runs = threading.Event(), []
+        def run(response: str, meanwhile: Callable[[], object] = lambda: None) -> tuple[Any, list[tuple[str, str]]]:
+            ended = threading.Event()
 
-            def person():
+            def person() -> None:
                 detail = awaited(dag.dag_id, ended)
                 if detail is not None:
                     shown.append((detail.subject, detail.body))
                     meanwhile()
-                    respond(detail.ti_id, answer)
+                    respond(detail.ti_id, response)
 
             shown: list[tuple[str, str]] = []
             thread = threading.Thread(target=person)
             thread.start()
             try:
-                runs.append(local_airflow.run(dag, {"archive_to": tmp_path.as_uri()}))
+                finished = local_airflow.run(dag, {"archive_to": tmp_path.as_uri()})
             finally:
                 ended.set()
                 thread.join()
-            return runs[0], shown
+            return finished, shown
 
         return run
 
     @a_person_answers
-    def test_what_was_approved_is_deleted(self, run, before, stale, vi_emulator, tmp_path):
+    def test_approved_flows_are_deleted(
+        self, run: ApprovalRun, before: Flows, stale: set[str], vi_emulator: Emulator, tmp_path: Path
+    ) -> None:
         made, ((subject, body),) = run("Approve")
 
         assert state(made) == "success"
-        assert set(before) - left(vi_emulator) == stale
+        assert set(before) - remaining(vi_emulator) == stale
         assert set(archived(tmp_path)) == stale
         assert subject == f"Delete {len(stale)} flows of Vi?"
         for flow_id in stale:
@@ -176,25 +196,27 @@ class TestApproveCleanup:
             assert f" | {flow_id} |" in body
 
     @a_person_answers
-    def test_what_was_rejected_is_kept(self, run, before, vi_emulator):
+    def test_rejected_flows_are_kept(self, run: ApprovalRun, before: Flows, vi_emulator: Emulator) -> None:
         made, shown = run("Reject")
 
         assert len(shown) == 1
         assert task_states(made)["apply", -1] == "skipped"
-        assert left(vi_emulator) == set(before)
+        assert remaining(vi_emulator) == set(before)
 
     @a_person_answers
-    def test_what_changed_while_the_person_thought_about_it_is_spared(self, run, before, stale, vi_emulator):
+    def test_flow_that_changed_before_the_approval_is_spared(
+        self, run: ApprovalRun, before: Flows, stale: set[str], vi_emulator: Emulator
+    ) -> None:
         touched = min(stale)
         change = {"metadata": {"attributes": {"touched": "yes"}}}
         made, _ = run("Approve", meanwhile=lambda: vi_emulator.store.patch_flow(touched, change))
 
         assert state(made) == "success"
-        assert set(before) - left(vi_emulator) == stale - {touched}
+        assert set(before) - remaining(vi_emulator) == stale - {touched}
         (report,) = local_airflow.returned(made, "apply")
         assert (report["deleted"], report["changed"]) == (len(stale) - 1, 1)
 
-    def test_nobody_is_asked_when_there_is_nothing_to_delete(self, run, vi_emulator):
+    def test_approval_is_skipped_if_there_is_nothing_to_delete(self, run: ApprovalRun, vi_emulator: Emulator) -> None:
         vi_emulator.reset(flows=0)
         made, shown = run("Approve")
 
@@ -202,15 +224,17 @@ class TestApproveCleanup:
         assert task_states(made)["apply", -1] == "skipped"
 
     @pytest.mark.vi_emulator(flows=200)
-    def test_nobody_is_asked_when_a_guard_would_refuse(self, run, before, vi_emulator):
+    def test_approval_is_not_requested_if_a_guard_rejects_the_plan(
+        self, run: ApprovalRun, before: Flows, vi_emulator: Emulator
+    ) -> None:
         made, shown = run("Approve")
 
         assert (state(made), shown) == ("failed", [])
-        assert left(vi_emulator) == set(before)
+        assert remaining(vi_emulator) == set(before)
 
 
-def awaited(dag_id, ended):
-    """The question of the run that waits for an answer; None if the run ended without one."""
+def awaited(dag_id: str, ended: threading.Event) -> Any:
+    """Return the request for approval of a waiting run; ``None`` if the run ended without one."""
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
@@ -226,8 +250,8 @@ def awaited(dag_id, ended):
     return None
 
 
-def respond(ti_id, answer):
-    """Answer as the button in the UI does (``PATCH …/hitlDetails``)."""
+def respond(ti_id: Any, response: str) -> None:
+    """Respond as the button in the UI does (``PATCH …/hitlDetails``)."""
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import handle_event_submit
@@ -235,12 +259,14 @@ def respond(ti_id, answer):
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        detail = session.get(HITLDetail, ti_id)
+        detail: Any = session.get(HITLDetail, ti_id)
         detail.responded_by = {"id": "1", "name": "owner"}
         detail.responded_at = datetime.now(UTC)
-        detail.chosen_options = [answer]
+        detail.chosen_options = [response]
         detail.params_input = {}
-        task_instance = session.get(TaskInstance, ti_id)
+        task_instance: Any = session.get(TaskInstance, ti_id)
         handle_event_submit(
-            TriggerEvent(detail.as_resume_event_payload()), task_instance=task_instance, session=session
+            TriggerEvent(detail.as_resume_event_payload()),  # type: ignore[no-untyped-call]
+            task_instance=task_instance,
+            session=session,
         )
