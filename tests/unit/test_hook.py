@@ -15,6 +15,7 @@ import pytest
 import requests
 import urllib3.exceptions
 from airflow import __version__ as airflow_version
+from airflow.models import Connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from requests_mock import Mocker
 
@@ -26,7 +27,7 @@ from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViConfigurationError, ViServerError
 from vi_airflow_provider.api.settings import EXTRA_FIELDS, ViSettings
 from vi_airflow_provider.hooks import vi as hook_module
-from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.hooks.vi import ViHook, settings_from_connection
 
 HOST: Final = "https://vi.example"
 FLOWS: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}/flows"
@@ -155,6 +156,8 @@ def test_an_empty_extra_means_the_defaults(extra: Any, connect: Connect) -> None
         ({"host": "vi.example:8443", "port": 8443}, "host: the API endpoint is no URL"),
         ({"host": "vi example"}, "host: the API endpoint is empty, or contains white space"),
         ({"host": "https://vi.example?x=1"}, "host: the API endpoint has a query or a fragment"),
+        ({"conn_type": "http"}, "connection type: 'http', expected 'vi'"),
+        ({"conn_type": "generic"}, "connection type: 'generic', expected 'vi'; name a connection of type Datature Vi"),
         ({"host": None, "port": 8443}, "port: there is no host to go with it"),
         ({"schema": "https"}, "schema: 'https' is not expected"),
         ({"host": "vi.example", "schema": "flows"}, "schema: 'flows' is not expected"),
@@ -178,6 +181,47 @@ def test_a_bad_field_is_named_before_any_request(
         asyncio.run(ViHook().get_async_conn())
     assert ViHook().test_connection() == (False, str(caught.value))
     assert requests_mock.call_count == 0
+
+
+@pytest.mark.parametrize("login", [f" {ORGANIZATION_ID}", f"{ORGANIZATION_ID}\n", f"\t{ORGANIZATION_ID} "])
+def test_white_space_around_the_organization_is_stripped(login: str, connect: Connect) -> None:
+    connect(login=login)
+    assert ViHook().settings.organization_id == ORGANIZATION_ID
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "endpoint"),
+    [
+        (HOST, 0, HOST),
+        (f"{HOST}/gw", 0, f"{HOST}/gw"),
+        (None, 0, "https://api.vi.datature.com"),
+        ("http://127.0.0.1", 8321, "http://127.0.0.1:8321"),
+        (f"{HOST}:8443", None, f"{HOST}:8443"),
+    ],
+)
+def test_port_0_of_a_posted_form_means_none(
+    host: str | None, port: int | None, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted = Connection(
+        conn_id="x", conn_type="vi", host=host, port=port, login=ORGANIZATION_ID, password=SECRET_KEY, extra="{}"
+    )
+    assert settings_from_connection(posted).endpoint == endpoint
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", posted.get_uri())  # as Airflow's Test button hands it to the hook
+    assert ViHook().settings.endpoint == endpoint
+
+
+@pytest.mark.parametrize("read", [lambda hook: hook.settings, lambda hook: asyncio.run(hook.get_async_conn())])
+def test_an_unusable_proxy_of_the_environment_is_reported_each_time(
+    read: Callable[[ViHook], object], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect()
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:hunter2-pass@proxy:1080")
+    hook = ViHook()
+    for _ in range(2):
+        with pytest.raises(ViConfigurationError, match=r"HTTPS_PROXY of the environment: .*SOCKS") as caught:
+            read(hook)
+    assert "hunter2" not in str(caught.value)
+    assert hook.test_connection() == (False, str(caught.value))
 
 
 def test_another_connection_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import aiohttp_failures
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
+from vi_airflow_provider.api.transport.failures import without_frames
 from vi_airflow_provider.api.verbs import AwaitableVerbs, ViProtocol
 
 T = TypeVar("T")
@@ -169,6 +170,8 @@ class AsyncViClient(AwaitableVerbs):
             # Through a proxy, the only name that is resolved here is the proxy's.
             of_proxy = self._proxy and failure.kind is FailureKind.NAME_RESOLUTION
             return replace(failure, kind=FailureKind.PROXY) if of_proxy else failure
+        except BaseException as error:
+            raise without_frames(error, outer)  # noqa: B904 - it is the caught one
 
     def _timeouts(self, remaining: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(

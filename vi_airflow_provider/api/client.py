@@ -29,6 +29,7 @@ from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import deadlines, requests_failures
 from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
+from vi_airflow_provider.api.transport.failures import without_frames
 from vi_airflow_provider.api.transport.prefetch import PagePrefetcher
 from vi_airflow_provider.api.transport.threads import map_in_threads
 from vi_airflow_provider.api.verbs import BlockingVerbs, ViProtocol
@@ -158,6 +159,8 @@ class ViClient(BlockingVerbs):
         except requests_failures.ERRORS as error:
             # Returned, not raised: a traceback through the library's frames could show the headers.
             return requests_failures.failure(error, outer, None if response is None else response.status_code)
+        except BaseException as error:
+            raise without_frames(error, outer)  # noqa: B904 - it is the caught one
         finally:
             if response is not None:
                 response.close()

@@ -1,12 +1,11 @@
 """Where to call, as whom, and how patiently: checked once, before any request.
 
-Errors name the field of the Airflow connection in which the value stands, because that is where a user mends it.
+Errors name the field of the Airflow connection that holds the value, because that is where a user corrects it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import platform
 import re
@@ -15,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.parse import SplitResult, quote, urlsplit
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViConfigurationError
+from vi_airflow_provider.api.proxies import check_proxy, is_loopback, proxy_for, proxy_secrets
 
 DEFAULT_ENDPOINT: Final = "https://api.vi.datature.com"
 DEFAULT_UI_URL: Final = "https://vi.datature.com/org/{organization_id}"
@@ -31,7 +30,7 @@ _KEY_LENGTH: Final = 103
 
 
 class Secret(str):
-    """A string that does not show itself in a ``repr``: of a dataclass, a dict of headers, a traceback's locals."""
+    """A string that a ``repr`` does not show: of a dataclass, a dict of headers, the locals of a traceback."""
 
     __slots__ = ()
 
@@ -39,14 +38,14 @@ class Secret(str):
         return "'***'"
 
     def __getitem__(self, index: Any) -> Secret:
-        return Secret(super().__getitem__(index))  # rich cuts a long text before it asks for the repr
+        return Secret(super().__getitem__(index))  # rich cuts a long text before it calls repr()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViSettings:
-    """Everything that a client needs to know.
+    """All settings of a client.
 
-    :param organization_id: the organization whose flows are meant
+    :param organization_id: the organization whose flows are managed
     :param secret_key: ``dtvi_`` key; surrounding white space is stripped
     :param endpoint: URL of the API; a path prefix is kept
     :param page_size: flows per page of a listing (the server may send fewer)
@@ -54,8 +53,8 @@ class ViSettings:
     :param read_timeout: seconds without a byte from the server
     :param max_retries: further requests after one that failed with 408, 5xx or a broken connection
     :param max_rate_limit_retries: further requests after 429
-    :param max_retry_delay: upper bound in seconds of one wait, also of one that ``Retry-After`` asks for
-    :param retry_budget: seconds that one call may take in total: requests, answers and waits
+    :param max_retry_delay: upper bound in seconds of one wait, even if ``Retry-After`` requests more
+    :param retry_budget: seconds that one call may take in total: requests, responses and waits
     :param verify: check the server's certificate; a path names the CA file or folder to trust
     :param proxy: URL of a proxy; without it, the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` count
     :param allow_http: accept ``http://`` to a host that is not this machine
@@ -81,7 +80,7 @@ class ViSettings:
     user_agent: str = f"vi-airflow-provider/{__version__} (Python {platform.python_version()})"
 
     def __post_init__(self) -> None:
-        set_ = object.__setattr__  # the dataclass is frozen for everybody else
+        set_ = object.__setattr__  # the dataclass is frozen
         _refuse_misplaced_key("host", self.endpoint)
         _refuse_misplaced_key("login", self.organization_id)
         set_(self, "secret_key", _checked_key(self.secret_key))
@@ -97,7 +96,7 @@ class ViSettings:
         if isinstance(self.verify, str):
             _check_ca(self.verify)
         if self.proxy is not None:
-            _check_proxy(self.proxy)
+            check_proxy("extra.proxy", self.proxy)
         try:
             usable = urlsplit(self.ui_url()).scheme in ("http", "https")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -125,7 +124,7 @@ class ViSettings:
         return cls(**chosen, **given)
 
     def without_retries(self) -> ViSettings:
-        """Return the same for a caller that paces itself: each call is one request a page."""
+        """Return a copy for a caller that paces itself: each call is one request, each page of a listing another."""
         return replace(self, max_retries=0, max_rate_limit_retries=0)
 
     def ui_url(self, flow_id: str = "") -> str:
@@ -133,7 +132,7 @@ class ViSettings:
         return self.ui_url_template.format(organization_id=self.organization_id, flow_id=quote(flow_id, safe=""))
 
     def ca_bundle(self) -> str | bool:
-        """Return the file or folder of trusted CAs, or False for no check at all.
+        """Return the file or folder of trusted CAs, or False to skip verification.
 
         Both clients trust the same: the setting, else the environment's bundle (corporate proxies), else certifi.
         """
@@ -148,22 +147,17 @@ class ViSettings:
 
         return certifi.where()
 
-    def proxy_url(self) -> str | None:
-        """Return the proxy to go through, or ``None``: the setting, else what the environment says."""
-        if self.proxy:
-            return self.proxy
-        url = urlsplit(self.endpoint)
-        # The environment only: the system settings of macOS must not be read in a forked task process.
-        proxies = getproxies_environment()
-        if is_loopback(url.hostname or "") or proxy_bypass_environment(url.netloc, proxies):
-            return None
-        proxy = proxies.get(url.scheme) or proxies.get("all")
-        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    def proxy_url(self) -> Secret | None:
+        """Return the proxy to use, ``None`` for a direct connection: the setting, else the environment's.
+
+        :raises ViConfigurationError: the environment names a proxy that cannot be used
+        """
+        proxy = proxy_for(self.endpoint, self.proxy)
+        return None if proxy is None else Secret(proxy)
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what nobody may see: the key, and the password of the proxy, as it is written and as it is meant."""
-        password = urlsplit(self.proxy_url() or "").password or ""
-        return tuple(filter(None, dict.fromkeys((str(self.secret_key), password, unquote(password)))))
+        """Return all secrets to redact: the key and the proxy password, percent-encoded and decoded."""
+        return tuple(dict.fromkeys((str(self.secret_key), *proxy_secrets(self.proxy_url()))))
 
 
 #: Keys of the connection's extra, in the order in which messages and the form list them.
@@ -185,19 +179,11 @@ _NUMBERS: Final[Mapping[str, tuple[type, float, float]]] = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name means this machine, without asking a name server."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _checked_key(key: object) -> Secret:
     stripped = Secret(key.strip() if isinstance(key, str) else "")
     if not stripped:
         raise ViConfigurationError("password: the secret key is missing; put the organization's dtvi_… key there")
-    # The message must not show the key, not even a wrong one: it may be a good one with a slip.
+    # The message must not show the key, not even a wrong one: it may be a valid one with a typing error.
     if not re.fullmatch(r"[!-~]+", stripped):
         raise ViConfigurationError(
             "password: the secret key contains white space or characters outside ASCII; copy it again"
@@ -211,9 +197,9 @@ def _checked_key(key: object) -> Secret:
 
 
 def _refuse_misplaced_key(place: str, value: object) -> None:
-    # All but the password is shown: in messages, addresses and logs.
+    # Every field but the password is shown: in messages, addresses and logs.
     if isinstance(value, str) and re.search(_KEY_PREFIX + "[!-~]{40}", value):
-        raise ViConfigurationError(f"{place}: this looks like a secret key, which belongs into the password alone")
+        raise ViConfigurationError(f"{place}: this looks like a secret key, which belongs into the password only")
 
 
 def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
@@ -254,17 +240,6 @@ def _check_ca(path: str) -> None:
         ) from None
 
 
-def _check_proxy(proxy: object) -> None:
-    # The value is not quoted: it may hold a password.
-    try:
-        url = urlsplit(proxy) if isinstance(proxy, str) else None
-        usable = url is not None and url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ViConfigurationError("extra.proxy: this is no http(s) URL; put one like http://proxy.example:3128 there")
-
-
 def _checked_number(name: str, value: object) -> float:
     kind, low, high = _NUMBERS[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value % 1 != 0):
@@ -276,7 +251,7 @@ def _checked_number(name: str, value: object) -> float:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """Turn the text of a web form into the type that the setting has; leave anything else to the checks."""
+    """Convert the text of a web form to the type of the setting; leave anything else to the checks."""
     if key in ("allow_http", "verify"):
         if isinstance(value, str) and value.strip().lower() in ("true", "false"):
             value = value.strip().lower() == "true"

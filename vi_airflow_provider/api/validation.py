@@ -17,6 +17,11 @@ def checked_id(value: object, what: str = "flow id") -> str:
 
     :raises ViValidationError: it cannot; with ``/`` or ``..`` it would address something else
     """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ViValidationError(
+            f"{value!r:.80} is no {what}: it arrived as a number; in a DAG with render_template_as_native_obj, keep it "
+            "text with quotes around the template: \"'{{ … }}'\""
+        )
     # fullmatch, because `$` would accept a trailing newline
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ViValidationError(

@@ -1,4 +1,4 @@
-"""``ViHook``: an Airflow connection becomes a client of the Vi API."""
+"""``ViHook``: the client of the Vi API for an Airflow connection."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ USER_AGENT = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Pyt
 class ViHook(BlockingVerbs, BaseHook):
     """Calls the Vi API with the credentials of an Airflow connection.
 
-    Nothing is read or sent before the first call. Each method raises a :class:`ViError` when it fails; the
-    subclass says why (``vi_airflow_provider.api.errors``).
+    Nothing is read or sent before the first call. A method that fails raises a :class:`ViError`, whose subclass tells
+    why (``vi_airflow_provider.api.errors``). A child process that inherits a hook opens connections of its own.
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param retry: with False, each call is one request (a page, for a listing): for a caller that paces itself
@@ -85,18 +85,16 @@ class ViHook(BlockingVerbs, BaseHook):
 
     @property
     def settings(self) -> ViSettings:
-        """The connection's fields, checked; read when first asked for.
+        """The connection's fields, checked; read on first access.
 
         :raises ViConfigurationError: a field is missing or unusable; the message names it
         :raises AirflowNotFoundException: there is no such connection
         """
         if self._settings is None:
-            try:
-                self._settings = self._accepted(self.get_connection(self.vi_conn_id))
-            except ViConfigurationError as error:
-                raise error.with_traceback(None) from None  # its frames hold the connection, which shows its password
-            for secret in self._settings.secrets():
+            settings, secrets = self._checked(self.get_connection(self.vi_conn_id))
+            for secret in secrets:
                 mask_secret(secret)
+            self._settings = settings
         return self._settings
 
     def get_conn(self) -> ViClient:
@@ -108,21 +106,25 @@ class ViHook(BlockingVerbs, BaseHook):
         return self._client
 
     async def get_async_conn(self) -> AsyncViClient:
-        """Return a new asynchronous client, to be closed by the caller; the event loop is not blocked."""
+        """Return a new asynchronous client, which the caller closes; the event loop is not blocked."""
         from vi_airflow_provider.api.async_client import AsyncViClient
 
         if self._settings is None:
-            try:
-                self._settings = self._accepted(await get_async_connection(self.vi_conn_id, hook=self))
-            except ViConfigurationError as error:
-                raise error.with_traceback(None) from None  # its frames hold the connection, which shows its password
-            for secret in self._settings.secrets():
+            settings, secrets = self._checked(await get_async_connection(self.vi_conn_id, hook=self))
+            for secret in secrets:
                 await _mask_secret_async(secret)
+            self._settings = settings
         return AsyncViClient(self._settings)
 
-    def _accepted(self, connection: Connection) -> ViSettings:
-        settings = settings_from_connection(connection)
-        return settings if self._retry else settings.without_retries()
+    def _checked(self, connection: Connection) -> tuple[ViSettings, tuple[str, ...]]:
+        """Return the settings of a connection, and the secrets to mask."""
+        try:
+            settings = settings_from_connection(connection)
+            return settings if self._retry else settings.without_retries(), settings.secrets()
+        except BaseException as error:
+            # These frames hold the connection, whose repr may show its password.
+            del connection
+            raise error.with_traceback(None) from None
 
     def close(self) -> None:
         """Close the connections to the server; the next call opens new ones."""
@@ -131,12 +133,12 @@ class ViHook(BlockingVerbs, BaseHook):
             self._client = None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Read one flow, and say in one sentence what works, or which layer does not."""
+        """Read one flow, and report in one sentence what works, or which layer does not."""
         from vi_airflow_provider.api.client import ViClient
 
         try:
             settings = self.settings
-            # A person waits for the answer: no retries.
+            # A person is waiting: no retries.
             quick = replace(
                 settings.without_retries(),
                 read_timeout=min(settings.read_timeout, 15),
@@ -172,17 +174,22 @@ def settings_from_connection(connection: Connection) -> ViSettings:
 
     :raises ViConfigurationError: a field is missing, unknown or unusable; the message names it
     """
+    if connection.conn_type not in (None, "", ViHook.conn_type):
+        raise ViConfigurationError(
+            f"connection type: {connection.conn_type!r:.80}, expected {ViHook.conn_type!r}; "
+            f"name a connection of type {ViHook.hook_name} in vi_conn_id"
+        )
     return ViSettings.from_extra(
         _extra(connection.extra),
         endpoint=_endpoint(connection),
-        organization_id=connection.login or "",
+        organization_id=(connection.login or "").strip(),
         secret_key=Secret(connection.password or ""),
         user_agent=USER_AGENT,
     )
 
 
 def _extra(text: str | None) -> dict[str, Any]:
-    # Not `extra_dejson`, which takes broken JSON for an empty extra.
+    # Not `extra_dejson`, which reads broken JSON as an empty extra.
     if not text or not text.strip():
         return {}
     try:
@@ -195,10 +202,15 @@ def _extra(text: str | None) -> dict[str, Any]:
 
 
 def _endpoint(connection: Connection) -> str:
-    """Join host, port and schema, which Airflow splits when a connection is written as a URI."""
+    """Join host, port and schema, into which Airflow splits a connection that is written as a URI.
+
+    Airflow's form posts port 0 for an empty one.
+    """
     host, port, schema = (connection.host or "").strip(), connection.port, connection.schema
     if schema and (schema not in ("http", "https") or "://" in host):
-        raise ViConfigurationError(f"schema: {schema!r:.80} is not expected; leave it empty, the host says it all")
+        raise ViConfigurationError(
+            f"schema: {schema!r:.80} is not expected; leave it empty and put the whole URL into the host"
+        )
     if not host:
         if port:
             raise ViConfigurationError("port: there is no host to go with it; put the whole URL into the host")

@@ -175,7 +175,7 @@ def test_the_message_of_a_server_is_its_message_or_error_or_body(body: bytes, sa
 GOOD_IDS: Final = ("a", "A-1_b", "-", "_", "a" * 255, "0f4c9c1e-7a53-4f0e-8f0d-2b1f6f3a9d21")
 BAD_IDS: Final = (
     *("", "a" * 256, "abc\n", "\nabc", "a\x00", "a b", " a", "a/b", "../x", "..", ".", "a?b", "a#b", "a%2fb", "a:b"),
-    *("ü", "а", "٣", "a;b", "a\\b", "a\r\nX: y", None, 5, b"a", ["a"], True),  # noqa: RUF001 - the second is Cyrillic
+    *("ü", "а", "٣", "a;b", "a\\b", "a\r\nX: y", None, b"a", ["a"], True),  # noqa: RUF001 - the second is Cyrillic
 )
 
 
@@ -190,6 +190,12 @@ def test_an_id_that_would_change_the_address_is_refused(value: Any) -> None:
         checked_id(value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("value", [12345, 0, 1e5, -1])
+def test_an_id_that_arrived_as_a_number_is_explained(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"is no flow id: it arrived as a number; .*render_template_as_native"):
+        checked_id(value)
 
 
 @pytest.mark.parametrize("value", [-1, 1.0, "1", True, None, [1]], ids=repr)

@@ -41,8 +41,23 @@ def test_a_part_is_hidden(start: int, length: int) -> None:
     assert redact(f"({part})") == "(***)"
 
 
-def test_a_short_secret_is_hidden_as_a_whole() -> None:
-    assert redact("a short sho rt word") == "a *** sho rt word"
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("short", "a short sho rt word", "a *** sho rt word"),
+        (
+            "short",
+            "shortage, foreshorten, short1, (short) me:short@proxy",
+            "shortage, foreshorten, short1, (***) me:***@proxy",
+        ),
+        ("pass_7", "pass_7 xpass_7 pass_71", "*** xpass_7 pass_71"),
+        ("a.b.c", "a.b.c axbxc", "*** axbxc"),
+        ("port", "port of the proxy", "port of the proxy"),
+        ("p", "the proxy", "the proxy"),
+    ],
+)
+def test_a_short_secret_is_hidden_only_as_a_word(secret: str, text: str, shown: str) -> None:
+    assert Redactor([SECRET, secret])(text) == shown
 
 
 def test_two_secrets_are_two_marks() -> None:

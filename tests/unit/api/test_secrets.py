@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
+import aiohttp
 import pytest
 
 from tests.documents import ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow
@@ -20,6 +21,7 @@ from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
 from vi_airflow_provider.api.protocol.messages import Request, Response
 from vi_airflow_provider.api.settings import Secret, ViSettings
+from vi_airflow_provider.api.transport.failures import without_frames
 
 #: As much of the key as would tell something about it.
 PARTS: Final = (SECRET_KEY[5:25], SECRET_KEY[40:60], SECRET_KEY[-20:])
@@ -131,3 +133,78 @@ def test_a_key_in_the_wrong_field_is_refused_unseen(place: str) -> None:
     with pytest.raises(ViConfigurationError, match="this looks like a secret key") as caught:
         ViSettings.from_extra(extra, **given)
     assert SECRET_KEY[40:60] not in str(caught.value)
+
+
+# --- exceptions that are none of ours ------------------------------------------------------------------------------
+
+
+class TaskTimeoutError(BaseException):
+    """As Airflow's timeouts, which a signal handler raises wherever the program is."""
+
+
+PROXY_PASSWORD: Final = "pr0xy-p4ssw0rd"
+#: Functions of the libraries that hold the request or the proxy in their locals, by client.
+DEEP_INSIDE: Final = {
+    "ViClient": (
+        "http.client.HTTPConnection.send",
+        "urllib3.util.connection.create_connection",
+        "http.client.HTTPResponse.begin",
+    ),
+    "AsyncViClient": (
+        "aiohttp.connector.TCPConnector._create_connection",
+        "aiohttp.client_reqrep.ClientRequest._write_bytes"
+        if hasattr(aiohttp.ClientRequest, "_write_bytes")
+        else "aiohttp.client_reqrep.ClientRequest.write_bytes",
+        "aiohttp.http_writer.StreamWriter.write_headers",
+        "aiohttp.client_reqrep.ClientResponse.start",
+    ),
+}
+
+
+def _proxy(address: str) -> str:
+    return f"http://me:{PROXY_PASSWORD}@{address}"
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, TaskTimeoutError, SystemExit])
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxied"])
+@pytest.mark.parametrize(
+    ("client", "place"), [(client, place) for client, places in DEEP_INSIDE.items() for place in places]
+)
+def test_an_interruption_shows_no_secret_in_the_locals(
+    client: str, place: str, proxied: bool, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    struck = []
+
+    def strike(*_args: Any, **_options: Any) -> None:
+        plain = f"Bearer {SECRET_KEY} http://me:{PROXY_PASSWORD}@proxy"
+        struck.append(len(plain))
+        raise raised
+
+    monkeypatch.setattr(place, strike)
+    with ScriptedServer() as vi:
+        settings = settings_for(vi.url, proxy=_proxy(vi.address) if proxied else None, max_retries=0)
+        with pytest.raises(raised) as caught:
+            (_ask_client if client == "ViClient" else _ask_async_client)(UPDATE, settings)
+    assert struck
+    shown = everything_shown(caught.value)
+    assert_hidden(shown)
+    assert not [form for form, text in shown.items() if PROXY_PASSWORD in text]
+
+
+def test_an_interruption_keeps_the_traceback_of_the_caller() -> None:
+    def raised_with(context: BaseException | None) -> ValueError:
+        try:
+            try:
+                if context is not None:
+                    raise context
+            finally:
+                raise ValueError
+        except ValueError as error:
+            return error
+
+    outer = raised_with(None)
+    error = raised_with(outer)
+    assert error.__context__ is outer
+    assert without_frames(error, outer) is error
+    assert error.__traceback__ is None
+    assert outer.__traceback__ is not None

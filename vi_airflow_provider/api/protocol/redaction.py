@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -12,24 +13,31 @@ from urllib.parse import quote, quote_plus
 _HIDDEN: Final = "***"
 #: Consecutive characters of a secret that reveal something about it.
 _PART: Final = 8
+#: Length of the shortest secret that is redacted.
+_MINIMUM: Final = 5
 
 
 class Redactor:
     """Replaces secrets, and parts of them, in the usual encodings. Its ``repr`` does not show them.
 
-    :param secrets: what must not be seen; shorter ones than 8 characters are recognized as a whole only
+    A secret of 5 to 7 characters is redacted only where it stands alone, between characters that are not letters or
+    digits. A shorter one is not: it would be redacted in every other word, and such a mark reveals it. Airflow's own
+    masking has the same minimum.
+
+    :param secrets: what must not be shown
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = list(filter(None, secrets))
-        self._short = [secret for secret in known if len(secret) < _PART]
+        known = [secret for secret in secrets if len(secret) >= _MINIMUM]
+        short = "|".join(re.escape(secret) for secret in known if len(secret) < _PART)
+        self._short = re.compile(rf"(?<![^\W_])(?:{short})(?![^\W_])") if short else None
         forms = [form for secret in known for form in _forms(secret)]
         self._parts = {form[at : at + _PART] for form in forms for at in range(len(form) - _PART + 1)}
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._short:
-            text = text.replace(secret, _HIDDEN)
+        if self._short is not None:
+            text = self._short.sub(_HIDDEN, text)
         kept: list[str] = []
         end = 0
         for at in range(len(text) - _PART + 1):

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -119,7 +120,8 @@ def flaw_in(value: Any, json_path: str = "", level: int = 1, flow_id: str | None
     return next(filter(None, (flaw_in(inner, path, level + 1, flow_id) for path, inner in members)), None)
 
 
-class _Constant(NamedTuple):
+@dataclass(frozen=True)
+class _Constant:
     """``NaN`` or an infinity in a JSON text."""
 
     name: str

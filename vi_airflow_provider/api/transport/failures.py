@@ -53,6 +53,24 @@ def system_reason(error: BaseException, outer: BaseException | None) -> str:
     return next((c.strerror for c in _chain(error, outer) if isinstance(c, OSError) and c.strerror), "")
 
 
+def without_frames(error: BaseException, outer: BaseException | None) -> BaseException:
+    """Drop the tracebacks of an exception and of those it wraps: the locals of the libraries' frames hold secrets.
+
+    For exceptions that must be raised, such as Ctrl-C or a timeout of the task; all others become a ``Failure``.
+
+    :param outer: the exception that the caller was handling when the request began; it keeps its traceback
+    """
+    seen = {id(outer)}
+    pending: list[BaseException | None] = [error]
+    while pending:
+        link = pending.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            pending += [link.__cause__, link.__context__]
+    return error
+
+
 def _chain(error: BaseException | None, outer: BaseException | None) -> Iterator[BaseException]:
     seen = {id(outer)}
     while error is not None and id(error) not in seen:
