@@ -107,7 +107,8 @@ class Cleanup:
         """
         plan, settled = self._plan(order)
         refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched)
-        _log_plan(plan, len(settled), refusal, dry_run=order.dry_run)
+        given = isinstance(order.source, GivenPlan)
+        _log_plan(plan, len(settled) if given else None, refusal, dry_run=order.dry_run)
         organization_id = self.client.settings.organization_id
         if order.dry_run:
             results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
@@ -141,7 +142,7 @@ class Cleanup:
         return archive, earlier
 
 
-def _log_plan(plan: Plan, settled: int, refusal: str | None, *, dry_run: bool) -> None:
+def _log_plan(plan: Plan, settled: int | None, refusal: str | None, *, dry_run: bool) -> None:
     log.info("%s", summary(plan, settled, dry_run=dry_run))
     for rule in plan.unmatched:
         log.warning("No flow matches %s. If the rule is to spare flows, check its spelling.", rule)

@@ -104,20 +104,20 @@ class Report:
         return f"{len(failed)} flows could not be deleted: {shown}{more}"
 
 
-def summary(plan: Plan, settled: int, *, dry_run: bool) -> str:
+def summary(plan: Plan, settled: int | None, *, dry_run: bool) -> str:
     """Return one sentence with all numbers of a plan, for the first line of the log.
 
-    :param settled: flows of a given plan that no longer are as planned
+    :param settled: for a given plan, its flows that no longer are as planned
     """
-    selected, spared = len(plan.selected), plan.spared
-    counts = [f"{selected} selected", f"{len(spared)} spared{_by_reason(spared)}", f"{plan.young} not old enough"]
-    if settled:
-        counts.append(f"{settled} changed or absent since they were planned")
-    elif plan.total is not None:
-        counts.append(f"{plan.total - len(plan.decisions)} out of scope")
-    start = "Dry run: nothing is deleted. " if dry_run else ""
-    flows = "The flows of the given plan" if plan.total is None else f"{plan.total} flows"
-    return f"{start}{flows}: {', '.join(counts)}."
+    spared = plan.spared
+    counts = [f"{len(plan.selected)} selected", f"{len(spared)} spared{_by_reason(spared)}"]
+    if settled is not None:
+        flows = "Given plan"
+        counts.append(f"{settled} changed or absent since it was made")
+    else:
+        flows = f"{plan.total} flows"
+        counts += [f"{plan.young} not old enough", f"{(plan.total or 0) - len(plan.decisions)} out of scope"]
+    return f"{'Dry run: nothing is deleted. ' if dry_run else ''}{flows}: {', '.join(counts)}."
 
 
 def results_table(results: Sequence[DeleteResult]) -> str:

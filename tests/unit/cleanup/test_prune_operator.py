@@ -561,13 +561,14 @@ def test_some_outcomes_of_a_report_are_a_plan_for_some_flows(vi: Vi, for_real: d
 
 
 def test_of_a_given_plan_what_changed_or_went_since_is_spared_and_not_archived(
-    vi: Vi, for_real: dict[str, Any], folder: Path
+    vi: Vi, for_real: dict[str, Any], folder: Path, said: pytest.LogCaptureFixture
 ) -> None:
     made = run(operator())
     changed, gone, *rest = sorted(vi.stale())
     vi.touch(changed)
     vi.store.delete_flow(gone)
     report = run(operator(plan=made, **for_real))
+    assert f"Given plan: {len(rest)} selected, 0 spared, 2 changed or absent since it was made." in said.text
     assert counts(report) == {"deleted": len(rest), "changed": 1, "already_absent": 1}
     assert report["selected"] == made["selected"]
     assert changed in vi.flows
