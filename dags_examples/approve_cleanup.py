@@ -1,10 +1,11 @@
 """Delete stale flows once a person has read the list and approved it (Airflow 3.1 and later).
 
 Three tasks: a dry run makes the plan, `approve` shows it under *Required Actions* and waits, and `apply` deletes
-exactly the flows of the approved plan. A flow that was changed since is spared, however long the approval took.
-*Reject* ends the run without a delete; so does a plan with nothing in it, or with too much.
+exactly the flows of the approved plan. A flow that was edited since is spared, however long the approval took.
+*Reject* ends the run without a delete; so does a plan that selects nothing, or more than the guards allow.
 
-Trigger it with a folder for what is deleted: `{"archive_to": "s3://my_connection@my-bucket/vi"}`.
+Trigger it with a folder for what is deleted: `{"archive_to": "s3://my_connection@my-bucket/vi"}`. As it comes, without
+one, it only plans.
 
 On Airflow 2.11 and 3.0, which cannot ask, this file defines no DAG.
 """
@@ -32,7 +33,11 @@ if ApprovalOperator is not None:
         max_active_runs=1,
         params={
             "older_than_days": Param(90, type="integer", minimum=1, description="Days since the last update."),
-            "archive_to": Param(type="string", minLength=1, description="URL of a folder for what is deleted."),
+            "archive_to": Param(
+                None,
+                type=["null", "string"],
+                description="URL of a folder for what is deleted; without it, the run ends with the plan.",
+            ),
         },
         tags=["vi", "example"],
         doc_md=__doc__,
@@ -45,8 +50,10 @@ if ApprovalOperator is not None:
         )
 
         @task
-        def describe(report: dict[str, Any]) -> str:
-            """Write the plan for a person; do not bother anybody with one that is empty, or would be refused."""
+        def describe(report: dict[str, Any], archive_to: str) -> str:
+            """Write the plan for a person; ask for no approval of one that is empty, or would be refused."""
+            if not archive_to:
+                raise AirflowSkipException("Without archive_to, this run only plans: see the log of the task plan.")
             if report["guard"]:
                 raise AirflowFailException(report["guard"])
             if not report["outcomes"]:
@@ -58,7 +65,7 @@ if ApprovalOperator is not None:
                 rows.append(f"| {name} | {last_updated:%Y-%m-%d} | {flow['flow_id']} |")
             return "\n".join(rows)
 
-        described = describe(plan.output)
+        described = describe(plan.output, "{{ params.archive_to or '' }}")
         approve = ApprovalOperator(
             task_id="approve",
             subject="Delete {{ ti.xcom_pull(task_ids='plan')['selected'] }} flows of Vi?",
@@ -66,7 +73,7 @@ if ApprovalOperator is not None:
             response_timeout=timedelta(days=7),
         )
 
-        # The plan of the dry run, not the policy: nobody has approved what became stale meanwhile.
+        # The plan of the dry run, not the policy: flows that became stale meanwhile were not approved.
         apply = PruneFlowsOperator(
             task_id="apply",
             plan=plan.output,  # type: ignore[arg-type]

@@ -1,12 +1,12 @@
-"""Delete the flows that nobody has touched for 90 days, every night, one task a flow, on as many workers as you have.
+"""Delete the flows that were not updated for 90 days, every night, one task per flow, spread over your workers.
 
-What to know before you switch it on:
+What to know before you enable it:
 
-* It begins harmless: with the parameter `dry_run` at its default, every task says what it *would* delete.
+* With the parameter `dry_run` at its default, it deletes nothing: every task logs what it *would* delete.
 * Flows with the attribute `keep: "true"` are never selected, and more than `max_delete` of them stop the run.
-* A flow that was changed since it was selected is left alone: its task is skipped.
+* A flow that was edited since it was selected is left alone: its task is skipped.
 * With the parameter `archive_to`, each flow is written to that folder, and read back, before it is deleted.
-* A flow that a training run is using is refused by the server; its task fails, the others go on.
+* The server refuses to delete a flow that a training run uses; its task fails, the others continue.
 
 One worker is enough for most: see `prune_stale_flows.py`, which has one archive and one report for all.
 
@@ -32,9 +32,13 @@ from vi_airflow_provider.operators.flows import DeleteFlowOperator, ListFlowsOpe
     max_active_runs=1,
     params={
         "older_than_days": Param(90, type="integer", minimum=1, description="Days since the last update."),
-        "max_delete": Param(50, type="integer", minimum=0, description="More than this stops the run."),
-        "archive_to": Param("", type="string", description="URL of a folder for what is deleted."),
-        "dry_run": Param(True, type="boolean", description="Look, and delete nothing."),
+        "max_delete": Param(50, type="integer", minimum=0, description="More flows than this stop the run."),
+        "archive_to": Param(
+            None,
+            type=["null", "string"],
+            description="URL of a folder for what is deleted.",
+        ),
+        "dry_run": Param(True, type="boolean", description="Report only, and delete nothing."),
     },
     tags=["vi", "example"],
     doc_md=__doc__,
@@ -50,7 +54,7 @@ def cleanup_stale_flows() -> None:
 
     @task
     def select(flows: list[dict[str, Any]], max_delete: str, archive_to: str) -> list[dict[str, Any]]:
-        """Spare what is marked, and stop before the first delete if there is suspiciously much to do."""
+        """Spare marked flows, and stop before the first delete if more flows are selected than expected."""
         selected = [flow for flow in flows if flow["attributes"].get("keep") != "true"]
         for flow in selected:
             last_updated = datetime.fromtimestamp(flow["last_updated"] / 1000, UTC)
@@ -59,9 +63,9 @@ def cleanup_stale_flows() -> None:
             raise AirflowFailException(f"{len(selected)} flows are stale, more than max_delete ({max_delete}).")
         return [{**flow, "archive_to": archive_to or None} for flow in selected]
 
-    # One task a flow: each has its own log, its own retries and its own place in the grid, where it is shown
-    # under the name of its flow. The etag says which version of it was selected.
-    selected = select(stale.output, "{{ params.max_delete }}", "{{ params.archive_to }}")
+    # One task per flow: each has its own log, its own retries and its own place in the grid, where it is shown
+    # under the name of its flow. The etag identifies the version that was selected.
+    selected = select(stale.output, "{{ params.max_delete }}", "{{ params.archive_to or '' }}")
     deleted = DeleteFlowOperator.partial(
         task_id="delete_flow",
         if_changed="skip",
@@ -79,7 +83,7 @@ def cleanup_stale_flows() -> None:
         )
     )
 
-    # Runs also when a delete failed, to say what became of the others.
+    # Runs also when a delete failed, to report the others.
     @task(trigger_rule="all_done")
     def report(outcomes: Any) -> dict[str, int]:
         """Count the outcomes."""
@@ -87,10 +91,10 @@ def cleanup_stale_flows() -> None:
         print(dict(counts) or "Nothing was deleted.")
         return dict(counts)
 
-    # The last tasks decide the state of the run: it must not succeed over a failure before them.
+    # The last tasks decide the state of the run: without this one, it would succeed although a delete failed.
     @task(trigger_rule="none_failed")
     def all_handled() -> None:
-        """Every selected flow was deleted, gone already, or spared because it was changed."""
+        """Succeed if every selected flow was deleted, already absent, or spared because it was edited."""
 
     report(deleted.output)
     deleted >> all_handled()
