@@ -70,6 +70,20 @@ def test_one_is_not_true() -> None:
     assert not DesiredFlow.build(wire_spec(settings={"seed": True}), None).is_met_by(flow(spec__settings={"seed": 1}))
 
 
+@pytest.mark.parametrize("wanted", [{}, [], "", None, 0], ids=repr)
+@pytest.mark.parametrize("actual", [{}, [], "", None, 0], ids=repr)
+def test_empty_values_of_different_types_differ(wanted: Any, actual: Any) -> None:
+    desired = DesiredFlow.build(wire_spec(settings={"a": wanted}), None)
+    for additions in (False, True):
+        met = desired.is_met_by(flow(spec__settings={"a": actual}), additions=additions)
+        assert met is (type(wanted) is type(actual))
+
+
+def test_a_document_is_what_a_write_contains() -> None:
+    assert DESIRED.document() == {"spec": wire_spec(), "metadata": {"attributes": {"team": "line-3"}}}
+    assert DesiredFlow.build(wire_spec(), None).document() == {"spec": wire_spec()}
+
+
 def test_attributes_that_are_not_given_do_not_matter() -> None:
     assert DesiredFlow.build(wire_spec(), None).is_met_by(flow(metadata__attributes={"any": "thing"}))
     assert not DesiredFlow.build(wire_spec(), {}).is_met_by(flow())
