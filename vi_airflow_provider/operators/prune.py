@@ -58,6 +58,8 @@ class PruneFlowsOperator(CleanupOperator):
     :param dry_run: plan and report, and delete nothing
     :param max_delete: more selected flows than this fail the task before the first delete
     :param max_delete_fraction: a larger part of all flows than this does, too
+    :param protect_unmatched: what to do if a protection matches no flow: ``"warn"``, or ``"fail"`` before the first
+        delete
     :param archive_to: URL of a folder; the selected flows are written there before the first delete
     :param allow_unarchived: delete without an archive
     :param concurrency: flows that are deleted at the same time
