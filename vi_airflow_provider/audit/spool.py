@@ -6,18 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import IO, Final, Self
-
-from pydantic import ValidationError
+from typing import IO, Self
 
 from vi_airflow_provider.api.canonical import canonical_json, fingerprint
-from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.storage import tempfiles
-
-#: A document with at most this number of brackets is within the depth of every parser.
-_SHALLOW: Final = 100
 
 
 class FlowSpool:
@@ -39,13 +32,9 @@ class FlowSpool:
         self._index.execute("CREATE TABLE skipped (id TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, flow: Flow) -> None:
-        """Store a flow.
-
-        :raises ViValidationError: it could not be read again
-        """
+        """Store a flow."""
         wire = flow.to_wire()
         document = canonical_json(wire)  # first, because the fingerprint reduces it in place
-        _check_readable(flow.flow_id, document)
         row = flow.flow_id, fingerprint(wire), self._end, len(document)
         self._documents.write(document)
         self._end += len(document)
@@ -95,17 +84,3 @@ class FlowSpool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def _check_readable(flow_id: str, document: bytes) -> None:
-    """Refuse a document that a reader would not accept: deeper than its parser goes, or not UTF-8."""
-    try:
-        document.decode()
-        # Reading every document again would double the cost. Only many brackets can be nested deeply.
-        if document.count(b"[") + document.count(b"{") > _SHALLOW:
-            Flow.model_validate_json(document)
-    except ValueError as error:
-        reason = describe_errors(error) if isinstance(error, ValidationError) else str(error)
-    else:
-        return
-    raise ViValidationError(f"flow {flow_id!r:.80} cannot be exported, because it could not be read again: {reason}")

@@ -50,8 +50,6 @@ log = logging.getLogger(__name__)
 _LEGIBLE_TIMES: Final = {"created_at": "time_created", "updated_at": "last_updated"}
 #: The longest cell that Excel reads whole, in UTF-16 code units. A longer one is split.
 MAX_CELL: Final = 32_767
-#: What parquet stores in a column of integers or times.
-_INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 def _row(flow: Flow) -> dict[str, Any]:
@@ -179,7 +177,6 @@ def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
     """Write a parquet file, with typed columns.
 
     :raises ImportError: pyarrow is missing
-    :raises ViValidationError: a number is beyond the 64 bits of parquet
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -192,19 +189,8 @@ def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
     }
     schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _batches(map(_row_of_parquet, flows)):
+        for rows in _batches(map(_row, flows)):
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
-
-
-def _row_of_parquet(flow: Flow) -> dict[str, Any]:
-    row = _row(flow)
-    for name, kind in COLUMNS.items():
-        if kind in ("integer", "timestamp") and row[name] not in _INT64:
-            raise ViValidationError(
-                f"flow {flow.flow_id!r:.80}: {name} is {row[name]!s:.40}, beyond the 64-bit integers of parquet; "
-                "export to jsonl or csv"
-            )
-    return row
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

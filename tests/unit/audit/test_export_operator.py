@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.audit import export as exporting
 from vi_airflow_provider.audit import listing, writer
 from vi_airflow_provider.audit.lineage import dataset_name
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.reader import read_export, verify
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -333,23 +334,34 @@ def test_folder_that_appears_meanwhile_leaves_no_manifest(tmp_path: Path, monkey
     assert files(tmp_path) == {"flows.jsonl"}
 
 
-@pytest.mark.parametrize("depth", [250, 900])
-def test_flow_that_cannot_be_read_again_fails_the_export(depth: int, vi: Mocker, tmp_path: Path) -> None:
-    deep: Any = 1
-    for _ in range(depth):
-        deep = [deep]
-    vi.get(FLOWS, json=wire_page(wire_flow(flowId="deep", spec__settings={"x": deep})))
-    with pytest.raises(AirflowFailException, match=r"flow 'deep' cannot be exported.*recursion limit"):
-        run(tmp_path / "flows.jsonl")
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "changes", "field"),
+    [
+        ("deep", {"spec__settings": {"x": json.loads("[" * 250 + "]" * 250)}}, r"items\[0\]\.spec\.settings\.x"),
+        ("huge", {"metadata__generation": 1 << 64}, r"metadata\.generation"),
+        ("late", {"metadata__lastUpdated": 1 << 63}, r"metadata\.lastUpdated"),
+    ],
+)
+def test_flow_that_no_format_could_hold_is_named_with_its_field(
+    name: str, changes: dict[str, Any], field: str, format_: str, vi: Mocker, tmp_path: Path
+) -> None:
+    """The client has one limit for nesting and numbers, so what it returns can be written and read in each format."""
+    vi.get(FLOWS, json=wire_page(wire_flow(flowId=name, **changes)))
+    with pytest.raises(ViResponseError, match=rf"flow '{name}'.*{field}"):
+        run(tmp_path / f"flows.{format_}")
     assert files(tmp_path) == set()
 
 
-def test_number_beyond_parquet_is_named_with_flow_and_field(vi: Mocker, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    vi.get(FLOWS, json=wire_page(wire_flow(flowId="huge", metadata__generation=1 << 64)))
-    vi.get(SIMPLE_FLOWS, json=wire_page({"flowId": "huge"}))
-    with pytest.raises(
-        AirflowFailException, match=r"flow 'huge': generation is 18446744073709551616, beyond the 64-bit"
-    ):
-        run(tmp_path / "flows.parquet")
-    assert files(tmp_path) == set()
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+def test_flow_at_the_limits_is_exported_and_read_again(format_: str, vi: Mocker, tmp_path: Path) -> None:
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow")
+    deep = json.loads("[" * 96 + "]" * 96)
+    numbers = {"metadata__generation": (1 << 63) - 1, "metadata__timeCreated": -(1 << 63)}
+    vi.get(FLOWS, json=wire_page(wire_flow(flowId="edge", spec__settings={"x": deep}, **numbers)))
+    vi.get(SIMPLE_FLOWS, json=wire_page({"flowId": "edge"}))
+    uri = run(tmp_path / f"flows.{format_}", html_report=True)["uri"]
+    assert verify(uri, every_flow=True).count == 1
+    if format_ == "jsonl":
+        assert [each.spec.settings for each in read_export(uri)] == [{"x": deep}]

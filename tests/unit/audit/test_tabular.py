@@ -146,7 +146,7 @@ def test_byte_order_mark_can_be_switched_off(bom: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ms", "text"),
-    [(0, "1970-01-01T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.999Z"), (10**30, ""), (253402300800000, "")],
+    [(0, "1970-01-01T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.999Z"), (253402300800000, "")],
 )
 def test_times_are_iso_8601_or_empty_beyond_the_calendar(ms: int, text: str, tmp_path: Path) -> None:
     export(str(tmp_path / "flows.csv"), [flow(metadata__lastUpdated=ms)], "csv")
@@ -180,17 +180,6 @@ def test_long_cell_without_a_letter_is_refused_by_name(tmp_path: Path) -> None:
     ):
         export(str(tmp_path / "flows.csv"), [digits], "csv")
     assert files(tmp_path) == set()
-
-
-@pytest.mark.parametrize("field", ["generation", "timeCreated", "lastUpdated"])
-@pytest.mark.parametrize("value", [1 << 63, -(1 << 63) - 1])
-def test_number_beyond_64_bits_is_refused_by_parquet_only(field: str, value: int, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    huge = flow("huge", **{f"metadata__{field}": value})
-    export(str(tmp_path / "flows.csv"), [huge], "csv")
-    export(str(tmp_path / "flows.jsonl"), [huge])
-    with pytest.raises(ViValidationError, match=rf"flow 'huge': .* is {value}, beyond the 64-bit integers of parquet"):
-        export(str(tmp_path / "flows.parquet"), [huge], "parquet")
 
 
 # --- parquet ----------------------------------------------------------------------------------------------------------

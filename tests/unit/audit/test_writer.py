@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tests.unit.audit.support import ALL_FORMS, FLOWS, contents, export, files, flow, format_of
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.audit import writer
-from vi_airflow_provider.audit.manifest import files_of, read_manifest
+from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.audit.reader import read_export, verify
 from vi_airflow_provider.audit.spool import FlowSpool
 from vi_airflow_provider.storage.files import write_atomically
@@ -204,6 +204,22 @@ def test_file_stored_despite_a_lost_response_keeps_its_manifest(
     with pytest.raises(TimeoutError):
         export(uri, FLOWS)
     assert verify(uri).count == 4
+
+
+def test_export_that_others_keep_replacing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(str(tmp_path / "other.jsonl"), [])
+    others = read_manifest(files_of(str(tmp_path / "other.jsonl")).manifest)
+    monkeypatch.setattr(writer, "read_manifest", lambda _: others)
+    with pytest.raises(ExportError, match=r"flows\.jsonl keeps being replaced by other tasks"):
+        export(str(tmp_path / "flows.jsonl"), FLOWS)
+
+
+def test_lost_file_is_replaced(tmp_path: Path) -> None:
+    for flows in (FLOWS[:1], FLOWS[:2], FLOWS):
+        export(str(tmp_path / "flows.jsonl"), flows)
+        Path(tmp_path / "flows.jsonl").unlink()
+    export(str(tmp_path / "flows.jsonl"), FLOWS)
+    assert verify(str(tmp_path / "flows.jsonl"), every_flow=True).count == len(FLOWS)
 
 
 def test_manifest_accepts_the_old_file_until_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
