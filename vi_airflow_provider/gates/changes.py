@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.api.errors import ViError, ViRateLimitError
-from vi_airflow_provider.gates.flow_source import check_organization
 from vi_airflow_provider.gates.timers import in_turns
 
 if TYPE_CHECKING:
@@ -186,7 +185,6 @@ class _Poll:
 
     def note(self, flow: Flow) -> None:
         """Take down a flow that exists."""
-        check_organization(flow, self.client)
         self.present.add(flow.flow_id)
         old = self.before.get(flow.flow_id)
         if not self.detector.watches(flow, self.now):

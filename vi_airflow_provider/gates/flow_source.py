@@ -1,11 +1,13 @@
-"""How the shared poller finds flows: one by one, or many of them in the listing."""
+"""How the shared poller finds flows: one by one, or many of them in the listing.
+
+The client refuses a response about another flow or another organization than the one that was requested.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import last_update
 from vi_airflow_provider.gates.poller import Listing
 
@@ -26,12 +28,7 @@ class FlowSource:
 
     async def get(self, client: AsyncViClient, key: Target) -> Flow | None:
         """Return the flow, ``None`` if it does not exist."""
-        flow = await client.find_flow(flow_id=key.flow_id, name=key.flow_name, training_project=key.training_project)
-        if flow is not None:
-            check_organization(flow, client)
-            if not _is_meant(flow, key):
-                raise ViResponseError(f"the response is about flow {flow.flow_id:.80}, but {key} was requested")
-        return flow
+        return await client.find_flow(flow_id=key.flow_id, name=key.flow_name, training_project=key.training_project)
 
     async def scan(
         self, client: AsyncViClient, keys: Collection[Target], max_pages: int | None
@@ -43,22 +40,9 @@ class FlowSource:
         by_id: dict[str, list[Flow]] = {}
         by_name: dict[str, list[Flow]] = {}
         for flow in found.flows:
-            check_organization(flow, client)
             by_id.setdefault(flow.flow_id, []).append(flow)
             by_name.setdefault(flow.spec.name, []).append(flow)
         return Listing(found.pages, found.complete, partial(_latest, by_id, by_name))
-
-
-def check_organization(flow: Flow, client: AsyncViClient) -> None:
-    """Check that a response is about the organization that was requested.
-
-    :raises ViResponseError: it is about another one
-    """
-    if flow.organization_id != client.settings.organization_id:
-        raise ViResponseError(
-            f"flow {flow.flow_id:.80} in the response belongs to organization {flow.organization_id!r:.80}, but "
-            f"{client.settings.organization_id!r:.80} was requested"
-        )
 
 
 def _latest(by_id: Mapping[str, Sequence[Flow]], by_name: Mapping[str, Sequence[Flow]], key: Target) -> Flow | None:

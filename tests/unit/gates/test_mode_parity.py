@@ -230,6 +230,18 @@ def test_a_flow_that_an_xcom_cannot_carry_is_refused(
     assert wait(mode, do_xcom_push=False, **target).state is State.SUCCESS
 
 
+@every_mode
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: next(iter(target)))
+def test_a_flow_of_another_organization_is_never_returned(
+    target: dict[str, str], mode: Mode, wait: Wait, vi: VirtualVi
+) -> None:
+    serve(vi, document(workspaceId="another-one"))
+    end = wait(mode, **target)
+    assert end.state is State.FAILED
+    assert end.error.startswith("ViResponseError: ")
+    assert "another-one" in end.error
+
+
 # --- argument values that Airflow hands out ------------------------------------------------------------------------
 
 #: Five minutes, as text, as a timedelta, and as pendulum has it.
