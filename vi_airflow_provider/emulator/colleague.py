@@ -1,4 +1,4 @@
-"""A colleague: somebody else who works on the same flows while a client does.
+"""A colleague: somebody else who works on the same flows and runs while a client does.
 
 A rule describes one habit: at which moment of which requests the colleague does what to which flow. Unlike fault
 rules, all rules that fire on a request count, so several colleagues can meet. A rule leaves the response alone;
@@ -11,91 +11,16 @@ import itertools
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
+from typing import Any, Final, TypedDict, Unpack
 
-from vi_airflow_provider.emulator.matching import MATCH_FIELDS, Counter, Match, MatchFields, RequestLine
-from vi_airflow_provider.emulator.rule_checks import RuleError, check_known, check_milliseconds, check_text
+from vi_airflow_provider.emulator.habits import Action, Habit, HabitContent, HabitOptions
+from vi_airflow_provider.emulator.matching import Counter, RequestLine
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.schema import Document
 from vi_airflow_provider.emulator.store.store import Store
 
-Action = Literal["edit", "delete", "restore", "create"]
-Moment = Literal["before", "after", "during"]
-
 _FLOW_IN_PATH: Final = re.compile(r"/flows/([^/]+)")
-
-
-class HabitOptions(MatchFields, total=False):
-    """When a colleague acts."""
-
-    moment: Moment
-    delay_ms: float
-
-
-class HabitFields(HabitOptions, total=False):
-    """The flat form of a habit."""
-
-    action: Action
-    flow_id: str | None
-    spec: Mapping[str, Any] | None
-    attributes: Mapping[str, str | None] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Habit:
-    """One rule.
-
-    `moment` is relative to the request: "before" it is handled; "after" it is handled, but before its response is
-    sent; "during" the response, when half of the body is sent. With `delay_ms`, the colleague is slow: the request
-    goes on, and the change is made this much later.
-
-    `flow_id` None means the flow in the path of the request. If the path has none (a listing), it is the first flow
-    that no run uses; for "restore", the flow that was deleted last. `spec` and `attributes` are what an edit
-    changes (by default a setting that counts the edits), or the flow that is created.
-    """
-
-    action: Action
-    match: Match = field(default_factory=Match)
-    moment: Moment = "before"
-    flow_id: str | None = None
-    spec: Mapping[str, Any] | None = None
-    attributes: Mapping[str, str | None] | None = None
-    delay_ms: float = 0
-
-    def __post_init__(self) -> None:
-        if self.action not in get_args(Action):
-            raise RuleError(f"action must be one of {', '.join(get_args(Action))}")
-        if self.moment not in get_args(Moment):
-            raise RuleError(f"moment must be one of {', '.join(get_args(Moment))}")
-        check_text("flow_id", self.flow_id)
-        check_milliseconds("delay_ms", self.delay_ms)
-        for name in ("spec", "attributes"):
-            value = getattr(self, name)
-            if not isinstance(value, Mapping | None):
-                raise RuleError(f"{name} must be an object")
-            if value is not None and self.action not in ("edit", "create"):
-                raise RuleError(f"{name} belongs to edit and create")
-
-    @classmethod
-    def from_json(cls, value: object) -> Habit:
-        """Read the flat form; unknown fields are refused."""
-        if not isinstance(value, dict):
-            raise RuleError("a habit must be a JSON object")
-        check_known("habit", value, HabitFields.__annotations__)
-        if "action" not in value:
-            raise RuleError("action is required")
-        match = {name: value[name] for name in MATCH_FIELDS if name in value}
-        own = {name: item for name, item in value.items() if name not in match}
-        return cls(match=Match(**cast("MatchFields", match)), **own)
-
-    def to_json(self) -> dict[str, Any]:
-        """The flat form: the fields that differ from the defaults, and always `action`, `moment` and `times`."""
-        optional = {name: getattr(self, name) for name in ("flow_id", "spec", "attributes")}
-        fields = {name: value for name, value in optional.items() if value is not None}
-        if self.delay_ms:
-            fields["delay_ms"] = self.delay_ms
-        return {"action": self.action, "moment": self.moment, **self.match.to_fields(), **fields}
+_RUN_IN_PATH: Final = re.compile(r"/runs/([^/]+)")
 
 
 class ActiveHabit:
@@ -126,6 +51,7 @@ class Deed(TypedDict):
 
     action: Action
     flow_id: str | None
+    run_id: str | None
     request: str | None
     status: int
 
@@ -143,35 +69,33 @@ class Colleague:
 
     # -- habits ---------------------------------------------------------------------------------------
 
-    def edit(
-        self,
-        flow_id: str | None = None,
-        *,
-        spec: Mapping[str, Any] | None = None,
-        attributes: Mapping[str, str | None] | None = None,
-        **when: Unpack[HabitOptions],
-    ) -> ActiveHabit:
+    def edit(self, flow_id: str | None = None, **fields: Unpack[HabitContent]) -> ActiveHabit:
         """Change parts of a flow, as a PATCH would."""
-        return self.add(_habit("edit", flow_id, when, spec, attributes))
+        return self._add("edit", fields, flow_id=flow_id)
 
-    def create(
-        self,
-        flow_id: str | None = None,
-        *,
-        spec: Mapping[str, Any] | None = None,
-        attributes: Mapping[str, str] | None = None,
-        **when: Unpack[HabitOptions],
-    ) -> ActiveHabit:
+    def create(self, flow_id: str | None = None, **fields: Unpack[HabitContent]) -> ActiveHabit:
         """Create a flow, by default one more sample flow."""
-        return self.add(_habit("create", flow_id, when, spec, attributes))
+        return self._add("create", fields, flow_id=flow_id)
 
     def delete(self, flow_id: str | None = None, **when: Unpack[HabitOptions]) -> ActiveHabit:
         """Delete a flow."""
-        return self.add(_habit("delete", flow_id, when))
+        return self._add("delete", when, flow_id=flow_id)
 
     def restore(self, flow_id: str | None = None, **when: Unpack[HabitOptions]) -> ActiveHabit:
         """Create a deleted flow again, as it was."""
-        return self.add(_habit("restore", flow_id, when))
+        return self._add("restore", when, flow_id=flow_id)
+
+    def edit_run(self, run_id: str | None = None, **fields: Unpack[HabitContent]) -> ActiveHabit:
+        """Change the attributes of a run."""
+        return self._add("edit_run", fields, run_id=run_id)
+
+    def kill_run(self, run_id: str | None = None, **when: Unpack[HabitOptions]) -> ActiveHabit:
+        """Kill a run."""
+        return self._add("kill_run", when, run_id=run_id)
+
+    def delete_run(self, run_id: str | None = None, **when: Unpack[HabitOptions]) -> ActiveHabit:
+        """Delete a run that has ended."""
+        return self._add("delete_run", when, run_id=run_id)
 
     def add(self, habit: Habit) -> ActiveHabit:
         """Put a habit in force."""
@@ -179,6 +103,9 @@ class Colleague:
         with self._lock:
             self._active.append(active)
         return active
+
+    def _add(self, action: Action, fields: Mapping[str, Any], **target: str | None) -> ActiveHabit:
+        return self.add(Habit.from_json({**fields, **target, "action": action}))
 
     def clear(self) -> None:
         """Remove all habits, the history, and whatever is still delayed."""
@@ -227,30 +154,31 @@ class Colleague:
             return
         self._record(active.habit, self._target(active.habit, request), f"{request.method} {request.path}")
 
-    def _record(self, habit: Habit, flow_id: str | None, request: str | None = None) -> None:
+    def _record(self, habit: Habit, id_: str | None, request: str | None = None) -> None:
         status = 200
         try:
-            flow_id = self._do(habit, flow_id)
+            id_ = self._do_to_run(habit, id_) if habit.on_run else self._do_to_flow(habit, id_)
         except ApiError as error:
             status = error.status
-        deed = Deed(action=habit.action, flow_id=flow_id, request=request, status=status)
+        flow_id, run_id = (None, id_) if habit.on_run else (id_, None)
+        deed = Deed(action=habit.action, flow_id=flow_id, run_id=run_id, request=request, status=status)
         with self._lock:
             self._history.append(deed)
 
     def _target(self, habit: Habit, request: RequestLine) -> str | None:
-        named = _FLOW_IN_PATH.search(request.path)
-        if habit.flow_id is not None or named is None:
-            return habit.flow_id
-        return named[1]
+        given = habit.run_id if habit.on_run else habit.flow_id
+        named = (_RUN_IN_PATH if habit.on_run else _FLOW_IN_PATH).search(request.path)
+        return named[1] if given is None and named is not None else given
 
-    def _do(self, habit: Habit, flow_id: str | None) -> str | None:
+    # -- flows ----------------------------------------------------------------------------------------
+
+    def _do_to_flow(self, habit: Habit, flow_id: str | None) -> str:
         match habit.action:
             case "restore":
                 return self._store.flows.restore(flow_id)
             case "create":
                 return self._create(habit, flow_id)
-        if flow_id is None:
-            flow_id = next(iter(self._store.flows.free_ids()), None)
+        flow_id = flow_id or next(iter(self._store.flows.free_ids()), None)
         if flow_id is None:
             raise ApiError(404, "There is no flow")
         if habit.action == "delete":
@@ -278,12 +206,23 @@ class Colleague:
         self._store.put_flow(flow_id, {"spec": dict(habit.spec), "metadata": metadata})
         return flow_id
 
+    # -- runs -----------------------------------------------------------------------------------------
 
-def _habit(
-    action: Action,
-    flow_id: str | None,
-    when: HabitOptions,
-    spec: Mapping[str, Any] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-) -> Habit:
-    return Habit.from_json({"action": action, "flow_id": flow_id, "spec": spec, "attributes": attributes, **when})
+    def _do_to_run(self, habit: Habit, run_id: str | None) -> str:
+        run_id = run_id or self._first_run(ended=habit.action == "delete_run")
+        match habit.action:
+            case "kill_run":
+                self._store.patch_run(run_id, {"spec": {"killedAt": self._store.now()}})
+            case "delete_run":
+                self._store.delete_run(run_id)
+            case _:
+                attributes = dict(habit.attributes or {"colleague-edits": str(next(self._edits))})
+                self._store.patch_run(run_id, {"metadata": {"attributes": attributes}})
+        return run_id
+
+    def _first_run(self, *, ended: bool) -> str:
+        active = {run["runId"] for run in self._store.runs.active()}
+        for run_id in self._store.run_ids():
+            if (run_id not in active) == ended:
+                return run_id
+        raise ApiError(404, "There is no such run")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.emulator.support import Client
 from vi_airflow_provider.emulator import Emulator
-from vi_airflow_provider.emulator.colleague import Habit
+from vi_airflow_provider.emulator.habits import Habit
 from vi_airflow_provider.emulator.rule_checks import RuleError
 
 
@@ -152,6 +152,33 @@ class TestActions:
         assert emulator.store.get_flow(flows[0])["spec"]["settings"]["colleagueEdits"] == 1
 
 
+class TestRuns:
+    @pytest.fixture(autouse=True)
+    def run(self, client: Client, spec: dict[str, Any]) -> None:
+        client("PUT", "/runs/r1", {"spec": {"flow": spec}})
+
+    def test_kill_between_the_reading_and_the_change_of_a_run(self, client: Client, emulator: Emulator) -> None:
+        emulator.colleague.kill_run(moment="after", method="GET", path="/runs/")
+        assert client("GET", "/runs/r1").json["spec"].get("killedAt") is None
+        assert client("PATCH", "/runs/r1", {"spec": {"killedAt": 1}}).status == 409
+
+    def test_edit_changes_the_attributes_of_a_run(self, client: Client, emulator: Emulator) -> None:
+        emulator.colleague.edit_run(attributes={"owner": "b"}, method="GET", path="/runs/")
+        assert client("GET", "/runs/r1").json["metadata"]["attributes"] == {"owner": "b"}
+
+    def test_active_run_is_killed_and_ended_run_deleted(self, client: Client, emulator: Emulator) -> None:
+        emulator.colleague.delete_run(times=2)
+        client("GET", "/flows")
+        emulator.colleague.kill_run()
+        client("GET", "/flows")
+        client("GET", "/flows")
+        deeds = [(deed["action"], deed["run_id"], deed["status"]) for deed in emulator.colleague.history]
+        assert deeds == [("delete_run", None, 404), ("delete_run", None, 404), ("kill_run", "r1", 200)]
+        emulator.colleague.delete_run("r1")
+        client("GET", "/flows")
+        assert emulator.store.run_ids() == []
+
+
 class TestControlApi:
     def test_habits_are_added_listed_and_cleared(self, client: Client, emulator: Emulator, flows: list[str]) -> None:
         rule = {"action": "edit", "moment": "after", "times": 2, "method": "GET", "path": "/flows/"}
@@ -161,7 +188,13 @@ class TestControlApi:
         listed = client("GET", "//_emulator/colleague").json
         assert listed["habits"] == [{**added.json, "matched": 1, "fired": 1}]
         assert listed["history"] == [
-            {"action": "edit", "flow_id": flows[1], "request": f"GET {client.root}/flows/{flows[1]}", "status": 200}
+            {
+                "action": "edit",
+                "flow_id": flows[1],
+                "run_id": None,
+                "request": f"GET {client.root}/flows/{flows[1]}",
+                "status": 200,
+            }
         ]
         assert client("DELETE", "//_emulator/colleague").status == 204
         assert client("GET", "//_emulator/colleague").json == {"habits": [], "history": []}
@@ -182,12 +215,15 @@ class TestControlApi:
     [
         ([], "a habit must be a JSON object"),
         ({}, "action is required"),
-        ({"action": "rename"}, "action must be one of edit, delete, restore, create"),
+        ({"action": "rename"}, "action must be one of edit, delete, restore, create, edit_run"),
         ({"action": "edit", "moment": "later"}, "moment must be one of before, after, during"),
         ({"action": "edit", "flow": "f1"}, "unknown habit field 'flow'"),
         ({"action": "edit", "flow_id": 5}, "flow_id must be a string"),
         ({"action": "edit", "spec": []}, "spec must be an object"),
-        ({"action": "delete", "spec": {}}, "spec belongs to edit and create"),
+        ({"action": "delete", "spec": {}}, "spec belongs to edit, create"),
+        ({"action": "kill_run", "attributes": {}}, "attributes belongs to edit, create, edit_run"),
+        ({"action": "kill_run", "flow_id": "f1"}, "flow_id does not belong to kill_run"),
+        ({"action": "edit", "run_id": "r1"}, "run_id does not belong to edit"),
         ({"action": "edit", "delay_ms": -1}, "delay_ms must be zero or more"),
         ({"action": "edit", "times": 0}, "times must be 1 or more"),
         ({"action": "edit", "every": 0}, "every must be 1 or more"),

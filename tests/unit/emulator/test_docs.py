@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 from vi_airflow_provider.emulator.__main__ import _parser
-from vi_airflow_provider.emulator.colleague import Colleague, HabitFields
+from vi_airflow_provider.emulator.colleague import Colleague
 from vi_airflow_provider.emulator.fault_rules import FaultBook, FaultFields
+from vi_airflow_provider.emulator.habits import Action, HabitFields
 from vi_airflow_provider.emulator.settings import Choices
 from vi_airflow_provider.emulator.store.lifecycle import ConditionOrder, Scenario, Vocabulary
 from vi_airflow_provider.emulator.store.plans import PlanBook
@@ -43,8 +44,8 @@ def test_every_documented_plan_is_valid() -> None:
     assert len(recipes) > 2
 
 
-def test_every_scenario_is_documented() -> None:
-    words = {word for choices in (Scenario, Vocabulary, ConditionOrder) for word in get_args(choices)}
+def test_every_word_of_a_plan_or_habit_is_documented() -> None:
+    words = {word for choices in (Scenario, Vocabulary, ConditionOrder, Action) for word in get_args(choices)}
     assert {word for word in words if f"`{word}`" not in PAGE} == set()
 
 

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vi_airflow_provider.emulator.backend import Backend
-from vi_airflow_provider.emulator.colleague import Habit
 from vi_airflow_provider.emulator.fault_rules import Fault
+from vi_airflow_provider.emulator.habits import Habit
 from vi_airflow_provider.emulator.http.access import local_only
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
 from vi_airflow_provider.emulator.rule_checks import check_flag, check_integer, check_known, check_number

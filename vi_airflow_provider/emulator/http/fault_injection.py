@@ -31,9 +31,10 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vi_airflow_provider.emulator.backend import Backend
-from vi_airflow_provider.emulator.colleague import ActiveHabit, Colleague, Moment
+from vi_airflow_provider.emulator.colleague import ActiveHabit, Colleague
 from vi_airflow_provider.emulator.effects import ChangeFlows, Delay, Drop, Effect, RepeatCursor, Respond
 from vi_airflow_provider.emulator.fault_rules import ActiveFault, Fault
+from vi_airflow_provider.emulator.habits import Moment
 from vi_airflow_provider.emulator.http.delivery import Exchange, HeldResponse
 from vi_airflow_provider.emulator.matching import RequestLine
 from vi_airflow_provider.emulator.store.errors import ApiError
