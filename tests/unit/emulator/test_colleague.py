@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -70,6 +72,26 @@ class TestMoments:
         emulator.colleague.delete(flows[2], moment="during", path="/flows$")
         assert len(client("GET", "/flows").json["items"]) == 6
         assert len(emulator.store.flow_ids()) == 5
+
+    @pytest.mark.parametrize("rule", [{}, {"truncate": True}, {"drip_ms": 0}, {"status": 503}])
+    def test_deed_during_any_delivery_is_done(
+        self, client: Client, emulator: Emulator, flows: list[str], rule: dict[str, Any]
+    ) -> None:
+        if rule:
+            emulator.faults.add(**rule)
+        emulator.colleague.delete(flows[2], moment="during")
+        with suppress(http.client.IncompleteRead):
+            client("GET", "/flows")
+        wait_until(lambda: emulator.colleague.history)
+        assert flows[2] not in emulator.store.flow_ids()
+
+    def test_deed_during_a_response_without_a_body_is_done(
+        self, client: Client, emulator: Emulator, flows: list[str]
+    ) -> None:
+        emulator.colleague.restore(moment="during", method="DELETE")
+        assert client("DELETE", f"/flows/{flows[0]}").status == 204
+        wait_until(lambda: emulator.colleague.history)
+        assert flows[0] in emulator.store.flow_ids()
 
     def test_edit_between_a_failed_request_and_its_retry(
         self, client: Client, emulator: Emulator, flows: list[str]

@@ -15,6 +15,9 @@ from vi_airflow_provider.emulator.effects import Drip, Effect, Truncate
 # Closing with this linger discards what is unsent and sends RST instead of FIN.
 _RESET = struct.pack("ii", 1, 0)
 
+#: Awaited when half of a body is sent.
+Halfway = Callable[[], Awaitable[None]]
+
 
 @dataclass(frozen=True)
 class HeldResponse:
@@ -49,14 +52,12 @@ class Exchange:
         start, *rest = messages
         return HeldResponse(start["status"], list(start["headers"]), b"".join(part.get("body", b"") for part in rest))
 
-    async def deliver(
-        self, response: HeldResponse, how: Effect | None, halfway: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    async def deliver(self, response: HeldResponse, how: Effect | None, halfway: Halfway | None = None) -> None:
         """Send a response; `halfway` is awaited when half of the body is sent."""
         await self.send(response.start)
         match how:
             case Truncate():
-                await self._truncate(response.body)
+                await self._truncate(response.body, halfway)
             case Drip(pause_ms):
                 await self._drip(response.body, pause_ms / 1000, halfway)
             case _ if halfway is not None:
@@ -74,12 +75,14 @@ class Exchange:
         transport.abort()
         await self._disconnected()
 
-    async def _truncate(self, body: bytes) -> None:
+    async def _truncate(self, body: bytes, halfway: Halfway | None) -> None:
         await self.send(_part(body[: len(body) // 2], more=True))
+        if halfway is not None:
+            await halfway()
         self.scope["state"]["transport"].close()  # once the bytes so far are written
         await self._disconnected()
 
-    async def _drip(self, body: bytes, pause: float, halfway: Callable[[], Awaitable[None]] | None) -> None:
+    async def _drip(self, body: bytes, pause: float, halfway: Halfway | None) -> None:
         disconnected = asyncio.ensure_future(self._disconnected())
         try:
             for index in range(len(body)):
