@@ -7,7 +7,7 @@ An exchange passes through five slots, and a fault fills any of them with one ef
 | change | `ChangeFlows` | the collection stays as it is |
 | delay | `Delay` | no time passes |
 | response | `Respond`, `Redirect`, `Drop` | the emulator's own response |
-| page | `RepeatCursor`, `EmptyPage` | the page as it is |
+| page | `RepeatCursor`, `EmptyPage`, `OtherDocument` | the page or document as it is |
 | delivery | `Truncate`, `Drip` | the whole body at once |
 
 Two effects of one slot exclude each other. An effect that leaves another slot nothing to work on excludes that
@@ -167,6 +167,14 @@ class EmptyPage(Effect):
 
     slot = "page"
     field = "empty_page"
+
+
+@dataclass(frozen=True)
+class OtherDocument(Effect):
+    """The document of another flow or run than the one that was requested."""
+
+    slot = "page"
+    field = "other_document"
 
 
 @dataclass(frozen=True)

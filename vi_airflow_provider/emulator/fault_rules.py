@@ -21,6 +21,7 @@ from vi_airflow_provider.emulator.effects import (
     Drop,
     Effect,
     EmptyPage,
+    OtherDocument,
     Redirect,
     RepeatCursor,
     Respond,
@@ -51,6 +52,7 @@ class FaultFields(MatchFields, total=False):
     drip_ms: float | None
     repeat_cursor: bool
     empty_page: bool
+    other_document: bool
 
 
 class Fault:
@@ -165,7 +167,9 @@ class FaultBook:
 
 # -- the flat form ------------------------------------------------------------------------------------
 
-_FLAGS: Final[Mapping[str, type[Effect]]] = {kind.field: kind for kind in (Drop, Truncate, RepeatCursor, EmptyPage)}
+_FLAGS: Final[Mapping[str, type[Effect]]] = {
+    kind.field: kind for kind in (Drop, Truncate, RepeatCursor, EmptyPage, OtherDocument)
+}
 _DETAILS: Final = ("retry_after", "headers", "body", "content_type")
 _DEFAULTS: Final[Mapping[str, Any]] = {"create_flows": 0, "delete_flows": 0, "latency_ms": 0} | dict.fromkeys(
     _FLAGS, False

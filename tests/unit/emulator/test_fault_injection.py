@@ -175,6 +175,27 @@ class TestLatency:
         assert ("f1" in emulator.store.flow_ids()) == is_there
 
 
+class TestOtherDocuments:
+    def test_replace_the_requested_flow_or_run(self, client: Client, emulator: Emulator, spec: dict[str, Any]) -> None:
+        emulator.reset(flows=3)
+        flow_id = emulator.store.flow_ids()[0]
+        for run_id in ("r1", "r2"):
+            client("PUT", f"/runs/{run_id}", {"spec": {"flow": spec}})
+        emulator.faults.add(other_document=True, times=2)
+        assert client("GET", f"/flows/{flow_id}").json["flowId"] != flow_id
+        assert client("GET", "/runs/r1").json["runId"] == "r2"
+        assert client("GET", f"/flows/{flow_id}").json["flowId"] == flow_id
+
+    @pytest.mark.parametrize("path", ["/flows", "", "/flows/nope", "/flows/f1", "/quota"])
+    def test_need_a_document_and_another_one(
+        self, client: Client, emulator: Emulator, spec: dict[str, Any], path: str
+    ) -> None:
+        client("PUT", "/flows/f1", {"spec": spec})
+        before = client("GET", path).json
+        emulator.faults.add(other_document=True)
+        assert client("GET", path).json == before
+
+
 class TestAlteredPages:
     @pytest.fixture(autouse=True)
     def flows(self, emulator: Emulator) -> list[str]:

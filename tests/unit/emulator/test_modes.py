@@ -128,6 +128,17 @@ def test_added_defaults_differ_from_the_spec_that_was_sent(
     assert client("PUT", "/flows/f1", {"spec": spec}).json["metadata"]["generation"] == 1
 
 
+def test_defaults_are_added_by_a_patch_and_inside_a_run(
+    client: Client, emulator: Emulator, spec: dict[str, Any]
+) -> None:
+    emulator.configure(add_defaults=True)
+    client("PUT", "/flows/f1", {"spec": spec})
+    blocks = [{"block": "vlm-model", "settings": {}, "style": {}}]
+    assert client("PATCH", "/flows/f1", {"spec": {"blocks": blocks}}).json["spec"]["blocks"][0]["settings"]
+    run = client("PUT", "/runs/r1", {"spec": {"flow": {**spec, "blocks": blocks}}}).json
+    assert run["spec"]["flow"]["blocks"][0]["settings"]
+
+
 @pytest.mark.parametrize(("path", "key"), [("/flows/f1", None), ("/runs/r1", "flow")])
 def test_dropped_attributes_are_missing_after_a_put(
     client: Client, emulator: Emulator, spec: dict[str, Any], path: str, key: str | None

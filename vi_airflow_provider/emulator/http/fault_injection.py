@@ -9,7 +9,8 @@ Theory of operation. Every request passes through one layer, in this order:
 4. a response is *produced*. With `when="before"` the delay passes first, and a `Respond`, `Redirect` or `Drop` takes
    the place of the application, which never learns of the request. With `when="after"` the application handles the
    request first, then the delay passes, and then its response is replaced or lost;
-5. the emulator's own response, if it is a page, may be *altered* (`RepeatCursor`, `EmptyPage`);
+5. the emulator's own response may be *altered*: a page by `RepeatCursor` and `EmptyPage`, a document by
+   `OtherDocument`;
 6. edits with the moment "after" are made: the client has seen nothing yet;
 7. the response is *delivered*, whole, truncated or byte by byte, with the edits of the moment "during" made when half
    of the body is sent; or the connection is reset.
@@ -32,14 +33,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.colleague import ActiveHabit, Colleague
-from vi_airflow_provider.emulator.effects import ChangeFlows, Delay, Drop, Effect, RepeatCursor, Respond
+from vi_airflow_provider.emulator.effects import ChangeFlows, Delay, Drop, Effect, OtherDocument, RepeatCursor, Respond
 from vi_airflow_provider.emulator.fault_rules import ActiveFault, Fault
 from vi_airflow_provider.emulator.habits import Moment
 from vi_airflow_provider.emulator.http.delivery import Exchange, HeldResponse
 from vi_airflow_provider.emulator.matching import RequestLine
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.listing import Cursor
-from vi_airflow_provider.emulator.store.schema import encode
+from vi_airflow_provider.emulator.store.schema import Document, encode
 from vi_airflow_provider.emulator.store.store import Store
 
 
@@ -63,7 +64,7 @@ def injecting_faults(app: ASGIApp, backend: Backend) -> ASGIApp:
         if response is None:
             await exchange.reset()
             return
-        response = _alter_page(response, _effect(fault, "page"), request)
+        response = _alter(response, _effect(fault, "page"), request, backend.store)
         halfway = visit.act_during if visit.has("during") else None
         await exchange.deliver(response, _effect(fault, "delivery"), halfway)
 
@@ -159,17 +160,39 @@ def _compose(respond: Respond) -> HeldResponse:
     return HeldResponse(respond.status, raw, body)
 
 
-def _alter_page(response: HeldResponse, how: Effect | None, request: RequestLine) -> HeldResponse:
-    """Rewrite a page; anything else (an error, a single document) stays as it is."""
-    page = json.loads(response.body) if how is not None and response.status == 200 else None
-    if not (isinstance(page, dict) and "items" in page):
+def _alter(response: HeldResponse, how: Effect | None, request: RequestLine, store: Store) -> HeldResponse:
+    """Rewrite a page, or a document; errors, and what the effect is not for, stay as they are."""
+    content = json.loads(response.body) if how is not None and response.status == 200 else None
+    if not isinstance(content, dict):
         return response
+    is_page = "items" in content
+    if isinstance(how, OtherDocument):
+        body = None if is_page else _other_document(content, store)
+    else:
+        body = _altered_page(content, how, request) if is_page else None
+    if body is None:
+        return response
+    headers = [(name, value) for name, value in response.headers if name != b"content-length"]
+    return replace(response, headers=[*headers, (b"content-length", str(len(body)).encode())], body=body)
+
+
+def _other_document(document: Document, store: Store) -> bytes | None:
+    match document.get("kind"):
+        case "Flow":
+            others = (store.get_flow(id_) for id_ in store.flow_ids() if id_ != document["flowId"])
+        case "Run":
+            others = (store.get_run(id_) for id_ in store.run_ids() if id_ != document["runId"])
+        case _:
+            return None
+    other = next(others, None)
+    return None if other is None else encode(other)
+
+
+def _altered_page(page: Document, how: Effect | None, request: RequestLine) -> bytes:
     listing = request.path.rpartition("/")[2]
     if isinstance(how, RepeatCursor):
         page["nextPage"] = request.cursor
     else:
         requested = Cursor(listing, None) if request.cursor is None else Cursor.decode(request.cursor, listing)
         page |= {"items": [], "nextPage": requested.next_turn().encode()}
-    body = encode(page)
-    headers = [(name, value) for name, value in response.headers if name != b"content-length"]
-    return replace(response, headers=[*headers, (b"content-length", str(len(body)).encode())], body=body)
+    return encode(page, allow_nan=True)  # metrics may be NaN

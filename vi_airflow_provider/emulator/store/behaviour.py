@@ -33,7 +33,7 @@ class Behaviour:
     * `order`: listings are sorted by creation ("created", newest first) or by last update ("updated"), or are
       in no useful order ("unsorted")
     * `read_delay_ms`: a write is invisible to reads and listings for this time
-    * `add_defaults`: the server adds defaults to a spec that is written
+    * `add_defaults`: the server adds defaults to a flow spec that is written, also inside a run
     * `drop_attributes`: the server ignores the attributes of a PUT
     * `run_seconds`: how long a run takes from its PUT to its end, a tenth of it in the queue
     * `put_on_existing`: a PUT of an existing run replaces its document, restarts it (and costs again), or is refused

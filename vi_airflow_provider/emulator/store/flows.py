@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import random
 from collections.abc import Callable, Mapping
 
 from vi_airflow_provider.emulator.store.collection import Collection, Ledger, same_content
+from vi_airflow_provider.emulator.store.defaults import with_defaults
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.runs import uses_flow
 from vi_airflow_provider.emulator.store.samples import sample_flows
@@ -41,11 +41,8 @@ class Flows(Collection):
         """Create, or replace spec and attributes as a whole."""
         check_id(flow_id, "Flow")
         spec, attributes = flow_to_put(body)
-        behaviour = self._ledger.behaviour
-        if behaviour.add_defaults:
-            spec = with_defaults(spec)
         with self._ledger.change():
-            return self._save(flow_id, spec, {} if behaviour.drop_attributes else attributes)
+            return self._save(flow_id, spec, {} if self._ledger.behaviour.drop_attributes else attributes)
 
     def patch(self, flow_id: str, body: Document) -> Document:
         """Change the given parts of the spec (each as a whole) and merge attributes."""
@@ -137,6 +134,8 @@ class Flows(Collection):
         self.remove(flow["flowId"])
 
     def _save(self, flow_id: str, spec: Document, attributes: Mapping[str, str]) -> Document:
+        if self._ledger.behaviour.add_defaults:
+            spec = with_defaults(spec)
         old = self.get(flow_id)
         if old is not None and same_content(old, spec, attributes):
             return self.require(flow_id).copy()
@@ -152,14 +151,3 @@ class Flows(Collection):
                 "etag": etag(spec, metadata),
             }
         ).copy()
-
-
-def with_defaults(spec: Document) -> Document:
-    """A spec as a server returns it that fills in what the client left out. The fields are invented."""
-    completed = copy.deepcopy(spec)
-    completed.setdefault("trainingProject", None)
-    completed["settings"].setdefault("seed", 0)
-    for block in completed["blocks"]:
-        if "model" in block["block"]:
-            block["settings"].setdefault("compute", {"precisionType": "bfloat16"})
-    return completed

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from vi_airflow_provider.emulator.store.bill import Bill
 from vi_airflow_provider.emulator.store.collection import Collection, Ledger, Stored, copy_of, same_content
+from vi_airflow_provider.emulator.store.defaults import with_defaults
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.lifecycle import Life
 from vi_airflow_provider.emulator.store.listing import Page, Place
@@ -128,6 +129,8 @@ class Runs(Collection):
         if behaviour.run_ids == "uuid4" and not _is_uuid4(run_id):
             raise ApiError(400, "Run id must be a UUID of version 4")
         spec, attributes = run_to_put(body)
+        if behaviour.add_defaults:
+            spec = {**spec, "flow": with_defaults(spec["flow"])}
         attributes = {} if behaviour.drop_attributes else attributes
         with self._ledger.change():
             old = self.get(run_id)
