@@ -72,8 +72,12 @@ def load_dags(folder: Path = EXAMPLES) -> dict[str, Any]:
 
 
 def run(dag: Any, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None) -> Any:
-    """Run a DAG to its end in this process, as `airflow dags test` does, and return the DAG run."""
-    return dag.test(run_conf=dict(conf or {}), logical_date=logical_date)
+    """Run a DAG to its end in this process, as `airflow dags test` does, and return the DAG run.
+
+    :param logical_date: date of the run; Airflow 2 has another name for this argument, and only accepts the default
+    """
+    date = {} if logical_date is None else {"logical_date": logical_date}
+    return dag.test(run_conf=dict(conf or {}), **date)
 
 
 def returned(dag_run: Any, task_id: str) -> list[Any]:
