@@ -135,7 +135,7 @@ def test_errors_page_lists_the_whole_family() -> None:
 
 
 def test_errors_page_shows_which_requests_are_retried() -> None:
-    table = rows(section("errors.md", "What is tried again"))
+    table = rows(section("errors.md", "What is retried"))
     assert {row[0] for row in table} >= {kind.value for kind in FailureKind}
     for situation, error, idempotent, patch in table:
         outcome = Response(int(situation)) if situation.isdecimal() else Failure(FailureKind(situation))

@@ -207,7 +207,7 @@ def test_every_situation_is_documented(page: str) -> None:
 # --- the family ----------------------------------------------------------------------------------------------------
 
 FAMILY: Final = [row for row in rows("errors.md", "The family") if row[0] != "`ViError`"]
-RETRIED: Final = rows("errors.md", "What is tried again")
+RETRIED: Final = rows("errors.md", "What is retried")
 
 
 @pytest.mark.parametrize("row", FAMILY, ids=lambda row: row[0])
