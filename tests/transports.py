@@ -1,7 +1,7 @@
 """A call and a script of outcomes, played three ways: by the bare protocol, ``ViClient`` and ``AsyncViClient``.
 
-The protocol is fed with the outcomes; the clients meet them on a socket, byte by byte. Nobody really waits: the
-clock goes on when somebody sleeps, and the jitter is at its upper bound (1, 2, 4, … seconds).
+The protocol receives the outcomes; the clients meet them on a socket, byte by byte. No wait is real: the
+clock advances only in sleeps, and the jitter is at its upper bound (1, 2, 4, … seconds).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vi_airflow_provider.api.verbs import ViProtocol
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happens to one request: on the wire, and as the protocol is to be told.
+    """What happens to one request: on the wire, and as the protocol receives it.
 
     ``{here}`` and ``{elsewhere}`` in headers stand for the host and port of two servers; the calls go to the first.
     """
@@ -56,16 +56,16 @@ class Outcome:
 
 
 def http(status: int, body: Any = b"", *, coded: Callable[[bytes], bytes] | None = None, **headers: str) -> Outcome:
-    """An answer. A document as the body is written as JSON; headers are given with ``_`` for ``-``."""
+    """A response. A document as the body is written as JSON; headers are given with ``_`` for ``-``."""
     content = body if isinstance(body, bytes) else wire_bytes(body)
     named = _named(headers)
     raw = http_bytes(status, content if coded is None else coded(content), named)
     return Outcome(Act(raw), Response(status, {name.lower(): value for name, value in named}, content))
 
 
-def raw(answer: bytes, means: Response | Failure) -> Outcome:
-    """An answer written down byte by byte."""
-    return Outcome(Act(answer), means)
+def raw(content: bytes, means: Response | Failure) -> Outcome:
+    """A response, byte by byte."""
+    return Outcome(Act(content), means)
 
 
 def truncated(status: int) -> Outcome:
@@ -75,8 +75,8 @@ def truncated(status: int) -> Outcome:
 
 def stalled(status: int) -> Outcome:
     """The server falls silent within the body."""
-    answer = http_bytes(status, b'{"items":[', missing=10)
-    return Outcome(Act(answer, After.HANG), Failure(FailureKind.TIMEOUT, status=status))
+    content = http_bytes(status, b'{"items":[', missing=10)
+    return Outcome(Act(content, After.HANG), Failure(FailureKind.TIMEOUT, status=status))
 
 
 RESET: Final = Outcome(Act(after=After.RESET), Failure(FailureKind.BROKEN))
@@ -183,7 +183,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Case:
-    """A call, what happens to its requests, and what shall come of it."""
+    """A call, what happens to its requests, and the expected verdict."""
 
     behaviour: str
     call: Call
@@ -197,7 +197,7 @@ class Case:
 
 
 class Clock:
-    """Goes on when somebody sleeps, and then only.
+    """A clock that advances only in sleeps.
 
     :param between: called in each wait
     """

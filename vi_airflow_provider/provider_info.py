@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider. Loaded by every Airflow process, so it imports nothing.
+"""The metadata of this provider for Airflow. Every Airflow process loads it, so it imports nothing.
 
 Airflow 3.2 and later build the connection form from here alone; earlier versions ask the hook, which reads the
 same data (``ViHook.get_connection_form_widgets``).
@@ -71,7 +71,12 @@ _EXTRA = {
     "read_timeout": ("Read timeout (s)", "number", "60", "Seconds without a byte from the server."),
     "max_retries": ("Max retries", "integer", "3", "Further requests after 408, 5xx or a broken connection."),
     "max_rate_limit_retries": ("Max retries after 429", "integer", "20", "Further requests after a rate limit."),
-    "max_retry_delay": ("Max retry delay (s)", "number", "60", "Longest single wait, whatever Retry-After asks for."),
+    "max_retry_delay": (
+        "Max retry delay (s)",
+        "number",
+        "60",
+        "Longest single wait, even if Retry-After requests more.",
+    ),
     "retry_budget": ("Retry budget (s)", "number", "600", "Seconds that one call may take with all its retries."),
     "verify": ("Verify TLS", "string", "true", "true, false, or the path of a CA file."),
     "proxy": ("Proxy", "string", "", "URL of a proxy. Empty: HTTPS_PROXY and NO_PROXY of the environment."),

@@ -245,7 +245,7 @@ def test_the_connection_is_read_once(connect: Connect, monkeypatch: pytest.Monke
     assert hook.get_conn().settings is first
 
 
-def test_a_hook_without_retries_leaves_the_pace_to_its_caller(connect: Connect) -> None:
+def test_a_hook_without_retries_has_no_retries_in_its_settings(connect: Connect) -> None:
     connect(extra={"max_retries": 5, "page_size": 7})
     paced = ViHook(retry=False).settings
     assert (paced.max_retries, paced.max_rate_limit_retries, paced.page_size) == (0, 0, 7)
@@ -282,7 +282,7 @@ def test_the_stripped_key_and_the_password_of_the_proxy_are_masked(
     assert [type(secret) for secret in masked[-2:]] == [str, str]
 
 
-def test_the_password_of_a_proxy_that_the_environment_names_is_masked_as_it_is_meant_too(
+def test_the_decoded_password_of_the_environments_proxy_is_masked(
     connect: Connect, masked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2%2Fpass@proxy.example:3128")
@@ -304,7 +304,7 @@ BAD: Final[dict[str, dict[str, Any]]] = {
 @pytest.mark.parametrize(
     "what", [pytest.param(what, marks=extra_may_be_no_json) if what == "broken extra" else what for what in BAD]
 )
-def test_the_locals_of_an_error_about_a_connection_show_no_secret(
+def test_an_error_about_a_connection_shows_no_secret_in_locals(
     what: str, read: Callable[[], object], connect: Connect
 ) -> None:
     connect(**BAD[what])
@@ -470,7 +470,7 @@ def test_a_failed_test_of_the_connection_names_the_layer(layer: str, connect: Co
     assert words in message
     assert SECRET_KEY not in message
     assert "\n" not in message
-    assert requests_mock.call_count == 1, "somebody waits for the answer"
+    assert requests_mock.call_count == 1, "a person waits for the result"
 
 
 @pytest.mark.parametrize(

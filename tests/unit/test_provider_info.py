@@ -1,4 +1,4 @@
-"""What Airflow is told about the provider is true, and the same in every form in which it is told."""
+"""The metadata for Airflow is true, and the same in all its forms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_airflow_finds_it() -> None:
     assert INFO["package-name"] == entry_point.dist.name
 
 
-def test_it_is_new_each_time_so_that_nobody_changes_it_for_others() -> None:
+def test_provider_info_is_a_new_object_each_time() -> None:
     get_provider_info()["connection-types"][0]["conn-fields"].clear()
     assert get_provider_info() == INFO
 

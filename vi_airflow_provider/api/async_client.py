@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 import sys
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,9 @@ from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import aiohttp_failures
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
+from vi_airflow_provider.api.transport.content_coding import Body, TooLargeError
 from vi_airflow_provider.api.transport.failures import without_frames
+from vi_airflow_provider.api.transport.strict_http import MalformedResponseError, check_framing, check_names
 from vi_airflow_provider.api.verbs import AwaitableVerbs, ViProtocol
 
 T = TypeVar("T")
@@ -191,6 +194,7 @@ class AsyncViClient(AwaitableVerbs):
 
     def _new_session(self, context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
+            auto_decompress=False,
             connector=aiohttp.TCPConnector(ssl=context, limit=self._max_connections),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_field_size=_MAX_LINE,
@@ -203,14 +207,32 @@ class AsyncViClient(AwaitableVerbs):
 
 async def _read(response: aiohttp.ClientResponse, send: Send) -> Response | Failure:
     """Read the body, up to the size limit; the deadline is the session's."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > send.max_bytes:
-            response.close()  # do not read the rest to keep the connection
-            return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", response.status)
+    try:
+        _check(response)
+    except MalformedResponseError:
+        response.close()
+        return Failure(FailureKind.INVALID)
     headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-    return Response(response.status, headers, bytes(body))
+    body = Body(headers.get("content-encoding", ""), send.max_bytes)
+    try:
+        async for chunk in response.content.iter_any():
+            body.add(chunk)
+        return Response(response.status, headers, body.decoded())
+    except TooLargeError as error:
+        response.close()  # do not read the rest to keep the connection
+        return Failure(FailureKind.TOO_LARGE, str(error), response.status)
+    except zlib.error:
+        response.close()
+        return Failure(FailureKind.BROKEN, status=response.status)
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    """Refuse what aiohttp's parser accepts and the blocking client does not."""
+    if response.version not in (aiohttp.HttpVersion10, aiohttp.HttpVersion11) or response.status < 100:
+        raise MalformedResponseError("the status line is not valid")
+    check_names(name for name, _ in response.raw_headers)
+    headers = response.headers
+    check_framing(response.status, headers.getall("Content-Length", []), headers.getall("Transfer-Encoding", []))
 
 
 def _ssl_context(ca_bundle: str | bool) -> ssl.SSLContext | bool:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
@@ -28,6 +29,7 @@ from vi_airflow_provider.api.protocol.messages import (
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import deadlines, requests_failures
+from vi_airflow_provider.api.transport.content_coding import Body, TooLargeError
 from vi_airflow_provider.api.transport.deadlines import Call, CallEndedError
 from vi_airflow_provider.api.transport.failures import without_frames
 from vi_airflow_provider.api.transport.prefetch import PagePrefetcher
@@ -181,12 +183,15 @@ def _prepared(request: Request) -> requests.PreparedRequest:
 
 def _read(response: requests.Response, send: Send, deadline: float) -> Response | Failure:
     """Read the body within the deadline and the size limit: a server may send a little for ever, or a lot."""
-    body = bytearray()
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        body += chunk
-        if len(body) > send.max_bytes:
-            return Failure(FailureKind.TOO_LARGE, f"more than {send.max_bytes:,} bytes", response.status_code)
-        if time.monotonic() > deadline:
-            return Failure(FailureKind.TIMEOUT, "the response was still arriving", response.status_code)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Response(response.status_code, headers, bytes(body))
+    status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
+    body = Body(headers.get("content-encoding", ""), send.max_bytes)
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            body.add(chunk)
+            if time.monotonic() > deadline:
+                return Failure(FailureKind.TIMEOUT, "the response was still arriving", status)
+        return Response(status, headers, body.decoded())
+    except TooLargeError as error:
+        return Failure(FailureKind.TOO_LARGE, str(error), status)
+    except zlib.error:
+        return Failure(FailureKind.BROKEN, status=status)

@@ -58,7 +58,7 @@ def bypasses_proxy(endpoint: str) -> bool:
 def check_proxy(place: str, proxy: object) -> None:
     """Refuse a proxy URL that a client cannot use.
 
-    The message does not quote the URL: it may hold a password, in a place where nobody expects one.
+    The message does not quote the URL: it may hold a password, even where none is expected.
 
     :param place: the field or the variable that holds the URL
     :raises ViConfigurationError: it is not an http(s) URL, or its credentials cannot be sent

@@ -1,4 +1,4 @@
-"""``ViClient`` over HTTP: how many requests a listing takes and when, and what each of them carries."""
+"""``ViClient`` over HTTP: how many requests a listing sends and when, and what they contain."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_25_flows_in_pages_of_10_are_three_requests(vi: ViClient, requests_mock:
     assert listing.queries == [{"s": "10"}, {"p": "10", "s": "10"}, {"p": "20", "s": "10"}]
 
 
-def test_a_page_is_asked_for_when_it_is_needed(vi: ViClient, requests_mock: Mocker) -> None:
+def test_a_page_is_requested_when_it_is_needed(vi: ViClient, requests_mock: Mocker) -> None:
     listing = Listing(requests_mock, 25)
     flows = vi.list_flows(prefetch=False)
     assert len(listing.queries) == 0
@@ -95,7 +95,7 @@ def test_a_page_is_asked_for_when_it_is_needed(vi: ViClient, requests_mock: Mock
         (None, 1000, [{"s": "1000"}]),
     ],
 )
-def test_a_limit_asks_for_no_more_than_it_gives(
+def test_a_limit_bounds_the_requested_page_sizes(
     limit: int | None, size: int, queries: list[dict[str, str]], vi: ViClient, requests_mock: Mocker
 ) -> None:
     listing = Listing(requests_mock, 25)
@@ -104,34 +104,32 @@ def test_a_limit_asks_for_no_more_than_it_gives(
     assert listing.queries == queries
 
 
-def test_a_server_that_sends_more_than_it_was_asked_for_does_not_break_the_limit(
-    vi: ViClient, requests_mock: Mocker
-) -> None:
+def test_a_long_page_does_not_exceed_the_limit(vi: ViClient, requests_mock: Mocker) -> None:
     requests_mock.get(FLOWS, json=wire_page(*(wire_flow(flowId=str(n)) for n in range(50)), nextPage="more"))
     assert [flow.flow_id for flow in vi.list_flows(limit=3)] == ["0", "1", "2"]
     assert requests_mock.call_count == 1
 
 
-def test_a_server_that_sends_less_than_it_was_asked_for_is_asked_again(vi: ViClient, requests_mock: Mocker) -> None:
+def test_a_short_page_is_followed_by_another_request(vi: ViClient, requests_mock: Mocker) -> None:
     pages = [wire_page(wire_flow(flowId=str(n)), nextPage=str(n + 1)) for n in range(4)]
     requests_mock.get(FLOWS, [{"json": page} for page in pages])
     assert [flow.flow_id for flow in vi.list_flows(limit=3)] == ["0", "1", "2"]
     assert requests_mock.call_count == 3
 
 
-def test_flows_behind_the_limit_are_not_even_validated(vi: ViClient, requests_mock: Mocker) -> None:
+def test_flows_beyond_the_limit_are_not_validated(vi: ViClient, requests_mock: Mocker) -> None:
     requests_mock.get(FLOWS, json=wire_page(wire_flow(), {"kind": "broken"}))
     assert len(list(vi.list_flows(limit=1))) == 1
 
 
-def test_a_consumer_that_stops_pays_for_no_further_page(vi: ViClient, requests_mock: Mocker) -> None:
+def test_a_consumer_that_stops_causes_no_further_request(vi: ViClient, requests_mock: Mocker) -> None:
     listing = Listing(requests_mock, 1000)
     assert len(list(islice(vi.list_flows(prefetch=False), 10))) == 10
     assert len(listing.queries) == 1
 
 
 @pytest.mark.parametrize("prefetch", [True, False])
-def test_a_server_that_shows_empty_pages_for_ever_is_left(
+def test_an_endless_sequence_of_empty_pages_is_an_error(
     vi: ViClient, requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 5)
@@ -187,7 +185,7 @@ BY_ID: Final[dict[str, Callable[[ViClient, Any], Any]]] = {
 }
 
 
-# To create_flow, None is no bad id: it asks for a new one.
+# For create_flow, None is not a bad id: it requests a new one.
 BAD_CALLS: Final = [(name, bad) for name in BY_ID for bad in BAD_IDS if (name, bad) != ("create_flow", None)]
 
 
@@ -210,7 +208,7 @@ def test_a_bad_organization_id_is_refused_without_a_request(organization_id: Any
 # --- what a request carries ----------------------------------------------------------------------------------------
 
 
-def test_a_call_returns_what_the_server_says(vi: ViClient, requests_mock: Mocker) -> None:
+def test_a_call_returns_the_document_of_the_server(vi: ViClient, requests_mock: Mocker) -> None:
     wire = wire_flow()
     for register in (requests_mock.get, requests_mock.put, requests_mock.patch):
         register(f"{FLOWS}/{FLOW_ID}", json=wire)
@@ -386,7 +384,7 @@ def test_both_clients_read_pages_and_ids_alike() -> None:
     assert [request.target for request in other.received] == [request.target for request in server.received]
 
 
-def test_a_body_that_drips_for_ever_meets_the_deadline(requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_body_ends_at_the_deadline(requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
     class Drip(BytesIO):
         def read1(self, _: int | None = -1) -> bytes:
             clock.now += 1

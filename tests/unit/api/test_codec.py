@@ -43,16 +43,16 @@ def test_a_page_has_flows_and_two_cursors() -> None:
 @pytest.mark.parametrize(
     "cursor", [{}, {"nextPage": None, "prevPage": None}, {"nextPage": "", "prevPage": ""}], ids=str
 )
-def test_an_empty_cursor_is_none(cursor: dict[str, Any]) -> None:
+def test_an_empty_cursor_ends_the_listing(cursor: dict[str, Any]) -> None:
     page = read_page(wire_page(**cursor))
     assert (page.next_page, page.prev_page) == (None, None)
 
 
-def test_a_page_may_say_more_than_we_know() -> None:
+def test_unknown_fields_of_a_page_are_ignored() -> None:
     assert list(read_page(wire_page(total=5, links={"self": "x"})).documents()) == []
 
 
-def test_flows_are_validated_when_they_are_asked_for() -> None:
+def test_flows_are_validated_when_they_are_requested() -> None:
     flows = read_page(wire_page(wire_flow(flowId="good"), {"kind": "broken"})).documents()
     assert next(flows).flow_id == "good"
     with pytest.raises(ViResponseError):
@@ -98,13 +98,13 @@ def test_an_error_names_the_json_path(changes: dict[str, Any], path: str) -> Non
     assert "items" not in str(caught.value)
 
 
-def test_of_many_mistakes_the_first_three_are_named() -> None:
+def test_the_first_three_of_many_errors_are_named() -> None:
     with pytest.raises(ViResponseError, match=r"workspaceId: .*; flowId: .*; spec: .*; and 3 more\.") as caught:
         codec.parse_document(Flow, b'{"kind": "Flow"}', ORIGIN)
     assert "etag" not in str(caught.value)
 
 
-def test_a_mistake_deep_in_hostile_keys_makes_one_short_line() -> None:
+def test_an_error_below_hostile_keys_is_one_short_line() -> None:
     key = "a\nb\u2028" + "k" * 5000
     with pytest.raises(ViResponseError) as caught:
         codec.parse_document(Flow, wire_bytes(wire_flow(metadata__attributes={key: 5})), ORIGIN)
@@ -127,9 +127,7 @@ def test_a_mistake_deep_in_hostile_keys_makes_one_short_line() -> None:
         (b"x", {"content-type": "a\x00b" + "c" * 500}, "the response is not JSON (a bccc"),
     ],
 )
-def test_an_answer_that_cannot_be_json_is_named_for_what_it_is(
-    body: bytes, headers: dict[str, str], words: str
-) -> None:
+def test_a_response_that_is_not_json_is_described(body: bytes, headers: dict[str, str], words: str) -> None:
     with pytest.raises(ViResponseError) as caught:
         codec.json_content(answer(body, **headers), ORIGIN, "a flow")
     assert words in str(caught.value)
@@ -146,7 +144,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
             read()
 
 
-# --- what a server says about an error -----------------------------------------------------------------------------
+# --- messages of a server ------------- -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,7 +164,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         (b"[" * 5000, "[" * 1000),
     ],
 )
-def test_the_message_of_a_server_is_its_message_or_error_or_body(body: bytes, said: str) -> None:
+def test_a_server_message_is_its_message_error_or_body(body: bytes, said: str) -> None:
     assert outcomes.server_message(Response(500, {}, body)) == said
 
 
@@ -185,7 +183,7 @@ def test_an_id_is_letters_digits_minus_and_underscore(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", BAD_IDS, ids=repr)
-def test_an_id_that_would_change_the_address_is_refused(value: Any) -> None:
+def test_an_id_that_would_change_the_url_is_refused(value: Any) -> None:
     with pytest.raises(ViValidationError, match=r"is no flow id: letters, digits, '-' and '_' are allowed") as caught:
         checked_id(value)
     assert len(str(caught.value).splitlines()) == 1
@@ -218,12 +216,12 @@ def test_a_body_is_the_json_that_was_given(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "\ud800", {1, 2}, object()], ids=repr)
-def test_what_json_cannot_carry_is_refused(value: Any) -> None:
+def test_values_without_a_json_form_are_refused(value: Any) -> None:
     with pytest.raises(ViValidationError, match="cannot be written as JSON"):
         codec.encode_body({"value": value})
 
 
-def test_a_spec_goes_out_as_the_wire_has_it() -> None:
+def test_a_spec_is_sent_in_its_wire_form() -> None:
     spec = FlowSpec.model_validate(wire_spec())
     assert codec.wire_spec(FlowSpec.complete, spec) == wire_spec()
     assert codec.wire_spec(FlowSpec.complete, wire_spec()) == wire_spec()
@@ -260,14 +258,14 @@ def circular() -> dict[str, Any]:
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
-def test_a_spec_that_is_none_is_refused_under_its_path(spec: Any, words: str) -> None:
+def test_a_value_that_is_not_a_spec_is_refused(spec: Any, words: str) -> None:
     with pytest.raises(ViValidationError) as caught:
         codec.wire_spec(FlowSpec.complete, spec)
     assert words in str(caught.value)
     assert (caught.value.retryable, caught.value.attempts) == (False, 0)
 
 
-def test_attributes_go_out_as_metadata() -> None:
+def test_attributes_are_sent_as_metadata() -> None:
     assert codec.wire_metadata(None) == {}
     assert codec.wire_metadata({}) == {"metadata": {"attributes": {}}}
     assert codec.wire_metadata({"team": "line-3"}) == {"metadata": {"attributes": {"team": "line-3"}}}
@@ -279,6 +277,6 @@ def test_attributes_go_out_as_metadata() -> None:
     [{"team": 3}, {"team": None}, {"team": ["x"]}, {3: "team"}, {None: "x"}, ["team"], "team", 5],
     ids=repr,
 )
-def test_attributes_that_are_no_text_are_refused(attributes: Any) -> None:
+def test_attributes_that_are_not_text_are_refused(attributes: Any) -> None:
     with pytest.raises(ViValidationError, match=r"^attributes"):
         codec.wire_metadata(attributes)

@@ -1,4 +1,4 @@
-"""``each``: how many at a time, in which order, and what an unexpected error does."""
+"""``map_concurrently``: how many at a time, in which order, and what an unexpected error does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vi_airflow_provider.api.transport.concurrency import map_concurrently
 
 
 @pytest.mark.parametrize(("items", "concurrency", "most"), [(10, 1, 1), (10, 3, 3), (2, 8, 2), (0, 8, 0)])
-async def test_at_most_so_many_are_acted_on_at_a_time(items: int, concurrency: int, most: int) -> None:
+async def test_concurrency_bounds_the_items_in_progress(items: int, concurrency: int, most: int) -> None:
     current, seen = 0, [0]
 
     async def act(item: int) -> int:
@@ -25,7 +25,7 @@ async def test_at_most_so_many_are_acted_on_at_a_time(items: int, concurrency: i
     assert max(seen) == most
 
 
-async def test_results_are_in_the_order_of_the_items_whoever_is_first() -> None:
+async def test_results_keep_the_order_of_the_items() -> None:
     first_may_end = asyncio.Event()
 
     async def act(item: str) -> str:
@@ -38,7 +38,7 @@ async def test_results_are_in_the_order_of_the_items_whoever_is_first() -> None:
     assert await map_concurrently(["slow", "fast", "last"], act, 2) == ["SLOW", "FAST", "LAST"]
 
 
-async def test_items_are_begun_in_their_order() -> None:
+async def test_items_begin_in_their_order() -> None:
     begun: list[int] = []
 
     async def act(item: int) -> None:
@@ -48,7 +48,7 @@ async def test_items_are_begun_in_their_order() -> None:
     assert begun == [0, 1, 2, 3, 4]
 
 
-async def test_an_error_that_nobody_expected_begins_no_further_item() -> None:
+async def test_an_unexpected_error_stops_further_items() -> None:
     begun: list[int] = []
 
     async def act(item: int) -> None:

@@ -1,4 +1,4 @@
-"""Many flows are deleted at a time: each of them, none twice, and none after something went wrong."""
+"""Concurrent deletes: each flow once, and none after a failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def asked(server: ScriptedServer) -> list[str]:
     return [request.target.rpartition("/")[2] for request in server.received]
 
 
-def test_each_flow_is_deleted_once_and_told_in_the_order_of_the_ids(server: ScriptedServer) -> None:
+def test_each_flow_is_deleted_once_in_the_order_of_the_ids(server: ScriptedServer) -> None:
     server.acts += [GONE] * len(IDS)
     deleted = ViHook().delete_flows(iter(IDS), concurrency=8)
     assert [(flow.id, flow.deleted, flow.already_absent) for flow in deleted] == [(each, True, False) for each in IDS]
@@ -38,13 +38,13 @@ def test_each_flow_is_deleted_once_and_told_in_the_order_of_the_ids(server: Scri
     assert 1 < server.connections <= 8
 
 
-def test_one_that_is_absent_already_is_no_failure(server: ScriptedServer) -> None:
+def test_an_absent_flow_is_no_failure(server: ScriptedServer) -> None:
     server.acts += [GONE, MISSING, GONE]
     deleted = ViHook().delete_flows(IDS[:3], concurrency=1)
     assert [flow.already_absent for flow in deleted] == [False, True, False]
 
 
-def test_after_a_failure_no_further_delete_is_begun(server: ScriptedServer) -> None:
+def test_after_a_failure_no_further_delete_begins(server: ScriptedServer) -> None:
     server.acts += [GONE, GONE, FORBIDDEN, *[GONE] * 20]
     with pytest.raises(ViPermissionError, match="flow-2"):
         ViHook().delete_flows(IDS, concurrency=1)
@@ -54,12 +54,12 @@ def test_after_a_failure_no_further_delete_is_begun(server: ScriptedServer) -> N
 @pytest.mark.parametrize(
     ("ids", "concurrency"), [([*IDS, "../runs"], 8), ([*IDS, None], 8), (IDS, 0), (IDS, 2.5), (IDS, True)]
 )
-def test_a_value_that_makes_no_sense_deletes_nothing(server: ScriptedServer, ids: Any, concurrency: Any) -> None:
+def test_an_invalid_argument_deletes_nothing(server: ScriptedServer, ids: Any, concurrency: Any) -> None:
     with pytest.raises(ViValidationError):
         ViHook().delete_flows(ids, concurrency=concurrency)
     assert server.requests == 0
 
 
-def test_nothing_to_delete_is_nothing_done(server: ScriptedServer) -> None:
+def test_deleting_nothing_sends_nothing(server: ScriptedServer) -> None:
     assert ViHook().delete_flows([]) == []
     assert server.requests == 0

@@ -1,4 +1,4 @@
-"""Errors: what they say, what they carry, and which of them another try may mend."""
+"""Errors: their messages, their attributes, and which of them a retry can resolve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSING: Final = {
 }
 
 
-def test_each_error_says_whether_another_try_may_help() -> None:
+def test_each_error_tells_whether_a_retry_can_help() -> None:
     told = {name: kind.retryable for name, kind in FAMILY.items()}
     assert {name: told[name] for name in FOR_GOOD | PASSING} == {
         **dict.fromkeys(FOR_GOOD, False),
@@ -33,7 +33,7 @@ def test_each_error_says_whether_another_try_may_help() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILY if name not in ("ViConfigurationError", "ViValidationError")])
-def test_each_error_of_an_answer_advises_in_one_sentence(name: str) -> None:
+def test_each_error_of_a_response_has_one_sentence_of_advice(name: str) -> None:
     advice = FAMILY[name].advice
     assert advice.endswith(".")
     assert "\n" not in advice
@@ -51,12 +51,12 @@ def test_each_error_of_an_answer_advises_in_one_sentence(name: str) -> None:
         ({"trace_id": "t"}, "it broke. The service has a problem; try again later. (trace t)"),
     ],
 )
-def test_an_error_is_one_line_of_where_what_and_advice(given: dict[str, Any], text: str) -> None:
+def test_a_message_is_one_line_of_place_cause_and_advice(given: dict[str, Any], text: str) -> None:
     assert str(ViServerError("it broke", **given)) == text
 
 
 @pytest.mark.parametrize(("said", "shown"), [("a", "a."), ("a.", "a."), ("a?", "a?")])
-def test_a_message_ends_in_one_mark(said: str, shown: str) -> None:
+def test_a_message_ends_with_one_punctuation_mark(said: str, shown: str) -> None:
     assert str(ViError(said)) == shown
 
 
@@ -89,11 +89,11 @@ def test_foreign_text_becomes_one_bounded_line(text: str, line: str) -> None:
     ["\x1b", "\x9b", "\x7f", "\u2028", "\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\U000e0041"],
     ids=ascii,
 )
-def test_no_character_of_foreign_text_steers_a_terminal_or_hides(mark: str) -> None:
+def test_foreign_text_has_no_control_characters(mark: str) -> None:
     assert one_line(f"a{mark}{mark}b") == "a b"
 
 
-def test_of_megabytes_only_the_beginning_is_looked_at() -> None:
+def test_only_the_beginning_of_a_huge_text_is_processed() -> None:
     assert one_line("\x00" * 50_000_000) == ""
 
 

@@ -175,7 +175,7 @@ TestColleague = Colleague.TestCase
 
 
 @pytest.mark.parametrize("change", [{"spec__blocks__0__style": {"x": 1}}, {"metadata__lastUpdated": 5}, {"etag": "e"}])
-def test_layout_and_bookkeeping_do_not_hide_its_own_write(change: dict[str, Any]) -> None:
+def test_layout_and_metadata_do_not_hide_its_own_write(change: dict[str, Any]) -> None:
     names = {"spec__name": "archived", "metadata__attributes": {"from": "archive"}}
     steps = ViProtocol(settings_for("https://vi.example")).restore_flow_if(ARCHIVED, is_original)
     next(steps)

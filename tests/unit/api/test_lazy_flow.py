@@ -1,4 +1,4 @@
-"""A flow of a listing is decoded when it is read, and nobody can tell."""
+"""A flow of a listing is decoded on access, and equals one that was decoded at once."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ LOOKS: Final[dict[str, Callable[[Flow], Any]]] = {
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 @settings(max_examples=20)
 @given(wire_flows())
-def test_it_looks_like_one_that_was_decoded_at_once(look: Callable[[Flow], Any], wire: dict[str, Any]) -> None:
+def test_a_lazy_flow_equals_an_eager_one_in_every_use(look: Callable[[Flow], Any], wire: dict[str, Any]) -> None:
     assert look(listed(wire)) == look(Flow.model_validate_json(wire_bytes(wire)))
 
 
 @given(wire_flows(), st.lists(st.sampled_from(sorted(LOOKS)), max_size=4))
-def test_it_is_equal_whatever_was_read_of_it_before(wire: dict[str, Any], looks: list[str]) -> None:
+def test_equality_does_not_depend_on_what_was_decoded(wire: dict[str, Any], looks: list[str]) -> None:
     flow, whole = listed(wire), Flow.model_validate_json(wire_bytes(wire))
     for look in looks:
         LOOKS[look](flow)
@@ -103,7 +103,7 @@ def test_both_sides_of_a_comparison_may_be_undecoded(wire: dict[str, Any]) -> No
     assert listed(wire) != wire
 
 
-def test_what_a_caller_has_changed_is_in_the_wire_form() -> None:
+def test_changes_by_a_caller_are_in_the_wire_form() -> None:
     flow = listed(wire_flow())
     flow.metadata.attributes["team"] = "line-4"
     flow.spec.tolerations["gpu"].append("H100")
@@ -147,13 +147,13 @@ def test_names_times_and_blocks_are_read_without_decoding_the_settings() -> None
         ("etag", ABSENT),
     ],
 )
-def test_every_required_field_is_checked_before_anything_is_read(path: str, value: Any) -> None:
+def test_every_required_field_is_checked_before_access(path: str, value: Any) -> None:
     with pytest.raises(ViResponseError, match=r"items\[3\]"):
         listed(wire_flow(**{path: value}))
 
 
 @given(st.binary(max_size=40), st.integers(0, 900))
-def test_a_damaged_flow_is_refused_at_once_or_whole(damage: bytes, place: int) -> None:
+def test_a_damaged_flow_is_refused_at_once_or_valid(damage: bytes, place: int) -> None:
     content = wire_bytes(wire_flow())
     content = content[:place] + damage + content[place + len(damage) :]
     try:
@@ -165,34 +165,34 @@ def test_a_damaged_flow_is_refused_at_once_or_whole(damage: bytes, place: int) -
 
 
 @pytest.mark.parametrize("path", ["flow_id", "spec__training_project", "metadata__last_updated"])
-def test_a_field_that_would_take_the_place_of_ours_in_an_xcom_is_refused_there(path: str) -> None:
+def test_a_field_that_would_replace_another_in_an_xcom_is_refused_when_read(path: str) -> None:
     flow = listed(wire_flow(**{path: "another"}))
     assert (flow.flow_id, flow.spec.training_project) == (FLOW_ID, "weld-inspection")
     with pytest.raises(ViResponseError, match=r"items\[3\]: \w+: .*cannot be told apart"):
         flow.model_dump(mode="json")
 
 
-def test_a_block_can_be_hashed_neither_before_nor_after_it_was_read() -> None:
+def test_block_is_unhashable_before_and_after_decoding() -> None:
     block = listed(wire_flow()).spec.blocks[0]
     for _ in range(2):
         with pytest.raises(TypeError, match="unhashable"):
             hash(block)
 
 
-def test_an_attribute_that_is_not_there_is_an_error_as_ever() -> None:
+def test_a_missing_attribute_raises_attribute_error() -> None:
     flow = listed(wire_flow())
     with pytest.raises(AttributeError, match="'FlowSpec' object has no attribute 'block'"):
         _ = flow.spec.block  # type: ignore[attr-defined]
     assert flow.spec.settings == {"seed": 7}
 
 
-def test_blocks_are_whole_without_their_flow() -> None:
+def test_blocks_outlive_their_flow() -> None:
     blocks = listed(wire_flow()).spec.blocks
     blocks.append(blocks[0])  # the list is the caller's
     assert blocks[1].settings["architecture"] == {"name": "qwen3vl", "size": "4B"}
 
 
-def test_threads_may_read_the_same_flow_at_once(request: pytest.FixtureRequest) -> None:
+def test_threads_may_read_one_flow_concurrently(request: pytest.FixtureRequest) -> None:
     whole = Flow.model_validate(wire_flow())
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

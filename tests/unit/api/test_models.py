@@ -32,7 +32,7 @@ from vi_airflow_provider.api.models import (
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_has_the_names_of_the_vendors_page() -> None:
+def test_a_flow_has_the_field_names_of_the_vendors_page() -> None:
     wire = wire_flow()
     flow = Flow.model_validate(wire)
     assert (flow.kind, flow.flow_id, flow.organization_id) == ("Flow", wire["flowId"], ORGANIZATION_ID)
@@ -97,7 +97,7 @@ def test_a_value_of_a_wrong_type_is_refused_under_its_wire_name(path: str, value
     assert all(place.startswith(path) for place in _places(caught.value))
 
 
-def test_an_integral_float_is_no_time_as_it_is_written_on_the_wire() -> None:
+def test_an_integral_float_is_not_a_time() -> None:
     content = wire_bytes(wire_flow(metadata__timeCreated=12345)).replace(b"12345", b"1.75e12")
     with pytest.raises(ValidationError, match="timeCreated"):
         Flow.model_validate_json(content)
@@ -112,7 +112,7 @@ def test_an_integral_float_is_no_time_as_it_is_written_on_the_wire() -> None:
         ("metadata__time_created", "time_created"),
     ],
 )
-def test_a_field_that_would_take_the_place_of_ours_in_an_xcom_is_refused(path: str, name: str) -> None:
+def test_a_field_that_would_replace_another_in_an_xcom_is_refused(path: str, name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name}: an unknown field has the name"):
         Flow.model_validate_json(wire_bytes(wire_flow(**{path: "another"})))
 
@@ -131,7 +131,7 @@ def test_wire_to_model_to_xcom_to_model_to_wire_loses_nothing(wire: dict[str, An
 
 
 @given(wire_flows())
-def test_both_dumps_to_text_say_the_same_as_the_dumps_to_dicts(wire: dict[str, Any]) -> None:
+def test_dumps_to_text_equal_the_dumps_to_dicts(wire: dict[str, Any]) -> None:
     flow = Flow.model_validate(wire)
     assert json.loads(flow.model_dump_json()) == flow.model_dump(mode="json")
     assert json.loads(flow.model_dump_json(by_alias=True)) == flow.to_wire()
@@ -157,7 +157,7 @@ def test_null_stays_null_and_absent_stays_absent(changes: dict[str, Any]) -> Non
     assert Flow.model_validate(flow.model_dump(mode="json")).to_wire() == wire
 
 
-def test_the_xcom_form_has_snake_case_names_and_leaves_what_users_wrote_alone() -> None:
+def test_the_xcom_form_has_snake_case_names_and_verbatim_data() -> None:
     wire = wire_flow(spec__settings={"maxSteps": 1, "max_steps": 2}, metadata__attributes={"camelCase": "kept"})
     xcom = Flow.model_validate(wire).model_dump(mode="json")
     assert set(xcom) == {"kind", "organization_id", "flow_id", "spec", "metadata", "self_link", "etag"}
@@ -217,18 +217,18 @@ def digest(**changes: Any) -> str:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_the_digest_does_not_see_what_does_not_change_the_training(changes: dict[str, Any]) -> None:
+def test_the_digest_ignores_what_does_not_change_the_training(changes: dict[str, Any]) -> None:
     assert digest(**changes) == digest()
 
 
-def test_the_digest_does_not_see_the_order_of_keys() -> None:
+def test_the_digest_ignores_the_order_of_keys() -> None:
     settings = {"b": {"y": 1, "x": 2}, "a": 3}
     other_order = {"a": 3, "b": {"x": 2, "y": 1}}
     assert list(settings) != list(other_order)
     assert digest(spec__settings=settings) == digest(spec__settings=other_order)
 
 
-def test_the_digest_takes_an_absent_training_project_for_none() -> None:
+def test_the_digest_equates_absent_and_null_training_project() -> None:
     assert digest(spec__trainingProject=None) == digest(spec__trainingProject=ABSENT)
 
 
@@ -250,7 +250,7 @@ def test_the_digest_takes_an_absent_training_project_for_none() -> None:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_the_digest_sees_what_changes_the_training(changes: dict[str, Any]) -> None:
+def test_the_digest_depends_on_what_changes_the_training(changes: dict[str, Any]) -> None:
     assert digest(**changes) != digest()
 
 
@@ -278,7 +278,7 @@ def test_the_digest_of_an_xcom_is_that_of_the_flow() -> None:
 
 
 @given(OBJECT, st.randoms(use_true_random=False))
-def test_canonical_json_does_not_see_the_order_of_keys(value: dict[str, Any], random: Any) -> None:
+def test_canonical_json_ignores_the_order_of_keys(value: dict[str, Any], random: Any) -> None:
     items = list(value.items())
     random.shuffle(items)
     assert canonical_json(dict(items)) == canonical_json(value)
@@ -286,7 +286,7 @@ def test_canonical_json_does_not_see_the_order_of_keys(value: dict[str, Any], ra
 
 
 @given(JSON)
-def test_canonical_json_is_that_of_the_standard_library_but_for_the_spelling_of_numbers(value: Any) -> None:
+def test_canonical_json_differs_from_json_only_in_numbers(value: Any) -> None:
     ours, theirs = canonical_json(value), json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert json.loads(ours) == value
     assert _without_numbers(ours.decode()) == _without_numbers(theirs)
@@ -310,14 +310,14 @@ def test_canonical_json_never_makes_null_of_a_number(value: Any, text: str) -> N
     assert canonical_json(value).decode() == text
 
 
-def test_canonical_json_takes_half_a_surrogate_pair() -> None:
+def test_canonical_json_accepts_a_lone_surrogate() -> None:
     assert canonical_json({"a": "\ud800"}) == b'{"a":"\xed\xa0\x80"}'
 
 
 # --- what authors write --------------------------------------------------------------------------------------------
 
 
-def test_an_author_may_leave_empty_containers_out() -> None:
+def test_empty_containers_may_be_omitted() -> None:
     spec = FlowSpec.complete({"name": "n", "schema": "v1", "blocks": [{"block": "model", "settings": {"a": 1}}]})
     assert spec.to_wire() == {
         "name": "n",
@@ -329,20 +329,20 @@ def test_an_author_may_leave_empty_containers_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["training_project", "trainingProject"])
-def test_an_author_may_write_snake_case_or_camel_case(name: str) -> None:
+def test_a_spec_may_be_snake_case_or_camel_case(name: str) -> None:
     spec = FlowSpec.complete({"name": "n", "schema": "v1", "blocks": [], name: "p"})
     assert spec.to_wire()["trainingProject"] == "p"
     assert FlowSpecPatch.complete({name: "p"}).to_wire() == {"trainingProject": "p"}
 
 
-def test_a_complete_spec_is_taken_as_it_is() -> None:
+def test_a_complete_spec_is_used_unchanged() -> None:
     spec = Flow.model_validate(wire_flow()).spec
     assert FlowSpec.complete(spec) is spec
     assert FlowSpec.complete(wire_spec()) == spec
     assert FlowSpecPatch.complete(spec).to_wire() == spec.to_wire()
 
 
-def test_what_an_author_gives_is_not_changed() -> None:
+def test_the_given_spec_is_not_modified() -> None:
     given_spec = {"name": "n", "schema": "v1", "blocks": [{"block": "model"}]}
     before = deepcopy(given_spec)
     FlowSpec.complete(given_spec)
@@ -351,14 +351,14 @@ def test_what_an_author_gives_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("missing", ["name", "schema", "blocks"])
-def test_an_author_may_not_leave_the_rest_out(missing: str) -> None:
+def test_other_required_fields_may_not_be_omitted(missing: str) -> None:
     spec = {key: value for key, value in wire_spec().items() if key != missing}
     with pytest.raises(ValidationError, match=missing):
         FlowSpec.complete(spec)
 
 
 @pytest.mark.parametrize("field", sorted(wire_spec()))
-def test_a_patch_says_only_what_is_given(field: str) -> None:
+def test_a_patch_contains_only_the_given_fields(field: str) -> None:
     value = wire_spec()[field]
     assert FlowSpecPatch.complete({field: value}).to_wire() == {field: value}
 
@@ -368,12 +368,12 @@ def test_a_patch_says_only_what_is_given(field: str) -> None:
     [{"name": None}, {"name": 5}, {"blocks": {}}, {"blocks": [{}]}, {"settings": None}, {"tolerations": []}],
     ids=str,
 )
-def test_a_patch_is_checked_too(fields: dict[str, Any]) -> None:
+def test_a_patch_is_validated(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         FlowSpecPatch.complete(fields)
 
 
-# --- for people ----------------------------------------------------------------------------------------------------
+# --- summaries ----------------------------------------------------------------------------------------------------
 
 
 def test_info_prints_a_summary_and_returns_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,7 +400,7 @@ def test_info_prints_a_summary_and_returns_it(capsys: pytest.CaptureFixture[str]
 
 
 @given(wire_flows())
-def test_info_has_words_for_every_flow(wire: dict[str, Any]) -> None:
+def test_info_summarizes_every_flow(wire: dict[str, Any]) -> None:
     flow = Flow.model_validate(wire)
     assert f"Flow ID:          {flow.flow_id}" in flow.info()
 
@@ -416,7 +416,7 @@ def test_info_has_words_for_every_flow(wire: dict[str, Any]) -> None:
         (10**30, f"{10**30} ms"),
     ],
 )
-def test_a_time_is_written_for_people_and_a_senseless_one_as_the_number(ms: int, text: str) -> None:
+def test_a_time_out_of_range_is_formatted_as_a_number(ms: int, text: str) -> None:
     assert format_time(ms) == text
 
 

@@ -70,9 +70,7 @@ def ids(flows: Iterator[Flow], count: int) -> list[str]:
 # --- how far ahead -------------------------------------------------------------------------------------------------
 
 
-def test_one_page_is_fetched_ahead_when_a_second_flow_is_asked_for_and_no_further(
-    server: ScriptedServer, client: ViClient
-) -> None:
+def test_one_page_is_prefetched_after_the_second_flow(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(number) for number in range(9)]
     flows = client.list_flows()
     assert ids(flows, 1) == ["0-0"]
@@ -86,7 +84,7 @@ def test_one_page_is_fetched_ahead_when_a_second_flow_is_asked_for_and_no_furthe
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7])
-def test_no_page_is_fetched_that_the_limit_makes_needless(server: ScriptedServer, client: ViClient, limit: int) -> None:
+def test_no_page_beyond_the_limit_is_fetched(server: ScriptedServer, client: ViClient, limit: int) -> None:
     server.acts += [page(number) for number in range(9)]
     assert len(list(client.list_flows(page_size=3, limit=limit))) == limit
     assert server.requests == (limit + 2) // 3
@@ -98,7 +96,7 @@ def test_nothing_is_fetched_after_the_last_page(server: ScriptedServer, client: 
     assert server.requests == 3
 
 
-def test_the_request_for_the_next_page_is_sent_before_the_consumer_goes_on(
+def test_the_prefetch_is_sent_before_the_consumer_continues(
     server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "HEAD_START", PATIENCE)
@@ -114,7 +112,7 @@ def test_the_request_for_the_next_page_is_sent_before_the_consumer_goes_on(
     assert time.monotonic() - began < PATIENCE / 2
 
 
-def test_a_consumer_does_not_wait_for_a_request_that_cannot_be_sent(
+def test_a_consumer_does_not_wait_for_an_unsendable_request(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "HEAD_START", PATIENCE)
@@ -139,7 +137,7 @@ def test_the_pages_of_a_listing_share_a_connection(server: ScriptedServer, clien
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
-def test_an_error_comes_after_the_flows_before_it(server: ScriptedServer, client: ViClient) -> None:
+def test_an_error_is_raised_after_the_flows_before_it(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(0), refusal(403)]
     flows = client.list_flows()
     assert ids(flows, 2) == ["0-0", "0-1"]
@@ -149,7 +147,7 @@ def test_an_error_comes_after_the_flows_before_it(server: ScriptedServer, client
         next(flows)
 
 
-def test_a_page_ahead_is_retried_as_any_other(server: ScriptedServer) -> None:
+def test_a_prefetch_is_retried_like_any_request(server: ScriptedServer) -> None:
     server.acts += [page(0), refusal(500), refusal(429), page(1, last=True)]
     slept: list[float] = []
     with ViClient(settings_for(server.url), sleep=slept.append) as client:
@@ -168,9 +166,9 @@ def test_a_cursor_that_is_repeated_ends_the_listing(server: ScriptedServer, clie
 # --- a consumer that goes away -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["while it waits for an answer", "while it reads one"])
-def test_a_listing_that_is_dropped_leaves_no_thread(server: ScriptedServer, client: ViClient, when: str) -> None:
-    sent = b"" if when == "while it waits for an answer" else http_bytes(200, b'{"items":[', missing=10_000, keep=True)
+@pytest.mark.parametrize("when", ["while it waits for a response", "while it reads one"])
+def test_a_dropped_listing_leaves_no_thread(server: ScriptedServer, client: ViClient, when: str) -> None:
+    sent = b"" if when == "while it waits for a response" else http_bytes(200, b'{"items":[', missing=10_000, keep=True)
     server.acts += [page(0), Act(sent, After.HANG)]
     flows = client.list_flows()
     ids(flows, 2)
@@ -181,9 +179,7 @@ def test_a_listing_that_is_dropped_leaves_no_thread(server: ScriptedServer, clie
     assert time.monotonic() - began < PATIENCE / 2
 
 
-def test_a_listing_that_is_dropped_when_its_page_is_there_leaves_the_connection_to_others(
-    server: ScriptedServer, client: ViClient
-) -> None:
+def test_a_listing_dropped_after_its_prefetch_frees_the_connection(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(0), page(1), page(2, last=True)]
     flows = client.list_flows()
     ids(flows, 2)
@@ -213,7 +209,7 @@ def test_an_interrupted_wait_ends_the_prefetch(
     eventually(lambda: not page_threads())
 
 
-def test_a_consumer_that_is_interrupted_before_the_request_is_sent_ends_the_fetch(
+def test_interruption_before_the_request_is_sent_ends_the_prefetch(
     server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.acts += [page(0), Act(after=After.HANG)]
@@ -225,7 +221,7 @@ def test_a_consumer_that_is_interrupted_before_the_request_is_sent_ends_the_fetc
     assert page_threads() == []
 
 
-def test_a_listing_goes_on_where_no_thread_can_be_started(
+def test_a_listing_works_without_threads(
     server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.acts += [page(0), page(1, last=True)]
@@ -240,7 +236,7 @@ def test_a_listing_goes_on_where_no_thread_can_be_started(
     assert [flow.flow_id for flow in flows] == ["0-1", "0-2", "1-0", "1-1", "1-2"]
 
 
-def test_a_listing_that_is_dropped_between_two_attempts_leaves_no_thread(
+def test_a_listing_dropped_between_attempts_leaves_no_thread(
     server: ScriptedServer, client: ViClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = http_bytes(503, headers=[("Retry-After", "50")], keep=True)
@@ -253,7 +249,7 @@ def test_a_listing_that_is_dropped_between_two_attempts_leaves_no_thread(
     assert server.requests == 2
 
 
-def test_a_page_that_the_clients_close_cut_off_is_fetched_again(server: ScriptedServer, client: ViClient) -> None:
+def test_a_prefetch_ended_by_close_is_repeated(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
     flows = client.list_flows()
     ids(flows, 2)
@@ -263,7 +259,7 @@ def test_a_page_that_the_clients_close_cut_off_is_fetched_again(server: Scripted
     assert [flow.flow_id for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
 
 
-def test_a_page_that_was_there_before_the_clients_close_is_not_lost(server: ScriptedServer, client: ViClient) -> None:
+def test_a_page_prefetched_before_close_is_not_lost(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(0), page(1, last=True)]
     flows = client.list_flows()
     ids(flows, 2)
@@ -273,7 +269,7 @@ def test_a_page_that_was_there_before_the_clients_close_is_not_lost(server: Scri
     assert server.requests == 2
 
 
-def test_what_is_logged_on_the_way_belongs_to_the_consumers_context(
+def test_a_prefetch_logs_in_the_context_of_its_consumer(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     task: ContextVar[str] = ContextVar("task")
@@ -297,7 +293,7 @@ def test_what_is_logged_on_the_way_belongs_to_the_consumers_context(
 # --- on the event loop ---------------------------------------------------------------------------------------------
 
 
-async def test_the_asynchronous_client_fetches_one_page_ahead_too(server: ScriptedServer) -> None:
+async def test_the_asynchronous_client_prefetches_one_page(server: ScriptedServer) -> None:
     server.acts += [page(number) for number in range(9)]
     async with AsyncViClient(settings_for(server.url)) as client:
         flows = client.list_flows()
@@ -312,7 +308,7 @@ async def test_the_asynchronous_client_fetches_one_page_ahead_too(server: Script
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_the_asynchronous_client_raises_an_error_in_its_place(server: ScriptedServer) -> None:
+async def test_the_asynchronous_client_raises_an_error_in_order(server: ScriptedServer) -> None:
     server.acts += [page(0), refusal(403)]
     async with AsyncViClient(settings_for(server.url)) as client:
         flows = client.list_flows()
@@ -321,7 +317,7 @@ async def test_the_asynchronous_client_raises_an_error_in_its_place(server: Scri
             await anext(flows)
 
 
-async def test_the_asynchronous_clients_close_ends_the_fetch_and_a_consumer_that_goes_on_fetches_anew(
+async def test_a_prefetch_ended_by_async_close_is_repeated(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
@@ -336,7 +332,7 @@ async def test_the_asynchronous_clients_close_ends_the_fetch_and_a_consumer_that
     assert "trying again" not in caplog.text
 
 
-async def test_a_failure_ahead_of_a_consumer_that_has_gone_is_nobodys_error(
+async def test_a_failed_prefetch_without_a_consumer_raises_nothing(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.acts += [page(0), refusal(403)]

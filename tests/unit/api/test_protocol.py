@@ -1,4 +1,4 @@
-"""What the one table cannot show: addresses, the exact waits, the budget's clock, and what errors say."""
+"""What the one table cannot show: URLs, the exact waits, the clock of the budget, and messages."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_path_of_the_endpoint_is_kept() -> None:
         (" ", "p=+&s=100"),
     ],
 )
-def test_the_next_address_is_made_from_the_cursor_alone(cursor: str, query: str) -> None:
+def test_the_next_url_is_built_from_the_cursor_alone(cursor: str, query: str) -> None:
     walk = protocol().list_flows()
     steps = walk.next_page()
     assert steps is not None
@@ -178,7 +178,7 @@ def test_a_bad_value_is_refused_before_any_request(name: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"page_size": 0}, {"page_size": True}, {"limit": -1}, {"limit": "5"}, {"page_size": 1.0}]
 )
-def test_a_listing_with_a_bad_number_is_refused_before_it_begins(options: dict[str, Any]) -> None:
+def test_a_listing_with_a_bad_number_is_refused_at_the_call(options: dict[str, Any]) -> None:
     with pytest.raises(ViValidationError, match=next(iter(options))):
         protocol().list_flows(**options)
 
@@ -225,13 +225,13 @@ def test_a_scan_finds_ids_and_names(ids: set[str], names: set[str], found: str) 
 
 
 @pytest.mark.parametrize(("most", "complete"), [(1, False), (2, True), (None, True)])
-def test_a_scan_may_give_up_and_says_so(most: int | None, complete: bool) -> None:
+def test_a_scan_reports_whether_it_is_complete(most: int | None, complete: bool) -> None:
     pages = wire_page(*NAMED[:2], nextPage="2"), wire_page(*NAMED[2:])
     scan = scanned(protocol().scan_flows({"a", "c"}, set(), most), *pages)
     assert (len(scan.flows), scan.complete) == ((2, True) if complete else (1, False))
 
 
-def test_a_scan_does_not_take_what_is_no_flow_for_one_that_is_not_wanted() -> None:
+def test_a_scan_does_not_skip_invalid_items() -> None:
     for broken in ({"error": "x"}, {"flowId": 5, "spec": {"name": "n"}}, {**NAMED[0], "etag": None}, "a", None):
         with pytest.raises(ViResponseError):
             scanned(protocol().scan_flows({"a"}, set()), wire_page(broken))
@@ -284,29 +284,29 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_a_date_without_a_zone_is_in_utc_wherever_we_are() -> None:
+def test_a_date_without_a_zone_is_in_utc() -> None:
     assert datetime.fromtimestamp(0).hour == 9
     assert asked("Wed Jul  1 12:00:30 2026") == 30
 
 
 @pytest.mark.parametrize("status", [200, 301, 408, 500, 502, 504])
-def test_retry_after_counts_on_429_and_503_alone(status: int) -> None:
+def test_retry_after_counts_only_on_429_and_503(status: int) -> None:
     assert asked("5", status) is None
     assert asked("5", 429) == asked("5", 503) == 5
 
 
 @given(st.text(st.characters(codec="latin-1")))
-def test_any_retry_after_is_a_wait_or_none(text: str) -> None:
+def test_any_retry_after_is_a_wait_or_ignored(text: str) -> None:
     seconds = asked(text)
     assert seconds is None or seconds >= 0
 
 
-def test_a_failure_asks_for_no_wait() -> None:
+def test_a_failure_requests_no_wait() -> None:
     assert retry_after(Failure(FailureKind.BROKEN, status=503)) is None
 
 
 @given(st.integers(0, 100), st.floats(0, 3600))
-def test_the_wait_is_drawn_between_nothing_and_a_bound_that_doubles(tries: int, longest: float) -> None:
+def test_the_backoff_has_full_jitter_and_doubles(tries: int, longest: float) -> None:
     drawn: list[tuple[float, float]] = []
 
     def middle(low: float, high: float) -> float:
@@ -362,13 +362,13 @@ FOR_GOOD: Final = {FailureKind.CERTIFICATE, FailureKind.TOO_LARGE}
 
 @pytest.mark.parametrize("kind", FailureKind)
 @pytest.mark.parametrize("method", REPEATABLE)
-def test_a_failure_is_tried_again_if_it_may_pass_and_nothing_can_happen_twice(kind: FailureKind, method: str) -> None:
+def test_transient_failures_are_retried_where_that_is_safe(kind: FailureKind, method: str) -> None:
     expected = kind not in FOR_GOOD and (REPEATABLE[method] or kind in BEFORE_SEND)
     assert may_retry(Request(method, "", "", {}), Failure(kind)) is expected
 
 
 @pytest.mark.parametrize("method", REPEATABLE)
-def test_of_all_statuses_429_is_tried_again_and_those_that_may_pass_where_that_is_safe(method: str) -> None:
+def test_transient_statuses_are_retried_where_that_is_safe(method: str) -> None:
     retried = {status for status in range(100, 1000) if may_retry(Request(method, "", "", {}), Response(status))}
     assert retried == ({408, 429, *range(500, 600)} if REPEATABLE[method] else {429})
 
@@ -390,7 +390,7 @@ def raised(steps: Steps[Any], *outcomes: Response | Failure) -> ViError:
     return caught.value
 
 
-def test_an_error_says_where_what_why_and_what_to_do() -> None:
+def test_a_message_names_request_cause_and_remedy() -> None:
     refusal = Response(503, {"x-cloud-trace-context": "abc123/45;o=1", "retry-after": "0"}, b'{"message":"Try later."}')
     error = raised(protocol(max_retries=1).delete_flow(FLOW_ID), refusal, refusal)
     assert type(error) is ViServerError
@@ -402,7 +402,7 @@ def test_an_error_says_where_what_why_and_what_to_do() -> None:
     )
 
 
-def test_an_error_without_an_answer_names_the_server() -> None:
+def test_an_error_without_a_response_names_the_server() -> None:
     failure = Failure(FailureKind.CONNECT, "Connection refused")
     error = raised(protocol(max_retries=0).get_flow("a"), failure)
     assert "no TCP connection to the server: Connection refused (vi.example). Check the connection's host" in str(error)
@@ -413,7 +413,7 @@ def test_an_error_without_an_answer_names_the_server() -> None:
     [(kind, "proxy.example:3128" if kind is FailureKind.PROXY else "vi.example") for kind in FailureKind],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_failure_names_the_machine_that_failed(kind: FailureKind, named: str) -> None:
+def test_a_failure_names_the_host_that_failed(kind: FailureKind, named: str) -> None:
     behind_a_proxy = protocol(max_retries=0, proxy="http://me:hunter2@proxy.example:3128")
     error = raised(behind_a_proxy.get_flow("a"), Failure(kind))
     assert f"{kind.value} ({named})." in str(error)
@@ -429,7 +429,7 @@ def test_a_failure_names_the_machine_that_failed(kind: FailureKind, named: str) 
     ],
     ids=["several lines", "a long text", "HTML"],
 )
-def test_the_words_of_a_server_make_one_short_line(body: bytes, said: str) -> None:
+def test_a_server_message_is_one_short_line(body: bytes, said: str) -> None:
     error = raised(protocol().get_flow("a"), Response(400, {}, body))
     assert str(error) == f"GET {ROOT}/flows/a: 400 Bad Request{said}."
 
@@ -438,7 +438,7 @@ def test_the_words_of_a_server_make_one_short_line(body: bytes, said: str) -> No
     "quoted",
     [SECRET_KEY, f"Bearer {SECRET_KEY}", SECRET_KEY[:60], SECRET_KEY + "extra", f'"{SECRET_KEY}"', "dtvi_otherkey"],
 )
-def test_a_key_that_the_server_quotes_is_not_shown(quoted: str) -> None:
+def test_a_key_quoted_by_the_server_is_redacted(quoted: str) -> None:
     for body in (wire_bytes({"message": f"bad key {quoted}"}), f"bad key {quoted}".encode()):
         error = raised(protocol().get_flow("a"), Response(401, {}, body))
         assert "dtvi_" not in str(error).partition("Check the")[0]
@@ -453,7 +453,7 @@ def test_a_hostile_trace_id_makes_one_short_line() -> None:
     assert len(str(error)) < 600
 
 
-def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
+def test_a_final_rate_limit_error_has_the_requested_wait() -> None:
     error = raised(protocol(max_rate_limit_retries=0).get_flow("a"), Response(429, {"retry-after": "7"}))
     assert type(error) is ViRateLimitError
     assert error.retry_after == 7
@@ -462,7 +462,7 @@ def test_a_rate_limit_that_stays_says_how_long_it_asked_to_wait() -> None:
 # --- logs ----------------------------------------------------------------------------------------------------------
 
 
-def test_each_request_is_logged_with_what_a_support_needs_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_is_logged_without_headers_and_bodies(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "vi_airflow_provider")
     clock = Clock()
     steps = protocol(clock).replace_flow(FLOW_ID, SPEC, attributes={"note": "body-text"})

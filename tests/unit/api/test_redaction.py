@@ -1,4 +1,4 @@
-"""Secrets do not survive in foreign text, and nothing else is taken out of it."""
+"""Secrets are redacted in foreign text, and nothing else is."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ redact: Final = Redactor([SECRET, "short"])
 
 
 @pytest.mark.parametrize("write", [str, quote, quote_plus, html.escape, json.dumps])
-def test_a_secret_is_hidden_however_it_is_written(write: Callable[[str], str]) -> None:
-    said = redact(f"no key {write(SECRET)} is known")
-    assert said.startswith("no key ")
-    assert said.endswith(" is known")
-    assert not any(write(SECRET)[at : at + 8] in said for at in range(len(SECRET) - 8))
+def test_a_secret_is_redacted_in_every_encoding(write: Callable[[str], str]) -> None:
+    shown = redact(f"no key {write(SECRET)} is known")
+    assert shown.startswith("no key ")
+    assert shown.endswith(" is known")
+    assert not any(write(SECRET)[at : at + 8] in shown for at in range(len(SECRET) - 8))
 
 
 @pytest.mark.parametrize("before", ["", "B", "me:", "Bearer "])
-def test_a_secret_is_hidden_in_base64_whatever_stands_before_it(before: str) -> None:
+def test_a_secret_is_redacted_in_base64_at_any_offset(before: str) -> None:
     written = base64.b64encode(f"{before}{SECRET} and more".encode()).decode()
-    said = redact(written)
-    assert "***" in said
-    assert len(said.replace("***", "")) < 40
+    shown = redact(written)
+    assert "***" in shown
+    assert len(shown.replace("***", "")) < 40
 
 
 @given(st.integers(0, len(SECRET) - 8), st.integers(8, 40))
-def test_a_part_is_hidden(start: int, length: int) -> None:
+def test_a_part_of_a_secret_is_redacted(start: int, length: int) -> None:
     part = SECRET[start : start + length]
     assert redact(f"({part})") == "(***)"
 
@@ -56,16 +56,16 @@ def test_a_part_is_hidden(start: int, length: int) -> None:
         ("p", "the proxy", "the proxy"),
     ],
 )
-def test_a_short_secret_is_hidden_only_as_a_word(secret: str, text: str, shown: str) -> None:
+def test_a_short_secret_is_redacted_only_as_a_word(secret: str, text: str, shown: str) -> None:
     assert Redactor([SECRET, secret])(text) == shown
 
 
-def test_two_secrets_are_two_marks() -> None:
+def test_two_secrets_are_redacted_twice() -> None:
     assert redact(f"{SECRET} {SECRET}") == "*** ***"
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=60))
-def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
+def test_a_text_without_a_secret_is_unchanged(text: str) -> None:
     assert Redactor(["\u00fc" * 20])(text) == text
 
 

@@ -73,7 +73,7 @@ def test_each_outcome_leads_to_the_next_state(
         ([Response(429, {"retry-after": "50"})], GET, 50),
     ],
 )
-def test_giving_up_is_no_state(outcomes: list[Outcome], request_: Request, now: float) -> None:
+def test_giving_up_returns_no_state(outcomes: list[Outcome], request_: Request, now: float) -> None:
     assert after(*outcomes, request=request_, now=now) is None
 
 

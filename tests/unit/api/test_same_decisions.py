@@ -1,6 +1,6 @@
-"""The one table of what answers mean. Each case is played three ways, and all must decide the same.
+"""The one table of what responses mean. Each case is played three ways, and all must decide the same.
 
-A case says what a script of outcomes means: the value or the error, how many requests were sent, and how long
+A case specifies what a script of outcomes means: the value or the error, how many requests were sent, and how long
 the waits between them were. See ``tests.transports`` for how a case is played.
 """
 
@@ -82,7 +82,7 @@ def case(
     max_response_bytes: int = MAX_RESPONSE_BYTES,
     **settings: Any,
 ) -> Case:
-    """A case in which the whole script happens; ``attempts`` of the error are as many, unless it says otherwise."""
+    """A case in which the whole script happens; ``attempts`` of the error are as many, unless given."""
     result = gives if raises is None else Raised(raises, status, len(script) if attempts is None else attempts)
     verdict = Verdict(result, len(script), slept)
     return Case(f"{call.name}: {behaviour}", call, script, verdict, max_response_bytes, settings)
@@ -130,11 +130,11 @@ def statuses() -> Iterator[Case]:
                 yield case(f"{status} is {error.__name__}, too", call, http(status), raises=error, status=status)
     for status, error in PASSING_STATUSES.items():
         for call in (GET, REPLACE):
-            yield case(f"{status} may pass", call, http(status), FLOW, gives=FLOW_ID, slept=(1,))
+            yield case(f"{status} is retried", call, http(status), FLOW, gives=FLOW_ID, slept=(1,))
         for call in (GET, DELETE):
-            name = f"{status} for good is {error.__name__}"
+            name = f"{status} at every attempt is {error.__name__}"
             yield case(name, call, *[http(status)] * 4, raises=error, status=status, slept=(1, 2, 4))
-        yield case(f"{status} is not tried again", UPDATE, http(status), raises=error, status=status)
+        yield case(f"{status} is not retried", UPDATE, http(status), raises=error, status=status)
     for status in (200, 201, 202, 203):
         yield case(f"{status} with the flow is success", CREATE, http(status, wire_flow()), gives=FLOW_ID)
 
@@ -172,9 +172,9 @@ def retry_after() -> Iterator[Case]:
     means = Response(429, {"retry-after": "7, 9"})
     yield case("two different Retry-After are none", GET, raw(twice, means), FLOW, gives=FLOW_ID, slept=(1,))
     later = http(429, Retry_After="2")
-    yield case("429 is tried again", UPDATE, later, FLOW, gives=FLOW_ID, slept=(2,))
+    yield case("429 is retried", UPDATE, later, FLOW, gives=FLOW_ID, slept=(2,))
     later = http(503, Retry_After="0")
-    yield case("503 is not tried again, whatever it says", UPDATE, later, raises=ViServerError, status=503)
+    yield case("503 is not retried, even with Retry-After", UPDATE, later, raises=ViServerError, status=503)
 
 
 def patience() -> Iterator[Case]:
@@ -214,33 +214,33 @@ NO_ANSWER: Final[dict[str, tuple[Outcome, type[ViError]]]] = {
 def broken_connections() -> Iterator[Case]:
     for what, (outcome, error) in NO_ANSWER.items():
         for call in (GET, CREATE):
-            yield case(f"{what} may pass", call, outcome, FLOW, gives=FLOW_ID, slept=(1,))
+            yield case(f"{what} is retried", call, outcome, FLOW, gives=FLOW_ID, slept=(1,))
         for call in (GET, DELETE):
-            name = f"{what} for good is {error.__name__}"
+            name = f"{what} at every attempt is {error.__name__}"
             yield case(name, call, outcome, outcome, raises=error, slept=(1,), max_retries=1)
-        yield case(f"{what} is not tried again", UPDATE, outcome, raises=error)
+        yield case(f"{what} is not retried", UPDATE, outcome, raises=error)
     for call in (GET, CREATE):
-        yield case("a truncated answer may pass", call, truncated(200), FLOW, gives=FLOW_ID, slept=(1,))
-    yield case("a truncated answer is not tried again", UPDATE, truncated(200), raises=ViNetworkError, status=200)
+        yield case("a truncated response is retried", call, truncated(200), FLOW, gives=FLOW_ID, slept=(1,))
+    yield case("a truncated response is not retried", UPDATE, truncated(200), raises=ViNetworkError, status=200)
     yield case("a truncated 200 is success", DELETE, truncated(200), gives=DELETED)
     yield case("a truncated 404 is a 404", DELETE, truncated(404), gives=NOT_THERE)
     yield case("a truncated 409 is a conflict", DELETE, truncated(409), raises=ViConflictError, status=409)
-    yield case("a truncated 500 may pass", DELETE, truncated(500), NO_CONTENT, gives=DELETED, slept=(1,))
+    yield case("a truncated 500 is retried", DELETE, truncated(500), NO_CONTENT, gives=DELETED, slept=(1,))
     for call in (GET, CREATE, UPDATE):
-        yield case("a refused connection may pass", call, REFUSED, REFUSED, FLOW, gives=FLOW_ID, slept=(1, 2))
+        yield case("a refused connection is retried", call, REFUSED, REFUSED, FLOW, gives=FLOW_ID, slept=(1, 2))
     refusals = [REFUSED] * 4
-    yield case("refused for good is ViNetworkError", UPDATE, *refusals, raises=ViNetworkError, slept=(1, 2, 4))
+    yield case("refused at every attempt is ViNetworkError", UPDATE, *refusals, raises=ViNetworkError, slept=(1, 2, 4))
 
 
 def silence() -> Iterator[Case]:
     # The only cases that wait by the clock on the wall: a read timeout is the socket's own. Hence so few.
     soon = {"read_timeout": 0.5}
     late = {"raises": ViTimeoutError, **soon}
-    yield case("silence may pass", GET, SILENT, FLOW, gives=FLOW_ID, slept=(1,), **soon)
-    yield case("silence is not tried again", UPDATE, SILENT, **late)
+    yield case("silence is retried", GET, SILENT, FLOW, gives=FLOW_ID, slept=(1,), **soon)
+    yield case("silence is not retried", UPDATE, SILENT, **late)
     yield case("404 after silence means deleted", DELETE, SILENT, http(404), gives=DELETED, slept=(1,), **soon)
-    yield case("a stalled answer may pass", GET, stalled(200), FLOW, gives=FLOW_ID, slept=(1,), **soon)
-    yield case("a stalled answer is not tried again", UPDATE, stalled(200), status=200, **late)
+    yield case("a stalled response is retried", GET, stalled(200), FLOW, gives=FLOW_ID, slept=(1,), **soon)
+    yield case("a stalled response is not retried", UPDATE, stalled(200), status=200, **late)
     yield case("a stalled 200 is success", DELETE, stalled(200), gives=DELETED, **soon)
 
 
@@ -252,14 +252,14 @@ def deletes() -> Iterator[Case]:
     page = http(200, NOT_A_FLOW["HTML"])
     yield case("200 with HTML is some login page, and no success", DELETE, page, raises=ViResponseError, status=200)
     yield case("404 with HTML is a 404", DELETE, http(404, NOT_A_FLOW["HTML"]), gives=NOT_THERE)
-    yield case("404 at first means that there was nothing", DELETE, http(404), gives=NOT_THERE)
+    yield case("404 at first means absent", DELETE, http(404), gives=NOT_THERE)
     for status in PASSING_STATUSES:
         name = f"404 after {status} means that the first request did it"
         yield case(name, DELETE, http(status), http(404), gives=DELETED, slept=(1,))
     for what, (outcome, _) in NO_ANSWER.items():
         name = f"404 after {what} means that the first request did it"
         yield case(name, DELETE, outcome, http(404), gives=DELETED, slept=(1,))
-    name = "means that there was nothing: the first request was not looked at"
+    name = "means absent: the first request was not processed"
     yield case(f"404 after 429 {name}", DELETE, http(429), http(404), gives=NOT_THERE, slept=(1,))
     yield case(f"404 after a refused connection {name}", DELETE, REFUSED, http(404), gives=NOT_THERE, slept=(1,))
     both = (http(429), http(500), http(404))
@@ -306,7 +306,7 @@ def guarded_writes() -> Iterator[Case]:
         for what in ("a 500", "a reset"):
             found = (SEEN, GUARDED_FAILURES[what], result)
             yield case(f"its own content after {what} is written", call, *found, gives=(True, "new"), slept=(1,))
-        name = "its own content after 429 was written by somebody else"
+        name = "its own content after 429 is another writer's"
         yield case(name, call, SEEN, http(429), result, gives=(False, "new"), slept=(1,))
         yield from guarded_refusals(call)
 
@@ -363,7 +363,7 @@ def redirects() -> Iterator[Case]:
     yield case("the fifth redirect is followed", GET, *[again] * 5, FLOW, gives=FLOW_ID)
     yield case("the sixth redirect is one too many", GET, *[again] * 6, raises=ViResponseError, status=302)
     yield case("a redirect to 404 is a 404", GET, again, http(404), raises=ViNotFoundError, status=404)
-    yield case("a redirect to 500 may pass", GET, again, http(500), FLOW, gives=FLOW_ID, slept=(1,))
+    yield case("a redirect to 500 is retried", GET, again, http(500), FLOW, gives=FLOW_ID, slept=(1,))
     for target in ("http://[::1", "http://{here}:port/", "javascript:alert(1)", "http://\xff/"):
         name = f"a redirect to {target!r} is refused"
         yield case(name, GET, http(302, Location=target), raises=ViResponseError, status=302)
@@ -434,9 +434,9 @@ def sizes_and_codings() -> Iterator[Case]:
     plain = http_bytes(200, wire_bytes(document))
     packed = http_bytes(200, gzip.compress(wire_bytes(document)), [("Content-Encoding", "gzip")])
     assert len(packed) < 4096
-    yield case("an answer beyond the bound is refused at once", GET, raw(plain, too_large), **large)
-    yield case("an answer that unpacks beyond the bound is too", GET, raw(packed, too_large), **large)
-    yield case("an answer of just the bound is read", GET, FLOW, gives=FLOW_ID, max_response_bytes=len(DOCUMENT))
+    yield case("a response beyond the limit is refused at once", GET, raw(plain, too_large), **large)
+    yield case("a response that decodes beyond the limit is refused", GET, raw(packed, too_large), **large)
+    yield case("a response of exactly the limit is read", GET, FLOW, gives=FLOW_ID, max_response_bytes=len(DOCUMENT))
     yield case(
         "200 is success, whatever the size", DELETE, raw(plain, too_large), gives=DELETED, max_response_bytes=4096
     )
@@ -448,7 +448,7 @@ def sizes_and_codings() -> Iterator[Case]:
     broken = Failure(FailureKind.BROKEN, status=200)
     for what, body in {"no gzip": DOCUMENT, "damaged gzip": gzip.compress(DOCUMENT)[:60] + b"\x00" * 60}.items():
         answer = http_bytes(200, body, [("Content-Encoding", "gzip")])
-        yield case(f"{what} may pass", GET, raw(answer, broken), FLOW, gives=FLOW_ID, slept=(1,))
+        yield case(f"{what} is retried", GET, raw(answer, broken), FLOW, gives=FLOW_ID, slept=(1,))
 
 
 def framings() -> Iterator[Case]:
@@ -456,8 +456,10 @@ def framings() -> Iterator[Case]:
     chunked = ok + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(DOCUMENT), DOCUMENT)
     broken = Failure(FailureKind.BROKEN, status=200)
     yield case("chunks are put together", GET, raw(chunked + b"0\r\n\r\n", body), gives=FLOW_ID)
-    yield case("chunks without an end may pass", GET, raw(chunked, broken), FLOW, gives=FLOW_ID, slept=(1,))
-    yield case("a chunk without a size may pass", GET, raw(chunked + b"x\r\n", broken), FLOW, gives=FLOW_ID, slept=(1,))
+    yield case("chunks without an end is retried", GET, raw(chunked, broken), FLOW, gives=FLOW_ID, slept=(1,))
+    yield case(
+        "a chunk without a size is retried", GET, raw(chunked + b"x\r\n", broken), FLOW, gives=FLOW_ID, slept=(1,)
+    )
     yield case("a body may end with the connection", GET, raw(ok + b"\r\n" + DOCUMENT, body), gives=FLOW_ID)
     proceed = b"HTTP/1.1 100 Continue\r\n\r\n"
     yield case("100 is passed over", GET, raw(proceed + FLOW.act.send, body), gives=FLOW_ID)
@@ -471,8 +473,8 @@ def framings() -> Iterator[Case]:
         "two lengths that differ": http_bytes(200, DOCUMENT, [("Content-Length", "7")]),
     }
     for what, answer in malformed.items():
-        yield case(f"{what} may pass", GET, raw(answer, invalid), FLOW, gives=FLOW_ID, slept=(1,))
-        yield case(f"{what} is not tried again", UPDATE, raw(answer, invalid), raises=ViResponseError)
+        yield case(f"{what} is retried", GET, raw(answer, invalid), FLOW, gives=FLOW_ID, slept=(1,))
+        yield case(f"{what} is not retried", UPDATE, raw(answer, invalid), raises=ViResponseError)
 
 
 def listings() -> Iterator[Case]:
@@ -526,7 +528,7 @@ CASES: Final = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.behaviour)
-def test_every_way_decides_the_same(
+def test_protocol_and_clients_decide_the_same(
     case: Case, way: Callable[[Case, pytest.MonkeyPatch], Verdict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert way(case, monkeypatch) == case.expected

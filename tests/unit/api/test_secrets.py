@@ -1,4 +1,4 @@
-"""Whatever goes wrong, nothing that a user can see contains the secret key."""
+"""Nothing that a user can see contains the secret key, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from vi_airflow_provider.api.transport.failures import without_frames
 #: As much of the key as would tell something about it.
 PARTS: Final = (SECRET_KEY[5:25], SECRET_KEY[40:60], SECRET_KEY[-20:])
 
-#: What a server says that has seen the key: as a whole, in part, and as other programs write it.
-QUOTE: Final = f"The key {SECRET_KEY} is unknown, said with Authorization: Bearer {SECRET_KEY}"
+#: Responses that quote the key: as a whole, in part, and in other encodings.
+QUOTE: Final = f"The key {SECRET_KEY} is unknown, sent with Authorization: Bearer {SECRET_KEY}"
 SERVERS: Final = {
     "an error that quotes the key": http_bytes(401, wire_bytes({"message": QUOTE})),
     "an error in plain text that quotes the key": http_bytes(400, QUOTE.encode()),
@@ -38,7 +38,7 @@ SERVERS: Final = {
     "the key as its trace id": http_bytes(503, b"", [("X-Cloud-Trace-Context", f"{SECRET_KEY[5:80]}/1")]),
     "no HTTP": b"\x16\x03\x01 no HTTP\r\n\r\n",
     "nothing": b"",
-    "half an answer": http_bytes(200, b"{", missing=5),
+    "half a response": http_bytes(200, b"{", missing=5),
 }
 
 
@@ -84,14 +84,14 @@ def test_no_error_and_no_log_line_shows_the_key(
     ],
     ids=["content type", "JSON path", "address"],
 )
-def test_an_error_about_an_answer_does_not_quote_the_key_from_it(server: bytes) -> None:
+def test_an_error_about_a_response_does_not_quote_the_key(server: bytes) -> None:
     with ScriptedServer([Act(server)]) as vi, pytest.raises(ViError) as caught:
         _ask_client(LIST, settings_for(vi.url, max_retries=0))
     assert "***" in str(caught.value)
     assert_hidden({"str": str(caught.value), "traceback": "".join(traceback.format_exception(caught.value))})
 
 
-def test_requests_and_answers_show_neither_headers_nor_bodies() -> None:
+def test_reprs_of_requests_and_responses_show_no_headers_or_bodies() -> None:
     headers, body = {"authorization": f"Bearer {SECRET_KEY}"}, SECRET_KEY.encode()
     shown = repr([Request("PUT", "https://vi.example/x", "/x", headers, body), Response(401, headers, body)])
     assert "PUT" in shown
@@ -126,7 +126,7 @@ def test_no_error_in_the_configuration_shows_the_key(what: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["organization_id", "endpoint", "ui_url_template", "verify", "page_size"])
-def test_a_key_in_the_wrong_field_is_refused_unseen(place: str) -> None:
+def test_a_key_in_the_wrong_field_is_refused_without_showing_it(place: str) -> None:
     given: dict[str, Any] = {"organization_id": ORGANIZATION_ID, "secret_key": Secret(SECRET_KEY)}
     extra = {place: SECRET_KEY} if place not in ("organization_id", "endpoint") else {}
     given |= {place: SECRET_KEY} if not extra else {}
@@ -135,7 +135,7 @@ def test_a_key_in_the_wrong_field_is_refused_unseen(place: str) -> None:
     assert SECRET_KEY[40:60] not in str(caught.value)
 
 
-# --- exceptions that are none of ours ------------------------------------------------------------------------------
+# --- exceptions of signal handlers ---------------------------------------------------------------------------------
 
 
 class TaskTimeoutError(BaseException):

@@ -1,4 +1,4 @@
-"""Settings: what cannot work is refused before any request, under the name of the connection's field."""
+"""Settings: an unusable value is refused before any request, by the name of the connection's field."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_bad_key_is_refused_and_not_shown(key: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("key", [None, 5, b"dtvi_", ["dtvi_"]])
-def test_a_key_that_is_no_text_is_missing(key: Any) -> None:
+def test_a_key_that_is_not_text_counts_as_missing(key: Any) -> None:
     assert refusal(secret_key=key).startswith("password: the secret key is missing")
 
 
@@ -95,7 +95,7 @@ def test_the_key_does_not_show_in_any_repr() -> None:
         assert "hunter2" not in text
 
 
-def test_a_secret_is_a_string_that_hides() -> None:
+def test_the_repr_of_a_secret_hides_it() -> None:
     secret = Secret("Bearer x")
     assert secret == "Bearer x"
     assert f"{secret}" == "Bearer x"
@@ -103,7 +103,7 @@ def test_a_secret_is_a_string_that_hides() -> None:
     assert pickle.loads(pickle.dumps(secret)) == "Bearer x"  # noqa: S301
 
 
-def test_a_part_of_a_secret_hides_too() -> None:
+def test_a_slice_of_a_secret_is_a_secret() -> None:
     # rich cuts a long text before it shows it, as it does for the locals of a traceback.
     assert "dtvi" not in f"{Secret(SECRET_KEY)[:80]!r}"
 
@@ -120,7 +120,7 @@ def test_an_organization_id_is_letters_digits_minus_and_underscore(organization:
     "organization",
     ["abc\n", "\nabc", "../x", "a/b", "a b", "a%2fb", "ü", "-a", "_a", "a" * 256, "a?b", "a#b", ".", "٣", None, 5],
 )
-def test_an_organization_id_that_would_change_the_address_is_refused(organization: Any) -> None:
+def test_an_organization_id_that_would_change_the_url_is_refused(organization: Any) -> None:
     message = refusal(organization_id=organization)
     assert message.startswith("login: the organization id")
     assert len(message) < 400
@@ -147,7 +147,7 @@ def test_a_missing_organization_id_is_called_missing() -> None:
         ("https://[2001:db8::1]", "https://[2001:db8::1]"),
     ],
 )
-def test_an_endpoint_keeps_its_path_and_loses_its_last_slash(endpoint: str, kept: str) -> None:
+def test_an_endpoint_keeps_its_path_without_the_last_slash(endpoint: str, kept: str) -> None:
     assert settings(endpoint=endpoint).endpoint == kept
 
 
@@ -180,7 +180,7 @@ def test_an_endpoint_keeps_its_path_and_loses_its_last_slash(endpoint: str, kept
         ("https://vi.example#", "a query or a fragment"),
     ],
 )
-def test_an_endpoint_that_is_no_plain_url_is_refused(endpoint: Any, why: str) -> None:
+def test_an_invalid_endpoint_is_refused(endpoint: Any, why: str) -> None:
     message = refusal(endpoint=endpoint)
     assert message.startswith("host: ")
     assert why in message
@@ -250,7 +250,7 @@ def test_a_number_may_be_text_as_web_forms_write_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*COUNTS, *TIMES])
 @pytest.mark.parametrize("value", ["many", "1;2", True, False, [1], {"a": 1}, "0x10", "ten", b"1"], ids=repr)
-def test_a_number_that_is_none_is_refused(name: str, value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused(name: str, value: Any) -> None:
     noun = "a whole number" if name in COUNTS else "a number of seconds"
     assert f"extra.{name}: " in extra_refusal(**{name: value})
     assert noun in extra_refusal(**{name: value})
@@ -276,7 +276,7 @@ def test_the_bounds_of_a_number_are_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [1.5, "1.5"])
-def test_half_a_count_is_refused(name: str, value: Any) -> None:
+def test_a_fractional_count_is_refused(name: str, value: Any) -> None:
     assert "is not a whole number" in extra_refusal(**{name: value})
 
 
@@ -295,7 +295,7 @@ def test_a_flag_may_be_text(value: Any, read: bool) -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "1", 1, 0, "on", [], {}], ids=repr)
-def test_a_flag_that_is_neither_is_refused(value: Any) -> None:
+def test_a_flag_that_is_not_boolean_is_refused(value: Any) -> None:
     assert "extra.allow_http: " in extra_refusal(allow_http=value)
     assert "is not true or false" in extra_refusal(allow_http=value)
 
@@ -311,13 +311,13 @@ def test_verify_may_name_a_file_or_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["/no/such/file.pem", "yes", "no"])
-def test_verify_that_names_nothing_is_refused(value: str) -> None:
+def test_verify_with_a_missing_path_is_refused(value: str) -> None:
     assert extra_refusal(verify=value).startswith(
         f"extra.verify: {value!r} is no CA file or folder (No such file or directory)"
     )
 
 
-def test_verify_that_names_something_else_is_refused(tmp_path: Path) -> None:
+def test_verify_with_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no certificate")
     assert "is no CA file or folder" in extra_refusal(verify=str(tmp_path / "notes.txt"))
 
@@ -329,7 +329,7 @@ def test_verify_that_names_something_else_is_refused(tmp_path: Path) -> None:
         *("http://proxy:0", "http://[::1", "me:hunter2@proxy.example", "socks5://me:hunter2@proxy.example"),
     ],
 )
-def test_a_proxy_that_is_no_http_url_is_refused_and_not_shown(proxy: str) -> None:
+def test_an_invalid_proxy_url_is_refused_and_not_shown(proxy: str) -> None:
     message = extra_refusal(proxy=proxy)
     assert message.startswith("extra.proxy: this is no http(s) URL")
     assert "hunter2" not in message
@@ -337,7 +337,7 @@ def test_a_proxy_that_is_no_http_url_is_refused_and_not_shown(proxy: str) -> Non
 
 @pytest.mark.parametrize("name", ["proxy", "ui_url_template"])
 @pytest.mark.parametrize("value", [5, True, ["x"], {"a": 1}], ids=repr)
-def test_a_text_that_is_none_is_refused(name: str, value: Any) -> None:
+def test_a_value_that_is_not_text_is_refused(name: str, value: Any) -> None:
     assert extra_refusal(**{name: value}).startswith(f"extra.{name}: {type(value).__name__} given, text expected")
 
 
@@ -369,7 +369,7 @@ def test_the_web_address_names_organization_and_flow() -> None:
     assert own.ui_url() == f"https://vi.example/{ORGANIZATION_ID}/flows/?tab=spec"
 
 
-def test_a_flow_id_cannot_leave_its_place_in_the_web_address() -> None:
+def test_a_flow_id_is_quoted_in_the_web_address() -> None:
     own = settings(ui_url_template="https://vi.example/{flow_id}")
     assert own.ui_url("../a b?x#y/ü") == "https://vi.example/..%2Fa%20b%3Fx%23y%2F%C3%BC"
 
@@ -390,7 +390,7 @@ def test_a_flow_id_cannot_leave_its_place_in_the_web_address() -> None:
         "{flow_id:d}",
     ],
 )
-def test_a_template_of_the_web_address_that_cannot_be_filled_in_is_refused(template: str) -> None:
+def test_an_unusable_template_of_the_web_address_is_refused(template: str) -> None:
     message = refusal(ui_url_template=template)
     assert message.startswith("extra.ui_url_template: only {organization_id} and {flow_id} can be filled in")
 
@@ -398,7 +398,7 @@ def test_a_template_of_the_web_address_that_cannot_be_filled_in_is_refused(templ
 @pytest.mark.parametrize(
     "template", ["javascript:alert(1)", "data:text/html,x", "//vi.example/x", "/org", "{flow_id}", "ftp://vi.example"]
 )
-def test_a_web_address_is_one_of_the_web(template: str) -> None:
+def test_a_web_address_has_an_http_scheme(template: str) -> None:
     assert refusal(ui_url_template=template).startswith("extra.ui_url_template: put a URL like https://vi.datature.com")
 
 
@@ -414,7 +414,7 @@ def test_without_a_setting_certifi_is_trusted() -> None:
     assert settings().ca_bundle() == certifi.where()
 
 
-def test_a_ca_file_of_the_environment_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ca_file_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
     with pytest.raises(ViConfigurationError, match=r"^REQUESTS_CA_BUNDLE: the environment names '/no/such.pem'"):
         ViClient(settings())
@@ -448,7 +448,7 @@ def test_the_environment_names_the_proxy_except_for_this_machine(
     assert settings(endpoint=endpoint).proxy_url() == proxy
 
 
-def test_the_proxy_of_the_connection_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connections_proxy_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
     monkeypatch.setenv("NO_PROXY", "*")
     assert settings(proxy="http://mine:3128").proxy_url() == "http://mine:3128"

@@ -1,4 +1,4 @@
-"""What both clients make of DNS, TCP, TLS and proxies, on real sockets of this machine."""
+"""How both clients report failures of DNS, TCP, TLS and proxies, on real loopback sockets."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    with socket.socket() as bound:  # bound and not listening: it refuses, and nobody else gets it
+    with socket.socket() as bound:  # bound and not listening: it refuses, and no other process gets it
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
 
@@ -74,9 +74,7 @@ def failure(ask: Ask, call: Call, settings: ViSettings) -> ViError:
 
 
 @pytest.mark.parametrize("call", [GET, CREATE, UPDATE, DELETE], ids=lambda call: call.name)
-def test_a_name_that_does_not_resolve_is_named_and_tried_again(
-    call: Call, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unresolvable_name_is_reported_and_retried(call: Call, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -94,7 +92,7 @@ def test_a_refused_connection_is_named_with_host_and_port(ask: Ask, unused_port:
     assert f"(127.0.0.1:{unused_port})" in str(error)
 
 
-def test_a_server_that_does_not_accept_in_time_is_a_timeout_and_tried_again(ask: Ask) -> None:
+def test_a_connect_timeout_is_retried(ask: Ask) -> None:
     with contextlib.ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
@@ -148,9 +146,7 @@ def tls_server(certificate: Path) -> Iterator[ScriptedServer]:
 
 
 @pytest.mark.parametrize("call", [GET, UPDATE], ids=lambda call: call.name)
-def test_an_untrusted_certificate_is_named_and_not_tried_again(
-    call: Call, ask: Ask, tls_server: ScriptedServer
-) -> None:
+def test_an_untrusted_certificate_is_not_retried(call: Call, ask: Ask, tls_server: ScriptedServer) -> None:
     error = failure(ask, call, settings_for(tls_server.url, verify=True))
     assert type(error) is ViCertificateError
     assert "the server's TLS certificate is not trusted: self-signed certificate" in str(error)
@@ -161,7 +157,7 @@ def test_the_certificate_of_verify_is_trusted(ask: Ask, tls_server: ScriptedServ
     assert ask(GET, settings_for(tls_server.url, verify=str(certificate))).flow_id == FLOW_ID
 
 
-def test_verify_false_trusts_anybody(ask: Ask, tls_server: ScriptedServer) -> None:
+def test_verify_false_trusts_any_certificate(ask: Ask, tls_server: ScriptedServer) -> None:
     assert ask(GET, settings_for(tls_server.url, verify=False)).flow_id == FLOW_ID
 
 
@@ -180,7 +176,7 @@ def test_verify_false_is_not_overruled_by_the_environment(
     assert ask(GET, settings_for(tls_server.url, verify=False)).flow_id == FLOW_ID
 
 
-def test_a_server_without_tls_is_named(ask: Ask) -> None:
+def test_a_server_without_tls_is_reported(ask: Ask) -> None:
     with socket.create_server(("127.0.0.1", 0)) as plain:
 
         def speak_first() -> None:
@@ -206,7 +202,7 @@ def through(proxy: str, **changes: Any) -> ViSettings:
     return settings_for(ENDPOINT, allow_http=True, proxy=proxy, **changes)
 
 
-def test_a_proxy_gets_the_whole_address(ask: Ask) -> None:
+def test_a_proxy_receives_the_absolute_url(ask: Ask) -> None:
     with ScriptedServer([Act(FLOW)]) as proxy:
         assert ask(GET, through(proxy.url)).flow_id == FLOW_ID
     (request,) = proxy.received
@@ -224,7 +220,7 @@ def test_a_proxy_gets_its_own_credentials(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("no_proxy", "used"), [("", True), ("other.example", True), ("vi.example", False), ("*", False)]
 )
-def test_the_proxy_of_the_environment_is_used_unless_no_proxy_says_so(
+def test_the_environments_proxy_is_used_unless_no_proxy_matches(
     no_proxy: str, used: bool, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ScriptedServer([Act(FLOW)]) as proxy:
@@ -248,16 +244,14 @@ def _only(address: str) -> Callable[..., Any]:
     return resolve
 
 
-def test_a_server_on_this_machine_is_not_called_through_the_proxy_of_the_environment(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loopback_is_not_called_through_the_environments_proxy(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedServer() as proxy, ScriptedServer([Act(FLOW)]) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         assert ask(GET, settings_for(server.url)).flow_id == FLOW_ID
     assert proxy.received == []
 
 
-def test_a_proxy_that_is_not_there_is_named_and_tried_again(ask: Ask, unused_port: int) -> None:
+def test_an_unreachable_proxy_is_named_and_retried(ask: Ask, unused_port: int) -> None:
     error = failure(ask, UPDATE, through(f"http://me:hunter2@127.0.0.1:{unused_port}"))
     assert type(error) is ViNetworkError
     assert "the proxy refused the connection: Connect" in str(error)
@@ -274,7 +268,7 @@ def test_a_proxy_whose_name_does_not_resolve_is_named(ask: Ask, monkeypatch: pyt
     assert error.attempts == 4
 
 
-def test_a_proxy_that_wants_credentials_is_named(ask: Ask) -> None:
+def test_a_proxy_that_requires_credentials_is_named(ask: Ask) -> None:
     with ScriptedServer([Act(http_bytes(407))]) as proxy:
         error = failure(ask, GET, settings_for("https://vi.example", proxy=proxy.url, max_retries=0))
     assert type(error) is ViNetworkError
@@ -285,7 +279,7 @@ def test_a_proxy_that_wants_credentials_is_named(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("after", [After.CLOSE, After.RESET], ids=["closed", "reset"])
-def test_a_proxy_that_breaks_off_may_have_passed_the_update_on_so_it_is_not_sent_twice(after: After, ask: Ask) -> None:
+def test_an_update_lost_by_a_proxy_is_not_repeated(after: After, ask: Ask) -> None:
     with ScriptedServer([Act(after=after), Act(FLOW)]) as proxy:
         error = failure(ask, UPDATE, through(proxy.url))
     assert type(error) is ViNetworkError
@@ -293,7 +287,7 @@ def test_a_proxy_that_breaks_off_may_have_passed_the_update_on_so_it_is_not_sent
 
 
 @pytest.mark.parametrize("after", [After.CLOSE, After.RESET], ids=["closed", "reset"])
-def test_a_proxy_that_breaks_off_may_have_passed_the_delete_on(after: After, ask: Ask) -> None:
+def test_a_delete_lost_by_a_proxy_may_have_been_applied(after: After, ask: Ask) -> None:
     with ScriptedServer([Act(after=after), Act(NOT_FOUND)]) as proxy:
         gone = ask(DELETE, through(proxy.url))
     assert (gone.deleted, gone.already_absent) == (True, False)
@@ -302,7 +296,7 @@ def test_a_proxy_that_breaks_off_may_have_passed_the_delete_on(after: After, ask
 # --- a server that never ends --------------------------------------------------------------------------------------
 
 
-def test_a_header_that_drips_for_ever_meets_the_deadline(ask: Ask) -> None:
+def test_an_endless_header_ends_at_the_deadline(ask: Ask) -> None:
     given_up = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -381,7 +375,7 @@ def test_a_closed_client_has_closed_its_connection(three_calls: Callable[..., li
     assert (len(server.received), server.connections) == (3, 2)
 
 
-def test_an_answer_that_was_not_read_to_its_end_does_not_spoil_the_next(
+def test_a_partly_read_response_does_not_spoil_the_next(
     three_calls: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "MAX_RESPONSE_BYTES", 50_000)
@@ -396,7 +390,7 @@ def test_an_answer_that_was_not_read_to_its_end_does_not_spoil_the_next(
     [socket.gaierror(socket.EAI_NONAME, "no such name"), ConnectionRefusedError(111, "Connection refused")],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_the_caller_is_handling_does_not_colour_the_verdict(handled: Exception, ask: Ask) -> None:
+def test_an_outer_exception_is_not_part_of_the_failure(handled: Exception, ask: Ask) -> None:
     with ScriptedServer([Act(after=After.RESET), Act(FLOW)]) as server:
         try:
             raise handled

@@ -134,7 +134,7 @@ class FlowCalls(ResourceCalls):
     def delete_flow_if(self, flow_id: str, matches: Callable[[Flow], bool]) -> Steps[DeletedFlow | Flow]:
         """Delete a flow only while it matches; return the flow, untouched, if it does not.
 
-        Each attempt to delete is preceded by a read: a retry never deletes what somebody has changed meanwhile.
+        Each attempt to delete is preceded by a read: a retry never deletes a change that was made meanwhile.
 
         :raises ViConflictError: the flow is in use by a run
         """
@@ -213,7 +213,7 @@ class FlowCalls(ResourceCalls):
     ) -> Steps[GuardedWrite]:
         """Create or replace a flow only while the current one, or ``None``, matches.
 
-        Each attempt to write is preceded by a read: a retry never overwrites what somebody has changed meanwhile.
+        Each attempt to write is preceded by a read: a retry never overwrites a change that was made meanwhile.
         If the response to an attempt is lost, finding exactly what it wrote counts as written.
         """
         return (yield from self._put_if(flow_id, _put_body(spec, attributes), matches))

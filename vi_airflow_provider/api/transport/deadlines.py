@@ -13,11 +13,13 @@ import socket
 import threading
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from vi_airflow_provider.api.transport.strict_http import CHUNK_SIZE, Head, MalformedResponseError, check_framing
 
 if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager, ProxyManager
@@ -133,6 +135,38 @@ class _Response(http.client.HTTPResponse):
             if not 101 < status < 200:
                 return version, status, reason
             http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        """Read the head, and check it more strictly than the base class does."""
+        head = Head(self.fp)
+        self.fp = cast("Any", head)
+        try:
+            super().begin()
+        except http.client.HTTPException as error:
+            if isinstance(error, ConnectionError):  # RemoteDisconnected
+                raise
+            raise MalformedResponseError(str(error)) from error
+        finally:
+            self.fp = head.stream
+        head.check()
+        check_framing(
+            self.status, self.headers.get_all("content-length", []), self.headers.get_all("transfer-encoding", [])
+        )
+
+    def _read_next_chunk_size(self) -> int:
+        line = self.fp.readline(http.client._MAXLINE + 1)  # type: ignore[attr-defined]
+        if not CHUNK_SIZE.fullmatch(line):
+            self._close_conn()
+            raise (
+                MalformedResponseError("the size of a chunk is not valid") if line else http.client.IncompleteRead(b"")
+            )
+        return int(line.partition(b";")[0], 16)
+
+    def _read_and_discard_trailer(self) -> None:
+        while (line := self.fp.readline(http.client._MAXLINE + 1)) not in (b"\r\n", b"\n"):  # type: ignore[attr-defined]
+            if not line:  # the base class takes the end of the connection for that of the body
+                self._close_conn()
+                raise http.client.IncompleteRead(b"")
 
 
 class _Connection(HTTPConnection):

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind
+from vi_airflow_provider.api.transport.strict_http import MalformedResponseError
 
 #: Exceptions of a library and their meaning, where the operating system gives no reason; the first match counts.
 KindTable: TypeAlias = Sequence[tuple[type[BaseException], FailureKind]]
 
-_MALFORMED: Final = (http.client.BadStatusLine, http.client.LineTooLong)
+_MALFORMED: Final = (http.client.BadStatusLine, http.client.LineTooLong, MalformedResponseError)
 
 
 def classify(error: Exception, outer: BaseException | None, status: int | None, kinds: KindTable) -> Failure:

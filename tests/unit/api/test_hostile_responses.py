@@ -1,4 +1,4 @@
-"""Whatever a server says is a value or a ``ViError``: never another exception, and never a call that does not end."""
+"""Any response is a value or a ``ViError``: never another exception, and never a call that does not end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MANY: Final = 500
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)  # thousands of lines about retries tell nobody anything
+    caplog.set_level(logging.CRITICAL)  # thousands of lines about retries are of no use
 
 
 # --- what a server may say -----------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ HEADERS: Final = st.dictionaries(
         ]
     ),
 )
-ANSWERS: Final = st.builds(
+RESPONSES: Final = st.builds(
     Response,
     st.sampled_from([200, 200, 200, 200, 201, 204, 299, 301, 307, 400, 401, 404, 408, 409, 429, 500, 503, 599])
     | st.integers(100, 999),
@@ -166,7 +166,7 @@ CALLS: Final[dict[str, Callable[[ViProtocol], Steps[Any]]]] = {
 
 
 class Script:
-    """Answers in their order, the last one for ever; a clock that goes on when somebody waits."""
+    """Responses in order, the last one for ever; a clock that advances in waits."""
 
     def __init__(self, outcomes: list[Response | Failure]) -> None:
         self.outcomes = outcomes
@@ -208,7 +208,7 @@ def check_error(error: ViError) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @settings(max_examples=80)
-@given(outcomes=st.lists(ANSWERS | ANSWERS | FAILURES, min_size=1, max_size=3))
+@given(outcomes=st.lists(RESPONSES | RESPONSES | FAILURES, min_size=1, max_size=3))
 def test_a_call_ends_with_a_value_or_a_vi_error(call: str, outcomes: list[Response | Failure]) -> None:
     try:
         value = Script(outcomes).run(CALLS[call])
@@ -253,7 +253,7 @@ USES: Final[dict[str, Callable[[Flow], Any]]] = {
 
 
 def check_flow(flow: Flow) -> None:
-    """Do with a flow all that one can do: each works, or says that the answer was none."""
+    """Use a flow in every way: each works, or reports an invalid response."""
     refused = []
     for name, use in USES.items():
         try:
@@ -274,7 +274,7 @@ def check_round_trips(flow: Flow) -> None:
 
 
 class CannedClient(ViClient):
-    """Gets its answers from a script instead of a socket."""
+    """Gets its responses from a script instead of a socket."""
 
     def __init__(self, script: Script) -> None:
         super().__init__(SETTINGS, sleep=lambda _: None)
@@ -323,7 +323,7 @@ def page_by_page(script: Script) -> list[Flow]:
 @given(items=st.lists(almost_flows(), min_size=1, max_size=3), end=st.sampled_from([b"", b"]}", b"\xff"]))
 @example(items=[wire_flow(), wire_flow(kind="Run")], end=b"")
 @example(items=[wire_flow(spec__settings={"x": {"y": [float("inf")]}})], end=b"")
-def test_a_listed_flow_is_whole_or_is_refused(
+def test_a_listed_flow_is_complete_or_refused(
     read: Callable[[Script], list[Flow]], items: list[dict[str, Any]], end: bytes
 ) -> None:
     body = written(wire_page(*items)) + end
@@ -351,7 +351,7 @@ def is_exact(item: dict[str, Any]) -> bool:
         return False
 
 
-def test_a_valid_listing_comes_through_unchanged() -> None:
+def test_a_valid_listing_is_read_unchanged() -> None:
     items = [wire_flow(flowId="a", more={"x": [1, None]}), wire_flow(flowId="b", spec__blocks=[])]
     for read in (by_client, by_async_client, page_by_page):
         flows = read(Script([Response(200, {}, wire_bytes(wire_page(*items)))]))

@@ -1,0 +1,65 @@
+"""Decode the body of a response: one rule for both clients, whose libraries differ in names, members and errors.
+
+One coding is decoded, of those that the requests accept: gzip, also called x-gzip, and deflate. Any other stays as it
+is, and the JSON parser refuses it unless the header is merely wrong.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_WINDOW_BITS: Final[dict[tuple[str, ...], int]] = {("gzip",): _GZIP, ("x-gzip",): _GZIP, ("deflate",): zlib.MAX_WBITS}
+
+
+class TooLargeError(Exception):
+    """The decoded body is larger than the limit."""
+
+
+class Body:
+    """Collects and decodes the chunks of a body, up to a limit.
+
+    :param coding: value of ``Content-Encoding``
+    :param max_bytes: limit of the decoded bytes
+    """
+
+    def __init__(self, coding: str, max_bytes: int) -> None:
+        names = (name.strip() for name in coding.lower().split(","))
+        self._window_bits = _WINDOW_BITS.get(tuple(name for name in names if name not in ("", "identity")))
+        self._max_bytes = max_bytes
+        self._bytes = bytearray()
+        self._member: Any = None  # of a gzip body, which may have several
+
+    def add(self, chunk: bytes) -> None:
+        """Add a chunk.
+
+        :raises TooLargeError: the decoded body exceeds the limit
+        :raises zlib.error: the chunk cannot be decoded
+        """
+        if self._window_bits is None:
+            self._bytes += chunk
+            chunk = b""
+        while chunk and len(self._bytes) <= self._max_bytes:
+            if self._member is None or self._member.eof:
+                self._member = zlib.decompressobj(self._bits_of_member(chunk, self._window_bits or 0))
+            self._bytes += self._member.decompress(chunk, self._max_bytes + 1 - len(self._bytes))
+            chunk = self._member.unconsumed_tail or self._member.unused_data
+        if len(self._bytes) > self._max_bytes:
+            raise TooLargeError(f"more than {self._max_bytes:,} bytes")
+
+    def _bits_of_member(self, chunk: bytes, window_bits: int) -> int:
+        if self._member is not None and (window_bits != _GZIP or chunk[:1] != b"\x1f"):
+            raise zlib.error("data follows the compressed body")
+        # Servers disagree about what deflate means. zlib's header begins with 8, a raw stream practically never.
+        is_raw = window_bits == zlib.MAX_WBITS and chunk[0] & 0x0F != 8
+        return -window_bits if is_raw else window_bits
+
+    def decoded(self) -> bytes:
+        """Return the decoded body.
+
+        :raises zlib.error: the compressed data is incomplete
+        """
+        if self._member is not None and not self._member.eof:
+            raise zlib.error("the compressed body is incomplete")
+        return bytes(self._bytes)
