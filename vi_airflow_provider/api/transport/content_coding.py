@@ -12,6 +12,9 @@ from typing import Any, Final
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _WINDOW_BITS: Final[dict[tuple[str, ...], int]] = {("gzip",): _GZIP, ("x-gzip",): _GZIP, ("deflate",): zlib.MAX_WBITS}
 
+#: Bytes that are decoded at a time: a compression bomb is noticed before it is held twice.
+_PIECE: Final = 1 << 20
+
 
 class TooLargeError(Exception):
     """The decoded body is larger than the limit."""
@@ -40,11 +43,16 @@ class Body:
         if self._window_bits is None:
             self._bytes += chunk
             chunk = b""
-        while chunk and len(self._bytes) <= self._max_bytes:
+        more = bool(chunk)
+        while more and len(self._bytes) <= self._max_bytes:
             if self._member is None or self._member.eof:
                 self._member = zlib.decompressobj(self._bits_of_member(chunk, self._window_bits or 0))
-            self._bytes += self._member.decompress(chunk, self._max_bytes + 1 - len(self._bytes))
+            piece = self._member.decompress(chunk, _PIECE)
+            self._bytes += piece
             chunk = self._member.unconsumed_tail or self._member.unused_data
+            more = bool(chunk) or (
+                len(piece) == _PIECE and not self._member.eof
+            )  # zlib may hold more than it was given
         if len(self._bytes) > self._max_bytes:
             raise TooLargeError(f"more than {self._max_bytes:,} bytes")
 
