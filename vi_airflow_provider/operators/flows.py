@@ -120,17 +120,17 @@ class GetFlowOperator(ViBaseOperator):
 
 
 class DeleteFlowOperator(CleanupOperator):
-    """Delete one flow. A flow in use by a run is refused by the server (``ViConflictError``).
+    """Delete one flow. The server refuses to delete a flow that a run uses (``ViConflictError``).
 
     :param flow_id: the flow's id
-    :param if_missing: what to do when there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``; one that this
-        task, in this or an earlier try, has archived was there
-    :param expected_etag: delete the flow only if it still has this etag, as a listing has shown it
-    :param if_changed: what to do when it has another one: ``"fail"`` or ``"skip"``; it is left alone either way
-    :param archive_to: URL of a folder; the flow is written there, and verified, before it is deleted
-    :param dry_run: look, and delete nothing
+    :param if_missing: how the task ends if there is no such flow: ``"success"``, ``"skip"`` or ``"fail"``; a flow that
+        this task archived, in this or an earlier try, existed
+    :param expected_etag: delete the flow only if it still has this etag, as in a listing
+    :param if_changed: how the task ends if it has another one: ``"fail"`` or ``"skip"``; the flow is left alone
+    :param archive_to: URL of a folder; the flow is written there and verified before it is deleted
+    :param dry_run: read only; delete nothing
     :return: ``{"flow_id", "outcome", "archive"}``; the outcome is ``"deleted"``, ``"already_absent"`` or
-        ``"would_delete"``, and the archive may be one that an earlier try has written
+        ``"would_delete"``, and an earlier try may have written the archive
     """
 
     template_fields = (
@@ -165,7 +165,7 @@ class DeleteFlowOperator(CleanupOperator):
         self.dry_run_requested = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read, archive, read again, delete: as far as it is asked for."""
+        """Delete the flow, after the reads and the archive that are asked for."""
         from vi_airflow_provider.cleanup import single
 
         with self.session(context, self.flow_id) as hook:

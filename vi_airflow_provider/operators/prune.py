@@ -1,4 +1,4 @@
-"""``PruneFlowsOperator``: delete by policy, with everything that makes it safe to leave alone."""
+"""``PruneFlowsOperator``: deletes flows by policy, unattended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _RULES: Final = (
     "protect_names",
     "protect_attributes",
 )
-#: All others, but for the plan and ``dry_run``.
+_PROTECTIONS: Final = ("protect_ids", "protect_names", "protect_attributes")
+#: All others, except the plan and ``dry_run``.
 _LIMITS: Final = (
     "max_delete",
     "max_delete_fraction",
@@ -40,32 +41,33 @@ _LIMITS: Final = (
 
 
 class PruneFlowsOperator(CleanupOperator):
-    """Delete the flows that a policy selects: list, plan, guard, archive, look again, delete.
+    """Delete the flows that a policy selects: list, plan, guard, archive, read again, delete.
 
-    It deletes nothing unless it is told to (``dry_run=False``). It can be retried or cleared at any point: what is
-    gone is in an archive, and what is left is planned anew.
+    By default, it deletes nothing (``dry_run=True``). It can be retried or cleared at any point: what was deleted is in
+    an archive, and what is left is planned again.
 
-    :param older_than: age that a flow must have at least (timedelta or ISO 8601 duration like ``P90D``)
-    :param age_of: what its age counts from, ``"last_updated"`` or ``"time_created"``
+    :param older_than: minimum age of a flow (timedelta or ISO 8601 duration like ``P90D``)
+    :param age_of: what the age counts from, ``"last_updated"`` or ``"time_created"``
     :param name_pattern: only flows whose name matches this glob
     :param training_project: only flows of this training project
     :param attributes: only flows that have these attributes
-    :param keep_last: spare the youngest ones, so many of each training project
+    :param keep_last: spare this number of the most recent flows, per training project
     :param protect_ids: spare these flows
-    :param protect_names: spare flows whose name matches one of these globs
+    :param protect_names: spare flows whose name matches one of these globs, or is one of these texts
     :param protect_attributes: spare flows that have one of these attributes with its value
-    :param plan: instead of a policy, the report of a dry run, or some of its ``outcomes``: delete exactly these
-    :param dry_run: plan and report, and delete nothing
-    :param max_delete: more selected flows than this fail the task before the first delete
-    :param max_delete_fraction: a larger part of all flows than this does, too
-    :param protect_unmatched: what to do if a protection matches no flow: ``"warn"``, or ``"fail"`` before the first
+    :param plan: instead of a policy, the report of a dry run, or some of its ``outcomes``: delete exactly these flows,
+        except those that a protection spares
+    :param dry_run: plan and report; delete nothing
+    :param max_delete: if more flows are selected, the task fails before the first delete
+    :param max_delete_fraction: if a larger fraction of all flows is selected, the task fails, too
+    :param protect_unmatched: what to do about a rule that matches no flow, ``"warn"`` or ``"fail"`` before the first
         delete
     :param archive_to: URL of a folder; the selected flows are written there before the first delete
     :param allow_unarchived: delete without an archive
     :param concurrency: flows that are deleted at the same time
     :param page_size: flows per request of the listing; the connection's setting by default
     :return: the report: counts by outcome, ``archive``, ``earlier_archives`` (of tries that ended amid their deletes)
-        and ``report`` (URLs), and ``outcomes``
+        and ``report`` (URLs), ``outcomes`` and ``spared_flows``
     """
 
     template_fields = (
@@ -125,6 +127,14 @@ class PruneFlowsOperator(CleanupOperator):
         self.allow_unarchived = allow_unarchived
         self.concurrency = concurrency
         self.page_size = page_size
+
+    def _do_render_template_fields(self, *arguments: Any, **options: Any) -> None:
+        """Render the templates, and refuse a protection of which nothing is left: it would protect nothing."""
+        given = [name for name in _PROTECTIONS if getattr(self, name) is not None]
+        super()._do_render_template_fields(*arguments, **options)
+        for name in given:
+            if getattr(self, name) is None:
+                raise AirflowFailException(f"{name}: the template or the earlier task returned None, not a list.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete."""

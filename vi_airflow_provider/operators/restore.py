@@ -1,4 +1,4 @@
-"""``RestoreFlowsOperator``: bring back what was deleted, from an archive."""
+"""``RestoreFlowsOperator``: restores deleted flows from an archive."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class RestoreFlowsOperator(CleanupOperator):
-    """Write flows of an archive back: same ids, specs and attributes, with the fields that we do not know.
+    """Restore flows from an archive: same ids, specs and attributes, including fields unknown to this provider.
 
-    The archive is checked against its manifest first. A flow that is there already as the archive has it is left
-    alone, so the task can be retried.
+    The archive is verified first. A flow that exists as archived is left alone, so the task can be retried. A flow that
+    is edited during the restore is left alone, too.
 
     :param archive: URL of the archive, as ``PruneFlowsOperator`` reports it
-    :param flow_ids: restore only these; all of the archive by default
-    :param if_exists: what to do when a flow of this id is there with another spec or other attributes: ``"fail"``
-        before anything is written, ``"skip"`` this flow, or ``"replace"`` it
+    :param flow_ids: restore only these; all flows of the archive by default
+    :param if_exists: what to do with a flow that exists with another spec or other attributes: ``"fail"`` before
+        anything is written, ``"skip"`` it, or ``"replace"`` it
     :return: the ids of the flows that were written
     """
 
