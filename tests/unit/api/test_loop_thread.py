@@ -25,7 +25,7 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-def test_the_result_comes_back_from_a_thread_of_its_own() -> None:
+def test_work_runs_in_a_thread_and_returns_its_result() -> None:
     async def work() -> tuple[int, int]:
         return await double(4), threading.get_ident()
 
@@ -34,7 +34,7 @@ def test_the_result_comes_back_from_a_thread_of_its_own() -> None:
     assert thread != threading.get_ident()
 
 
-def test_the_work_sees_the_context_variables_of_the_caller() -> None:
+def test_work_has_the_context_variables_of_the_caller() -> None:
     async def work() -> str:
         return VARIABLE.get()
 
@@ -42,12 +42,12 @@ def test_the_work_sees_the_context_variables_of_the_caller() -> None:
     assert run_in_thread(work) == "the caller's"
 
 
-async def test_it_works_where_a_loop_is_running() -> None:
+async def test_work_runs_while_the_caller_has_a_running_loop() -> None:
     """As in a notebook, and in an asynchronous task."""
     assert run_in_thread(lambda: double(2)) == 4
 
 
-def test_an_error_of_the_work_is_raised_as_it_is() -> None:
+def test_error_of_the_work_is_raised_unchanged() -> None:
     error = KeyError("reason")
 
     async def work() -> NoReturn:
@@ -58,7 +58,7 @@ def test_an_error_of_the_work_is_raised_as_it_is() -> None:
     assert raised.value is error
 
 
-def test_an_error_comes_out_of_its_groups() -> None:
+def test_error_is_raised_without_its_groups() -> None:
     async def fail() -> NoReturn:
         raise SystemExit(3)
 
@@ -96,14 +96,14 @@ class Work:
             self.events.append("cleaned up")
 
 
-def test_work_that_is_stopped_is_cancelled_and_waited_for() -> None:
+def test_stopped_work_is_cancelled_and_awaited() -> None:
     work = Work()
     with pytest.raises(StoppedError, match="the task was killed"):
         run_in_thread(work, work.began.is_set)
     assert work.events == ["began", "cleaned up"]
 
 
-def test_work_that_was_stopped_before_does_not_begin() -> None:
+def test_work_stopped_before_its_start_does_not_begin() -> None:
     work = Work()
     with pytest.raises(StoppedError):
         run_in_thread(work, lambda: True)
@@ -127,7 +127,7 @@ def handler() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGUSR1, old)
 
 
-def test_an_exception_of_a_signal_handler_ends_the_work_and_comes_out(handler: Callable[[], None]) -> None:
+def test_exception_of_a_signal_handler_cancels_the_work(handler: Callable[[], None]) -> None:
     work = Work()
 
     async def signalled() -> None:
@@ -173,7 +173,7 @@ print(sum(outcomes.values()))
 """
 
 
-def test_a_signal_at_any_moment_comes_out_and_leaves_no_work_running() -> None:
+def test_signal_at_any_moment_leaves_no_work_running() -> None:
     command = [sys.executable, "-W", "ignore", "-c", AT_RANDOM, "200"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - ourselves
     assert (done.stdout.split(), done.stderr) == (["200"], "")

@@ -1,4 +1,4 @@
-"""The emulator behind a connection without retries, so that nobody waits for a second try."""
+"""The emulator behind a connection without retries, so that no test waits."""
 
 from __future__ import annotations
 

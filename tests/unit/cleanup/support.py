@@ -1,4 +1,4 @@
-"""What the tests of the cleanup look at: the flows that Vi has, the requests that it got, the files of an archive."""
+"""What the tests of the cleanup inspect: the flows on the server, its requests, the files of an archive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC: Final = {"name": "x", "schema": "v1", "tolerations": {}, "settings": {}, "
 
 
 class Vi:
-    """The emulator, and questions about it."""
+    """The emulator, and what tests ask about it."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -31,7 +31,7 @@ class Vi:
         return {flow_id: self.store.get_flow(flow_id) for flow_id in self.store.flow_ids()}
 
     def stale(self, days: int = 90) -> set[str]:
-        """Ids of the flows that were last updated so many days ago or longer."""
+        """Ids of the flows that were last updated at least this number of days ago."""
         limit = time.time() * 1000 - days * DAY_MS
         return {flow_id for flow_id, flow in self.flows.items() if flow["metadata"]["lastUpdated"] <= limit}
 
@@ -44,7 +44,7 @@ class Vi:
         ]
 
     def touch(self, flow_id: str) -> None:
-        """Change a flow, as a colleague might."""
+        """Edit a flow, as a colleague would."""
         self.store.patch_flow(flow_id, {"metadata": {"attributes": {"touched": "yes"}}})
 
     def occupy(self, flow_id: str) -> None:
@@ -70,12 +70,12 @@ def archives(folder: Path) -> list[str]:
 
 
 def outcomes(report: dict[str, Any]) -> dict[str, str]:
-    """What became of each flow."""
+    """The outcome of each flow."""
     return {outcome["flow_id"]: outcome["outcome"] for outcome in report["outcomes"]}
 
 
 def when(happens: Callable[..., Any], do: Callable[[], Any]) -> Callable[..., Any]:
-    """Return the function, but with something that is done just before its first call."""
+    """Return the function, preceded by an action before its first call."""
     pending = [do]
 
     def instead(*arguments: Any, **options: Any) -> Any:

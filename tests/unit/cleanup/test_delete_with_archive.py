@@ -1,4 +1,4 @@
-"""DeleteFlowOperator as a part of a cleanup: only the flow that was selected, and not without an archive of it."""
+"""DeleteFlowOperator as a part of a cleanup: only the selected version, and only with an archive of it."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def etag(vi: Vi, flow_id: str) -> str:
 # --- expected_etag -------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_that_has_the_expected_etag_is_deleted(vi: Vi, flow_id: str) -> None:
+def test_flow_with_the_expected_etag_is_deleted(vi: Vi, flow_id: str) -> None:
     assert delete(flow_id, expected_etag=etag(vi, flow_id))["outcome"] == "deleted"
     assert vi.sent() == [f"GET {flow_id}", f"DELETE {flow_id}"]
 
 
-def test_an_etag_may_come_without_its_quotes(vi: Vi, flow_id: str) -> None:
-    """So does it in a DAG with render_template_as_native_obj."""
+def test_expected_etag_may_lack_its_quotes(vi: Vi, flow_id: str) -> None:
+    """It does in a DAG with ``render_template_as_native_obj``."""
     assert delete(flow_id, expected_etag=etag(vi, flow_id).strip('"'))["outcome"] == "deleted"
 
 
 @pytest.mark.parametrize("if_changed", ENDS)
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_flow_that_has_another_etag_is_left_alone(if_changed: str, dry_run: bool, vi: Vi, flow_id: str) -> None:
+def test_flow_with_another_etag_is_left_alone(if_changed: str, dry_run: bool, vi: Vi, flow_id: str) -> None:
     seen = etag(vi, flow_id)
     vi.touch(flow_id)
     with pytest.raises(ENDS[if_changed], match=f"Flow {flow_id} was changed since it was selected"):
@@ -58,7 +58,7 @@ def test_a_flow_that_has_another_etag_is_left_alone(if_changed: str, dry_run: bo
     assert flow_id in vi.flows
 
 
-def test_a_flow_that_is_gone_is_absent_whatever_was_expected(vi: Vi, flow_id: str) -> None:
+def test_absent_flow_is_absent_with_any_expected_etag(vi: Vi, flow_id: str) -> None:
     vi.store.delete_flow(flow_id)
     assert delete(flow_id, expected_etag='"1"')["outcome"] == "already_absent"
     assert vi.sent() == [f"GET {flow_id}"]
@@ -74,7 +74,7 @@ def test_a_flow_that_is_gone_is_absent_whatever_was_expected(vi: Vi, flow_id: st
     ],
     ids=str,
 )
-def test_a_template_that_rendered_to_nothing_deletes_nothing(
+def test_template_that_rendered_to_nothing_deletes_nothing(
     arguments: dict[str, Any], words: str, vi: Vi, flow_id: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=words):
@@ -82,7 +82,7 @@ def test_a_template_that_rendered_to_nothing_deletes_nothing(
     assert vi.sent() == []
 
 
-def test_a_template_that_rendered_to_none_expects_what_no_flow_has(vi: Vi, flow_id: str) -> None:
+def test_expected_etag_that_rendered_to_none_is_refused(vi: Vi, flow_id: str) -> None:
     with pytest.raises(AirflowFailException, match="expected_etag: the template rendered to None"):
         delete(flow_id, expected_etag="None")
     assert flow_id in vi.flows
@@ -91,7 +91,7 @@ def test_a_template_that_rendered_to_none_expects_what_no_flow_has(vi: Vi, flow_
 # --- archive_to ----------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_is_archived_and_looked_at_again_before_it_is_deleted(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+def test_flow_is_archived_and_read_again_before_it_is_deleted(vi: Vi, flow_id: str, tmp_path: Path) -> None:
     wire = vi.store.get_flow(flow_id)
     result = delete(flow_id, archive_to=tmp_path.as_uri())
     assert (result["flow_id"], result["outcome"]) == (flow_id, "deleted")
@@ -101,7 +101,7 @@ def test_a_flow_is_archived_and_looked_at_again_before_it_is_deleted(vi: Vi, flo
     assert vi.sent() == [f"GET {flow_id}", f"GET {flow_id}", f"DELETE {flow_id}"]
 
 
-def test_the_archive_is_verified_before_the_delete(
+def test_archive_is_verified_before_the_delete(
     vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
@@ -112,7 +112,7 @@ def test_the_archive_is_verified_before_the_delete(
 
 
 @pytest.mark.parametrize("if_changed", ENDS)
-def test_a_flow_that_changes_while_it_is_archived_is_left_alone(
+def test_flow_that_changes_while_it_is_archived_is_left_alone(
     if_changed: str, vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(destination, "write_archive", when(write_archive, lambda: vi.touch(flow_id)))
@@ -121,7 +121,7 @@ def test_a_flow_that_changes_while_it_is_archived_is_left_alone(
     assert flow_id in vi.flows
 
 
-def test_a_flow_that_goes_while_it_is_archived_is_absent(
+def test_flow_deleted_while_it_is_archived_is_absent(
     vi: Vi, flow_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(destination, "write_archive", when(write_archive, lambda: vi.store.delete_flow(flow_id)))
@@ -131,26 +131,24 @@ def test_a_flow_that_goes_while_it_is_archived_is_absent(
 
 
 @pytest.mark.parametrize("arguments", [{"dry_run": True}, {"dry_run": "True"}], ids=str)
-def test_a_dry_run_writes_no_archive(arguments: dict[str, Any], vi: Vi, flow_id: str, tmp_path: Path) -> None:
+def test_dry_run_writes_no_archive(arguments: dict[str, Any], vi: Vi, flow_id: str, tmp_path: Path) -> None:
     result = delete(flow_id, archive_to=tmp_path.as_uri(), **arguments)
     assert result == {"flow_id": flow_id, "outcome": "would_delete", "archive": None}
     assert list(tmp_path.iterdir()) == []
     assert vi.sent() == [f"GET {flow_id}"]
 
 
-def test_a_flow_that_is_absent_needs_no_archive(vi: Vi, tmp_path: Path) -> None:
-    result = delete("nobody", archive_to=tmp_path.as_uri())
-    assert result == {"flow_id": "nobody", "outcome": "already_absent", "archive": None}
+def test_absent_flow_is_not_archived(vi: Vi, tmp_path: Path) -> None:
+    result = delete("absent", archive_to=tmp_path.as_uri())
+    assert result == {"flow_id": "absent", "outcome": "already_absent", "archive": None}
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("if_missing", ["success", "skip", "fail"])
-def test_a_retry_names_the_archive_of_the_killed_try_that_deleted_the_flow(
-    if_missing: Any, vi: Vi, flow_id: str, tmp_path: Path
-) -> None:
+def test_retry_returns_the_archive_of_the_killed_try(if_missing: Any, vi: Vi, flow_id: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"flow_id": flow_id, "archive_to": tmp_path.as_uri()}
     operator = DeleteFlowOperator(task_id="delete", if_missing=if_missing, **arguments)
-    first = run(operator)["archive"]  # but nobody learns it
+    first = run(operator)["archive"]  # which is lost
     assert run(operator, TaskInstance(try_number=2)) == {
         "flow_id": flow_id,
         "outcome": "already_absent",
@@ -159,7 +157,7 @@ def test_a_retry_names_the_archive_of_the_killed_try_that_deleted_the_flow(
 
 
 @pytest.mark.parametrize(("if_missing", "end"), [("skip", AirflowSkipException), ("fail", ViNotFoundError)])
-def test_what_another_task_has_archived_and_deleted_is_missing(
+def test_flow_archived_by_another_task_is_missing(
     if_missing: Any, end: type[Exception], vi: Vi, flow_id: str, tmp_path: Path
 ) -> None:
     arguments: dict[str, Any] = {"flow_id": flow_id, "archive_to": tmp_path.as_uri()}
@@ -170,14 +168,14 @@ def test_what_another_task_has_archived_and_deleted_is_missing(
         run(DeleteFlowOperator(task_id="delete", if_missing=if_missing, **arguments), other)
 
 
-def test_an_archive_that_cannot_be_written_leaves_the_flow(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+def test_archive_that_cannot_be_written_keeps_the_flow(vi: Vi, flow_id: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ArchiveError):
         delete(flow_id, archive_to=(tmp_path / "file" / "archive").as_uri())
     assert flow_id in vi.flows
 
 
-def test_a_busy_flow_is_archived_and_left(vi: Vi, flow_id: str, tmp_path: Path) -> None:
+def test_busy_flow_is_archived_and_left_alone(vi: Vi, flow_id: str, tmp_path: Path) -> None:
     vi.occupy(flow_id)
     with pytest.raises(ViConflictError):
         delete(flow_id, archive_to=tmp_path.as_uri())

@@ -1,4 +1,4 @@
-"""Which flows a policy selects, and why: the promises of a plan, and the reasons that it gives."""
+"""Which flows a policy selects and why: invariants of a plan, and the reasons of its decisions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY_MS: Final = 86_400_000
 
 
 def flow(flow_id: str = "a", days: float = 100, project: str | None = "p", **changes: Any) -> Flow:
-    """A flow that was last updated so many days ago, and created a day before that."""
+    """A flow last updated this number of days ago, and created a day earlier."""
     updated = NOW_MS - round(days * DAY_MS)
     fields: dict[str, Any] = {
         "flowId": flow_id,
@@ -93,7 +93,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(collections(), policies())
-def test_a_protected_flow_is_never_selected(flows: list[Flow], rules: dict[str, Any]) -> None:
+def test_protected_flow_is_never_selected(flows: list[Flow], rules: dict[str, Any]) -> None:
     chosen = selected(flows, **rules)
     for candidate in flows:
         if candidate.flow_id in chosen:
@@ -105,7 +105,9 @@ def test_a_protected_flow_is_never_selected(flows: list[Flow], rules: dict[str, 
 
 
 @given(collections(), policies(), st.integers(1, 4))
-def test_the_youngest_of_each_training_project_are_kept(flows: list[Flow], rules: dict[str, Any], keep: int) -> None:
+def test_most_recent_flows_of_each_training_project_are_kept(
+    flows: list[Flow], rules: dict[str, Any], keep: int
+) -> None:
     made = plan(flows, **{**rules, "keep_last": keep})
     by_id = {candidate.flow_id: candidate for candidate in flows}
     scopes = defaultdict(list)
@@ -116,7 +118,7 @@ def test_the_youngest_of_each_training_project_are_kept(flows: list[Flow], rules
 
 
 @given(collections(), policies(), st.randoms(use_true_random=False))
-def test_a_plan_does_not_depend_on_the_order_of_the_listing(
+def test_plan_is_independent_of_the_order_of_the_listing(
     flows: list[Flow], rules: dict[str, Any], rng: random.Random
 ) -> None:
     shuffled = rng.sample(flows, len(flows))
@@ -124,13 +126,13 @@ def test_a_plan_does_not_depend_on_the_order_of_the_listing(
 
 
 @given(collections(), policies(), DAYS, DAYS)
-def test_a_longer_older_than_never_selects_more(flows: list[Flow], rules: dict[str, Any], one: int, more: int) -> None:
+def test_longer_older_than_never_selects_more(flows: list[Flow], rules: dict[str, Any], one: int, more: int) -> None:
     shorter, longer = timedelta(days=one), timedelta(days=one + more)
     assert selected(flows, **{**rules, "older_than": longer}) <= selected(flows, **{**rules, "older_than": shorter})
 
 
 @given(collections(), policies(), DAYS)
-def test_nothing_young_is_selected(flows: list[Flow], rules: dict[str, Any], days: int) -> None:
+def test_young_flow_is_never_selected(flows: list[Flow], rules: dict[str, Any], days: int) -> None:
     chosen = selected(flows, **{**rules, "older_than": timedelta(days=days)})
     field = rules.get("age_of", "last_updated")
     for candidate in flows:
@@ -139,7 +141,7 @@ def test_nothing_young_is_selected(flows: list[Flow], rules: dict[str, Any], day
             assert candidate.metadata.time_created <= candidate.metadata.last_updated
 
 
-def test_flows_of_unknown_age_are_not_all_flows() -> None:
+def test_samples_have_known_and_unknown_ages() -> None:
     known = Counter[bool]()
 
     @given(collections())
@@ -161,7 +163,7 @@ def test_every_flow_in_scope_gets_one_decision_with_a_reason(flows: list[Flow], 
 
 
 @given(collections(), policies(), st.data())
-def test_a_flow_that_is_listed_twice_counts_once(flows: list[Flow], rules: dict[str, Any], data: st.DataObject) -> None:
+def test_flow_that_is_listed_twice_counts_once(flows: list[Flow], rules: dict[str, Any], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(flows))) if flows else []
     assert plan([*flows, *again], **rules) == plan(flows, **rules)
 
@@ -199,12 +201,12 @@ OLD: Final = {"older_than": "P90D"}
         ({**OLD, "keep_last": 1, "protect_ids": ["a"]}, flow(), False, "protected by its id"),
     ],
 )
-def test_each_decision_says_why(rules: dict[str, Any], candidate: Flow, chosen: bool, reason: str) -> None:
+def test_each_decision_has_its_reason(rules: dict[str, Any], candidate: Flow, chosen: bool, reason: str) -> None:
     (decision,) = plan([candidate], **rules).decisions
     assert (decision.selected, decision.reason) == (chosen, reason)
 
 
-def test_keep_last_alone_says_that_the_others_are_beyond_it() -> None:
+def test_reason_without_an_age_is_keep_last() -> None:
     made = plan([flow("old", 3), flow("new", 2)], keep_last=1)
     assert [(d.flow_id, d.selected, d.reason) for d in made.decisions] == [
         ("old", True, "beyond keep_last"),
@@ -215,7 +217,7 @@ def test_keep_last_alone_says_that_the_others_are_beyond_it() -> None:
 @pytest.mark.parametrize(
     "rules", [{"name_pattern": "tmp-*"}, {"training_project": "p"}, {"attributes": {"team": "a"}}], ids=str
 )
-def test_what_is_out_of_scope_is_counted_and_not_decided_about(rules: dict[str, Any]) -> None:
+def test_flow_out_of_scope_is_counted_without_a_decision(rules: dict[str, Any]) -> None:
     inside = flow("in", 100, "p", spec__name="tmp-1", metadata__attributes={"team": "a"})
     outside = flow("out", 100, "q", spec__name="Tmp-1", metadata__attributes={"team": "b"})
     made = plan([inside, outside], **OLD, **rules)
@@ -228,21 +230,21 @@ def test_flows_without_a_training_project_are_one_group_of_keep_last() -> None:
     assert selected(flows, keep_last=1) == {"p2", "p3", "None2", "None3"}
 
 
-def test_of_two_versions_of_a_flow_the_later_one_counts() -> None:
-    """Somebody touched it between two pages of the listing, and it came again."""
+def test_later_version_of_a_flow_counts() -> None:
+    """It was edited between two pages of the listing, and was listed again."""
     old, touched = flow(days=100), flow(days=1)
     for flows in ([old, touched], [touched, old]):
         (decision,) = plan(flows, **OLD).decisions
         assert (decision.selected, decision.reason) == (False, "not old enough")
 
 
-def test_spared_are_those_that_a_rule_holds_back_and_not_the_young_ones() -> None:
+def test_young_flows_are_not_counted_as_spared() -> None:
     made = plan([flow("kept", 100), flow("young", 1), flow("old", 100)], **OLD, protect_ids=["kept"])
     assert [decision.flow_id for decision in made.spared] == ["kept"]
     assert [decision.flow_id for decision in made.selected] == ["old"]
 
 
-def test_a_decision_has_the_flow_as_it_was() -> None:
+def test_decision_contains_the_document() -> None:
     candidate = flow(spec__settings={"ünknown": [1, 2.5, None]}, etag='"7-x"')
     (decision,) = plan([candidate], **OLD).selected
     assert decision.document == canonical_json(candidate.to_wire())
@@ -308,7 +310,7 @@ def test_ages_beyond_the_calendar_select_nothing() -> None:
     ],
     ids=str,
 )
-def test_a_policy_that_is_unusable_or_limits_nothing_is_refused(rules: dict[str, Any], words: str) -> None:
+def test_policy_that_is_unusable_or_limits_nothing_is_refused(rules: dict[str, Any], words: str) -> None:
     with pytest.raises(ViValidationError, match=words):
         RetentionPolicy.build(**rules)
 
@@ -321,7 +323,7 @@ OUTCOME: Final = {"flow_id": "a", "name": "A", "etag": '"1"', "last_updated": 7,
 @pytest.mark.parametrize(
     "given_plan", [[OUTCOME], {"outcomes": [OUTCOME], "outcomes_omitted": 0}, {"outcomes": [OUTCOME]}]
 )
-def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: Any) -> None:
+def test_plan_is_read_from_a_report_or_some_of_its_outcomes(given_plan: Any) -> None:
     (decision,) = GivenPlan.read(given_plan, {}).decisions
     assert decision[:4] == ("a", "A", '"1"', 7)
     assert (decision.selected, decision.reason) == (True, "old")
@@ -340,12 +342,12 @@ def test_a_plan_is_read_from_a_report_or_from_some_of_its_outcomes(given_plan: A
         ([{"flow_id": "a"}], "etag"),
     ],
 )
-def test_a_plan_that_is_none_or_not_complete_is_refused(given_plan: Any, words: str) -> None:
+def test_incomplete_plan_is_refused(given_plan: Any, words: str) -> None:
     with pytest.raises(ViValidationError, match=words):
         GivenPlan.read(given_plan, {})
 
 
-def test_the_samples_cover_both_verdicts() -> None:
+def test_samples_cover_both_decisions() -> None:
     """The properties above would hold for a planner that selects nothing."""
     verdicts: Counter[bool] = Counter()
 

@@ -1,4 +1,4 @@
-"""PruneFlowsOperator against the emulator: nothing goes that should not, and all that goes is in an archive."""
+"""PruneFlowsOperator against the emulator: it deletes only what was selected, and archives it first."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ COUNTS: Final = ("deleted", "changed", "busy", "already_absent", "failed")
 
 
 def operator(**arguments: Any) -> PruneFlowsOperator:
-    """A task that deletes what is older than 90 days, unless it is told otherwise."""
+    """A task with a policy of 90 days, unless the arguments differ."""
     defaults = {"task_id": "prune", "older_than": OLD} if "plan" not in arguments else {"task_id": "prune"}
     return PruneFlowsOperator(**{**defaults, **arguments})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the archives go."""
+    """The folder of the archives."""
     return tmp_path / "archive"
 
 
@@ -59,7 +59,7 @@ def listing(requests: list[str]) -> list[str]:
 # --- dry run -------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_is_the_default_and_only_reads(vi: Vi, folder: Path) -> None:
+def test_dry_run_is_the_default_and_only_reads(vi: Vi, folder: Path) -> None:
     before = vi.flows
     report = run(operator(archive_to=folder.as_uri()))
 
@@ -71,14 +71,14 @@ def test_a_dry_run_is_the_default_and_only_reads(vi: Vi, folder: Path) -> None:
     assert (report["total"], report["selected"], counts(report)) == (40, len(vi.stale()), {})
 
 
-def test_a_dry_run_says_that_a_guard_would_stop_it(vi: Vi) -> None:
+def test_dry_run_reports_that_a_guard_would_refuse_it(vi: Vi) -> None:
     selected = len(vi.stale())
     report = run(operator(max_delete=1))
     assert report["guard"] == f"{selected} of 40 flows are selected, more than max_delete (1)."
     assert len(report["outcomes"]) == selected
 
 
-def test_the_report_lists_flows_oldest_first_with_what_identifies_them(vi: Vi) -> None:
+def test_report_lists_versions_of_flows_oldest_first(vi: Vi) -> None:
     listed = run(operator())["outcomes"]
     assert [outcome["last_updated"] for outcome in listed] == sorted(outcome["last_updated"] for outcome in listed)
     wire = vi.store.get_flow(listed[0]["flow_id"])
@@ -93,28 +93,28 @@ def test_the_report_lists_flows_oldest_first_with_what_identifies_them(vi: Vi) -
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the task logs; Airflow 3 keeps its own loggers from pytest."""
+def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The log records of the task."""
     caplog.set_level(logging.INFO, "vi_airflow_provider.cleanup")
     return caplog
 
 
-def test_the_log_has_a_line_for_each_selected_flow(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+def test_log_has_a_line_for_each_selected_flow(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     vi.store.patch_flow(min(vi.stale()), {"spec": {"name": "Two\nlines"}})
     run(operator(older_than="PT0S"))
-    lines = [line for line in said.text.splitlines() if line.startswith("would_delete")]
+    lines = [line for line in task_log.text.splitlines() if line.startswith("would_delete")]
     assert len(lines) == 40
     for flow_id, wire in vi.flows.items():
         name = " ".join(wire["spec"]["name"].split())[:40]
         assert sum(flow_id in line and name in line for line in lines) == 1
 
 
-def test_the_first_line_of_a_dry_run_has_all_numbers(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+def test_first_line_of_a_dry_run_has_all_numbers(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     kept = sorted(vi.stale())[:2]
     run(operator(protect_ids=kept, name_pattern="*[!3]"))
     decided = [flow for flow in vi.flows.values() if not flow["spec"]["name"].endswith("3")]
     stale = [flow for flow in decided if flow["flowId"] in vi.stale()]
-    first = next(record for record in said.records if record.name.startswith("vi_airflow_provider")).getMessage()
+    first = next(record for record in task_log.records if record.name.startswith("vi_airflow_provider")).getMessage()
     spared = sum(flow["flowId"] in kept for flow in stale)
     assert first == (
         f"Dry run: nothing is deleted. 40 flows: {len(stale) - spared} selected, {spared} spared "
@@ -123,39 +123,39 @@ def test_the_first_line_of_a_dry_run_has_all_numbers(vi: Vi, said: pytest.LogCap
     )
 
 
-def test_a_dry_run_warns_of_what_a_guard_would_refuse(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+def test_dry_run_warns_of_what_a_guard_would_refuse(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     run(operator(max_delete=1))
-    (warning,) = [record for record in said.records if record.levelname == "WARNING"]
+    (warning,) = [record for record in task_log.records if record.levelname == "WARNING"]
     assert "a guard would refuse this" in warning.getMessage()
     assert "more than max_delete (1)" in warning.getMessage()
 
 
-def test_spared_flows_are_listed_with_their_rule(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+def test_spared_flows_are_listed_with_their_rule(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     flow_id = min(vi.stale())
     name = vi.flows[flow_id]["spec"]["name"]
     report = run(operator(protect_ids=[flow_id]))
     assert report["spared_flows"] == [{"flow_id": flow_id, "name": name, "reason": "protected by its id"}]
     assert (report["spared"], report["spared_omitted"]) == (1, 0)
-    (line,) = [line for line in said.text.splitlines() if line.startswith("spared ")]
+    (line,) = [line for line in task_log.text.splitlines() if line.startswith("spared ")]
     assert line.index(flow_id) < line.index("protected by its id") < line.index(name)
 
 
-def test_the_reason_stands_before_the_name(vi: Vi, said: pytest.LogCaptureFixture) -> None:
+def test_table_has_the_reason_before_the_name(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     run(operator())
-    lines = [line for line in said.text.splitlines() if line.startswith("would_delete")]
+    lines = [line for line in task_log.text.splitlines() if line.startswith("would_delete")]
     assert all("  last_updated longer ago than 90 days  " in line for line in lines)
 
 
-def test_a_rule_that_matches_nothing_warns_and_is_reported(
-    vi: Vi, for_real: dict[str, Any], said: pytest.LogCaptureFixture
+def test_rule_that_matches_no_flow_is_logged_and_reported(
+    vi: Vi, for_real: dict[str, Any], task_log: pytest.LogCaptureFixture
 ) -> None:
     report = run(operator(**for_real, protect_names=["prod-?"]))
     assert report["unmatched"] == ["protect_names: prod-?"]
     assert report["deleted"] == report["selected"] > 0
-    assert "No flow matches protect_names: prod-?." in said.text
+    assert "No flow matches protect_names: prod-?." in task_log.text
 
 
-def test_a_rule_that_matches_nothing_fails_the_task_if_asked_to(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_rule_that_matches_no_flow_fails_the_task_if_asked_to(vi: Vi, for_real: dict[str, Any]) -> None:
     arguments = {"protect_attributes": {"keep": "yess"}, "protect_unmatched": "fail"}
     with pytest.raises(AirflowFailException, match=r"1 rules match no flow \(protect_attributes: keep=yess\)"):
         run(operator(**for_real, **arguments))
@@ -163,7 +163,7 @@ def test_a_rule_that_matches_nothing_fails_the_task_if_asked_to(vi: Vi, for_real
     assert "1 rules match no flow" in run(operator(**arguments))["guard"]
 
 
-def test_a_policy_that_selects_nothing_ends_well_and_writes_nothing(
+def test_policy_that_selects_nothing_succeeds_and_writes_nothing(
     vi: Vi, for_real: dict[str, Any], folder: Path
 ) -> None:
     report = run(operator(**{**for_real, "older_than": "P9000D"}))
@@ -184,14 +184,14 @@ def test_exactly_the_selected_flows_are_deleted(vi: Vi, for_real: dict[str, Any]
     assert report["selected"] == len(stale)
 
 
-def test_what_is_spared_by_a_rule_is_counted(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_flows_spared_by_a_rule_are_counted(vi: Vi, for_real: dict[str, Any]) -> None:
     kept = sorted(vi.stale())[:3]
     report = run(operator(**for_real, protect_ids=kept))
     assert report["spared"] == 3
     assert set(kept) <= set(vi.flows)
 
 
-def test_the_archive_is_complete_and_verified_before_the_first_delete(
+def test_archive_is_verified_before_the_first_delete(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, stale = vi.flows, vi.stale()
@@ -206,7 +206,7 @@ def test_the_archive_is_complete_and_verified_before_the_first_delete(
     assert [Path(uri).name for uri in archives(folder)] == [Path(report["archive"]).name]
 
 
-def test_every_flow_is_looked_at_again_before_it_is_deleted(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_every_flow_is_read_again_before_it_is_deleted(vi: Vi, for_real: dict[str, Any]) -> None:
     run(operator(**for_real))
     sent = vi.sent()
     deletes = [request for request in sent if request.startswith("DELETE")]
@@ -216,7 +216,7 @@ def test_every_flow_is_looked_at_again_before_it_is_deleted(vi: Vi, for_real: di
     assert sent[:4] == listing(sent) == ["GET *"] * 4
 
 
-def test_the_manifest_says_what_how_many_and_by_which_policy(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
+def test_manifest_contains_count_organization_and_policy(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
     run(operator(**for_real, protect_names=["keep-*"]))
     (path,) = folder.glob("*.manifest.json")
     manifest = json.loads(path.read_bytes())
@@ -225,7 +225,7 @@ def test_the_manifest_says_what_how_many_and_by_which_policy(vi: Vi, for_real: d
     assert (manifest["policy"]["older_than"], manifest["policy"]["protect_names"]) == (OLD, ["keep-*"])
 
 
-def test_the_report_is_also_a_file_beside_the_archive(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
+def test_report_is_also_a_file_beside_the_archive(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
     report = run(operator(**for_real))
     (path,) = folder.glob("*.report.json")
     assert report["report"] == path.as_uri()
@@ -235,8 +235,8 @@ def test_the_report_is_also_a_file_beside_the_archive(vi: Vi, for_real: dict[str
     assert written["outcomes"]
 
 
-def test_a_report_that_cannot_be_written_does_not_fail_what_is_done(
-    vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch, said: pytest.LogCaptureFixture
+def test_report_that_cannot_be_written_does_not_fail_the_task(
+    vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
 ) -> None:
     write = files.write_atomically
 
@@ -249,10 +249,10 @@ def test_a_report_that_cannot_be_written_does_not_fail_what_is_done(
     stale = vi.stale()
     report = run(operator(**for_real))
     assert (report["deleted"], report["report"]) == (len(stale), None)
-    assert "No space left on device" in said.text
+    assert "No space left on device" in task_log.text
 
 
-def test_without_an_archive_it_deletes_only_when_that_is_said_aloud(vi: Vi) -> None:
+def test_delete_without_an_archive_must_be_allowed_explicitly(vi: Vi) -> None:
     stale = vi.stale()
     with pytest.raises(AirflowFailException, match="archive_to: give a folder"):
         run(operator(dry_run=False))
@@ -264,7 +264,7 @@ def test_without_an_archive_it_deletes_only_when_that_is_said_aloud(vi: Vi) -> N
 
 @pytest.mark.parametrize("folder", ["", None])
 @pytest.mark.parametrize("allow", [False, "True", 1])
-def test_only_a_true_true_allows_to_delete_without_an_archive(vi: Vi, folder: str | None, allow: Any) -> None:
+def test_only_the_boolean_true_allows_a_delete_without_an_archive(vi: Vi, folder: str | None, allow: Any) -> None:
     with pytest.raises(AirflowFailException, match="archive_to"):
         run(operator(dry_run=False, archive_to=folder, allow_unarchived=allow))
     assert vi.sent() == []
@@ -291,7 +291,7 @@ def test_only_a_true_true_allows_to_delete_without_an_archive(vi: Vi, folder: st
     ],
     ids=["max_delete", "max_delete 0", "fraction", "default fraction"],
 )
-def test_a_guard_stops_before_the_archive_and_says_the_numbers(
+def test_guard_fails_the_task_with_the_numbers_before_the_archive(
     guard: dict[str, Any], message: str, vi: Vi, for_real: dict[str, Any], folder: Path
 ) -> None:
     with pytest.raises(AirflowFailException) as raised:
@@ -302,7 +302,7 @@ def test_a_guard_stops_before_the_archive_and_says_the_numbers(
 
 
 @pytest.mark.vi_emulator(flows=200)
-def test_more_than_fifty_flows_are_not_deleted_unless_that_is_allowed(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_more_than_fifty_flows_are_refused_by_default(vi: Vi, for_real: dict[str, Any]) -> None:
     stale = len(vi.stale())
     assert stale > 50
     with pytest.raises(AirflowFailException, match=rf"{stale} of 200 .* max_delete \(50\)"):
@@ -310,14 +310,14 @@ def test_more_than_fifty_flows_are_not_deleted_unless_that_is_allowed(vi: Vi, fo
     assert run(operator(**for_real, max_delete=stale))["deleted"] == stale
 
 
-def test_a_guard_at_its_limit_lets_pass(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_guard_at_its_limit_accepts_the_plan(vi: Vi, for_real: dict[str, Any]) -> None:
     n = len(vi.stale())
     report = run(operator(**for_real, max_delete=n, max_delete_fraction=n / 40))
     assert report["deleted"] == n
 
 
 @pytest.mark.vi_emulator(flows=100)
-def test_a_fraction_means_what_is_written(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_fraction_is_compared_exactly(vi: Vi, for_real: dict[str, Any]) -> None:
     """As floats, 0.29 * 100 is less than 29."""
     ids = sorted(vi.flows)
     arguments = {**for_real, "older_than": "PT0S", "max_delete_fraction": 0.29, "concurrency": 1}
@@ -348,12 +348,12 @@ BROKEN_LISTINGS: Final[dict[str, dict[str, Any]]] = {
     # A first page has no cursor to repeat.
     [(fault, page) for fault in BROKEN_LISTINGS for page in (1, 2, 4) if (fault, page) != ("a repeated cursor", 1)],
 )
-def test_a_listing_that_fails_or_ends_early_deletes_nothing(
+def test_incomplete_listing_deletes_nothing(
     fault: str, page: int, vi: Vi, for_real: dict[str, Any], folder: Path
 ) -> None:
     before = vi.flows
     rule = vi.faults.add(path="/flows$", skip=page - 1 - (fault == "a repeated cursor"), **BROKEN_LISTINGS[fault])
-    # Whatever there was on the pages before, all of it is old enough.
+    # All flows on the earlier pages are old enough.
     with pytest.raises((ViError, AirflowFailException)):
         run(operator(**{**for_real, "older_than": "PT0S", "max_delete_fraction": 1}))
     assert rule.fired == 1
@@ -362,7 +362,7 @@ def test_a_listing_that_fails_or_ends_early_deletes_nothing(
     assert set(vi.sent()) == {"GET *"}
 
 
-def test_flows_that_are_deleted_by_others_during_the_listing_do_no_harm(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_flows_deleted_during_the_listing_do_no_harm(vi: Vi, for_real: dict[str, Any]) -> None:
     stale = vi.stale()
     vi.faults.add(path="/flows$", skip=1, times=2, delete_flows=3)
     run(operator(**for_real))
@@ -373,7 +373,7 @@ def test_flows_that_are_deleted_by_others_during_the_listing_do_no_harm(vi: Vi, 
 # --- an archive that cannot be trusted -----------------------------------------------------------------------------
 
 
-def test_an_archive_that_cannot_be_written_deletes_nothing(vi: Vi, tmp_path: Path) -> None:
+def test_archive_that_cannot_be_written_deletes_nothing(vi: Vi, tmp_path: Path) -> None:
     before = vi.flows
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ArchiveError, match="cannot be written"):
@@ -382,8 +382,8 @@ def test_an_archive_that_cannot_be_written_deletes_nothing(vi: Vi, tmp_path: Pat
     assert vi.sent("DELETE") == []
 
 
-def test_a_folder_that_is_no_url_deletes_nothing(vi: Vi) -> None:
-    """A template that rendered to None would be a folder of that name, wherever the worker happens to run."""
+def test_folder_that_rendered_to_none_deletes_nothing(vi: Vi) -> None:
+    """A template that rendered to None would be a folder of that name, wherever the worker runs."""
     with pytest.raises(AirflowFailException, match="archive_to: the template rendered to None"):
         run(operator(dry_run=False, archive_to="None"))
     assert vi.sent("DELETE") == []
@@ -391,7 +391,7 @@ def test_a_folder_that_is_no_url_deletes_nothing(vi: Vi) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}\n", b"\xff"], ids=["cut off", "other content", "garbage"])
-def test_an_archive_that_reads_back_differently_deletes_nothing(
+def test_archive_that_reads_back_differently_deletes_nothing(
     damage: bytes, vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = vi.flows
@@ -411,11 +411,11 @@ def test_an_archive_that_reads_back_differently_deletes_nothing(
 
 
 def before_the_deletes(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
-    """Let something happen when the plan is made, and nothing is archived or deleted."""
+    """Let something happen after the plan is made, before anything is archived or deleted."""
     monkeypatch.setattr(destination, "write_archive", when(write_archive, do))
 
 
-def test_a_flow_that_changed_since_the_plan_is_spared(
+def test_flow_that_changed_since_the_plan_is_spared(
     vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = vi.stale()
@@ -433,7 +433,7 @@ def test_a_flow_that_changed_since_the_plan_is_spared(
     assert not {f"DELETE {touched}", f"DELETE {respecified}"} & set(vi.sent())
 
 
-def test_a_busy_flow_is_left_and_is_no_failure(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_busy_flow_is_left_alone_and_not_a_failure(vi: Vi, for_real: dict[str, Any]) -> None:
     stale = vi.stale()
     busy = min(stale)
     vi.occupy(busy)
@@ -443,7 +443,7 @@ def test_a_busy_flow_is_left_and_is_no_failure(vi: Vi, for_real: dict[str, Any])
     assert vi.stale() == {busy}
 
 
-def test_a_flow_that_is_gone_meanwhile_is_counted_as_absent(
+def test_flow_deleted_since_the_plan_is_counted_as_absent(
     vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = vi.stale()
@@ -454,7 +454,7 @@ def test_a_flow_that_is_gone_meanwhile_is_counted_as_absent(
     assert f"DELETE {gone}" not in vi.sent()
 
 
-def test_a_flow_that_goes_between_the_look_and_the_delete_is_absent_too(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_flow_deleted_between_read_and_delete_is_absent(vi: Vi, for_real: dict[str, Any]) -> None:
     gone = min(vi.stale())
     vi.faults.add(method="DELETE", path=gone, status=404)
     assert outcomes(run(operator(**for_real)))[gone] == "already_absent"
@@ -465,7 +465,7 @@ def test_a_flow_that_goes_between_the_look_and_the_delete_is_absent_too(vi: Vi, 
     [{"status": 500}, {"status": 403}, {"drop": True}, {"status": 200, "body": "<html>", "method": "GET"}],
     ids=["500", "403", "dropped", "a web page"],
 )
-def test_a_flow_that_fails_does_not_stop_the_others_and_is_named_in_the_end(
+def test_failed_flow_is_named_and_does_not_stop_the_others(
     fault: dict[str, Any], vi: Vi, for_real: dict[str, Any], folder: Path
 ) -> None:
     stale = vi.stale()
@@ -483,14 +483,14 @@ def test_a_flow_that_fails_does_not_stop_the_others_and_is_named_in_the_end(
     assert json.loads(next(folder.glob("*.report.json")).read_bytes())["failed"] == 1
 
 
-def test_many_failures_are_counted_and_the_first_ones_named(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_many_failures_are_counted_and_the_first_five_named(vi: Vi, for_real: dict[str, Any]) -> None:
     stale = len(vi.stale())
     vi.faults.add(method="DELETE", status=500, times=None)
     with pytest.raises(PruneError, match=rf"{stale} flows could not be deleted: .*; and {stale - 5} more$"):
         run(operator(**for_real))
 
 
-def test_a_second_run_handles_what_the_first_could_not(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
+def test_second_run_deletes_what_failed_in_the_first(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
     stale = vi.stale()
     vi.faults.add(method="DELETE", status=500, times=3)
     with pytest.raises(PruneError):
@@ -501,7 +501,7 @@ def test_a_second_run_handles_what_the_first_could_not(vi: Vi, for_real: dict[st
     assert set(archived(folder)) == stale
 
 
-def test_the_xcom_is_bounded_and_the_file_has_all(
+def test_xcom_is_bounded_and_the_file_is_complete(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_module, "MAX_LISTED", 5)
@@ -512,7 +512,7 @@ def test_the_xcom_is_bounded_and_the_file_has_all(
     assert len(json.loads(next(folder.glob("*.report.json")).read_bytes())["outcomes"]) == stale
 
 
-def test_a_retried_delete_spares_an_edit_made_meanwhile(
+def test_retried_delete_spares_an_edit_made_meanwhile(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = {"max_retries": 3, "max_retry_delay": 0.01}
@@ -553,29 +553,29 @@ def test_exactly_the_flows_of_a_given_plan_are_deleted(
     assert {outcome["reason"] for outcome in report["outcomes"]} == {"last_updated longer ago than 90 days"}
 
 
-def test_some_outcomes_of_a_report_are_a_plan_for_some_flows(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_some_outcomes_of_a_report_are_a_plan(vi: Vi, for_real: dict[str, Any]) -> None:
     some = run(operator())["outcomes"][2:5]
     before = set(vi.flows)
     assert counts(run(operator(plan=some, **for_real))) == {"deleted": 3}
     assert before - set(vi.flows) == {outcome["flow_id"] for outcome in some}
 
 
-def test_of_a_given_plan_what_changed_or_went_since_is_spared_and_not_archived(
-    vi: Vi, for_real: dict[str, Any], folder: Path, said: pytest.LogCaptureFixture
+def test_changed_and_absent_flows_of_a_given_plan_are_not_archived(
+    vi: Vi, for_real: dict[str, Any], folder: Path, task_log: pytest.LogCaptureFixture
 ) -> None:
     made = run(operator())
     changed, gone, *rest = sorted(vi.stale())
     vi.touch(changed)
     vi.store.delete_flow(gone)
     report = run(operator(plan=made, **for_real))
-    assert f"Given plan: {len(rest)} selected, 0 spared, 2 changed or absent since it was made." in said.text
+    assert f"Given plan: {len(rest)} selected, 0 spared, 2 changed or absent since it was made." in task_log.text
     assert counts(report) == {"deleted": len(rest), "changed": 1, "already_absent": 1}
     assert report["selected"] == made["selected"]
     assert changed in vi.flows
     assert set(archived(folder)) == set(rest)
 
 
-def test_a_flow_that_changes_while_a_given_plan_is_carried_out_is_spared(
+def test_flow_that_changes_during_a_given_plan_is_spared(
     vi: Vi, for_real: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, touched = run(operator()), min(vi.stale())
@@ -584,7 +584,7 @@ def test_a_flow_that_changes_while_a_given_plan_is_carried_out_is_spared(
     assert touched in vi.flows
 
 
-def test_a_plan_of_another_organization_is_refused(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_plan_of_another_organization_is_refused(vi: Vi, for_real: dict[str, Any]) -> None:
     made = run(operator())
     made["organization_id"] = "another-organization"
     vi.emulator.clear_requests()
@@ -593,7 +593,7 @@ def test_a_plan_of_another_organization_is_refused(vi: Vi, for_real: dict[str, A
     assert vi.sent() == []
 
 
-def test_protections_hold_for_a_given_plan(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
+def test_protections_apply_to_a_given_plan(vi: Vi, for_real: dict[str, Any], folder: Path) -> None:
     """They may have been added since it was made."""
     made, kept = run(operator()), min(vi.stale())
     report = run(operator(plan=made, **for_real, protect_ids=[kept]))
@@ -603,7 +603,7 @@ def test_protections_hold_for_a_given_plan(vi: Vi, for_real: dict[str, Any], fol
     assert report["deleted"] == made["selected"] - 1
 
 
-def test_a_given_plan_can_be_tried_first(vi: Vi) -> None:
+def test_given_plan_can_be_tried_in_a_dry_run(vi: Vi) -> None:
     made = run(operator())
     again = run(operator(plan=made))
     assert again["dry_run"] is True
@@ -616,17 +616,15 @@ def test_a_given_plan_can_be_tried_first(vi: Vi) -> None:
     [({"max_delete": 2}, r"more than max_delete \(2\)"), ({"max_delete_fraction": 0.1}, r"of 40 .* \(0.1\)")],
     ids=["max_delete", "fraction"],
 )
-def test_the_guards_hold_for_a_given_report(
-    guard: dict[str, Any], words: str, vi: Vi, for_real: dict[str, Any]
-) -> None:
-    """A dry run only says that a guard would stop it; the real one must not be a way around."""
+def test_guards_apply_to_a_given_report(guard: dict[str, Any], words: str, vi: Vi, for_real: dict[str, Any]) -> None:
+    """A dry run only reports that a guard would refuse it; passing its plan on must not bypass the guard."""
     made = run(operator())
     with pytest.raises(AirflowFailException, match=words):
         run(operator(plan=made, **for_real, **guard))
     assert vi.sent("DELETE") == []
 
 
-def test_a_plan_with_omitted_outcomes_is_refused(vi: Vi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_with_omitted_outcomes_is_refused(vi: Vi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_module, "MAX_LISTED", 5)
     made = run(operator())
     vi.emulator.clear_requests()
@@ -640,7 +638,7 @@ def test_a_plan_with_omitted_outcomes_is_refused(vi: Vi, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def in_flight(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many requests are in flight, noted with each one that is sent."""
+    """The number of requests in flight, recorded with each request."""
     seen: list[int] = []
     current = 0
     send = AsyncViClient._send
@@ -660,7 +658,7 @@ def in_flight(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.vi_emulator(flows=40, latency_ms=5)
 @pytest.mark.parametrize(("arguments", "most"), [({"concurrency": 1}, 1), ({}, 4), ({"concurrency": "7"}, 7)], ids=str)
-def test_no_more_requests_than_allowed_are_in_flight(
+def test_concurrency_limits_the_requests_in_flight(
     arguments: dict[str, Any], most: int, vi: Vi, for_real: dict[str, Any], in_flight: list[int]
 ) -> None:
     stale = len(vi.stale())
@@ -670,7 +668,7 @@ def test_no_more_requests_than_allowed_are_in_flight(
 
 
 @pytest.mark.vi_emulator(flows=60, latency_ms=50)
-def test_fifty_deletes_are_much_faster_eight_at_a_time(vi: Vi, in_flight: list[int]) -> None:
+def test_concurrent_deletes_are_faster(vi: Vi, in_flight: list[int]) -> None:
     def seconds(concurrency: int) -> float:
         vi.emulator.reset(flows=60, latency_ms=50)
         spared = sorted(vi.flows, key=lambda flow_id: vi.flows[flow_id]["metadata"]["lastUpdated"])[50:]
@@ -692,7 +690,7 @@ def test_fifty_deletes_are_much_faster_eight_at_a_time(vi: Vi, in_flight: list[i
 # --- values and errors ---------------------------------------------------------------------------------------------
 
 
-def test_values_may_be_the_texts_that_templates_make(vi: Vi, folder: Path) -> None:
+def test_values_may_be_rendered_texts(vi: Vi, folder: Path) -> None:
     stale = vi.stale()
     report = run(
         operator(
@@ -730,14 +728,14 @@ def test_values_may_be_the_texts_that_templates_make(vi: Vi, folder: Path) -> No
     ],
     ids=str,
 )
-def test_a_bad_value_fails_the_task_for_good_before_any_request(arguments: dict[str, Any], words: str, vi: Vi) -> None:
+def test_unusable_value_fails_without_retries_or_requests(arguments: dict[str, Any], words: str, vi: Vi) -> None:
     with pytest.raises(AirflowFailException, match=words):
         run(operator(**{"dry_run": False, "allow_unarchived": True, **arguments}))
     assert vi.sent() == []
 
 
 @pytest.mark.parametrize(("status", "name"), [(401, "ViAuthenticationError"), (403, "ViPermissionError")])
-def test_an_error_that_stays_fails_the_task_for_good(status: int, name: str, vi: Vi) -> None:
+def test_permanent_error_fails_the_task_without_retries(status: int, name: str, vi: Vi) -> None:
     vi.faults.add(status=status)
     with pytest.raises(AirflowFailException, match=name):
         run(operator())
@@ -784,7 +782,7 @@ def kill_amid_the_deletes(vi: Vi, folder: Path, arguments: dict[str, Any], monke
     vi.faults.clear()
 
 
-def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
+def test_retry_after_a_kill_completes_the_cleanup(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, stale = vi.flows, vi.stale()
@@ -801,7 +799,7 @@ def test_a_retry_after_a_kill_in_the_middle_finishes_the_job(
     assert [Path(uri).name for uri in report["earlier_archives"]] == [Path(first).name]
 
 
-def test_a_retry_with_a_plan_names_the_archive_of_what_the_killed_try_deleted(
+def test_retry_with_a_plan_reports_the_archive_of_the_killed_try(
     vi: Vi, for_real: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = vi.flows
@@ -822,7 +820,7 @@ def test_a_retry_with_a_plan_names_the_archive_of_what_the_killed_try_deleted(
     [({"try_number": 2}, 1), ({}, 0), ({"try_number": 2, "map_index": 3}, 0), ({"try_number": 2, "run_id": "r"}, 0)],
     ids=str,
 )
-def test_earlier_archives_are_those_of_earlier_tries_of_the_same_task_instance(
+def test_earlier_archives_are_those_of_the_same_task_instance(
     other: dict[str, Any], earlier: int, vi: Vi, for_real: dict[str, Any]
 ) -> None:
     assert run(operator(**for_real))["earlier_archives"] == []
@@ -833,7 +831,7 @@ def test_earlier_archives_are_those_of_earlier_tries_of_the_same_task_instance(
 
 
 @pytest.mark.vi_emulator(flows=1100)
-def test_eleven_hundred_flows_go_and_come_back(vi: Vi, for_real: dict[str, Any]) -> None:
+def test_eleven_hundred_flows_are_deleted_and_restored(vi: Vi, for_real: dict[str, Any]) -> None:
     before = vi.flows
     report = run(
         operator(

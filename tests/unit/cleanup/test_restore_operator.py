@@ -1,4 +1,4 @@
-"""RestoreFlowsOperator against the emulator: what was deleted comes back as it was, and nothing else is touched."""
+"""RestoreFlowsOperator against the emulator: deleted flows are restored as they were, and no others are written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def content(flow: dict[str, Any]) -> dict[str, Any]:
 
 
 def contents(vi: Vi) -> dict[str, bytes]:
-    """The same of all flows, as bytes: 1 is not 1.0, and nothing is a detail."""
+    """The same of all flows, as bytes, which tell 1 from 1.0."""
     return {flow_id: canonical_json(content(flow)) for flow_id, flow in vi.flows.items()}
 
 
@@ -44,7 +44,7 @@ def before(vi: Vi) -> dict[str, bytes]:
 
 @pytest.fixture
 def archive(vi: Vi, before: dict[str, bytes], tmp_path: Path) -> str:
-    """An archive of all stale flows, which are gone."""
+    """An archive of all stale flows, which no longer exist."""
     prune = PruneFlowsOperator(task_id="prune", older_than="P90D", dry_run=False, archive_to=tmp_path.as_uri())
     uri = run(prune)["archive"]
     vi.emulator.clear_requests()
@@ -60,7 +60,7 @@ def gone(vi: Vi, before: dict[str, bytes]) -> list[str]:
     return sorted(set(before) - set(vi.flows))
 
 
-def test_all_flows_of_an_archive_come_back_as_they_were(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_all_flows_of_an_archive_are_restored_as_they_were(vi: Vi, before: dict[str, bytes], archive: str) -> None:
     missing = gone(vi, before)
     assert missing
     assert sorted(restore(archive)) == missing
@@ -68,19 +68,19 @@ def test_all_flows_of_an_archive_come_back_as_they_were(vi: Vi, before: dict[str
     assert vi.sent("PUT", "PATCH", "DELETE") == [f"PUT {flow_id}" for flow_id in missing]
 
 
-def test_some_flows_come_back_and_no_others(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_only_the_given_flows_are_restored(vi: Vi, before: dict[str, bytes], archive: str) -> None:
     some = gone(vi, before)[1:3]
     assert restore(archive, flow_ids=[*some, some[0]]) == some
     assert set(some) <= set(vi.flows)
     assert vi.sent("PUT") == [f"PUT {flow_id}" for flow_id in some]
 
 
-def test_no_ids_are_no_flows(archive: str, vi: Vi) -> None:
+def test_empty_list_of_ids_restores_nothing(archive: str, vi: Vi) -> None:
     assert restore(archive, flow_ids=[]) == []
     assert vi.sent() == []
 
 
-def test_a_second_restore_writes_nothing(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_second_restore_writes_nothing(vi: Vi, before: dict[str, bytes], archive: str) -> None:
     restore(archive)
     vi.emulator.clear_requests()
     assert restore(archive) == []
@@ -88,7 +88,7 @@ def test_a_second_restore_writes_nothing(vi: Vi, before: dict[str, bytes], archi
     assert contents(vi) == before
 
 
-def test_a_retry_goes_on_where_the_first_try_failed(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_retry_continues_where_the_first_try_failed(vi: Vi, before: dict[str, bytes], archive: str) -> None:
     missing = gone(vi, before)
     vi.faults.add(method="PUT", skip=2, status=503)
     with pytest.raises(ViServerError):
@@ -97,9 +97,7 @@ def test_a_retry_goes_on_where_the_first_try_failed(vi: Vi, before: dict[str, by
     assert contents(vi) == before
 
 
-def test_fields_that_we_do_not_know_go_back_as_they_came(
-    vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_fields_are_restored_as_they_were(vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = {"ünknown": [1, 1.0, True, None, {"b": 1e-05, "a": ""}]}
     wire = wire_flow(
         flowId="strange",
@@ -156,14 +154,14 @@ DIFFERENT: Final = {"another name": rename, "another attribute": mark, "1 for tr
 
 @pytest.fixture(params=DIFFERENT)
 def different(request: pytest.FixtureRequest, vi: Vi, before: dict[str, bytes], archive: str) -> str:
-    """Id of a flow that was made again, in another way."""
+    """Id of a flow that was created again, with other content."""
     flow_id = gone(vi, before)[2]
     old = json.loads(before[flow_id])
     DIFFERENT[request.param](vi, flow_id, old["spec"], old["attributes"])
     return flow_id
 
 
-def test_a_flow_that_is_there_in_another_way_stops_the_restore_before_it_begins(
+def test_flow_with_other_content_fails_the_restore_before_any_write(
     different: str, vi: Vi, before: dict[str, bytes], archive: str
 ) -> None:
     now = contents(vi)
@@ -173,13 +171,15 @@ def test_a_flow_that_is_there_in_another_way_stops_the_restore_before_it_begins(
     assert vi.sent("PUT") == []
 
 
-def test_it_can_be_left_as_it_is(different: str, vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_flow_with_other_content_can_be_skipped(different: str, vi: Vi, before: dict[str, bytes], archive: str) -> None:
     as_it_is, missing = contents(vi)[different], gone(vi, before)
     assert restore(archive, if_exists="skip") == missing
     assert contents(vi) == {**before, different: as_it_is}
 
 
-def test_it_can_be_replaced(different: str, vi: Vi, before: dict[str, bytes], archive: str) -> None:
+def test_flow_with_other_content_can_be_replaced(
+    different: str, vi: Vi, before: dict[str, bytes], archive: str
+) -> None:
     missing = gone(vi, before)
     assert restore(archive, if_exists="replace") == sorted([*missing, different])
     assert contents(vi) == before
@@ -201,7 +201,7 @@ def forget_the_manifest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, tamper, forget_the_manifest, Path.unlink])
-def test_an_archive_that_is_not_whole_is_refused_before_any_request(damage: Any, vi: Vi, archive: str) -> None:
+def test_incomplete_archive_is_refused_before_any_request(damage: Any, vi: Vi, archive: str) -> None:
     damage(Path(archive.removeprefix("file://")))
     with pytest.raises(ArchiveError):
         restore(archive)
@@ -211,13 +211,13 @@ def test_an_archive_that_is_not_whole_is_refused_before_any_request(damage: Any,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"flow_ids": ["nobody"]}, r"'nobody' is not in the archive \(1 are not\)"),
+        ({"flow_ids": ["absent"]}, r"'absent' is not in the archive \(1 are not\)"),
         ({"flow_ids": "abc"}, "a list of ids expected"),
         ({"if_exists": "overwrite"}, "if_exists: 'overwrite' is not one of"),
     ],
     ids=str,
 )
-def test_a_bad_value_fails_the_task_for_good_before_any_request(
+def test_unusable_value_fails_without_retries_or_requests(
     arguments: dict[str, Any], words: str, vi: Vi, archive: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=words):
@@ -225,23 +225,19 @@ def test_a_bad_value_fails_the_task_for_good_before_any_request(
     assert vi.sent() == []
 
 
-def test_a_known_id_beside_an_unknown_one_is_not_restored_either(
-    vi: Vi, before: dict[str, bytes], archive: str
-) -> None:
-    with pytest.raises(AirflowFailException, match="nobody"):
-        restore(archive, flow_ids=[gone(vi, before)[0], "nobody"])
+def test_unknown_id_prevents_the_restore_of_known_ones(vi: Vi, before: dict[str, bytes], archive: str) -> None:
+    with pytest.raises(AirflowFailException, match="absent"):
+        restore(archive, flow_ids=[gone(vi, before)[0], "absent"])
     assert vi.sent() == []
 
 
-def test_an_error_that_stays_fails_the_task_for_good(vi: Vi, archive: str) -> None:
+def test_permanent_error_fails_the_task_without_retries(vi: Vi, archive: str) -> None:
     vi.faults.add(status=403)
     with pytest.raises(AirflowFailException, match="ViPermissionError"):
         restore(archive)
 
 
-def test_an_archive_can_be_restored_from_where_it_was_copied_to(
-    vi: Vi, before: dict[str, bytes], archive: str, tmp_path: Path
-) -> None:
+def test_copied_archive_can_be_restored(vi: Vi, before: dict[str, bytes], archive: str, tmp_path: Path) -> None:
     copied = tmp_path / "copy"
     shutil.copytree(archive.removeprefix("file://").rpartition("/")[0], copied)
     restore((copied / archive.rpartition("/")[2]).as_uri())
