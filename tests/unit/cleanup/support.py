@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.tasks import TaskInstance, plain
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.cleanup.archive import read_archive
+from vi_airflow_provider.cleanup import destination
+from vi_airflow_provider.cleanup.archive import read_archive, write_archive
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.operators.flows import PruneFlowsOperator
 
 DAY_MS: Final = 86_400_000
 OLD: Final = "P90D"
+COUNTS: Final = ("deleted", "changed", "busy", "already_absent", "failed")
 SPEC: Final = {"name": "x", "schema": "v1", "tolerations": {}, "settings": {}, "blocks": []}
 
 
@@ -84,3 +89,24 @@ def when(happens: Callable[..., Any], do: Callable[[], Any]) -> Callable[..., An
         return happens(*arguments, **options)
 
     return instead
+
+
+def operator(**arguments: Any) -> PruneFlowsOperator:
+    """A task with a policy of 90 days, unless the arguments differ."""
+    defaults = {"task_id": "prune", "older_than": OLD} if "plan" not in arguments else {"task_id": "prune"}
+    return PruneFlowsOperator(**{**defaults, **arguments})
+
+
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    """The counts that are not zero."""
+    return {name: report[name] for name in COUNTS if report[name]}
+
+
+def listing(requests: list[str]) -> list[str]:
+    """The requests for pages of the listing."""
+    return [request for request in requests if request == "GET *"]
+
+
+def before_the_deletes(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
+    """Let something happen after the plan is made, before anything is archived or deleted."""
+    monkeypatch.setattr(destination, "write_archive", when(write_archive, do))
