@@ -167,6 +167,7 @@ def _accepted(files: Files) -> list[ExportManifest]:
 
 
 def _versions(files: Files) -> list[ExportManifest]:
+    files.manifest.fs.invalidate_cache()  # other processes write, too
     try:
         return read_manifest(files.manifest)
     except ExportError:

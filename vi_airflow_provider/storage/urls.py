@@ -85,7 +85,7 @@ def _refusal(value: str) -> str | None:
         return None if local else "is not an absolute path: write three slashes, as in file:///folder/file"
     if rest.endswith("//"):  # to an object store, a//b is another folder than a/b
         return "ends with an empty part: write one slash; the value of a template may already end with one"
-    if scheme.lower() in WITHOUT_FOLDERS and not rest.rpartition("@")[2].partition("/")[0]:
+    if scheme.lower() in WITHOUT_FOLDERS and re.fullmatch(r"([^/]*@)?(/.*)?", rest):
         return "names no bucket, as in s3://my_conn@bucket/key"
     return None
 
@@ -93,11 +93,11 @@ def _refusal(value: str) -> str | None:
 def _misread(value: str, path: ObjectStoragePath) -> str | None:
     """Return why the driver would use another place than the one that is written, ``None`` if it would not.
 
-    Drivers cut a name at ``?`` or ``#``, and complete relative names with what they find in the worker.
+    Some drivers cut a name at ``?`` or ``#``, or complete a relative name with the working directory of the worker.
+    A connection before the path is not part of it, and neither is a host.
     """
-    written = value.partition("://")[2] or value
-    written = written.partition("@")[2] if re.match(r"[^/]*@", written) else written
-    if _normalized(path.path) == _normalized(written):
+    written = re.sub(r"^(.*://)?([^/]*@)?", "", value)
+    if _normalized(written).endswith(_normalized(path.path)):
         return None
     return f"would be read as {path.path!r:.200}; leave out '?', '#' and what depends on the worker"
 

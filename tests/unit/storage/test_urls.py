@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.storage import urls
 from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination, url_secrets
 
 
@@ -66,6 +68,23 @@ def test_working_directory_never_decides(text: str, scheme: str) -> None:
 def test_absolute_place_is_accepted(value: str) -> None:
     with attached_memory():
         assert str(resolve_destination("destination", value)).rstrip("/").endswith(value.rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ("s3://my_conn@bucket/a//x", "bucket/a//x"),
+        ("s3://bucket", "bucket"),
+        ("s3://bucket/a@/x", "bucket/a@/x"),
+        ("abfs://container@account.dfs.core.windows.net/x", "x"),
+        ("sftp://my_conn@host/x", "/x"),
+        ("hdfs://namenode:8020/x", "/x"),
+    ],
+)
+def test_host_and_connection_need_not_be_in_the_path(value: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = SimpleNamespace(path=path, fs=None)
+    monkeypatch.setattr(urls, "ObjectStoragePath", lambda _: place)
+    assert resolve_destination("destination", value) is place
 
 
 def test_storage_that_is_not_installed_is_named_with_its_package() -> None:
