@@ -18,6 +18,8 @@ _PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
 _PORT: Final = re.compile(r"\d{1,5}(/|$)")
 #: The signature of a URL that is pre-signed for S3, Google or Azure.
 _SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
+#: A local path that is absolute to every driver; with two slashes at its start, to some it is not.
+_ABSOLUTE: Final = re.compile(r"/(?!/)")
 #: What to install for the storage behind a scheme.
 _PACKAGES: Final = {
     **dict.fromkeys(("s3", "s3a"), "apache-airflow-providers-amazon[s3fs]"),
@@ -79,10 +81,11 @@ def _refusal(value: str) -> str | None:
     scheme, found, rest = value.partition("://")
     if not found:
         # A template that rendered to None would otherwise be a file of this name, wherever the worker runs.
-        return None if value.startswith("/") else "is neither a URL nor an absolute path"
+        return None if _ABSOLUTE.match(value) else "is neither a URL nor an absolute path"
     if scheme.lower() in LOCAL:
-        local = re.match(r"/[^/]|/$", rest)
-        return None if local else "is not an absolute path: write three slashes, as in file:///folder/file"
+        return (
+            None if _ABSOLUTE.match(rest) else "is not an absolute path: write three slashes, as in file:///folder/file"
+        )
     if rest.endswith("//"):  # to an object store, a//b is another folder than a/b
         return "ends with an empty part: write one slash; the value of a template may already end with one"
     if scheme.lower() in WITHOUT_FOLDERS and re.fullmatch(r"([^/]*@)?(/.*)?", rest):

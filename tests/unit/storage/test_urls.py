@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.audit.support import attached_memory
@@ -29,6 +29,8 @@ from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination
         ("./archive", "neither a URL nor an absolute path"),
         ("../archive", "neither a URL nor an absolute path"),
         ("~/archive", "neither a URL nor an absolute path"),
+        ("//", "neither a URL nor an absolute path"),
+        ("//archive", "neither a URL nor an absolute path"),
         ("file:archive", "neither a URL nor an absolute path"),
         ("file:/archive", "neither a URL nor an absolute path"),
         ("file://archive", "three slashes"),
@@ -54,6 +56,9 @@ def test_place_that_is_not_absolute_is_refused(value: Any, words: str) -> None:
 
 
 @given(st.text(st.sampled_from("/.~ax:\\?#[]*% "), max_size=12), st.sampled_from(["", "file:", "file://", "local://"]))
+@example("//", "")
+@example("//x", "")
+@example("/", "file://")
 def test_working_directory_never_decides(text: str, scheme: str) -> None:
     """Whatever is accepted is the same place from another folder, and does not lie in the working directory."""
     try:
@@ -82,7 +87,7 @@ def test_absolute_place_is_accepted(value: str) -> None:
     ],
 )
 def test_host_and_connection_need_not_be_in_the_path(value: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = SimpleNamespace(path=path, fs=None)
+    place: Any = SimpleNamespace(path=path, fs=None)
     monkeypatch.setattr(urls, "ObjectStoragePath", lambda _: place)
     assert resolve_destination("destination", value) is place
 
