@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Seconds that Airflow has to write an event to its database; it usually takes one or two.
-HANDOVER: Final = 10.0
+HANDOVER: Final = 5.0
 
 
 class _Entry(NamedTuple):
