@@ -72,6 +72,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         self.max_failures = max_failures
         self._began = math.inf
         self._connection_read_at = math.inf
+        self._unusable = False
 
     def _target(self) -> dict[str, Any]:
         """Return the arguments that identify the flow."""
@@ -204,19 +205,27 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         if abs(time.time() - self._connection_read_at) < max_age:
             return None
         known = vars(self).pop("hook", None)
-        try:
-            _ = self.hook.settings
-        except ViError:
+        error = self._lookup_error()
+        if error is None:
+            self._connection_read_at, self._unusable = time.time(), False
             return None
-        except Exception as error:  # not defined, as Airflow reports it also while its secrets backend is down
-            del self.hook
-            failure = lookup_failure(self.vi_conn_id, error)
-            if known is None or not max_age:
-                return failure
-            self.log.warning("The settings in use are kept: %s", failure)
+        if known is not None and max_age and (error.retryable or not self._unusable):
+            # A CA file makes a connection unusable while it is replaced, so that has to be confirmed.
+            self._unusable = not error.retryable
+            self.log.warning("The settings in use are kept, because the connection could not be read: %s", error)
             self.hook = known
             return None
-        self._connection_read_at = time.time()
+        return error if error.retryable else None
+
+    def _lookup_error(self) -> ViError | None:
+        """Read the connection with a new hook, and return what prevents that."""
+        try:
+            _ = self.hook.settings
+        except ViError as error:
+            return error
+        except Exception as error:  # not defined, as Airflow reports it also while its secrets backend is down
+            del self.hook
+            return lookup_failure(self.vi_conn_id, error)
         return None
 
     def _waiting_since(self, context: Context) -> float:

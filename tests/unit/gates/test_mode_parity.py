@@ -134,6 +134,8 @@ def test_every_mode_refuses_an_unusable_budget(max_failures: Any, mode: Mode, wa
 # --- the connection ------------------------------------------------------------------------------------------------
 
 VARIABLE: Final = "AIRFLOW_CONN_VI_DEFAULT"
+#: A connection that Airflow provides, and that cannot be used.
+UNUSABLE: Final = '{"conn_type": "vi", "login": "o", "password": "short"}'
 UNAVAILABLE: Final = "ViError: connection 'vi_default': Airflow cannot provide it"
 
 
@@ -183,10 +185,23 @@ def test_every_mode_follows_an_edited_connection_within_a_minute(
 def test_an_unusable_connection_fails_at_once(
     mode: Mode, wait: Wait, vi: VirtualVi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, '{"conn_type": "vi", "login": "o", "password": "short"}')
+    monkeypatch.setenv(VARIABLE, UNUSABLE)
     end = wait(mode)
     assert end.state is State.FAILED_FOR_GOOD
     assert end.error.startswith("AirflowFailException: ViConfigurationError: password: ")
+
+
+@pytest.mark.parametrize("mode", [Mode.POKE, Mode.DEFERRED])
+@pytest.mark.parametrize("stays", [False, True], ids=["for a moment", "for good"])
+def test_a_connection_that_turns_unusable_is_confirmed(
+    stays: bool, mode: Mode, wait: Wait, vi: VirtualVi, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CA file that is being replaced makes it unusable for a moment."""
+    clock.at(200.0, lambda: monkeypatch.setenv(VARIABLE, UNUSABLE))
+    if not stays:
+        clock.at(270.0, vi.connect)
+    clock.at(500.0, lambda: vi.put("f"))
+    assert wait(mode).state is (State.FAILED_FOR_GOOD if stays else State.SUCCESS)
 
 
 # --- documents -----------------------------------------------------------------------------------------------------
