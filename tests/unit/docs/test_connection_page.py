@@ -51,6 +51,7 @@ def test_extra_table_shows_the_accepted_ranges(key: str, bounds: str) -> None:
 
 #: Row of the page, and a connection with that problem.
 UNUSABLE: Final[dict[str, dict[str, Any]]] = {
+    "wrong connection type": {"conn_type": "http"},
     "no password": {"password": ""},
     "key cut": {"password": "dtvi_abc"},
     "key with white space inside": {"password": "dtvi_ab c"},
