@@ -112,6 +112,11 @@ class Run(Document):
         return classify(self.status.conditions, killed=self.spec.killed_at is not None)
 
     @property
+    def has_stopped(self) -> bool:
+        """Does a condition report that the run has ended? A killed run goes on until then, and may cost credits."""
+        return classify(self.status.conditions, killed=False).is_ended
+
+    @property
     def started_at(self) -> int | None:
         """When the run left the queue, in milliseconds since the epoch; ``None`` if that is not known."""
         return _first_transition(self.status.conditions, _RUNNING)

@@ -1,0 +1,66 @@
+"""Changes to the copy of a flow that a run trains; the flow itself stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import FlowSpec
+
+_BLOCK_FIELDS: Final = ("settings", "style")
+_SPEC_FIELDS: Final = ("name", "schema", "settings", "tolerations", "blocks")
+
+
+def apply_overrides(spec: FlowSpec, overrides: Mapping[str, Any] | None) -> FlowSpec:
+    """Return the spec with a JSON merge patch (RFC 7386) applied, in which blocks are named by their type.
+
+    ``{"settings": {"seed": 8}, "blocks": {"trainer": {"settings": {"epochs": 3}}}}``
+
+    :raises ViValidationError: a field does not exist, or a block type is absent or stands twice; the message names it
+    """
+    if overrides is None:
+        return spec
+    if not isinstance(overrides, Mapping):
+        raise ViValidationError(f"overrides: an object expected, {type(overrides).__name__} given")
+    _refuse_unknown("overrides", overrides, _SPEC_FIELDS)
+    wire = spec.to_wire()
+    blocks = overrides.get("blocks", {})
+    if not isinstance(blocks, Mapping):
+        raise ViValidationError('overrides.blocks: name the blocks by their type, like {"trainer": {"settings": {…}}}')
+    for kind, patch in blocks.items():
+        block = _only_block(wire["blocks"], kind)
+        if not isinstance(patch, Mapping):
+            raise ViValidationError(f"overrides.blocks.{kind}: an object expected, {type(patch).__name__} given")
+        _refuse_unknown(f"overrides.blocks.{kind}", patch, _BLOCK_FIELDS)
+        block.update(merge_patch(block, patch))
+    rest = {key: value for key, value in overrides.items() if key != "blocks"}
+    return FlowSpec.complete(merge_patch(wire, rest))
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7386): objects are merged, ``None`` removes, anything else replaces."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def _only_block(blocks: list[dict[str, Any]], kind: object) -> dict[str, Any]:
+    found = [block for block in blocks if block["block"] == kind]
+    if len(found) != 1:
+        known = ", ".join(sorted({block["block"] for block in blocks})) or "none"
+        how = "no block" if not found else f"{len(found)} blocks"
+        raise ViValidationError(f"overrides.blocks: the flow has {how} of type {kind!r:.80}; it has {known:.200}")
+    return found[0]
+
+
+def _refuse_unknown(where: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(str(key) for key in given if key not in known)
+    if unknown:
+        raise ViValidationError(f"{where}: unknown {unknown[0]!r:.80}; known are {', '.join(known)}")

@@ -1,0 +1,168 @@
+"""Carries out what ``take_up`` decides: finds the latest run of a task instance, and starts, adopts or replaces it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vi_airflow_provider.api.errors import ViError, ViNotFoundError
+from vi_airflow_provider.training import identity as stamps
+from vi_airflow_provider.training.identity import PREFIX
+from vi_airflow_provider.training.take_up import (
+    KILLED_FOR_RESTART,
+    Adopt,
+    Finished,
+    Numbered,
+    Refuse,
+    Restart,
+    Start,
+    Terms,
+    decide,
+)
+from vi_airflow_provider.training.watch import Limits
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import FlowSpec, Run
+    from vi_airflow_provider.api.verbs import BlockingVerbs
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a run may take to end after it was killed, before another one is started.
+KILL_PATIENCE: Final = 300.0
+#: Seconds between two reads while a killed run is to end.
+_KILL_POLL: Final = 2.0
+
+
+class RunRefusedError(Exception):
+    """No run may be started or taken over, and a later try would find the same."""
+
+    def __init__(self, reason: str, run: Run) -> None:
+        super().__init__(reason)
+        self.run = run
+
+
+class RunStillActiveError(ViError):
+    """A run was killed and has not ended yet, so no other one is started."""
+
+    advice = "A later try will look again."
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a task wants to have trained.
+
+    :param spec: with the overrides applied
+    :param flow_id: the flow that the spec is from, if it is known
+    :param attributes: what the author of the DAG wants to find the run by
+    """
+
+    spec: FlowSpec
+    terms: Terms
+    limits: Limits = field(default_factory=Limits)
+    flow_id: str | None = None
+    training_project: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def stamps(self, run_number: int, now_ms: int) -> dict[str, str]:
+        """Return all attributes of a run that is to be started."""
+        lease = self.limits.lease
+        own = {
+            **self.terms.identity.stamps(),
+            stamps.FLOW_DIGEST: self.terms.digest,
+            stamps.RUN_NUMBER: str(run_number),
+            stamps.STARTED_BY_CLOCK: str(now_ms),
+        }
+        if self.flow_id is not None:
+            own[stamps.FLOW_ID] = self.flow_id
+        if lease is not None:
+            own[stamps.DEADLINE] = str(now_ms + round(lease * 1000))
+        return {key: value for key, value in self.attributes.items() if not key.startswith(PREFIX)} | own
+
+
+class TakenUp(NamedTuple):
+    """The run of a task, and whether it was active already."""
+
+    run: Run
+    adopted: bool
+
+
+def take_up(
+    client: BlockingVerbs,
+    order: Order,
+    *,
+    sleep: Callable[[float], Any] = time.sleep,
+    now: Callable[[], float] = time.time,
+) -> TakenUp:
+    """Return the run of a task: started now, started by an earlier try, or ended already.
+
+    :param sleep: waits between two reads while a killed run ends
+    :raises RunRefusedError: nothing may be started or taken over
+    :raises RunStillActiveError: the run of a cleared task does not end
+    """
+    decision = decide(_latest(client, order.terms), order.terms)
+    match decision:
+        case Refuse(reason, run):
+            raise RunRefusedError(reason, run)
+        case Finished(run):
+            log.info("Run %s has succeeded in an earlier try.", run.run_id)
+            return TakenUp(run, adopted=False)
+        case Adopt(run, run_number, warning):
+            return TakenUp(_adopt(client, order, run, run_number, warning), adopted=True)
+        case Restart(run, then):
+            kill_and_see_it_end(client, run.run_id, KILLED_FOR_RESTART, sleep=sleep, now=now)
+            return _start(client, order, then, now)
+        case Start():
+            return _start(client, order, decision, now)
+
+
+def _latest(client: BlockingVerbs, terms: Terms) -> Numbered | None:
+    """Find the run with the highest number. A gap is a try that did not come to start one, or a run that is gone."""
+    for number in range(max(terms.identity.try_number, 1) - 1, -1, -1):
+        try:
+            return Numbered(number, client.get_run(terms.identity.id_of(number)))
+        except ViNotFoundError:
+            continue
+    return None
+
+
+def _start(client: BlockingVerbs, order: Order, start: Start, now: Callable[[], float]) -> TakenUp:
+    run_id = order.terms.identity.id_of(start.number)
+    attributes = order.stamps(start.run_number, round(now() * 1000))
+    run = client.start_run(order.spec, run_id=run_id, training_project=order.training_project, attributes=attributes)
+    log.info("Started run %s of flow %r (digest %.12s).", run_id, order.spec.name[:200], order.terms.digest)
+    return TakenUp(run, adopted=False)
+
+
+def _adopt(client: BlockingVerbs, order: Order, run: Run, run_number: int, warning: str | None) -> Run:
+    log.info("Run %s is active already, and is taken over: %s.", run.run_id, run.state.value)
+    if warning is not None:
+        log.warning("Run %s: %s.", run.run_id, warning)
+    owner = order.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
+    return client.update_run(run.run_id, attributes=owner)
+
+
+def kill_and_see_it_end(
+    client: BlockingVerbs,
+    run_id: str,
+    reason: str,
+    *,
+    patience: float = KILL_PATIENCE,
+    sleep: Callable[[float], Any] = time.sleep,
+    now: Callable[[], float] = time.time,
+) -> Run:
+    """Kill a run, and wait until one of its conditions says that it has ended.
+
+    :raises RunStillActiveError: it has not, in time
+    """
+    run = client.kill_run(run_id, attributes={stamps.KILL_REASON: reason})
+    log.info("Killed run %s: %s.", run_id, reason)
+    deadline = now() + patience
+    while not run.has_stopped:
+        if now() >= deadline:
+            raise RunStillActiveError(f"run {run_id} was killed, and is not reported as ended after {patience:g} s")
+        sleep(_KILL_POLL)
+        run = client.get_run(run_id)
+    return run

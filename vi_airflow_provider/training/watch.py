@@ -1,0 +1,109 @@
+"""How long a run may take, and whether waiting for it goes on: a pure function of the run and the time.
+
+A worker that polls and a trigger on the triggerer call the same function. Limits count from times of the *server*, so
+that neither a retry nor a restart of the triggerer nor an adoption extends them. The worker's clock is translated by
+the skew between the two, which the run itself remembers from its start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from vi_airflow_provider.api.models import Run, RunState
+from vi_airflow_provider.training.identity import started_by_clock
+
+
+class Limit(StrEnum):
+    """Which limit a run has exceeded; the value is what is stamped as the reason of the kill."""
+
+    MAX_QUEUE_TIME = "max_queue_time"
+    MAX_DURATION = "max_duration"
+    TIMEOUT = "timeout"
+    EXECUTION_TIMEOUT = "execution_timeout"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a run may take, in seconds; ``None`` is no limit.
+
+    :param max_queue_time: from the start of the run until it leaves the queue
+    :param max_duration: from leaving the queue until the end
+    :param timeout: from the start of the run until the end
+    :param task_deadline: when the task ends, on the clock of this machine in seconds since the epoch
+    """
+
+    max_queue_time: float | None = None
+    max_duration: float | None = None
+    timeout: float | None = None
+    task_deadline: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the limits as JSON data."""
+        return asdict(self)
+
+    @property
+    def lease(self) -> float | None:
+        """Seconds after which a run that is still active belongs to no task any more; ``None`` without a limit."""
+        if self.timeout is not None:
+            return self.timeout
+        if self.max_queue_time is None or self.max_duration is None:
+            return None
+        return self.max_queue_time + self.max_duration
+
+
+class Verdict(NamedTuple):
+    """Whether waiting goes on: it does if both are ``None``."""
+
+    state: RunState
+    ended: bool = False
+    exceeded: Limit | None = None
+    #: Seconds since the run began to wait in the queue, or to train.
+    elapsed: float = 0.0
+    #: When a limit will be exceeded if nothing changes, in seconds on the clock of this machine.
+    next_limit: float | None = None
+
+
+class RunWatch(NamedTuple):
+    """Decides for one run whether waiting goes on."""
+
+    limits: Limits
+
+    def judge(self, run: Run, now: float) -> Verdict:
+        """Judge a run.
+
+        :param now: on the clock of this machine, in seconds since the epoch
+        """
+        state = run.state
+        if state.is_ended:
+            return Verdict(state, ended=True)
+        skew = clock_skew(run)
+        created = run.metadata.time_created / 1000 - skew
+        started = None if run.started_at is None else run.started_at / 1000 - skew
+        ends = dict(self._ends(created, started, state))
+        since = created if state is RunState.QUEUED or started is None else started
+        exceeded = next((limit for limit, end in ends.items() if now >= end), None)
+        return Verdict(state, False, exceeded, max(0.0, now - since), min(ends.values(), default=None))
+
+    def _ends(self, created: float, started: float | None, state: RunState) -> list[tuple[Limit, float]]:
+        limits = self.limits
+        ends = []
+        if limits.max_queue_time is not None and state is RunState.QUEUED:
+            ends.append((Limit.MAX_QUEUE_TIME, created + limits.max_queue_time))
+        if limits.max_duration is not None and state is not RunState.QUEUED:
+            ends.append((Limit.MAX_DURATION, (created if started is None else started) + limits.max_duration))
+        if limits.timeout is not None:
+            ends.append((Limit.TIMEOUT, created + limits.timeout))
+        if limits.task_deadline is not None:
+            ends.append((Limit.EXECUTION_TIMEOUT, limits.task_deadline))
+        return ends
+
+
+def clock_skew(run: Run) -> float:
+    """Return by how many seconds the server's clock was ahead of the worker's when the run was started.
+
+    A run that carries no such stamp was not started by this provider; its clocks are taken to agree.
+    """
+    stamp = started_by_clock(run.metadata.attributes)
+    return 0.0 if stamp is None else (run.metadata.time_created - stamp) / 1000
