@@ -85,8 +85,9 @@ _EXTRA = {
         "Web address",
         "string",
         "https://vi.datature.com/org/{organization_id}",
-        'Behind "Open in Vi"; {organization_id} and {flow_id} are filled in.',
+        'Behind "Open in Vi"; {organization_id}, {flow_id} and {run_id} are filled in.',
     ),
+    "namespace": ("Namespace", "string", "", "Different in each Airflow whose DAGs start runs in this organization."),
 }
 
 

@@ -29,6 +29,7 @@ an XCom passed by ``expand_kwargs``    no        this module prevents it; Airflo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.hooks.vi import ViHook
+
+log = logging.getLogger(__name__)
 
 #: Where the classes of documents are defined; importing them would load their libraries.
 _OWN_MODULES: Final = "vi_airflow_provider.api."
@@ -172,3 +175,21 @@ def instance_of(context: Context) -> str:
     """Return a key of the task instance, the same for each of its tries."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def task_state(context: Context) -> str | None:
+    """Return the state that Airflow has stored of the task instance, ``None`` if it cannot be read.
+
+    While a task runs, its state says why it is being ended: ``running`` if only the worker goes away, something else if
+    a person has failed, cleared or marked it.
+    """
+    ti: Any = context["ti"]
+    try:
+        if hasattr(ti, "get_task_states"):
+            key = {"dag_id": ti.dag_id, "map_index": ti.map_index, "task_ids": [ti.task_id], "run_ids": [ti.run_id]}
+            states = ti.get_task_states(**key).get(ti.run_id, {})
+            return states.get(ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}")  # type: ignore[no-any-return]
+        return type(ti).get_task_instance(ti.dag_id, ti.run_id, ti.task_id, ti.map_index).state  # type: ignore[no-any-return]
+    except Exception as error:  # whatever the supervisor or the database raises: the state is unknown then
+        log.warning("The state of the task cannot be read: %s", type(error).__name__)
+        return None

@@ -5,10 +5,10 @@ The class tells what happened, the attributes tell where, and the message ends w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -188,3 +188,23 @@ class refusing:  # noqa: N801 - reads as a statement, like contextlib.suppress
                 raise refusal
             finally:
                 refusal.__context__ = None
+
+
+def error_to_json(error: ViError) -> dict[str, Any]:
+    """Write an error as JSON data, for an event that a triggerer sends to a worker."""
+    facts = ("status_code", "method", "path", "trace_id", "attempts")
+    return {"type": type(error).__name__, "message": str(error.args[0])} | {
+        name: getattr(error, name) for name in facts
+    }
+
+
+def error_from_json(data: Mapping[str, Any]) -> ViError:
+    """Read an error that :func:`error_to_json` wrote; an unknown class, of a later version, becomes the base class.
+
+    :raises LookupError: a field is missing
+    """
+    kind = globals().get(str(data["type"]))
+    if not (isinstance(kind, type) and issubclass(kind, ViError)):
+        kind = ViError
+    facts = {name: data.get(name) for name in ("status_code", "method", "path", "trace_id")}
+    return kind(str(data["message"]), attempts=int(data.get("attempts") or 0), **facts)

@@ -58,7 +58,9 @@ class ViSettings:
     :param verify: check the server's certificate; a path names the CA file or folder to trust
     :param proxy: URL of a proxy; without it, the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` count
     :param allow_http: accept ``http://`` to a host that is not this machine
-    :param ui_url_template: web address behind "Open in Vi"; ``{organization_id}`` and ``{flow_id}`` are filled in
+    :param ui_url_template: web address behind "Open in Vi"; ``{organization_id}``, ``{flow_id}`` and
+        ``{run_id}`` are filled in
+    :param namespace: tells deployments of Airflow apart whose DAGs start runs in the same organization
     :param user_agent: value of the ``User-Agent`` header
     :raises ViConfigurationError: a value is missing or unusable; the message names the connection's field
     """
@@ -77,6 +79,7 @@ class ViSettings:
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
     ui_url_template: str = DEFAULT_UI_URL
+    namespace: str = ""
     user_agent: str = f"vi-airflow-provider/{__version__} (Python {platform.python_version()})"
 
     def __post_init__(self) -> None:
@@ -95,13 +98,15 @@ class ViSettings:
             set_(self, name, _checked_number(name, getattr(self, name)))
         if isinstance(self.verify, str):
             _check_ca(self.verify)
+        if not isinstance(self.namespace, str) or len(self.namespace) > 100 or not self.namespace.isprintable():
+            raise ViConfigurationError("extra.namespace: put a short text there, like prod")
         if self.proxy is not None:
             check_proxy("extra.proxy", self.proxy)
         try:
             usable = urlsplit(self.ui_url()).scheme in ("http", "https")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ViConfigurationError(
-                "extra.ui_url_template: only {organization_id} and {flow_id} can be filled in "
+                "extra.ui_url_template: only {organization_id}, {flow_id} and {run_id} can be filled in "
                 f"({type(error).__name__}: {error})"
             ) from None
         if not usable:  # a button would run `javascript:`
@@ -127,9 +132,11 @@ class ViSettings:
         """Return a copy for a caller that paces itself: each call is one request, each page of a listing another."""
         return replace(self, max_retries=0, max_rate_limit_retries=0)
 
-    def ui_url(self, flow_id: str = "") -> str:
+    def ui_url(self, flow_id: str = "", run_id: str = "") -> str:
         """Return the address of a flow, or of the organization, in Vi's web application."""
-        return self.ui_url_template.format(organization_id=self.organization_id, flow_id=quote(flow_id, safe=""))
+        return self.ui_url_template.format(
+            organization_id=self.organization_id, flow_id=quote(flow_id, safe=""), run_id=quote(run_id, safe="")
+        )
 
     def ca_bundle(self) -> str | bool:
         """Return the file or folder of trusted CAs, or False to skip verification.

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from vi_airflow_provider.api import errors
-from vi_airflow_provider.api.errors import ViError, ViResponseError, one_line
+from vi_airflow_provider.api.errors import ViError, ViResponseError, error_from_json, error_to_json, one_line
 
 EVENT_VERSION: Final = 1
 
@@ -62,16 +61,7 @@ def build_event(result: WaitResult) -> dict[str, Any]:
     """Write the end of a wait as JSON data."""
     event: dict[str, Any] = {"version": EVENT_VERSION, "outcome": result.outcome.value, "flow": result.flow}
     if result.error is not None:
-        error = result.error
-        event["error"] = {
-            "type": type(error).__name__,
-            "message": str(error.args[0]),
-            "status_code": error.status_code,
-            "method": error.method,
-            "path": error.path,
-            "trace_id": error.trace_id,
-            "attempts": error.attempts,
-        }
+        event["error"] = error_to_json(result.error)
     return event
 
 
@@ -96,12 +86,4 @@ def _read(event: Any, *, absent: bool) -> WaitResult:
         raise ValueError("unexpected or missing flow")
     if (outcome in (WaitOutcome.REFUSED, WaitOutcome.OUTAGE)) != (error is not None):
         raise ValueError("unexpected or missing error")
-    return WaitResult(outcome, None if flow is None else dict(flow), None if error is None else _read_error(error))
-
-
-def _read_error(data: Mapping[str, Any]) -> ViError:
-    kind = getattr(errors, str(data["type"]), ViError)
-    if not (isinstance(kind, type) and issubclass(kind, ViError)):
-        kind = ViError
-    facts = {name: data.get(name) for name in ("status_code", "method", "path", "trace_id")}
-    return kind(str(data["message"]), attempts=int(data.get("attempts") or 0), **facts)
+    return WaitResult(outcome, None if flow is None else dict(flow), None if error is None else error_from_json(error))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import checked_id
@@ -89,6 +89,7 @@ def _items(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
+_SPAN: Final = TypeAdapter(Duration)
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Text = Annotated[str, BeforeValidator(_text)]
 #: In front of a collection type: its argument may be any sequence.
@@ -130,6 +131,24 @@ def count(name: str, value: Any, low: int = 0) -> int:
     if number is None or number < low:
         raise _refused(name, value, f"a whole number of at least {low}" if low else "a whole number")
     return number
+
+
+def optional_seconds(name: str, value: Any) -> float | None:
+    """Return an argument that is a time span or absent, in seconds: a number of them, a timedelta or its text."""
+    value = _plain(value)
+    if value is None:
+        return None
+    if isinstance(value, str) and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", value, re.ASCII):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 <= value < 1e12:  # NaN is neither
+            return float(value)
+        raise _refused(name, value, "a time span")
+    try:
+        return _SPAN.validate_python(value).total_seconds()
+    except ValidationError:
+        reason = f"{name}: {value!r:.80} is not a number of seconds, a timedelta or an ISO 8601 duration like PT1H"
+    raise ViValidationError(reason)
 
 
 def fraction(name: str, value: Any) -> Fraction:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,12 +18,32 @@ from vi_airflow_provider.api.errors import ViResponseError, one_line, refusing
 from vi_airflow_provider.api.models import Run, RunLogLine, RunLogs, RunOutput
 from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.messages import Response
-from vi_airflow_provider.api.protocol.outcomes import ErrorContext
+from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.resource_calls import Parse
 from vi_airflow_provider.api.validation import describe_errors
 
 #: Where the lines of a log may stand, and the text within a line.
 _LINE_KEYS: Final = ("line", "message", "text", "data")
+
+
+class _Header(msgspec.Struct):
+    """The id of an undecoded run."""
+
+    runId: str  # noqa: N815 - the wire's name
+
+
+_header_of: Final = msgspec.json.Decoder(_Header).decode
+
+
+def wanted_runs(page: codec.RawPage[Run], run_ids: Collection[str]) -> Iterator[Run]:
+    """Yield the runs of a page with these ids; an item that is no run is validated, to find out what is wrong."""
+    for number, raw in enumerate(page.raw_items):
+        try:
+            wanted = _header_of(raw).runId in run_ids
+        except NOT_JSON:
+            wanted = True
+        if wanted:
+            yield page.parse(bytes(raw), page.context, f"items[{number}]")
 
 
 def run_in(response: Response, context: ErrorContext, run_id: str, organization_id: str) -> Run:

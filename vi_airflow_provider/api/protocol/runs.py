@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError, ViValidationError
@@ -39,6 +39,14 @@ FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
 
 #: The outputs that can be deployed: what the vendor's SDK asks for.
 _OUTPUT_INTENT: Final = {"intent": "sdkLocalDeploy"}
+
+
+class RunScan(NamedTuple):
+    """What a scan of the listing found, and how much of it was read."""
+
+    runs: list[Run]
+    pages: int
+    complete: bool
 
 
 class RunCalls(ResourceCalls):
@@ -95,6 +103,25 @@ class RunCalls(ResourceCalls):
             )
         unique = {run.run_id: run for run in found}  # a listing that changes while it is read may repeat a run
         return sorted(unique.values(), key=lambda run: (run.metadata.time_created, run.run_id), reverse=True)
+
+    def scan_runs(self, run_ids: Collection[str], max_pages: int | None = None) -> Steps[RunScan]:
+        """Read the listing for runs with these ids, until all of them are found. Only those are validated.
+
+        :param max_pages: stop after this many pages; the scan is not ``complete`` then
+        """
+        runs: list[Run] = []
+        missing = set(run_ids)
+        pages = 0
+        paginator = self.list_runs(prefetch=False)
+        while missing and (steps := paginator.next_page()) is not None:
+            if pages == max_pages:
+                return RunScan(runs, pages, complete=False)
+            page = yield from steps
+            pages += 1
+            found = list(run_codec.wanted_runs(page, missing))
+            missing -= {run.run_id for run in found}
+            runs += found
+        return RunScan(runs, pages, complete=True)
 
     # --- one run -----------------------------------------------------------------------------------------------
 

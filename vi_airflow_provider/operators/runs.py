@@ -1,0 +1,274 @@
+"""Operators for training runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowFailException, conf
+
+from vi_airflow_provider.links.runs import ViRunLink
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.selection.arguments import boolean
+from vi_airflow_provider.task import task_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.api.models import Flow, FlowSpec, Run
+    from vi_airflow_provider.training.identity import TaskIdentity
+    from vi_airflow_provider.training.job import TrainingJob
+    from vi_airflow_provider.training.starting import TakenUp
+    from vi_airflow_provider.training.waiting import WaitEnd
+
+#: XCom key of the run's id, which is there before the task waits.
+RUN_ID_KEY = "vi_run_id"
+
+
+class TaskInterruptedError(Exception):
+    """The worker is shutting down; the run goes on, and the next try of the task takes it over."""
+
+
+class StartRunOperator(ViBaseOperator):
+    """Start a training run of a flow once, and wait for it; whatever dies, a retry finds the run again.
+
+    Every try derives the id of the run from the task instance. A retry takes over what an earlier try has started, and
+    a cleared task trains again. Airflow's ``retries`` are for Airflow's troubles; how often a run may be paid for is
+    ``max_runs``. A run that a person has killed in Vi is not started again.
+
+    The event of an outlet that is an asset gets ``run_id``, ``run_output_id``, ``epoch``, ``metrics`` and ``digest``.
+
+    :param flow_id: id of the flow to train
+    :param flow: instead of its id, the flow (the XCom of ``GetFlowOperator``) or a bare spec
+    :param overrides: changes to the copy of the flow that is trained: a JSON merge patch in which blocks are named by
+        their type, like ``{"settings": {"seed": 8}, "blocks": {"trainer": {"settings": {"epochs": 3}}}}``
+    :param training_project: id of the training project of the run; by default, the one of the flow
+    :param attributes: text to find the run by
+    :param wait_for_completion: wait until the run has ended; without it, return as soon as it is started
+    :param deferrable: wait on the triggerer instead of in a worker
+    :param poll_interval: time between two polls (seconds, timedelta or ISO 8601 duration)
+    :param timeout: time that the run may take in all; then it is killed
+    :param max_queue_time: time that the run may wait for an accelerator; then it is killed
+    :param max_duration: time that the run may train; then it is killed
+    :param max_runs: number of runs that may be started until the task is cleared, if runs fail
+    :param on_clear: what becomes of an active run when its task is cleared: ``"restart"`` kills it and starts another,
+        ``"adopt"`` goes on with it
+    :param cancel_on_kill: kill the run when a person fails or clears the task while it runs
+    :param best_metric: name of a metric and ``"max"`` or ``"min"``: the result names the best checkpoint by it
+    :param tail_logs: show the log of the run in the task's log while a worker waits
+    :return: the summary of the run: state, times, metrics of the latest and the best checkpoint, and its address
+    """
+
+    template_fields = (
+        *ViBaseOperator.template_fields,
+        *("flow_id", "flow", "overrides", "training_project", "attributes", "wait_for_completion", "poll_interval"),
+        *("timeout", "max_queue_time", "max_duration", "max_runs", "on_clear", "best_metric", "tail_logs"),
+    )
+    operator_extra_links = (ViRunLink(),)
+    ui_color = "#fdf0dc"
+    _context: Context | None = None
+    _stop: threading.Event | None = None
+
+    def __init__(
+        self,
+        *,
+        flow_id: str | None = None,
+        flow: Flow | FlowSpec | Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        wait_for_completion: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: timedelta | float | str = 60,
+        timeout: timedelta | float | str | None = None,
+        max_queue_time: timedelta | float | str | None = None,
+        max_duration: timedelta | float | str | None = None,
+        max_runs: int = 1,
+        on_clear: Literal["restart", "adopt"] = "restart",
+        cancel_on_kill: bool = True,
+        best_metric: Sequence[str] | None = None,
+        tail_logs: bool | str = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.flow = flow
+        self.overrides = overrides
+        self.training_project = training_project
+        self.attributes = attributes
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.max_queue_time = max_queue_time
+        self.max_duration = max_duration
+        self.max_runs = max_runs
+        self.on_clear = on_clear
+        self.cancel_on_kill = cancel_on_kill
+        self.best_metric = best_metric
+        self.tail_logs = tail_logs
+
+    def pre_execute(self, context: Any) -> None:
+        """Remember the task instance: Airflow may call :meth:`on_kill` on an operator that has executed nothing."""
+        super().pre_execute(context)
+        self._context = context
+        self._stop = threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the run or find it again, then wait for it here or on the triggerer."""
+        with self._job(context) as job:
+            taken = job.take_up()
+            self._announce(context, taken.run)
+            if not boolean("wait_for_completion", self.wait_for_completion):
+                return job.summary(taken.run, adopted=taken.adopted, with_outputs=taken.run.state.is_ended)
+            if self.deferrable and not taken.run.state.is_ended:
+                self._defer(job, taken)
+            end = self._wait(job, taken)
+            return self._succeeded(context, job.finish(end))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Take over from the triggerer: read the run again, and end as the same end looks in a worker."""
+        from vi_airflow_provider.training.waiting import read_event
+
+        with self._job(context) as job:
+            end = read_event(event)
+            return self._succeeded(context, job.finish(end))
+
+    def on_kill(self) -> None:
+        """End the wait. What becomes of the run depends on who ends the task, which is found out afterwards.
+
+        Airflow 2 raises an exception out of the wait as soon as this returns, so it is found out here.
+        """
+        if self._stop is not None:
+            self._stop.set()
+        if self._context is not None and not hasattr(self._context["ti"], "get_task_states"):
+            self._kill_if_meant(self._context)
+
+    @contextmanager
+    def _job(self, context: Context) -> Iterator[TrainingJob]:
+        from vi_airflow_provider.api.transport.loop_thread import StoppedError
+        from vi_airflow_provider.training import job
+
+        with self.session(context) as hook:
+            arguments = job.JobArguments.build(vars(self), self._deadline(context))
+            identity = self._identity(context, hook.settings.namespace)
+            try:
+                yield job.TrainingJob(hook, arguments, identity, self._url_of, self._pause)
+            except job.RunFailedError as error:
+                if error.final:
+                    raise AirflowFailException(str(error)) from error
+                raise
+            except StoppedError:
+                self._stopped(context)
+
+    def _wait(self, job: TrainingJob, taken: TakenUp) -> WaitEnd:
+        from vi_airflow_provider.api.transport.loop_thread import run_in_thread
+        from vi_airflow_provider.hooks.vi import ViHook
+
+        hook, tail = ViHook(self.vi_conn_id, retry=False), boolean("tail_logs", self.tail_logs)
+        _ = hook.settings  # read here, where Airflow can be asked
+
+        async def wait() -> WaitEnd:
+            async with await hook.get_async_conn() as client:
+                return await job.wait(client, taken.run, tail=tail)
+
+        # In a thread, so that a signal ends the wait at once, whatever request is in flight.
+        return run_in_thread(wait, self._is_stopped)._replace(adopted=taken.adopted)
+
+    def _defer(self, job: TrainingJob, taken: TakenUp) -> NoReturn:
+        from vi_airflow_provider.triggers.runs import RunTrigger
+
+        interval = job.arguments.poll_interval
+        trigger = RunTrigger(
+            vi_conn_id=self.vi_conn_id,
+            run_id=taken.run.run_id,
+            owner=job.identity.owner,
+            limits=job.arguments.limits.as_json(),
+            poll_interval=interval,
+            first_poll=time.time() + interval,
+            cancel_on_kill=self.cancel_on_kill,
+            adopted=taken.adopted,
+        )
+        # Without a time-out of Airflow's, which would end the task and leave the run: the trigger has the deadline.
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
+        raise AssertionError("defer() does not return")
+
+    def _announce(self, context: Context, run: Run) -> None:
+        """Store the id and the link before the task waits."""
+        context["ti"].xcom_push(key=RUN_ID_KEY, value=run.run_id)
+        context["ti"].xcom_push(key=ViRunLink().xcom_key, value=self._url_of(run))
+
+    def _url_of(self, run: Run) -> str:
+        flow_id = run.metadata.attributes.get("vi_airflow.flow_id", "")
+        return self.hook.settings.ui_url(flow_id, run.run_id)
+
+    def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the result, and give it to the events of the outlets that are assets."""
+        model = result["best"] or result["model"] or {}
+        events: Any = context.get("outlet_events")
+        for outlet in self.outlets if events is not None else ():
+            if hasattr(outlet, "uri"):
+                facts = {name: model.get(name) for name in ("run_output_id", "epoch", "metrics")}
+                events[outlet].extra = {"run_id": result["run_id"], **facts, "digest": result["flow_digest"]}
+        return result
+
+    # --- the end of the task -----------------------------------------------------------------------------------
+
+    def _is_stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
+
+    def _pause(self, seconds: float) -> None:
+        from vi_airflow_provider.api.transport.loop_thread import raise_if
+
+        (self._stop or threading.Event()).wait(seconds)
+        raise_if(self._is_stopped)
+
+    def _stopped(self, context: Context) -> NoReturn:
+        """End the task after its signal: the run with it if a person meant that, else for the next try to take over."""
+        if self._kill_if_meant(context):
+            raise AirflowFailException("the task was ended by a person, and its run was killed with it")
+        raise TaskInterruptedError("the worker is shutting down; the run goes on, and the next try takes it over")
+
+    def _kill_if_meant(self, context: Context) -> bool:
+        """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
+        state = task_state(context)
+        if state in (None, "running") or not self.cancel_on_kill:
+            self.log.info("The task is ended in state %s; its run goes on.", state)
+            return False
+        from vi_airflow_provider.training.killing import kill_latest_run
+
+        try:
+            identity = self._identity(context, self.hook.settings.namespace)
+            return kill_latest_run(self.hook.settings, identity)
+        except Exception as error:  # whatever it is, the task ends now
+            self.log.warning("The run could not be killed, and may go on: %s: %s", type(error).__name__, error)
+            return False
+
+    def _identity(self, context: Context, namespace: str) -> TaskIdentity:
+        from vi_airflow_provider.training.identity import TaskIdentity
+
+        ti: Any = context["ti"]
+        dag_run: Any = context.get("dag_run") or ti.dag_run
+        start = dag_run.start_date
+        return TaskIdentity(
+            namespace=namespace,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            dag_run_start="" if start is None else start.isoformat(),
+            max_tries=ti.max_tries or 0,
+            try_number=ti.try_number or 1,
+        )
+
+    def _deadline(self, context: Context) -> float | None:
+        """Return when Airflow ends the task, in seconds since the epoch; ``None`` if it does not."""
+        start = getattr(context["ti"], "start_date", None)
+        if self.execution_timeout is None or start is None:
+            return None
+        return float(start.timestamp() + self.execution_timeout.total_seconds())

@@ -1,0 +1,193 @@
+"""A training job: what a task asks for, from its arguments to its result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from vi_airflow_provider.api.canonical import spec_digest
+from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
+from vi_airflow_provider.selection.arguments import checked_flow_id, choice, count, optional_seconds, optional_text
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity
+from vi_airflow_provider.training.logs import LogTail, show_last_lines
+from vi_airflow_provider.training.overrides import apply_overrides
+from vi_airflow_provider.training.starting import Order, RunRefusedError, TakenUp, kill_and_see_it_end, take_up
+from vi_airflow_provider.training.summary import BestMetric, summarize
+from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
+from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, wait_for
+from vi_airflow_provider.training.watch import Limits, RunWatch
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.verbs import BlockingVerbs
+
+log = logging.getLogger(__name__)
+
+#: Seconds before the end of the task at which its run is killed, so that there is time for it.
+_MARGIN: Final = 60.0
+_ON_CLEAR: Final = ("restart", "adopt")
+
+
+class RunFailedError(Exception):
+    """The run did not succeed.
+
+    :param final: whether a later try of the task may not start another run
+    """
+
+    def __init__(self, message: str, *, final: bool) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+@dataclass(frozen=True)
+class JobArguments:
+    """The arguments of a job, checked."""
+
+    flow_id: str | None
+    flow: Any
+    overrides: Mapping[str, Any] | None
+    training_project: str | None
+    attributes: Mapping[str, str]
+    poll_interval: float
+    limits: Limits
+    max_runs: int
+    on_clear: Literal["restart", "adopt"]
+    best_metric: BestMetric | None
+
+    @classmethod
+    def build(cls, given: Mapping[str, Any], task_deadline: float | None) -> JobArguments:
+        """Check the arguments of a job.
+
+        :param given: the arguments by their names
+        :param task_deadline: when Airflow ends the task, in seconds since the epoch
+        :raises ViValidationError: one is unusable; the message names it
+        """
+        if (given["flow_id"] is None) == (given["flow"] is None):
+            raise ViValidationError("give either flow_id or flow")
+        interval = optional_seconds("poll_interval", given["poll_interval"])
+        if not interval:
+            raise ViValidationError("poll_interval: it must be longer than nothing")
+        return cls(
+            flow_id=None if given["flow_id"] is None else checked_flow_id(given["flow_id"]),
+            flow=given["flow"],
+            overrides=given["overrides"],
+            training_project=optional_text("training_project", given["training_project"]),
+            attributes=dict(given["attributes"] or {}),
+            poll_interval=interval,
+            limits=Limits(
+                **{name: optional_seconds(name, given[name]) for name in ("max_queue_time", "max_duration", "timeout")},
+                task_deadline=None if task_deadline is None else task_deadline - _MARGIN,
+            ),
+            max_runs=count("max_runs", given["max_runs"], 1),
+            on_clear=cast(Literal["restart", "adopt"], choice("on_clear", given["on_clear"], _ON_CLEAR)),
+            best_metric=BestMetric.build(given["best_metric"]),
+        )
+
+    def order(self, client: BlockingVerbs, identity: TaskIdentity) -> Order:
+        """Read the flow, and return what is to be trained.
+
+        :raises ViNotFoundError: there is no such flow
+        """
+        flow_id, spec = self._flow(client)
+        spec = apply_overrides(spec, self.overrides)
+        terms = Terms(identity, spec_digest(spec.to_wire()), self.max_runs, self.on_clear)
+        project = self.training_project or spec.training_project
+        return Order(spec, terms, self.limits, flow_id, project, self.attributes)
+
+    def _flow(self, client: BlockingVerbs) -> tuple[str | None, FlowSpec]:
+        if self.flow_id is not None:
+            return self.flow_id, client.get_flow(self.flow_id).spec
+        if isinstance(self.flow, FlowSpec):
+            return None, self.flow
+        if not isinstance(self.flow, Flow) and isinstance(self.flow, Mapping) and "spec" not in self.flow:
+            return None, FlowSpec.complete(self.flow)
+        flow = Flow.model_validate(self.flow)
+        return flow.flow_id, flow.spec
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run of a task, from its start to its result.
+
+    :param client: retries as usual
+    :param url: returns the web address of a run
+    :param pause: waits some seconds, unless the task is ended
+    """
+
+    client: BlockingVerbs
+    arguments: JobArguments
+    identity: TaskIdentity
+    url: Callable[[Run], str]
+    pause: Callable[[float], Any]
+
+    @property
+    def watch(self) -> RunWatch:
+        """Decides whether waiting goes on."""
+        return RunWatch(self.arguments.limits)
+
+    def take_up(self) -> TakenUp:
+        """Start the run, or find it again.
+
+        :raises RunFailedError: no run may be started or taken over
+        """
+        try:
+            return take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self.pause)
+        except RunRefusedError as refused:
+            if refused.run.state in (RunState.FAILED, RunState.KILLED):
+                show_last_lines(self.client, refused.run.run_id)
+            reason = str(refused)
+        raise RunFailedError(reason, final=True)
+
+    async def wait(self, client: AsyncViClient, run: Run, *, tail: bool) -> WaitEnd:
+        """Wait until the run has ended, or exceeds a limit.
+
+        :param client: retries nothing, as the polls have a pace of their own
+        :param tail: show new lines of the run's log
+        """
+        logs = LogTail(client, run.run_id)
+
+        async def on_poll() -> None:
+            if tail:
+                await logs.show()
+
+        interval = self.arguments.poll_interval
+        return await wait_for(client, run, self.watch, self.identity, poll_interval=interval, on_poll=on_poll)
+
+    def finish(self, end: WaitEnd) -> dict[str, Any]:
+        """Return the result of a run that has succeeded.
+
+        :raises RunFailedError: it has not
+        :raises ViError: its state could not be read
+        """
+        if end.error is not None:
+            raise end.error
+        try:
+            run = self.client.get_run(end.run_id)
+        except ViNotFoundError:
+            run = None
+        if run is None or end.outcome is RunEnd.GONE:
+            raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
+        if end.limit is not None and not run.state.is_ended:
+            run = kill_and_see_it_end(self.client, run.run_id, end.limit.value, sleep=self.pause)
+            raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
+        if run.state is not RunState.SUCCEEDED:
+            raise self._failure(run, f"run {run.run_id} {describe_end(run)}")
+        return self.summary(run, adopted=end.adopted, with_outputs=True)
+
+    def summary(self, run: Run, *, adopted: bool, with_outputs: bool) -> dict[str, Any]:
+        """Return the summary of a run as it is now."""
+        outputs = list(self.client.list_run_outputs(run.run_id)) if with_outputs else []
+        return summarize(run, outputs, self.arguments.best_metric, adopted=adopted, url=self.url(run))
+
+    def _failure(self, run: Run, message: str) -> RunFailedError:
+        show_last_lines(self.client, run.run_id)
+        stamps = Stamps.of(run)
+        by_a_person = run.state is RunState.KILLED and not stamps.kill_reason
+        if by_a_person:
+            message = f"run {run.run_id} was killed in Vi by a person"
+        elif stamps.kill_reason == KILLED_WITH_TASK:
+            message = f"run {run.run_id} was killed with its task"
+        return RunFailedError(message, final=by_a_person or stamps.run_number >= self.arguments.max_runs)

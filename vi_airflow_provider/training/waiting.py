@@ -1,0 +1,162 @@
+"""Waiting for a run in a worker, on an event loop of its own, and how a wait ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vi_airflow_provider.api.errors import (
+    ViError,
+    ViNotFoundError,
+    ViResponseError,
+    error_from_json,
+    error_to_json,
+    one_line,
+)
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.models import Run
+
+log = logging.getLogger(__name__)
+
+EVENT_VERSION: Final = 1
+#: Consecutive failed polls that end a wait.
+MAX_FAILURES: Final = 10
+
+
+class RunEnd(StrEnum):
+    """How the wait for a run ended."""
+
+    #: The run has ended, well or badly.
+    ENDED = "ended"
+    #: A limit was exceeded, so the run is to be killed.
+    EXCEEDED = "exceeded"
+    #: The run does not exist any more.
+    GONE = "gone"
+    #: An error that does not pass, or as many failed polls as the budget allows.
+    FAILED = "failed"
+
+
+class WaitEnd(NamedTuple):
+    """The end of a wait, as the trigger reports it to the worker."""
+
+    run_id: str
+    outcome: RunEnd
+    limit: Limit | None = None
+    error: ViError | None = None
+    adopted: bool = False
+
+
+def build_event(end: WaitEnd) -> dict[str, Any]:
+    """Write the end of a wait as JSON data."""
+    return {
+        "version": EVENT_VERSION,
+        "run_id": end.run_id,
+        "outcome": end.outcome.value,
+        "limit": None if end.limit is None else end.limit.value,
+        "error": None if end.error is None else error_to_json(end.error),
+        "adopted": end.adopted,
+    }
+
+
+def read_event(event: Any) -> WaitEnd:
+    """Read the end of a wait. An event that is not understood is a failure, never a success.
+
+    :raises ViResponseError: this provider did not write the event
+    """
+    try:
+        if event["version"] != EVENT_VERSION or not isinstance(event["run_id"], str):
+            raise ValueError("unknown version")
+        outcome, limit, error = RunEnd(event["outcome"]), event["limit"], event["error"]
+        if (outcome is RunEnd.EXCEEDED) != (limit is not None) or (outcome is RunEnd.FAILED) != (error is not None):
+            raise ValueError("unexpected or missing limit or error")
+        return WaitEnd(
+            event["run_id"],
+            outcome,
+            None if limit is None else Limit(limit),
+            None if error is None else error_from_json(error),
+            adopted=bool(event.get("adopted")),
+        )
+    except (TypeError, LookupError, ValueError, AttributeError) as problem:
+        reason = one_line(f"{event!r:.100} ({problem!r})")
+    raise ViResponseError(f"the triggerer sent an event that is not understood: {reason}")
+
+
+class RunTakenOverError(Exception):
+    """A later try of the task waits for the run, so this one must not touch it any more."""
+
+
+@dataclass
+class Progress:
+    """Reports changes of a run's state in the log, and only changes."""
+
+    run_id: str
+    reported: str = ""
+
+    def report(self, verdict: Verdict) -> None:
+        """Report a verdict if the state is another one than before."""
+        if verdict.state.value != self.reported:
+            log.info("Run %s is %s.", self.run_id, verdict.state.value)
+            self.reported = verdict.state.value
+
+
+async def wait_for(
+    client: AsyncViClient,
+    run: Run,
+    watch: RunWatch,
+    identity: TaskIdentity,
+    *,
+    poll_interval: float,
+    on_poll: Callable[[], Awaitable[None]],
+    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    now: Callable[[], float] = time.time,
+) -> WaitEnd:
+    """Poll a run until it has ended, or exceeds a limit.
+
+    :param client: one that does not retry by itself
+    :param on_poll: called after each poll
+    :raises RunTakenOverError: a later try has taken the run over
+    """
+    failures, progress = 0, Progress(run.run_id)
+    while True:
+        verdict = watch.judge(run, now())
+        progress.report(verdict)
+        await on_poll()
+        if verdict.ended:
+            return WaitEnd(run.run_id, RunEnd.ENDED)
+        if verdict.exceeded is not None:
+            return WaitEnd(run.run_id, RunEnd.EXCEEDED, verdict.exceeded)
+        await sleep(max(0.0, min(poll_interval, (verdict.next_limit or float("inf")) - now())))
+        try:
+            run = await own(client, await client.get_run(run.run_id), identity)
+            failures = 0
+        except ViNotFoundError:
+            return WaitEnd(run.run_id, RunEnd.GONE)
+        except ViError as error:
+            failures += 1
+            if not error.retryable or failures >= MAX_FAILURES:
+                return WaitEnd(run.run_id, RunEnd.FAILED, error=error)
+            log.warning("Poll %d in a row failed: %s", failures, error)
+
+
+async def own(client: AsyncViClient, run: Run, identity: TaskIdentity) -> Run:
+    """Return the run with the owner stamp of this try.
+
+    The late request of an earlier try may have written its own stamp again.
+
+    :raises RunTakenOverError: the run is owned by a later try
+    """
+    owner, ours = Stamps.of(run).owner, order_of(identity.owner)
+    if owner > ours:
+        raise RunTakenOverError(f"run {run.run_id} was taken over by another try of this task")
+    if owner < ours and not run.state.is_ended:
+        return await client.update_run(run.run_id, attributes=identity.stamps())
+    return run

@@ -1,0 +1,161 @@
+"""``RunTrigger``: waits for a training run on the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from vi_airflow_provider.api.errors import ViError, ViNotFoundError
+from vi_airflow_provider.gates import timers
+from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll, retry_after
+from vi_airflow_provider.gates.poller import Listing
+from vi_airflow_provider.training.killing import hasty, kill_own_run
+from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
+from vi_airflow_provider.training.waiting import MAX_FAILURES, RunEnd, WaitEnd, build_event
+from vi_airflow_provider.training.watch import Limits, RunWatch
+from vi_airflow_provider.triggers.shared import shared_poller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from vi_airflow_provider.api.async_client import AsyncViClient
+    from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.gates.poller import SharedPoller
+
+#: Seconds that a kill may take when a person has ended the task.
+KILL_PATIENCE: Final = 10.0
+
+
+class RunSource:
+    """Where the pollers of runs read: singly, or many runs from one scan of the listing."""
+
+    def needs_listing(self, key: str) -> bool:
+        """Tell whether a run can only be found in the listing: never, as it is asked for by its id."""
+        return False
+
+    async def get(self, client: AsyncViClient, key: str) -> Run | None:
+        """Return the run as it is now, ``None`` if it does not exist."""
+        try:
+            return await client.get_run(key)
+        except ViNotFoundError:
+            return None
+
+    async def scan(self, client: AsyncViClient, keys: Collection[str], max_pages: int | None) -> Listing[str, Run]:
+        """Read the listing for several runs: newest first, so that it ends early where all of them are new."""
+        scan = await client.scan_runs(keys, max_pages)
+        found = {run.run_id: run for run in scan.runs}
+        return Listing(scan.pages, scan.complete, found.get)
+
+
+RUNS: Final = RunSource()
+
+
+class RunTrigger(BaseTrigger):
+    """Waits until a run has ended or exceeds a limit, and yields exactly one event.
+
+    It never ends a run by itself, except when a person fails or clears the task (Airflow 3.3): a restart of the
+    triggerer must not. Arguments are JSON, hold no secret, and keep their names across versions.
+
+    :param vi_conn_id: id of a connection of type ``vi``
+    :param run_id: id of the run
+    :param owner: owner stamp of the try that waits: only while the run still carries it may this trigger kill it
+    :param limits: :class:`~vi_airflow_provider.training.watch.Limits` as JSON data
+    :param poll_interval: seconds between two polls
+    :param first_poll: time of the first poll, in seconds since the epoch
+    :param cancel_on_kill: kill the run when a person fails or clears the task
+    :param adopted: whether the task has taken over an active run; goes into the event
+    """
+
+    def __init__(
+        self,
+        *,
+        vi_conn_id: str,
+        run_id: str,
+        owner: str,
+        limits: dict[str, Any] | None = None,
+        poll_interval: float = 60.0,
+        first_poll: float = 0.0,
+        cancel_on_kill: bool = True,
+        adopted: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.vi_conn_id = vi_conn_id
+        self.run_id = run_id
+        self.owner = owner
+        self.limits = limits
+        self.poll_interval = max(poll_interval, MIN_INTERVAL)
+        self.first_poll = first_poll
+        self.cancel_on_kill = cancel_on_kill
+        self.adopted = adopted
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        names = ("vi_conn_id", "run_id", "owner", "limits", "poll_interval", "first_poll", "cancel_on_kill", "adopted")
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield how the wait ended."""
+        watch = RunWatch(Limits(**(self.limits or {})))
+        async with shared_poller(self.vi_conn_id, RUNS) as poller, poller.subscribe(self.run_id):
+            end = await self._wait(watch, poller)
+        yield TriggerEvent(build_event(end))  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Kill the run, because a person has failed, cleared or marked the task (called by Airflow 3.3 and later)."""
+        if not self.cancel_on_kill:
+            return
+        try:
+            async with asyncio.timeout(KILL_PATIENCE):
+                await self._kill()
+        except (ViError, TimeoutError) as error:
+            self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
+
+    async def _kill(self) -> None:
+        from vi_airflow_provider.hooks.vi import ViHook
+
+        # A client of its own: the shared one may be closed, or busy with requests that hang.
+        async with await ViHook(self.vi_conn_id).get_async_conn() as shared:
+            client = type(shared)(hasty(shared.settings))
+        async with client:
+            await kill_own_run(client, self.run_id, self.owner, KILLED_WITH_TASK)
+
+    async def _wait(self, watch: RunWatch, poller: SharedPoller[str, Run]) -> WaitEnd:
+        spread = min(self.poll_interval * SPREAD, MAX_SPREAD)
+        offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
+        now = time.time()
+        due = self.first_poll if self.first_poll > now else next_poll(now, self.poll_interval, offset)
+        failures, limit, state = 0, math.inf, ""
+        while True:
+            # A limit is worth a poll of its own: a run that ended just before it has not exceeded it.
+            await timers.sleep(min(due, limit) - time.time())
+            earliest = time.time() + self.poll_interval
+            try:
+                run = await poller.poll(self.run_id, spread, certain=True)
+            except ViError as error:
+                failures += 1
+                self.log.warning("Poll %d in a row failed: %s", failures, error)
+                if not error.retryable or failures >= MAX_FAILURES:
+                    return self._end(RunEnd.FAILED, error=error)
+                earliest, limit = max(earliest, time.time() + retry_after(error)), math.inf
+            else:
+                if run is None:
+                    return self._end(RunEnd.GONE)
+                failures, verdict = 0, watch.judge(run, time.time())
+                if verdict.state.value != state:
+                    state = verdict.state.value
+                    self.log.info("Run %s is %s.", self.run_id, state)
+                if verdict.ended:
+                    return self._end(RunEnd.ENDED)
+                if verdict.exceeded is not None:
+                    return self._end(RunEnd.EXCEEDED, limit=verdict.exceeded)
+                limit = verdict.next_limit or math.inf
+            due = next_poll(earliest, self.poll_interval, offset)
+
+    def _end(self, outcome: RunEnd, **facts: Any) -> WaitEnd:
+        return WaitEnd(self.run_id, outcome, adopted=self.adopted, **facts)
