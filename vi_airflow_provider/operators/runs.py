@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -183,14 +184,15 @@ class StartRunOperator(ViBaseOperator):
     def _defer(self, job: TrainingJob, taken: TakenUp) -> NoReturn:
         from vi_airflow_provider.triggers.runs import RunTrigger
 
-        interval = job.arguments.poll_interval
+        interval, now = job.arguments.poll_interval, time.time()
+        limit = job.watch.judge(taken.run, now).next_limit
         trigger = RunTrigger(
             vi_conn_id=self.vi_conn_id,
             run_id=taken.run.run_id,
             owner=job.identity.owner,
             limits=job.arguments.limits.as_json(),
             poll_interval=interval,
-            first_poll=time.time() + interval,
+            first_poll=min(now + interval, math.inf if limit is None else limit),
             cancel_on_kill=self.cancel_on_kill,
             adopted=taken.adopted,
         )

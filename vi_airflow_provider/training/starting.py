@@ -19,6 +19,7 @@ from vi_airflow_provider.training.take_up import (
     Refuse,
     Restart,
     Start,
+    TakenOver,
     Terms,
     decide,
 )
@@ -42,6 +43,10 @@ class RunRefusedError(Exception):
     def __init__(self, reason: str, run: Run) -> None:
         super().__init__(reason)
         self.run = run
+
+
+class RunTakenOverError(Exception):
+    """A later try of the task waits for the run, so this one must not touch it any more."""
 
 
 class RunStillActiveError(ViError):
@@ -100,12 +105,15 @@ def take_up(
 
     :param sleep: waits between two reads while a killed run ends
     :raises RunRefusedError: nothing may be started or taken over
+    :raises RunTakenOverError: a later try of the task owns the run
     :raises RunStillActiveError: the run of a cleared task does not end
     """
     decision = decide(_latest(client, order.terms), order.terms)
     match decision:
         case Refuse(reason, run):
             raise RunRefusedError(reason, run)
+        case TakenOver(run):
+            raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
         case Finished(run):
             log.info("Run %s has succeeded in an earlier try.", run.run_id)
             return TakenUp(run, adopted=False)

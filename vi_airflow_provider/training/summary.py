@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from vi_airflow_provider.api.canonical import spec_digest
+from vi_airflow_provider.api.canonical import canonical_json, spec_digest
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Run, RunOutput
 from vi_airflow_provider.training.identity import FLOW_DIGEST, FLOW_ID, NAMESPACE, RUN_NUMBER
 
-#: Metrics of a checkpoint that a summary has at most; further ones are counted.
-MAX_METRICS: Final = 50
+#: Bytes of a summary as JSON.
+MAX_BYTES: Final = 8_000
+#: Metrics of a checkpoint that a summary has at most, fewer if they have long names; further ones are counted.
+MAX_METRICS: Final = (50, 20, 8, 0)
 #: Characters of a name or a reason that a summary has at most.
-MAX_TEXT: Final = 200
+MAX_TEXT: Final = 100
 
 
 class BestMetric(NamedTuple):
@@ -45,12 +47,28 @@ def summarize(
     adopted: bool,
     url: str,
 ) -> dict[str, Any]:
-    """Return the result of a run: at most 8 KB of JSON.
+    """Return the result of a run: at most ``MAX_BYTES`` of JSON.
 
     :param outputs: the checkpoints of all pages
     :param adopted: whether an active run was taken over
     :param url: web address of the run
     """
+    for max_metrics in MAX_METRICS:
+        summary = _summary(run, outputs, best_metric, max_metrics, adopted=adopted, url=url)
+        if len(canonical_json(summary)) <= MAX_BYTES:
+            break
+    return summary
+
+
+def _summary(
+    run: Run,
+    outputs: Sequence[RunOutput],
+    best_metric: BestMetric | None,
+    max_metrics: int,
+    *,
+    adopted: bool,
+    url: str,
+) -> dict[str, Any]:
     attributes = run.metadata.attributes
     flow = run.spec.flow
     return {
@@ -70,8 +88,8 @@ def summarize(
         "running_seconds": _seconds(run.started_at, run.ended_at),
         "reason": None if run.reason is None else run.reason[:MAX_TEXT],
         "outputs": len(outputs),
-        "model": describe_output(latest(outputs)),
-        "best": describe_output(best(outputs, best_metric)),
+        "model": describe_output(latest(outputs), max_metrics),
+        "best": describe_output(best(outputs, best_metric), max_metrics),
         "url": url,
     }
 
@@ -90,11 +108,11 @@ def best(outputs: Iterable[RunOutput], metric: BestMetric | None) -> RunOutput |
     return max(rated, key=lambda output: (sign * output.metrics[metric.name], output.age_key), default=None)
 
 
-def describe_output(output: RunOutput | None) -> dict[str, Any] | None:
+def describe_output(output: RunOutput | None, max_metrics: int = MAX_METRICS[0]) -> dict[str, Any] | None:
     """Return a checkpoint as JSON data, with finite numbers and without its pre-signed URL."""
     if output is None:
         return None
-    metrics = dict(sorted(output.metrics.items())[:MAX_METRICS])
+    metrics = dict(sorted(output.metrics.items())[:max_metrics])
     described: dict[str, Any] = {
         "run_output_id": output.run_output_id,
         "epoch": output.spec.epoch,
@@ -102,10 +120,10 @@ def describe_output(output: RunOutput | None) -> dict[str, Any] | None:
         "metrics": {name[:MAX_TEXT]: value for name, value in metrics.items()},
         "storage_object": (output.status.storage_object or "")[:MAX_TEXT] or None,
     }
-    for name in output.non_finite_metrics[:MAX_METRICS]:
+    for name in output.non_finite_metrics[:max_metrics]:
         described["metrics"].setdefault(name[:MAX_TEXT], None)
     if output.non_finite_metrics:
-        described["non_finite"] = [name[:MAX_TEXT] for name in output.non_finite_metrics[:MAX_METRICS]]
+        described["non_finite"] = [name[:MAX_TEXT] for name in output.non_finite_metrics[:max_metrics]]
     omitted = len(output.metrics) + len(output.non_finite_metrics) - len(described["metrics"])
     return described | ({"metrics_omitted": omitted} if omitted > 0 else {})
 

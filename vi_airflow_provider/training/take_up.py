@@ -9,6 +9,7 @@ Start        no run, or one that has ended and may be followed by another: start
 Adopt        it is active and of this task: take it over
 Restart      it is active and of a generation that was cleared: kill it, see it end, then start
 Finished     it has succeeded for this generation: its result is this task's result
+TakenOver    a later try owns it: this one was frozen and has woken up, and must not touch anything any more
 Refuse       anything else; nothing is touched
 ===========  ==========================================================================================
 
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from vi_airflow_provider.api.models import Run, RunState
-from vi_airflow_provider.training.identity import Stamps, TaskIdentity
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
 
 #: The reason that is stamped on a run which is killed because its task was failed or cleared by a person.
 KILLED_WITH_TASK = "the task was failed or cleared"
@@ -91,7 +92,13 @@ class Refuse(NamedTuple):
     run: Run
 
 
-Decision: TypeAlias = Start | Adopt | Restart | Finished | Refuse
+class TakenOver(NamedTuple):
+    """End this try, which a later one has replaced, and touch nothing."""
+
+    run: Run
+
+
+Decision: TypeAlias = Start | Adopt | Restart | Finished | TakenOver | Refuse
 
 
 def decide(latest: Numbered | None, terms: Terms) -> Decision:
@@ -102,6 +109,8 @@ def decide(latest: Numbered | None, terms: Terms) -> Decision:
     stamps = Stamps.of(run)
     if (stranger := _stranger(run, stamps, terms.identity)) is not None:
         return Refuse(stranger, run)
+    if stamps.owner > order_of(terms.identity.owner):
+        return TakenOver(run)
     if stamps.generation == terms.identity.generation:
         return _continue(number, run, stamps, terms)
     following = Start(number + 1)

@@ -19,6 +19,7 @@ from vi_airflow_provider.api.errors import (
     one_line,
 )
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
 
 if TYPE_CHECKING:
@@ -88,10 +89,6 @@ def read_event(event: Any) -> WaitEnd:
     except (TypeError, LookupError, ValueError, AttributeError) as problem:
         reason = one_line(f"{event!r:.100} ({problem!r})")
     raise ViResponseError(f"the triggerer sent an event that is not understood: {reason}")
-
-
-class RunTakenOverError(Exception):
-    """A later try of the task waits for the run, so this one must not touch it any more."""
 
 
 @dataclass
