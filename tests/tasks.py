@@ -59,6 +59,7 @@ class TaskInstance:
     run_id: str = "manual__2026-07-01"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
     pushed: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:

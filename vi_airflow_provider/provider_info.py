@@ -26,15 +26,21 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "vi-airflow-provider",
         "name": _INTEGRATION,
-        "description": "List, wait for, create, update, delete and audit the flows of Datature Vi.",
+        "description": "List, wait for, create, update, delete, audit and train the flows of Datature Vi.",
         "integrations": [{"integration-name": _INTEGRATION, "external-doc-url": _DOCS, "tags": ["service"]}],
         "hooks": [_modules("vi_airflow_provider.hooks.vi")],
-        "operators": [_modules("vi_airflow_provider.operators.flows")],
+        "operators": [_modules("vi_airflow_provider.operators.flows", "vi_airflow_provider.operators.runs")],
         "sensors": [_modules("vi_airflow_provider.sensors.flows")],
-        "triggers": [_modules("vi_airflow_provider.triggers.flows", "vi_airflow_provider.triggers.events")],
+        "triggers": [
+            _modules(
+                "vi_airflow_provider.triggers.flows",
+                "vi_airflow_provider.triggers.runs",
+                "vi_airflow_provider.triggers.events",
+            )
+        ],
         "asset-uris": [_ASSET_URIS],
         "dataset-uris": [_ASSET_URIS],  # the name that Airflow 2.11 reads
-        "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink"],
+        "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink", "vi_airflow_provider.links.runs.ViRunLink"],
         "connection-types": [
             {
                 "connection-type": "vi",

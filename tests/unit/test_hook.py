@@ -122,6 +122,7 @@ FORM: Final = {
     "proxy": ("http://proxy.example:3128", "http://proxy.example:3128"),
     "allow_http": ("true", True),
     "ui_url_template": ("https://vi.example/{flow_id}", "https://vi.example/{flow_id}"),
+    "namespace": ("prod", "prod"),
 }
 
 

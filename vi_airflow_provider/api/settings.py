@@ -79,7 +79,7 @@ class ViSettings:
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
     ui_url_template: str = DEFAULT_UI_URL
-    namespace: str = ""
+    namespace: str | None = None
     user_agent: str = f"vi-airflow-provider/{__version__} (Python {platform.python_version()})"
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class ViSettings:
             set_(self, name, _checked_number(name, getattr(self, name)))
         if isinstance(self.verify, str):
             _check_ca(self.verify)
-        if not isinstance(self.namespace, str) or len(self.namespace) > 100 or not self.namespace.isprintable():
+        if self.namespace is not None and not (self.namespace.isprintable() and 0 < len(self.namespace) <= 100):
             raise ViConfigurationError("extra.namespace: put a short text there, like prod")
         if self.proxy is not None:
             check_proxy("extra.proxy", self.proxy)

@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Flow, FlowSpec, Run
-    from vi_airflow_provider.training.identity import TaskIdentity
     from vi_airflow_provider.training.job import TrainingJob
     from vi_airflow_provider.training.starting import TakenUp
     from vi_airflow_provider.training.waiting import WaitEnd
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"
-
-
-class TaskInterruptedError(Exception):
-    """The worker is shutting down; the run goes on, and the next try of the task takes it over."""
 
 
 class StartRunOperator(ViBaseOperator):
@@ -134,11 +129,8 @@ class StartRunOperator(ViBaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the triggerer: read the run again, and end as the same end looks in a worker."""
-        from vi_airflow_provider.training.waiting import read_event
-
         with self._job(context) as job:
-            end = read_event(event)
-            return self._succeeded(context, job.finish(end))
+            return self._succeeded(context, job.finish_event(event))
 
     def on_kill(self) -> None:
         """End the wait. What becomes of the run depends on who ends the task, which is found out afterwards.
@@ -152,34 +144,27 @@ class StartRunOperator(ViBaseOperator):
 
     @contextmanager
     def _job(self, context: Context) -> Iterator[TrainingJob]:
-        from vi_airflow_provider.api.transport.loop_thread import StoppedError
         from vi_airflow_provider.training import job
 
         with self.session(context) as hook:
             arguments = job.JobArguments.build(vars(self), self._deadline(context))
-            identity = self._identity(context, hook.settings.namespace)
+            identity = job.TaskIdentity(hook.settings.namespace or "", **self._identity(context))
             try:
-                yield job.TrainingJob(hook, arguments, identity, self._url_of, self._pause)
+                yield job.TrainingJob(hook, arguments, identity, self._url_of, self._stop or threading.Event())
             except job.RunFailedError as error:
                 if error.final:
                     raise AirflowFailException(str(error)) from error
                 raise
-            except StoppedError:
-                self._stopped(context)
+            except job.StoppedError:
+                # A person may have ended the task, and the run with it. Else the next try takes the run over.
+                if self._kill_if_meant(context):
+                    raise AirflowFailException("a person has ended the task, and its run was killed with it") from None
+                raise job.TaskInterruptedError from None
 
     def _wait(self, job: TrainingJob, taken: TakenUp) -> WaitEnd:
-        from vi_airflow_provider.api.transport.loop_thread import run_in_thread
-        from vi_airflow_provider.hooks.vi import ViHook
-
-        hook, tail = ViHook(self.vi_conn_id, retry=False), boolean("tail_logs", self.tail_logs)
-        _ = hook.settings  # read here, where Airflow can be asked
-
-        async def wait() -> WaitEnd:
-            async with await hook.get_async_conn() as client:
-                return await job.wait(client, taken.run, tail=tail)
-
-        # In a thread, so that a signal ends the wait at once, whatever request is in flight.
-        return run_in_thread(wait, self._is_stopped)._replace(adopted=taken.adopted)
+        hook = type(self.hook)(self.vi_conn_id, retry=False)
+        _ = hook.settings  # read here: an event loop must not wait for Airflow
+        return job.wait(hook.get_async_conn, taken, tail=boolean("tail_logs", self.tail_logs))
 
     def _defer(self, job: TrainingJob, taken: TakenUp) -> NoReturn:
         from vi_airflow_provider.triggers.runs import RunTrigger
@@ -221,52 +206,35 @@ class StartRunOperator(ViBaseOperator):
 
     # --- the end of the task -----------------------------------------------------------------------------------
 
-    def _is_stopped(self) -> bool:
-        return self._stop is not None and self._stop.is_set()
-
-    def _pause(self, seconds: float) -> None:
-        from vi_airflow_provider.api.transport.loop_thread import raise_if
-
-        (self._stop or threading.Event()).wait(seconds)
-        raise_if(self._is_stopped)
-
-    def _stopped(self, context: Context) -> NoReturn:
-        """End the task after its signal: the run with it if a person meant that, else for the next try to take over."""
-        if self._kill_if_meant(context):
-            raise AirflowFailException("the task was ended by a person, and its run was killed with it")
-        raise TaskInterruptedError("the worker is shutting down; the run goes on, and the next try takes it over")
-
     def _kill_if_meant(self, context: Context) -> bool:
         """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
         state = task_state(context)
         if state in (None, "running") or not self.cancel_on_kill:
             self.log.info("The task is ended in state %s; its run goes on.", state)
             return False
-        from vi_airflow_provider.training.killing import kill_latest_run
+        from vi_airflow_provider.training import job
 
         try:
-            identity = self._identity(context, self.hook.settings.namespace)
-            return kill_latest_run(self.hook.settings, identity)
+            settings = self.hook.settings
+            return job.kill_latest_run(settings, job.TaskIdentity(settings.namespace or "", **self._identity(context)))
         except Exception as error:  # whatever it is, the task ends now
             self.log.warning("The run could not be killed, and may go on: %s: %s", type(error).__name__, error)
             return False
 
-    def _identity(self, context: Context, namespace: str) -> TaskIdentity:
-        from vi_airflow_provider.training.identity import TaskIdentity
-
+    def _identity(self, context: Context) -> dict[str, Any]:
+        """Return what identifies this try: the fields of ``training.identity.TaskIdentity`` but the namespace."""
         ti: Any = context["ti"]
         dag_run: Any = context.get("dag_run") or ti.dag_run
         start = dag_run.start_date
-        return TaskIdentity(
-            namespace=namespace,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=-1 if ti.map_index is None else ti.map_index,
-            dag_run_start="" if start is None else start.isoformat(),
-            max_tries=ti.max_tries or 0,
-            try_number=ti.try_number or 1,
-        )
+        return {
+            "dag_id": ti.dag_id,
+            "run_id": ti.run_id,
+            "task_id": ti.task_id,
+            "map_index": -1 if ti.map_index is None else ti.map_index,
+            "dag_run_start": "" if start is None else start.isoformat(),
+            "max_tries": ti.max_tries or 0,
+            "try_number": ti.try_number or 1,
+        }
 
     def _deadline(self, context: Context) -> float | None:
         """Return when Airflow ends the task, in seconds since the epoch; ``None`` if it does not."""

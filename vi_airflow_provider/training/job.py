@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from vi_airflow_provider.api.canonical import spec_digest
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
+from vi_airflow_provider.api.transport.loop_thread import StoppedError, raise_if, run_in_thread
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice, count, optional_seconds, optional_text
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity
+from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides
 from vi_airflow_provider.training.starting import Order, RunRefusedError, TakenUp, kill_and_see_it_end, take_up
 from vi_airflow_provider.training.summary import BestMetric, summarize
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
-from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, wait_for
+from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, read_event, wait_for
 from vi_airflow_provider.training.watch import Limits, RunWatch
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.verbs import BlockingVerbs
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "JobArguments",
+    "RunFailedError",
+    "StoppedError",
+    "TaskIdentity",
+    "TaskInterruptedError",
+    "TrainingJob",
+    "kill_latest_run",
+]
 
 #: Seconds before the end of the task at which its run is killed, so that there is time for it.
 _MARGIN: Final = 60.0
@@ -40,6 +50,13 @@ class RunFailedError(Exception):
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
         self.final = final
+
+
+class TaskInterruptedError(Exception):
+    """The task has to end, but its run does not."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker is shutting down; the run goes on, and the next try takes it over")
 
 
 @dataclass(frozen=True)
@@ -114,14 +131,14 @@ class TrainingJob:
 
     :param client: retries as usual
     :param url: returns the web address of a run
-    :param pause: waits some seconds, unless the task is ended
+    :param stop: set when the task is to end; whatever waits here then raises :class:`StoppedError`
     """
 
     client: BlockingVerbs
     arguments: JobArguments
     identity: TaskIdentity
     url: Callable[[Run], str]
-    pause: Callable[[float], Any]
+    stop: threading.Event
 
     @property
     def watch(self) -> RunWatch:
@@ -134,19 +151,28 @@ class TrainingJob:
         :raises RunFailedError: no run may be started or taken over
         """
         try:
-            return take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self.pause)
+            return take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self._pause)
         except RunRefusedError as refused:
             if refused.run.state in (RunState.FAILED, RunState.KILLED):
                 show_last_lines(self.client, refused.run.run_id)
             reason = str(refused)
         raise RunFailedError(reason, final=True)
 
-    async def wait(self, client: AsyncViClient, run: Run, *, tail: bool) -> WaitEnd:
-        """Wait until the run has ended, or exceeds a limit.
+    def wait(self, connect: Callable[[], Awaitable[AsyncViClient]], taken: TakenUp, *, tail: bool) -> WaitEnd:
+        """Wait until the run has ended, or exceeds a limit. A signal ends the wait, whatever request is in flight.
 
-        :param client: retries nothing, as the polls have a pace of their own
+        :param connect: opens a client that retries nothing: the polls have a pace of their own
         :param tail: show new lines of the run's log
+        :raises StoppedError: the task is to end
         """
+
+        async def wait() -> WaitEnd:
+            async with await connect() as client:
+                return await self._wait(client, taken.run, tail=tail)
+
+        return run_in_thread(wait, self.stop.is_set)._replace(adopted=taken.adopted)
+
+    async def _wait(self, client: AsyncViClient, run: Run, *, tail: bool) -> WaitEnd:
         logs = LogTail(client, run.run_id)
 
         async def on_poll() -> None:
@@ -155,6 +181,14 @@ class TrainingJob:
 
         interval = self.arguments.poll_interval
         return await wait_for(client, run, self.watch, self.identity, poll_interval=interval, on_poll=on_poll)
+
+    def _pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+        raise_if(self.stop.is_set)
+
+    def finish_event(self, event: Any) -> dict[str, Any]:
+        """Return the result of a run that the trigger has waited for; see :meth:`finish`."""
+        return self.finish(read_event(event))
 
     def finish(self, end: WaitEnd) -> dict[str, Any]:
         """Return the result of a run that has succeeded.
@@ -171,7 +205,7 @@ class TrainingJob:
         if run is None or end.outcome is RunEnd.GONE:
             raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
         if end.limit is not None and not run.state.is_ended:
-            run = kill_and_see_it_end(self.client, run.run_id, end.limit.value, sleep=self.pause)
+            run = kill_and_see_it_end(self.client, run.run_id, end.limit.value, sleep=self._pause)
             raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
         if run.state is not RunState.SUCCEEDED:
             raise self._failure(run, f"run {run.run_id} {describe_end(run)}")

@@ -14,6 +14,7 @@ from vi_airflow_provider.api.errors import ViError, ViNotFoundError
 from vi_airflow_provider.gates import timers
 from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll, retry_after
 from vi_airflow_provider.gates.poller import Listing
+from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.training.killing import hasty, kill_own_run
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
 from vi_airflow_provider.training.waiting import MAX_FAILURES, RunEnd, WaitEnd, build_event
@@ -117,8 +118,6 @@ class RunTrigger(BaseTrigger):
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
 
     async def _kill(self) -> None:
-        from vi_airflow_provider.hooks.vi import ViHook
-
         # A client of its own: the shared one may be closed, or busy with requests that hang.
         async with await ViHook(self.vi_conn_id).get_async_conn() as shared:
             client = type(shared)(hasty(shared.settings))

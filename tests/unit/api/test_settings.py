@@ -50,6 +50,7 @@ def test_an_organization_and_a_key_are_enough() -> None:
         "proxy": None,
         "allow_http": False,
         "ui_url_template": "https://vi.datature.com/org/{organization_id}",
+        "namespace": None,
         "user_agent": settings().user_agent,
     }
 
@@ -234,7 +235,7 @@ def extra_refusal(**values: Any) -> str:
 def test_the_extra_has_the_documented_fields() -> None:
     assert (
         *("page_size", "connect_timeout", "read_timeout", "max_retries", "max_rate_limit_retries", "max_retry_delay"),
-        *("retry_budget", "verify", "proxy", "allow_http", "ui_url_template"),
+        *("retry_budget", "verify", "proxy", "allow_http", "ui_url_template", "namespace"),
     ) == EXTRA_FIELDS
 
 
@@ -392,7 +393,7 @@ def test_a_flow_id_is_quoted_in_the_web_address() -> None:
 )
 def test_an_unusable_template_of_the_web_address_is_refused(template: str) -> None:
     message = refusal(ui_url_template=template)
-    assert message.startswith("extra.ui_url_template: only {organization_id} and {flow_id} can be filled in")
+    assert message.startswith("extra.ui_url_template: only {organization_id}, {flow_id} and {run_id} can be filled in")
 
 
 @pytest.mark.parametrize(

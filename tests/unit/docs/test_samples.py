@@ -17,8 +17,10 @@ from tests.unit.docs.vi_server import ORGANIZATION, Vi, connect
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator, ListFlowsOperator
 
-#: The samples of emulator.md are fragments of a user's tests.
-RUNNABLE: Final = [block for page in PAGES if page != "emulator.md" for block in blocks(page, "python")]
+#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their example is only parsed here,
+#: and the operator is run against the emulator in tests/unit/training.
+NOT_RUN: Final = ("emulator.md", "operators/start_run.md")
+RUNNABLE: Final = [block for page in PAGES if page not in NOT_RUN for block in blocks(page, "python")]
 
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=str)
@@ -27,6 +29,12 @@ def test_python_sample_runs(block: Block, busy_vi: Vi, monkeypatch: pytest.Monke
         if "get_async_conn" in block.code:
             connect(monkeypatch, host=stack.enter_context(busy_vi.on_loopback()))
         run(block)
+
+
+def test_run_example_is_a_dag() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("operators/start_run.md", "python")[0].code, names)  # noqa: S102 - our own documentation
+    assert set(names["dag"].task_ids) == {"train", "sweep"}
 
 
 def test_list_example_deletes_nothing(busy_vi: Vi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Asset, Tas
 from tests.tasks import TaskInstance, plain
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
-from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator, TaskInterruptedError
+from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
 from vi_airflow_provider.training import starting
 from vi_airflow_provider.training.identity import KILL_REASON, OWNER
-from vi_airflow_provider.training.job import RunFailedError
+from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.waiting import RunEnd, read_event
 from vi_airflow_provider.training.watch import Limit
@@ -266,7 +266,7 @@ def test_run_is_killed_with_the_task_that_a_person_ends(
 ) -> None:
     vi_emulator.plans.add(run_seconds=3600)
     ti = Try(state=state)
-    with pytest.raises(AirflowFailException, match="by a person"):
+    with pytest.raises(AirflowFailException, match="a person has ended the task"):
         killed_while_waiting(flow_id, state, monkeypatch, ti)
     assert vi_emulator.store.get_run(ti.pushed[RUN_ID_KEY])["spec"]["killedAt"] is not None
 
