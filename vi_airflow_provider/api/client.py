@@ -82,10 +82,10 @@ class ViClient(BlockingVerbs):
         self._start_in_this_process()
 
     def _start_in_this_process(self) -> None:
-        self._pid = os.getpid()
         self._session = _Session(self.settings)
         self._listings: WeakSet[PagePrefetcher[Any]] = WeakSet()
         self._lock = threading.Lock()
+        self._pid = os.getpid()  # last: another thread uses the session once it sees this
 
     def _check_process(self) -> None:
         """Replace the session after a fork: sockets shared with the parent would mix up the responses."""

@@ -77,14 +77,14 @@ def parse_listed_flow(organization_id: str, content: bytes, context: ErrorContex
     :param organization_id: the organization whose flows were requested
     :param content: its JSON text, known to be UTF-8
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path. Reading the
-        settings raises it as well if they hold a number that is too large
+        settings raises it as well if they hold a number that is too large, or are nested too deeply
     """
     try:
         checked = _check(content)
     except NOT_JSON:
         # Describes what is wrong, or accepts it.
         return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
-    if nests_too_deep(content) or checked.workspace_id != organization_id:
+    if checked.workspace_id != organization_id:
         return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
     text = Text(content, context, json_path)
     known = {
@@ -157,13 +157,15 @@ class Text:
     def decoded(self) -> dict[str, Any]:
         """Decode the document for the caller alone."""
 
-        def refuse(reason: str) -> ViError:  # well-formed, but without a value: a huge number
+        def refuse(reason: str) -> ViError:  # well-formed, but not readable: a huge number, deep nesting
             flaw = find_flaw(self._content, self._json_path)
             return unreadable(self._context, flaw, f"the response cannot be read: {self._json_path}: {reason}")
 
         with refusing(refuse, *NOT_JSON, describe=one_line_of):
             wire: dict[str, Any] = msgspec.json.decode(self._content)
-            return wire
+        if nests_too_deep(self._content):  # checked here and not before: it would cost a fifth of a listing's time
+            raise refuse("nested too deeply")
+        return wire
 
     def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
         """Return which fields a document within the flow has, and those that its model does not know."""
