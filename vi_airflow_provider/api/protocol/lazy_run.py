@@ -60,7 +60,9 @@ def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, o
     except NOT_JSON:
         run = parse_document(Run, content, context, json_path)  # which describes what is wrong, or accepts it
     else:
-        run = _lazy(checked, Text(content, context, json_path))
+        if checked.workspace_id == organization_id:
+            return _lazy(checked, Text(content, context, json_path))
+        run = parse_document(Run, content, context, json_path)
     check_identity(("run", run.run_id, run.run_id), (run.organization_id, organization_id), context)
     return run
 
@@ -140,4 +142,10 @@ class _RestOfCondition:
 
 
 def _fields(condition: _Condition) -> dict[str, Any]:
-    return {name: getattr(condition, name) for name in _Condition.__struct_fields__}
+    return {
+        "condition": condition.condition,
+        "status": condition.status,
+        "last_transition_time": condition.last_transition_time,
+        "reason": condition.reason,
+        "message": condition.message,
+    }
