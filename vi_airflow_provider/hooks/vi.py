@@ -209,7 +209,7 @@ def _endpoint(connection: Connection) -> str:
     host, port, schema = (connection.host or "").strip(), connection.port, connection.schema
     if schema and (schema not in ("http", "https") or "://" in host):
         raise ViConfigurationError(
-            f"schema: {schema!r:.80} is not expected; leave it empty, and put the whole URL into the host"
+            f"schema: {schema!r:.80} is not expected; leave it empty and put the whole URL into the host"
         )
     if not host:
         if port:
