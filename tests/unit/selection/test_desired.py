@@ -89,7 +89,7 @@ def test_attributes_that_are_not_given_do_not_matter() -> None:
     assert not DesiredFlow.build(wire_spec(), {}).is_met_by(flow())
 
 
-def test_a_training_project_of_null_is_none() -> None:
+def test_training_project_of_null_is_no_project() -> None:
     desired = DesiredFlow.build(wire_spec(trainingProject=None), None)
     assert desired.is_met_by(flow(spec__trainingProject=ABSENT))
     assert not desired.is_met_by(flow())

@@ -179,7 +179,7 @@ class RunOutputSpec(Document):
 
 
 class DownloadUrl(Document):
-    """Where a checkpoint can be downloaded, for a while. The URL is a secret: whoever has it needs no key."""
+    """Where a checkpoint can be downloaded, for a while. The URL is a secret: it works without a key."""
 
     url: SecretStr
     expires_at: int | None = None
