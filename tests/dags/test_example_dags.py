@@ -146,6 +146,31 @@ class TestGateTrainingOnFlow:
         assert local_airflow.returned(run, "train") == []
 
 
+class TestTrainFlow:
+    @pytest.fixture
+    def dag(self, examples: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+        dag = examples["train_flow"]
+        monkeypatch.setitem(dag.get_task("train").partial_kwargs, "poll_interval", 0.1)
+        return dag
+
+    def test_each_seed_is_paid_for_once_and_the_best_is_named(self, dag: Any, vi_emulator: Emulator) -> None:
+        vi_emulator.plans.add(run_seconds=0.5)
+        paid_before = set(vi_emulator.bill())
+        (flow_id, *_) = vi_emulator.store.flow_ids()
+
+        run = local_airflow.run(dag, {"flow_id": flow_id, "seeds": [3, 5]})
+
+        assert state(run) == "success"
+        results = local_airflow.returned(run, "train")
+        bill = {run_id: account for run_id, account in vi_emulator.bill().items() if run_id not in paid_before}
+        assert {result["run_id"] for result in results} == set(bill)
+        assert [account["starts"] for account in bill.values()] == [1, 1]
+        seeds = [vi_emulator.store.get_run(run_id)["spec"]["flow"]["settings"]["seed"] for run_id in bill]
+        assert sorted(seeds) == [3, 5]
+        (best,) = local_airflow.returned(run, "name_the_best")
+        assert best["f1"] == max(result["best"]["metrics"]["f1"] for result in results)
+
+
 class TestAuditFlowSpecs:
     @pytest.fixture
     def dag(self, examples: dict[str, Any]) -> Any:
@@ -188,7 +213,7 @@ class TestAuditFlowSpecs:
 
 
 def test_every_example_runs_in_a_test(examples: dict[str, Any]) -> None:
-    here = {"cleanup_stale_flows", "gate_training_on_flow", "audit_flow_specs"}
+    here = {"cleanup_stale_flows", "gate_training_on_flow", "audit_flow_specs", "train_flow"}
     in_cleanup_tests = {"prune_stale_flows"}
     newer = {
         "train_when_flow_changes": hasattr(sys.modules.get("airflow.sdk"), "AssetWatcher"),  # tests/system
