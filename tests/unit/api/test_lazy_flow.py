@@ -165,7 +165,7 @@ def test_a_damaged_flow_is_refused_at_once_or_valid(damage: bytes, place: int) -
 
 
 @pytest.mark.parametrize("path", ["flow_id", "spec__training_project", "metadata__last_updated"])
-def test_a_field_that_would_replace_another_in_an_xcom_is_refused_when_read(path: str) -> None:
+def test_a_field_replacing_another_in_an_xcom_is_refused_when_read(path: str) -> None:
     flow = listed(wire_flow(**{path: "another"}))
     assert (flow.flow_id, flow.spec.training_project) == (FLOW_ID, "weld-inspection")
     with pytest.raises(ViResponseError, match=r"items\[3\]: \w+: .*cannot be told apart"):
