@@ -20,6 +20,10 @@ from vi_airflow_provider.api.transport.loop_thread import StoppedError, run_in_t
 VARIABLE: Final = contextvars.ContextVar("variable", default="unset")
 
 
+class Signalled(BaseException):
+    """What a signal handler raises."""
+
+
 async def double(number: int) -> int:
     await asyncio.sleep(0)
     return 2 * number
@@ -60,13 +64,13 @@ def test_error_of_the_work_is_raised_unchanged() -> None:
 
 def test_error_is_raised_without_its_groups() -> None:
     async def fail() -> NoReturn:
-        raise SystemExit(3)
+        raise Signalled
 
     async def work() -> None:
         async with asyncio.TaskGroup() as outer:
             outer.create_task(fail())
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(Signalled):
         run_in_thread(work)
 
     async def grouped() -> NoReturn:
@@ -108,11 +112,6 @@ def test_work_stopped_before_its_start_does_not_begin() -> None:
     with pytest.raises(StoppedError):
         run_in_thread(work, lambda: True)
     assert work.events == []
-    assert "vi-event-loop" not in {thread.name for thread in threading.enumerate()}
-
-
-class Signalled(BaseException):
-    """What the handler raises."""
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
@@ -114,11 +113,15 @@ class Interruption:
 
 
 def loop_is_running() -> bool:
-    """Return whether a thread with an event loop is there, and not about to end."""
-    for thread in threading.enumerate():
-        if thread.name == "vi-event-loop":
-            thread.join(timeout=1)
-            return thread.is_alive()
+    """Return whether a thread runs an event loop of the provider."""
+    for frame in sys._current_frames().values():
+        names = set()
+        caller: FrameType | None = frame
+        while caller is not None:
+            names.add(caller.f_code.co_qualname)
+            caller = caller.f_back
+        if {"_LoopThread._run", "Runner.run"} <= names:
+            return True
     return False
 
 

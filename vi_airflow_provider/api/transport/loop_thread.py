@@ -16,6 +16,7 @@ caller's thread, in a notebook or an asynchronous task, does not matter: it wait
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
 import threading
@@ -60,7 +61,7 @@ def run_in_thread(work: Callable[[], Coroutine[Any, Any, T]], stopped: Callable[
             raise_if(stopped)
     except BaseException:
         loop_thread.cancel()
-        while not loop_thread.wait():
+        while loop_thread.begun and not loop_thread.wait():
             pass
         raise
     return loop_thread.result()
@@ -71,26 +72,27 @@ class _LoopThread(Generic[T]):
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._work = work
+        #: Whether the thread has begun to run. If not, it finds itself cancelled when it does.
+        self.begun = False
         self._ended = False
-        # Held until the end, to wait for. Not a threading.Event or Thread.join: those are Python code, which an
-        # exception of a signal handler may leave between any two lines.
-        self._running = threading.Lock()
+        self._running = threading.Lock()  # held until the end, to wait for
         self._cancelled = False
         self._task: asyncio.Task[Any] | None = None
         self._result: list[T] = []
         self._error: BaseException | None = None
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name="vi-event-loop", daemon=True)
+        self._context = contextvars.copy_context()
 
     def start(self) -> None:
         self._running.acquire()
-        self._thread.start()
+        # Neither threading.Thread nor threading.Event: they are Python code around a lock, which an exception of a
+        # signal handler may leave between any two lines, and then they raise another one.
+        _thread.start_new_thread(self._context.run, (self._run,))
 
     def wait(self) -> bool:
-        """Wait a step, or until the end; return whether the work has ended, or has not begun and never will."""
-        if not self._ended and self._thread.ident is not None:
+        """Wait a step, or until the end; return whether the work has ended."""
+        if not self._ended:
             self._running.acquire(timeout=STEP)
-        return self._ended or self._thread.ident is None
+        return self._ended
 
     def cancel(self) -> None:
         """Cancel the work, now or as soon as it begins."""
@@ -105,11 +107,13 @@ class _LoopThread(Generic[T]):
         return self._result[0]
 
     def _run(self) -> None:
+        self.begun = True
         try:
             self._result.append(asyncio.run(self._main()))
         except BaseException as error:  # raised in the caller's thread
             self._error = _ungrouped(error)
         finally:
+            self._task = None  # freed here: in the caller's thread, a handler's exception would vanish in a destructor
             self._ended = True
             self._running.release()
 
