@@ -126,7 +126,7 @@ def _continue(number: int, run: Run, stamps: Stamps, terms: Terms) -> Decision:
     if not run.state.is_ended:
         return Adopt(run, stamps.run_number, _difference(stamps, terms))
     if run.state is RunState.SUCCEEDED:
-        # A mapped task that was expanded anew may have another item at this index.
+        # A mapped task that was expanded again may have another item at this index.
         return Start(number + 1) if _difference(stamps, terms) else Finished(run)
     if run.state is RunState.KILLED:
         if not stamps.kill_reason:
