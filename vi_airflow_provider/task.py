@@ -180,8 +180,8 @@ def instance_of(context: Context) -> str:
 def task_state(context: Context) -> str | None:
     """Return the state that Airflow has stored of the task instance, ``None`` if it cannot be read.
 
-    While a task runs, its state says why it is being ended: ``running`` if only the worker goes away, something else if
-    a person has failed, cleared or marked it.
+    When a running task is to end, the state tells why: it is still ``running`` if only the worker goes away, and
+    anything else if a person failed, cleared or marked the task.
     """
     ti: Any = context["ti"]
     try:

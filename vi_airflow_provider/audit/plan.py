@@ -50,7 +50,7 @@ class Selection:
         )
 
     def is_that_of(self, criteria: Mapping[str, Any]) -> bool:
-        """Tell whether the criteria in a manifest select the same flows, however they are spelled."""
+        """Return whether the criteria in a manifest select the same flows, however they are spelled."""
         if criteria == self.criteria:
             return True
         try:

@@ -45,7 +45,7 @@ class FlowSpool:
         self._index.execute("INSERT OR IGNORE INTO skipped VALUES (?)", (flow_id,))
 
     def knows(self, flow_id: str) -> bool:
-        """Tell whether a flow was stored or skipped."""
+        """Return whether a flow was stored or skipped."""
         query = "SELECT EXISTS (SELECT 1 FROM flow WHERE id = ?) OR EXISTS (SELECT 1 FROM skipped WHERE id = ?)"
         return bool(self._index.execute(query, (flow_id, flow_id)).fetchone()[0])
 

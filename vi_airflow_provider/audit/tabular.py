@@ -117,7 +117,7 @@ def count_pieces(flows: Iterable[Flow]) -> dict[str, int]:
 
 
 def may_have_long_cells(size: int) -> bool:
-    """Tell whether a flow of this size as JSON can have a cell that Excel would cut."""
+    """Return whether a flow of this size as JSON can have a cell that Excel would cut."""
     return size * _LONGEST_ESCAPE > MAX_CELL
 
 

@@ -24,7 +24,7 @@ Two tasks may export to one destination at a time, each unaware of the other. A 
 version that the manifest before it described, whether or not its file has been written, and step 4 reads the manifest
 back. If it describes the other task's version while the file is ours, ours is written again, and accepts both. So of
 two tasks, in any order of their steps, the one that writes the file last is described or accepted by the manifest. If
-one of them fails or is killed amid this, ``verify`` may report a mismatch, until the destination is exported again.
+one of them fails or is killed on the way, ``verify`` may report a mismatch, until the destination is exported again.
 
 What breaks if you change it: with the file first, a kill leaves a file without evidence. With a manifest that accepts
 only the new file, a kill between 2 and 3 does the same to the old one. Without step 4, or if it accepts only its own
@@ -188,7 +188,7 @@ def _settle(spool: FlowSpool, files: Files, version: ExportManifest, report: IO[
 
 
 def _is_contested(files: Files, version: ExportManifest, accepted: Sequence[ExportManifest]) -> bool:
-    """Tell whether another task has written its manifest meanwhile, so that restoring ours would remove it."""
+    """Return whether another task has written its manifest meanwhile, so that restoring ours would remove it."""
     try:
         found = {each.sha256 for each in _versions(files)[:1]}
     except Exception as error:  # whatever the file system's driver raises; it must not hide the original error
@@ -198,7 +198,7 @@ def _is_contested(files: Files, version: ExportManifest, accepted: Sequence[Expo
 
 
 def _may_have_arrived(target: ObjectStoragePath, sha256: str) -> bool:
-    """Tell whether an export was stored in spite of an error, as when the response of the object store was lost.
+    """Return whether an export was stored in spite of an error, as when the response of the object store was lost.
 
     If this cannot be checked, assume it was: the new manifest accepts both files, the old one only the old file.
     """

@@ -40,7 +40,7 @@ class Destination:
         return cls(folder, prefix_of(attempt.instance, *attempt.labels), attempt.is_retry)
 
     def earlier_archives(self) -> list[str]:
-        """Return what earlier tries archived, oldest first: one of them may have been killed amid its deletes."""
+        """Return what earlier tries archived, oldest first: one of them may have been killed during its deletes."""
         return archives_of(self.folder, self.prefix) if self.is_retry else []
 
     def write(self, flows: Mapping[str, bytes], organization_id: str, details: Mapping[str, Any]) -> str:

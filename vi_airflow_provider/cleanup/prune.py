@@ -153,7 +153,7 @@ def _log_plan(plan: Plan, settled: int | None, refusal: str | None, *, dry_run: 
 
 
 def _finish(report: Report) -> dict[str, Any]:
-    """Log the results, write the report beside the archive, and return it."""
+    """Log the results, write the report next to the archive, and return it."""
     if report.results:
         log.info("%d flows were selected:\n%s", len(report.results), results_table(report.results))
     uri = None

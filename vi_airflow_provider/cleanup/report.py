@@ -1,4 +1,4 @@
-"""The report of a cleanup: its counts and outcomes, as an XCom, as a file beside the archive, and as a log table."""
+"""The report of a cleanup: its counts and outcomes, as an XCom, as a file next to the archive, and as a log table."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Report:
         }
 
     def write(self) -> str | None:
-        """Write the whole report beside the archive, if there is one, and return its URL.
+        """Write the whole report next to the archive, if there is one, and return its URL.
 
         :raises Exception: whatever the file system or its driver raises
         """

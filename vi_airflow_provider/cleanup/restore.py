@@ -1,7 +1,7 @@
 """Restores flows from an archive: those that are missing, and if asked to, those that differ.
 
 A flow is written only over what was seen: nothing, or with ``if_exists="replace"`` the version that was there when the
-restore came to it. Each attempt to write reads the flow again, so an edit that somebody makes meanwhile stays.
+restore came to it. Each attempt to write reads the flow again, so a concurrent edit is kept.
 """
 
 from __future__ import annotations

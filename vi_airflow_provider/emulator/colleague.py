@@ -1,4 +1,4 @@
-"""A colleague: somebody else who works on the same flows and runs while a client does.
+"""A colleague: another person who works on the same flows and runs while a client does.
 
 A rule describes one habit: at which moment of which requests the colleague does what to which flow. Unlike fault
 rules, all rules that fire on a request count, so several colleagues can meet. A rule leaves the response alone;

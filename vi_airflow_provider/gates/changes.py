@@ -74,7 +74,7 @@ class Snapshot:
     changes: dict[str, Change] = field(default_factory=dict)
 
     def same_as(self, other: Snapshot) -> bool:
-        """Tell whether two snapshots show the same versions of the same organization's flows."""
+        """Return whether two snapshots show the same versions of the same organization's flows."""
         return self.organization_id == other.organization_id and self.versions == other.versions
 
     def listed_changes(self) -> list[dict[str, Any]]:
@@ -122,11 +122,11 @@ class ChangeDetector:
         return poll.after
 
     def watches(self, flow: Flow, now: datetime) -> bool:
-        """Tell whether a flow matches the filter."""
+        """Return whether a flow matches the filter."""
         return self._filter.matches(flow, now)
 
     def reports(self, event: str, *, spec_changed: bool) -> bool:
-        """Tell whether a change is to be reported."""
+        """Return whether a change is to be reported."""
         return event in self._events and (spec_changed or not self._spec_changes_only)
 
 

@@ -88,7 +88,7 @@ class Source(Protocol[K, D]):
     """Where the documents come from. An implementation checks that a document is the one that was requested."""
 
     def needs_listing(self, key: K) -> bool:
-        """Tell whether the document can only be found in the listing."""
+        """Return whether the document can only be found in the listing."""
 
     async def get(self, client: AsyncViClient, key: K) -> D | None:
         """Return the document as it is now, ``None`` if it does not exist."""

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class CleanupOperator(ViBaseOperator):
-    """Base of the operators that delete or restore flows: they can be killed, and their tries can be told apart.
+    """Base of the operators that delete or restore flows: they can be killed, and each try has its own archives.
 
-    Airflow 3 only calls ``on_kill`` when it ends a task, and raises nothing, so the writes look at what it leaves here.
+    Airflow 3 only calls ``on_kill`` when it ends a task, and raises nothing, so the writes check what it leaves here.
     """
 
     _killed = False

@@ -66,7 +66,7 @@ class PruneFlowsOperator(CleanupOperator):
     :param allow_unarchived: delete without an archive
     :param concurrency: flows that are deleted at the same time
     :param page_size: flows per request of the listing; the connection's setting by default
-    :return: the report: counts by outcome, ``archive``, ``earlier_archives`` (of tries that ended amid their deletes)
+    :return: the report: counts by outcome, ``archive``, ``earlier_archives`` (of tries that ended during their deletes)
         and ``report`` (URLs), ``outcomes`` and ``spared_flows``
     """
 

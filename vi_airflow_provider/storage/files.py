@@ -48,7 +48,7 @@ def list_files(folder: ObjectStoragePath, *, recursive: bool = False) -> Iterato
 
 
 def is_folder(path: ObjectStoragePath) -> bool:
-    """Tell whether a path is an existing folder, and not a file."""
+    """Return whether a path is an existing folder, and not a file."""
     path.fs.invalidate_cache()
     return path.is_dir() and not path.is_file()
 

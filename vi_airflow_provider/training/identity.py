@@ -86,7 +86,7 @@ class TaskIdentity(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """What the stamps of a run say; empty texts where there are none."""
+    """The stamps of a run; a missing one is an empty text."""
 
     task: str
     dag_run_start: str

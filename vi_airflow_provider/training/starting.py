@@ -161,7 +161,7 @@ def kill_and_see_it_end(
     sleep: Callable[[float], Any] = time.sleep,
     now: Callable[[], float] = time.time,
 ) -> Run:
-    """Kill a run, and wait until one of its conditions says that it has ended.
+    """Kill a run, and wait until one of its conditions reports that it has ended.
 
     :raises RunStillActiveError: it has not, in time
     """

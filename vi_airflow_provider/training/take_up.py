@@ -65,7 +65,7 @@ class Start(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Take over an active run; ``warning`` says what is odd about it."""
+    """Take over an active run; ``warning`` describes what is odd about it."""
 
     run: Run
     run_number: int
@@ -143,7 +143,7 @@ def _stranger(run: Run, stamps: Stamps, identity: TaskIdentity) -> str | None:
     """Return why a run may not be ours."""
     if stamps.task != identity.task:
         return (
-            f"run {run.run_id} has the id of this task's run, but names the task {stamps.task or 'of nobody'!r:.200}; "
+            f"run {run.run_id} has the id of this task's run, but names the task {stamps.task or 'unknown'!r:.200}; "
             "it is left alone"
         )
     matters = not run.state.is_ended or stamps.generation == identity.generation
@@ -165,5 +165,5 @@ def _difference(stamps: Stamps, terms: Terms) -> str | None:
 
 
 def describe_end(run: Run) -> str:
-    """Say how a run ended, with the server's reason."""
+    """Describe how a run ended, with the server's reason."""
     return f"has {run.state.value}" + (f": {run.reason}" if run.reason else "")

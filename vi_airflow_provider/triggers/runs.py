@@ -36,7 +36,7 @@ class RunSource:
     """Where the pollers of runs read: singly, or many runs from one scan of the listing."""
 
     def needs_listing(self, key: str) -> bool:
-        """Tell whether a run can only be found in the listing: never, as it is asked for by its id."""
+        """Return whether a run can only be found in the listing: never, as it is asked for by its id."""
         return False
 
     async def get(self, client: AsyncViClient, key: str) -> Run | None:

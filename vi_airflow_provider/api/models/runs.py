@@ -54,7 +54,7 @@ class RunCondition(Document):
 def classify(conditions: Iterable[RunCondition], *, killed: bool) -> RunState:
     """Derive the state of a run from its conditions (VI_API.md section 5), in whatever order and words they come.
 
-    :param killed: whether somebody has asked to kill the run (``spec.killedAt``)
+    :param killed: whether a kill of the run was requested (``spec.killedAt``)
     """
     reached: set[str] = set()
     failed = False

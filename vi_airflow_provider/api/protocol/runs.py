@@ -2,7 +2,7 @@
 
 Two of them cost or save money, and are therefore never repeated blindly. After an attempt to *start* whose outcome is
 unknown, the run is read: if it exists, it has started. After an attempt to *kill* whose outcome is unknown, it is read
-again, too, and killed again only while it is active and nobody has asked to kill it.
+again as well, and killed again only while it is active and no kill was requested.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ class RunCalls(ResourceCalls):
     def kill_run(self, run_id: str, *, attributes: Mapping[str, str | None] | None = None) -> Steps[Run]:
         """Ask the server to kill a run, and return the run. It is permanent, and credits are not refunded.
 
-        A run that has ended, or that somebody has asked to kill already, is returned as it is. Billing may go on for a
-        while: poll :meth:`get_run` until a condition of the run says that it has ended.
+        A run that has ended, or whose kill was requested before, is returned as it is. Billing may continue for a
+        while: poll :meth:`get_run` until a condition of the run reports its end.
 
         :param attributes: attributes to set together with the kill
         :raises ViNotFoundError: there is no run with this id
