@@ -36,6 +36,7 @@ class Try(TaskInstance):
     max_tries: int = 3
     state: str = "running"
     start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
+    task: Any = None
 
     def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
         key = self.task_id if self.map_index < 0 else f"{self.task_id}_{self.map_index}"
@@ -116,7 +117,8 @@ def test_event_of_an_outlet_tells_about_the_model(vi_emulator: Emulator, flow_id
     asset = Asset(uri=f"vi://{vi_emulator.organization_id}/flows")
     operator = StartRunOperator(task_id="train", flow_id=flow_id, poll_interval=0.01, outlets=[asset])
     events = {asset: SimpleNamespace(extra={})}
-    context: Any = {"ti": Try(), "dag_run": SimpleNamespace(start_date=START), "outlet_events": events}
+    ti = Try(task=operator)  # Airflow 2 prepares the lineage of a task that has outlets
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=START), "outlet_events": events}
     operator.pre_execute(context)
     result = operator.execute(context)
     assert events[asset].extra["run_id"] == result["run_id"]
