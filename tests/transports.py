@@ -250,6 +250,7 @@ def by_protocol(case: Case, monkeypatch: pytest.MonkeyPatch) -> Verdict:
             if isinstance(step, Sleep):
                 clock.sleep(step.seconds)
             else:
+                assert isinstance(step, Send)
                 reply = outcomes[len(sent)]
                 sent.append(step)
 

@@ -388,7 +388,7 @@ CALLS: Final[dict[str, tuple[Callable[[ViHook], Any], str, Any]]] = {
     ),
     "get_flow": (lambda vi: vi.get_flow(FLOW_ID).flow_id, f"GET /flows/{FLOW_ID}", FLOW_ID),
     "flow_exists": (lambda vi: vi.flow_exists(FLOW_ID), f"GET /flows/{FLOW_ID}", True),
-    "find_flow": (lambda vi: vi.find_flow(flow_id=FLOW_ID).flow_id, f"GET /flows/{FLOW_ID}", FLOW_ID),
+    "find_flow": (lambda vi: [vi.find_flow(flow_id=FLOW_ID)] != [None], f"GET /flows/{FLOW_ID}", True),
     "delete_flow": (lambda vi: vi.delete_flow(FLOW_ID).deleted, f"DELETE /flows/{FLOW_ID}", True),
     "create_flow": (
         lambda vi: vi.create_flow(wire_spec(), attributes={"a": "b"}, flow_id=FLOW_ID).flow_id,

@@ -193,6 +193,7 @@ class Script:
                 self.now += step.seconds
                 reply = None
             else:
+                assert isinstance(step, Send)
                 reply = self.next(step)
 
 
@@ -366,10 +367,11 @@ def test_a_valid_listing_is_read_unchanged() -> None:
 @pytest.mark.parametrize("model", [Flow, FlowSpec, SimpleFlow, FlowPage])
 @given(document=JSON | almost_flows())
 def test_a_document_is_validated_or_refused(model: type[BaseModel], document: Any) -> None:
-    for validate in (
+    ways: tuple[Callable[[], BaseModel], ...] = (
         lambda: model.model_validate(document),
         lambda: model.model_validate_json(written(document)),
-    ):
+    )
+    for validate in ways:
         try:
             value = validate()
         except ValidationError:

@@ -19,8 +19,8 @@ from tests.documents import ABSENT, FLOW_ID, ORGANIZATION_ID, wire_bytes, wire_f
 from tests.strategies import wire_flows
 from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec
-from vi_airflow_provider.api.protocol.codec import ErrorContext
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
+from vi_airflow_provider.api.protocol.outcomes import ErrorContext
 
 ORIGIN: Final = ErrorContext("GET", "/workspaces/o/flows", 200, "trace", 2)
 

@@ -54,7 +54,7 @@ REQUIRED: Final = (
     *("spec__blocks__1__block", "spec__blocks__1__settings", "spec__blocks__1__style"),
     *("metadata__timeCreated", "metadata__lastUpdated", "metadata__generation", "metadata__attributes"),
 )
-WRONG: Final = {
+WRONG: Final[dict[str, list[Any]]] = {
     "kind": ["flow", "Run", None, 5],
     "workspaceId": [None, 5],
     "flowId": [None, 5, ["a"]],
@@ -257,7 +257,7 @@ def test_the_digest_depends_on_what_changes_the_training(changes: dict[str, Any]
 def test_the_digest_is_the_same_in_every_version() -> None:
     # Users store digests, so a new release must not change them.
     block = {"block": "model", "settings": {"b": 1.5, "a": None}, "style": {"x": 1}}
-    spec = {
+    spec: dict[str, Any] = {
         "name": "größe",
         "schema": "v1",
         "tolerations": {},

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -103,7 +103,12 @@ def test_the_prefetch_is_sent_before_the_consumer_continues(
     server.acts += [page(0), Act(after=After.HANG)]
     order: list[str] = []
     read_from = Call.read_from
-    monkeypatch.setattr(Call, "read_from", lambda call, sock: (order.append("sent"), read_from(call, sock)))
+
+    def recorded(call: Call, sock: Any) -> Any:
+        order.append("sent")
+        return read_from(call, sock)
+
+    monkeypatch.setattr(Call, "read_from", recorded)
     flows = client.list_flows()
     began = time.monotonic()
     ids(flows, 2)

@@ -54,7 +54,9 @@ def play(steps: Steps[Any], *outcomes: Response | Failure, clock: Clock | None =
     reply: Response | Failure | None = None
     try:
         while True:
-            taken.append(step := steps.send(reply))
+            step = steps.send(reply)
+            assert isinstance(step, Send | Sleep)
+            taken.append(step)
             reply = None
             if isinstance(step, Send):
                 reply = next(script)
@@ -202,7 +204,8 @@ def scanned(steps: Steps[Scan], *pages: dict[str, Any]) -> Scan:
         while True:
             steps.send(Response(200, {}, wire_bytes(next(script))))
     except StopIteration as done:
-        return done.value
+        found: Scan = done.value
+        return found
 
 
 NAMED: Final = [wire_flow(flowId=name, spec__name=f"name of {name}") for name in "abcd"]

@@ -179,7 +179,8 @@ def retry_after() -> Iterator[Case]:
 
 def patience() -> Iterator[Case]:
     limit, fail = http(429, Retry_After="3"), http(500)
-    limited, failed = {"raises": ViRateLimitError, "status": 429}, {"raises": ViServerError, "status": 500}
+    limited: dict[str, Any] = {"raises": ViRateLimitError, "status": 429}
+    failed: dict[str, Any] = {"raises": ViServerError, "status": 500}
     yield case("429 without Retry-After backs off", GET, *[http(429)] * 3, FLOW, gives=FLOW_ID, slept=(1, 2, 4))
     yield case("429 is waited out 20 times by default", GET, *[limit] * 20, FLOW, gives=FLOW_ID, slept=(3,) * 20)
     yield case("and not 21 times", GET, *[limit] * 21, slept=(3,) * 20, **limited)
@@ -190,14 +191,14 @@ def patience() -> Iterator[Case]:
     yield case("429 uses up no max_retries", GET, limit, fail, FLOW, gives=FLOW_ID, slept=(3, 1), max_retries=1)
     mixed = [limit, fail] * 4
     yield case("429 and 500 count apart", GET, *mixed, slept=(3, 1, 3, 2, 3, 4, 3), **failed)
-    delays = {"max_retries": 5, "max_retry_delay": 3}
+    delays: dict[str, Any] = {"max_retries": 5, "max_retry_delay": 3}
     yield case("max_retry_delay bounds a wait", GET, *[fail] * 5, FLOW, gives=FLOW_ID, slept=(1, 2, 3, 3, 3), **delays)
     yield case("max_retry_delay=0 goes on at once", GET, fail, FLOW, gives=FLOW_ID, slept=(0,), max_retry_delay=0)
     long = http(429, Retry_After="10")
     yield case("a wait beyond the budget is not begun", GET, long, retry_budget=10, **limited)
     yield case("a wait within the budget is", GET, long, FLOW, gives=FLOW_ID, slept=(10,), retry_budget=10.1)
     short = http(503, Retry_After="4")
-    given_up = {"raises": ViServerError, "status": 503}
+    given_up: dict[str, Any] = {"raises": ViServerError, "status": 503}
     yield case("waits use up the budget", GET, *[short] * 3, slept=(4, 4), retry_budget=10, **given_up)
     pages = (short, page("a", nextPage="2"), short, page("b"))
     yield case("each page has its own budget", LIST, *pages, gives=["a", "b"], slept=(4, 4), retry_budget=5)
@@ -234,8 +235,8 @@ def broken_connections() -> Iterator[Case]:
 
 def silence() -> Iterator[Case]:
     # The only cases that wait by the clock on the wall: a read timeout is the socket's own. Hence so few.
-    soon = {"read_timeout": 0.5}
-    late = {"raises": ViTimeoutError, **soon}
+    soon: dict[str, Any] = {"read_timeout": 0.5}
+    late: dict[str, Any] = {"raises": ViTimeoutError, **soon}
     yield case("silence is retried", GET, SILENT, FLOW, gives=FLOW_ID, slept=(1,), **soon)
     yield case("silence is not retried", UPDATE, SILENT, **late)
     yield case("404 after silence means deleted", DELETE, SILENT, http(404), gives=DELETED, slept=(1,), **soon)
@@ -325,27 +326,27 @@ def waits(result: Outcome) -> tuple[Outcome, ...]:
 
 
 def guarded_refusals(call: Call) -> Iterator[Case]:
-    conflict = {"raises": ViConflictError, "status": 409, "attempts": 1}
+    conflict: dict[str, Any] = {"raises": ViConflictError, "status": 409, "attempts": 1}
     yield case("409 is raised at once", call, SEEN, http(409), **conflict)
     conflict["attempts"] = 2
     yield case("409 after 500 is raised", call, SEEN, http(500), SEEN, http(409), slept=(1,), **conflict)
-    failed = {"raises": ViServerError, "status": 500}
+    failed: dict[str, Any] = {"raises": ViServerError, "status": 500}
     yield case("without retries it fails at once", call, SEEN, http(500), max_retries=0, attempts=1, **failed)
     once = [SEEN, http(500)]
     yield case("retries are counted over all rounds", call, *once * 4, slept=(1, 2, 4), attempts=4, **failed)
-    limited = {"raises": ViRateLimitError, "status": 429, "attempts": 1}
+    limited: dict[str, Any] = {"raises": ViRateLimitError, "status": 429, "attempts": 1}
     yield case("without retries 429 fails at once", call, SEEN, http(429), max_rate_limit_retries=0, **limited)
     late = [SEEN, http(503, Retry_After="6")] * 2
-    given_up = {"raises": ViServerError, "status": 503, "attempts": 2}
+    given_up: dict[str, Any] = {"raises": ViServerError, "status": 503, "attempts": 2}
     yield case("waits use up one budget", call, *late, slept=(6,), retry_budget=10, **given_up)
-    unread = {"raises": ViResponseError, "status": 200, "attempts": 1}
+    unread: dict[str, Any] = {"raises": ViResponseError, "status": 200, "attempts": 1}
     yield case("what is no flow writes nothing", call, http(200, NOT_A_FLOW["HTML"]), **unread)
     yield case("a forbidden read writes nothing", call, http(403), raises=ViPermissionError, status=403)
 
 
 def redirects() -> Iterator[Case]:
     for status in (301, 302, 303, 307, 308):
-        refused = {"raises": ViResponseError, "status": status}
+        refused: dict[str, Any] = {"raises": ViResponseError, "status": status}
         for target in ("/v2/flow", "flow?x=1", "http://{here}/v2", "//{here}/v2"):
             name = f"{status} to {target} is followed"
             yield case(name, GET, http(status, Location=target), FLOW, gives=FLOW_ID)
@@ -416,7 +417,7 @@ NOT_A_FLOW: Final = {
 
 
 def wrong_shapes() -> Iterator[Case]:
-    wrong = {"raises": ViResponseError, "status": 200}
+    wrong: dict[str, Any] = {"raises": ViResponseError, "status": 200}
     for what, body in NOT_A_PAGE.items():
         yield case(f"{what} is an error, and never an empty list", LIST, http(200, body), **wrong)
     for what, body in NOT_A_FLOW.items():
@@ -428,7 +429,7 @@ def wrong_shapes() -> Iterator[Case]:
 
 
 def sizes_and_codings() -> Iterator[Case]:
-    large = {"raises": ViResponseError, "status": 200, "max_response_bytes": 4096}
+    large: dict[str, Any] = {"raises": ViResponseError, "status": 200, "max_response_bytes": 4096}
     too_large = Failure(FailureKind.TOO_LARGE, status=200)
     document = wire_flow(spec__settings={"x": "x" * 5000})
     plain = http_bytes(200, wire_bytes(document))
@@ -440,7 +441,8 @@ def sizes_and_codings() -> Iterator[Case]:
     yield case(
         "200 is success, whatever the size", DELETE, raw(plain, too_large), gives=DELETED, max_response_bytes=4096
     )
-    for name, coding in {"gzip": gzip.compress, "deflate": zlib.compress}.items():
+    codings: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    for name, coding in codings.items():
         coded = http(200, DOCUMENT, coded=coding, Content_Encoding=name)
         yield case(f"{name} is decoded", GET, coded, gives=FLOW_ID)
         coded = http(500, DOCUMENT, coded=coding, Content_Encoding=name)
@@ -478,18 +480,19 @@ def framings() -> Iterator[Case]:
 
 
 def listings() -> Iterator[Case]:
-    for what, envelope in {"absent": {}, "null": {"nextPage": None}, "empty": {"nextPage": ""}}.items():
+    last: dict[str, dict[str, Any]] = {"absent": {}, "null": {"nextPage": None}, "empty": {"nextPage": ""}}
+    for what, envelope in last.items():
         yield case(f"a cursor that is {what} ends the listing", LIST, page("a", **envelope), gives=["a"])
     yield case("no flows are no error", LIST, page(), gives=[])
     with_holes = (page("a", nextPage="2"), page(nextPage="3"), page(nextPage="4"), page("b"))
     yield case("empty pages in the middle do not end it", LIST, *with_holes, gives=["a", "b"])
-    loop = {"raises": ViResponseError, "status": 200, "attempts": 1}
+    loop: dict[str, Any] = {"raises": ViResponseError, "status": 200, "attempts": 1}
     first, second = page("a", nextPage="2"), page("b", nextPage="3")
     yield case("a cursor that comes back at once is an error", LIST, first, first, **loop)
     yield case("a cursor that comes back later is an error", LIST, first, second, first, **loop)
     bad_network = (first, http(502), truncated(200), page("b"))
     yield case("a page in the middle may fail twice", LIST, *bad_network, gives=["a", "b"], slept=(1, 2))
-    forbidden = {"raises": ViPermissionError, "status": 403, "attempts": 1}
+    forbidden: dict[str, Any] = {"raises": ViPermissionError, "status": 403, "attempts": 1}
     yield case("a page in the middle may be forbidden", LIST, first, http(403), **forbidden)
 
 

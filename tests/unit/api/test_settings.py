@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViConfigurationError
-from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, EXTRA_FIELDS, Secret, ViSettings, is_loopback
+from vi_airflow_provider.api.proxies import is_loopback
+from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, EXTRA_FIELDS, Secret, ViSettings
 
 GIVEN: Final = {"organization_id": ORGANIZATION_ID, "secret_key": SECRET_KEY}
 

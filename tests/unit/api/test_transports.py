@@ -54,7 +54,8 @@ def _ask_async_client(call: Call, settings: ViSettings) -> Any:
 
 @pytest.fixture(params=[_ask_client, _ask_async_client], ids=["ViClient", "AsyncViClient"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    return request.param
+    found: Ask = request.param
+    return found
 
 
 @pytest.fixture
@@ -360,7 +361,8 @@ def _calls_of_an_async_client(settings: ViSettings, *, close_after: int) -> list
 
 @pytest.fixture(params=[_calls_of_a_client, _calls_of_an_async_client], ids=["ViClient", "AsyncViClient"])
 def three_calls(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
-    return request.param
+    found: Callable[..., list[str]] = request.param
+    return found
 
 
 def test_calls_share_a_connection_that_the_server_keeps_open(three_calls: Callable[..., list[str]]) -> None:
