@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Flow, FlowSpec, Run
+    from vi_airflow_provider.api.settings import ViSettings
+    from vi_airflow_provider.hooks.vi import ViHook
     from vi_airflow_provider.training.job import TrainingJob
     from vi_airflow_provider.training.starting import TakenUp
-    from vi_airflow_provider.training.waiting import WaitEnd
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"
+#: The states of a task that a person has ended. In any other one, another try follows and takes the run over.
+_ENDED_BY_A_PERSON = frozenset({"failed", "success", "removed", "skipped", "upstream_failed", "restarting"})
 
 
 class StartRunOperator(ViBaseOperator):
@@ -119,13 +123,13 @@ class StartRunOperator(ViBaseOperator):
         """Start the run or find it again, then wait for it here or on the triggerer."""
         with self._job(context) as job:
             taken = job.take_up()
+            job.check_stopped()
             self._announce(context, taken.run)
             if not boolean("wait_for_completion", self.wait_for_completion):
                 return job.summary(taken.run, adopted=taken.adopted, with_outputs=taken.run.state.is_ended)
             if self.deferrable and not taken.run.state.is_ended:
                 self._defer(job, taken)
-            end = self._wait(job, taken)
-            return self._succeeded(context, job.finish(end))
+            return self._succeeded(context, self._wait(job, taken))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the triggerer: read the run again, and end as the same end looks in a worker."""
@@ -147,7 +151,7 @@ class StartRunOperator(ViBaseOperator):
         from vi_airflow_provider.training import job
 
         with self.session(context) as hook:
-            arguments = job.JobArguments.build(vars(self), self._deadline(context))
+            arguments = job.JobArguments.build(vars(self), *self._time(context))
             identity = job.TaskIdentity(hook.settings.namespace or "", **self._identity(context))
             try:
                 yield job.TrainingJob(hook, arguments, identity, self._url_of, self._stop or threading.Event())
@@ -160,11 +164,30 @@ class StartRunOperator(ViBaseOperator):
                 if self._kill_if_meant(context):
                     raise AirflowFailException("a person has ended the task, and its run was killed with it") from None
                 raise job.TaskInterruptedError from None
+            except Exception:
+                if self._stop is not None and self._stop.is_set():  # whatever failed, a person may have ended the task
+                    self._kill_if_meant(context)
+                raise
 
-    def _wait(self, job: TrainingJob, taken: TakenUp) -> WaitEnd:
-        hook = type(self.hook)(self.vi_conn_id, retry=False)
-        _ = hook.settings  # read here: an event loop must not wait for Airflow
-        return job.wait(hook.get_async_conn, taken, tail=boolean("tail_logs", self.tail_logs))
+    def _wait(self, job: TrainingJob, taken: TakenUp) -> dict[str, Any]:
+        """Wait, and return the result. A key that is rotated during the wait is read again."""
+        while True:
+            hook = type(self.hook)(self.vi_conn_id, retry=False)
+            known = hook.settings  # read here: an event loop must not wait for Airflow
+            end = job.wait(hook.get_async_conn, taken, tail=boolean("tail_logs", self.tail_logs))
+            if end.error is None or end.error.status_code != 401 or not self._renewed(hook, known):
+                return job.finish(end)
+            job = replace(job, client=self.hook)
+
+    def _renewed(self, hook: ViHook, known: ViSettings) -> bool:
+        """Read the connection again; return whether it has changed."""
+        renewed = type(hook)(self.vi_conn_id)
+        if renewed.settings.secret_key == known.secret_key:
+            return False
+        self.hook.close()
+        vars(self)["hook"] = renewed
+        self.log.info("The secret key was replaced during the wait, which goes on with the new one.")
+        return True
 
     def _defer(self, job: TrainingJob, taken: TakenUp) -> NoReturn:
         from vi_airflow_provider.triggers.runs import RunTrigger
@@ -209,7 +232,7 @@ class StartRunOperator(ViBaseOperator):
     def _kill_if_meant(self, context: Context) -> bool:
         """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
         state = task_state(context)
-        if state in (None, "running") or not self.cancel_on_kill:
+        if state not in _ENDED_BY_A_PERSON or not self.cancel_on_kill:
             self.log.info("The task is ended in state %s; its run goes on.", state)
             return False
         from vi_airflow_provider.training import job
@@ -236,9 +259,8 @@ class StartRunOperator(ViBaseOperator):
             "try_number": ti.try_number or 1,
         }
 
-    def _deadline(self, context: Context) -> float | None:
-        """Return when Airflow ends the task, in seconds since the epoch; ``None`` if it does not."""
+    def _time(self, context: Context) -> tuple[float, float | None]:
+        """Return when the task began, in seconds since the epoch, and after how many seconds Airflow ends it."""
         start = getattr(context["ti"], "start_date", None)
-        if self.execution_timeout is None or start is None:
-            return None
-        return float(start.timestamp() + self.execution_timeout.total_seconds())
+        began = time.time() if start is None else start.timestamp()
+        return began, None if self.execution_timeout is None else self.execution_timeout.total_seconds()

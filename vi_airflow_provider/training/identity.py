@@ -86,7 +86,7 @@ class TaskIdentity(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """The stamps of a run; a missing one is an empty text."""
+    """The stamps of a run; a missing one is an empty text. ``owner`` is as of :func:`order_of`."""
 
     task: str
     dag_run_start: str
@@ -112,9 +112,17 @@ class Stamps(NamedTuple):
 
 
 def order_of(owner: str) -> tuple[int, int]:
-    """Return an owner as something that can be ordered: a later try is greater; one that is no owner is the least."""
+    """Return an owner as something that can be ordered: a later try is greater; one that is no owner is the least.
+
+    The number of the try comes first, as it only ever grows. ``max_tries`` shrinks if an author lowers ``retries``.
+    """
     generation, _, number = owner.partition("/")
-    return _whole(generation), _whole(number)
+    return _whole(number), _whole(generation)
+
+
+def owner_stamps(owner: str) -> dict[str, str]:
+    """Return the stamps by which a try takes its run back from the late request of an earlier try."""
+    return {OWNER: owner, GENERATION: owner.partition("/")[0]}
 
 
 def started_by_clock(attributes: Mapping[str, Any]) -> int | None:

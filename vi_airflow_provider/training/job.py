@@ -12,11 +12,18 @@ from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
 from vi_airflow_provider.api.transport.loop_thread import StoppedError, raise_if, run_in_thread
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice, count, optional_seconds, optional_text
-from vi_airflow_provider.training.identity import Stamps, TaskIdentity
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides
-from vi_airflow_provider.training.starting import Order, RunRefusedError, TakenUp, kill_and_see_it_end, take_up
+from vi_airflow_provider.training.starting import (
+    Order,
+    RunRefusedError,
+    RunTakenOverError,
+    TakenUp,
+    kill_and_see_it_end,
+    take_up,
+)
 from vi_airflow_provider.training.summary import BestMetric, summarize
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, read_event, wait_for
@@ -36,8 +43,10 @@ __all__ = [
     "kill_latest_run",
 ]
 
-#: Seconds before the end of the task at which its run is killed, so that there is time for it.
+#: Seconds before the end of the task at which its run is killed, so that there is time for it, and the part of the
+#: task's time that this may be at most.
 _MARGIN: Final = 60.0
+_MARGIN_PART: Final = 0.2
 _ON_CLEAR: Final = ("restart", "adopt")
 
 
@@ -75,11 +84,12 @@ class JobArguments:
     best_metric: BestMetric | None
 
     @classmethod
-    def build(cls, given: Mapping[str, Any], task_deadline: float | None) -> JobArguments:
+    def build(cls, given: Mapping[str, Any], began: float, task_timeout: float | None) -> JobArguments:
         """Check the arguments of a job.
 
         :param given: the arguments by their names
-        :param task_deadline: when Airflow ends the task, in seconds since the epoch
+        :param began: when the task began, in seconds since the epoch
+        :param task_timeout: seconds after which Airflow ends the task
         :raises ViValidationError: one is unusable; the message names it
         """
         if (given["flow_id"] is None) == (given["flow"] is None):
@@ -96,7 +106,7 @@ class JobArguments:
             poll_interval=interval,
             limits=Limits(
                 **{name: optional_seconds(name, given[name]) for name in ("max_queue_time", "max_duration", "timeout")},
-                task_deadline=None if task_deadline is None else task_deadline - _MARGIN,
+                task_deadline=None if task_timeout is None else began + _shortened(task_timeout),
             ),
             max_runs=count("max_runs", given["max_runs"], 1),
             on_clear=cast(Literal["restart", "adopt"], choice("on_clear", given["on_clear"], _ON_CLEAR)),
@@ -125,6 +135,10 @@ class JobArguments:
         return flow.flow_id, flow.spec
 
 
+def _shortened(task_timeout: float) -> float:
+    return task_timeout - min(_MARGIN, task_timeout * _MARGIN_PART)
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """A run of a task, from its start to its result.
@@ -149,6 +163,7 @@ class TrainingJob:
         """Start the run, or find it again.
 
         :raises RunFailedError: no run may be started or taken over
+        :raises StoppedError: the task is to end
         """
         try:
             return take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self._pause)
@@ -182,9 +197,13 @@ class TrainingJob:
         interval = self.arguments.poll_interval
         return await wait_for(client, run, self.watch, self.identity, poll_interval=interval, on_poll=on_poll)
 
+    def check_stopped(self) -> None:
+        """Raise :class:`StoppedError` if the task is to end."""
+        raise_if(self.stop.is_set)
+
     def _pause(self, seconds: float) -> None:
         self.stop.wait(seconds)
-        raise_if(self.stop.is_set)
+        self.check_stopped()
 
     def finish_event(self, event: Any) -> dict[str, Any]:
         """Return the result of a run that the trigger has waited for; see :meth:`finish`."""
@@ -194,6 +213,7 @@ class TrainingJob:
         """Return the result of a run that has succeeded.
 
         :raises RunFailedError: it has not
+        :raises RunTakenOverError: a later try waits for it
         :raises ViError: its state could not be read
         """
         if end.error is not None:
@@ -204,9 +224,12 @@ class TrainingJob:
             run = None
         if run is None or end.outcome is RunEnd.GONE:
             raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
+        if Stamps.of(run).owner > order_of(self.identity.owner):
+            raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
         if end.limit is not None and not run.state.is_ended:
             run = kill_and_see_it_end(self.client, run.run_id, end.limit.value, sleep=self._pause)
-            raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
+            if run.state is not RunState.SUCCEEDED:  # which it may have done while it was killed
+                raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
         if run.state is not RunState.SUCCEEDED:
             raise self._failure(run, f"run {run.run_id} {describe_end(run)}")
         return self.summary(run, adopted=end.adopted, with_outputs=True)
@@ -222,6 +245,8 @@ class TrainingJob:
         by_a_person = run.state is RunState.KILLED and not stamps.kill_reason
         if by_a_person:
             message = f"run {run.run_id} was killed in Vi by a person"
-        elif stamps.kill_reason == KILLED_WITH_TASK:
+        with_task = run.state is RunState.KILLED and stamps.kill_reason == KILLED_WITH_TASK
+        if with_task:  # of an earlier try, a moment before this one took it over: a later try starts another
             message = f"run {run.run_id} was killed with its task"
-        return RunFailedError(message, final=by_a_person or stamps.run_number >= self.arguments.max_runs)
+        used_up = stamps.run_number >= self.arguments.max_runs
+        return RunFailedError(message, final=by_a_person or (used_up and not with_task))

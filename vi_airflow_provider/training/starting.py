@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vi_airflow_provider.api.errors import ViError, ViNotFoundError
+from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError
 from vi_airflow_provider.training import identity as stamps
-from vi_airflow_provider.training.identity import PREFIX
+from vi_airflow_provider.training.identity import PREFIX, Stamps, order_of
 from vi_airflow_provider.training.take_up import (
     KILLED_FOR_RESTART,
     Adopt,
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 KILL_PATIENCE: Final = 300.0
 #: Seconds between two reads while a killed run is to end.
 _KILL_POLL: Final = 2.0
+#: How often a run is looked for that exists, as a start was refused for it, and could not be read before.
+_MAX_LOOKS: Final = 5
 
 
 class RunRefusedError(Exception):
@@ -103,12 +105,23 @@ def take_up(
 ) -> TakenUp:
     """Return the run of a task: started now, started by an earlier try, or ended already.
 
-    :param sleep: waits between two reads while a killed run ends
+    :param sleep: waits between two reads while a killed run ends; raises if the task has to end
     :raises RunRefusedError: nothing may be started or taken over
     :raises RunTakenOverError: a later try of the task owns the run
     :raises RunStillActiveError: the run of a cleared task does not end
     """
+    for _ in range(_MAX_LOOKS - 1):
+        try:
+            return _take_up(client, order, sleep, now)
+        except ViConflictError as error:
+            log.warning("A run exists that could not be read before: %s", error)
+            sleep(_KILL_POLL)
+    return _take_up(client, order, sleep, now)
+
+
+def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any], now: Callable[[], float]) -> TakenUp:
     decision = decide(_latest(client, order.terms), order.terms)
+    sleep(0)  # a task that has to end starts nothing
     match decision:
         case Refuse(reason, run):
             raise RunRefusedError(reason, run)
@@ -141,7 +154,29 @@ def _start(client: BlockingVerbs, order: Order, start: Start, now: Callable[[], 
     attributes = order.stamps(start.run_number, round(now() * 1000))
     run = client.start_run(order.spec, run_id=run_id, training_project=order.training_project, attributes=attributes)
     log.info("Started run %s of flow %r (digest %.12s).", run_id, order.spec.name[:200], order.terms.digest)
-    return TakenUp(run, adopted=False)
+    return TakenUp(_stamped(client, run, order.terms.identity.owner, attributes), adopted=False)
+
+
+def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, str]) -> Run:
+    """Return a run that this try has started, with stamps that tell the truth.
+
+    :raises RunTakenOverError: a later try has taken the run over in the meantime
+    """
+    owner = Stamps.of(run).owner
+    if owner > order_of(ours):
+        raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
+    if owner == order_of(ours):
+        if run.metadata.last_updated == run.metadata.time_created:
+            return run
+        # The request came late and has replaced the run of a later try. That try takes the stamp at its next poll;
+        # until then, nobody may kill the run. If there is no such try, this one takes it.
+        attributes = {stamps.OWNER: ""}
+    # Else the server ignores the attributes of a start, and without stamps no later try could trust the run.
+    try:
+        return client.update_run(run.run_id, attributes=attributes)
+    except ViError as error:  # the run is paid for, so it is waited for
+        log.warning("The attributes of run %s could not be set: %s", run.run_id, error)
+        return run
 
 
 def _adopt(client: BlockingVerbs, order: Order, run: Run, run_number: int, warning: str | None) -> Run:

@@ -7,7 +7,7 @@ to make. :func:`decide` then chooses, from the stamps of that run, among
 ===========  ==========================================================================================
 Start        no run, or one that has ended and may be followed by another: start the run of this number
 Adopt        it is active and of this task: take it over
-Restart      it is active and of a generation that was cleared: kill it, see it end, then start
+Restart      it is active and of a generation that was cleared, or killed and still active: see it end, then start
 Finished     it has succeeded for this generation: its result is this task's result
 TakenOver    a later try owns it: this one was frozen and has woken up, and must not touch anything any more
 Refuse       anything else; nothing is touched
@@ -73,7 +73,7 @@ class Adopt(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """Kill an active run, see it end, then start another."""
+    """Kill an active run unless that has been asked for, see it end, then start another."""
 
     run: Run
     then: Start
@@ -113,12 +113,14 @@ def decide(latest: Numbered | None, terms: Terms) -> Decision:
         return TakenOver(run)
     if stamps.generation == terms.identity.generation:
         return _continue(number, run, stamps, terms)
-    following = Start(number + 1)
-    if run.state.is_ended:
-        return following
-    if terms.on_clear == "adopt":
+    if terms.on_clear == "adopt" and not run.state.is_ended:
         return Adopt(run, 1, _difference(stamps, terms))
-    return Restart(run, following)
+    return _follow(run, Start(number + 1))
+
+
+def _follow(run: Run, start: Start) -> Start | Restart:
+    """Start another run, but not beside this one: a run that was killed may still be active for a while."""
+    return start if run.has_stopped else Restart(run, start)
 
 
 def _continue(number: int, run: Run, stamps: Stamps, terms: Terms) -> Decision:
@@ -132,11 +134,11 @@ def _continue(number: int, run: Run, stamps: Stamps, terms: Terms) -> Decision:
         if not stamps.kill_reason:
             return Refuse(f"run {run.run_id} was killed in Vi by a person, so nothing else is started", run)
         if stamps.kill_reason == KILLED_WITH_TASK:
-            return Start(number + 1)
+            return _follow(run, Start(number + 1))
     if stamps.run_number >= terms.max_runs:
         what = f"run {run.run_id} {describe_end(run)}"
         return Refuse(f"{what}; {stamps.run_number} of max_runs={terms.max_runs} are used up", run)
-    return Start(number + 1, stamps.run_number + 1)
+    return _follow(run, Start(number + 1, stamps.run_number + 1))
 
 
 def _stranger(run: Run, stamps: Stamps, identity: TaskIdentity) -> str | None:

@@ -18,7 +18,7 @@ from vi_airflow_provider.api.errors import (
     error_to_json,
     one_line,
 )
-from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of, owner_stamps
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
 
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 EVENT_VERSION: Final = 1
 #: Consecutive failed polls that end a wait.
 MAX_FAILURES: Final = 10
+#: Seconds for which a run that was started may not be found yet: a server may show a write late.
+HIDDEN: Final = 10.0
+#: Longest pause in seconds after a failed poll, however long ``Retry-After`` is.
+_MAX_PAUSE: Final = 3600.0
 
 
 class RunEnd(StrEnum):
@@ -122,7 +126,7 @@ async def wait_for(
     :param on_poll: called after each poll
     :raises RunTakenOverError: a later try has taken the run over
     """
-    failures, progress = 0, Progress(run.run_id)
+    failures, progress, pause, seen, began = 0, Progress(run.run_id), 0.0, False, now()
     while True:
         verdict = watch.judge(run, now())
         progress.report(verdict)
@@ -131,29 +135,32 @@ async def wait_for(
             return WaitEnd(run.run_id, RunEnd.ENDED)
         if verdict.exceeded is not None:
             return WaitEnd(run.run_id, RunEnd.EXCEEDED, verdict.exceeded)
-        await sleep(max(0.0, min(poll_interval, (verdict.next_limit or float("inf")) - now())))
+        await sleep(max(0.0, pause, min(poll_interval, (verdict.next_limit or float("inf")) - now())))
         try:
-            run = await own(client, await client.get_run(run.run_id), identity)
-            failures = 0
+            run = await own(client, await client.get_run(run.run_id), identity.owner)
+            failures, pause, seen = 0, 0.0, True
         except ViNotFoundError:
-            return WaitEnd(run.run_id, RunEnd.GONE)
+            if seen or now() - began >= HIDDEN:
+                return WaitEnd(run.run_id, RunEnd.GONE)
         except ViError as error:
             failures += 1
             if not error.retryable or failures >= MAX_FAILURES:
                 return WaitEnd(run.run_id, RunEnd.FAILED, error=error)
             log.warning("Poll %d in a row failed: %s", failures, error)
+            pause = min(error.retry_after or 0.0, _MAX_PAUSE)
 
 
-async def own(client: AsyncViClient, run: Run, identity: TaskIdentity) -> Run:
+async def own(client: AsyncViClient, run: Run, owner: str) -> Run:
     """Return the run with the owner stamp of this try.
 
     The late request of an earlier try may have written its own stamp again.
 
+    :param owner: the stamp of this try
     :raises RunTakenOverError: the run is owned by a later try
     """
-    owner, ours = Stamps.of(run).owner, order_of(identity.owner)
-    if owner > ours:
+    found, ours = Stamps.of(run).owner, order_of(owner)
+    if found > ours:
         raise RunTakenOverError(f"run {run.run_id} was taken over by another try of this task")
-    if owner < ours and not run.state.is_ended:
-        return await client.update_run(run.run_id, attributes=identity.stamps())
+    if found < ours and not run.state.is_ended:
+        return await client.update_run(run.run_id, attributes=owner_stamps(owner))
     return run

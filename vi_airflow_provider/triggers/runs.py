@@ -16,16 +16,18 @@ from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, n
 from vi_airflow_provider.gates.poller import Listing
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.training.killing import hasty, kill_own_run
+from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
-from vi_airflow_provider.training.waiting import MAX_FAILURES, RunEnd, WaitEnd, build_event
+from vi_airflow_provider.training.waiting import HIDDEN, MAX_FAILURES, RunEnd, WaitEnd, build_event, own
 from vi_airflow_provider.training.watch import Limits, RunWatch
-from vi_airflow_provider.triggers.shared import shared_poller
+from vi_airflow_provider.triggers.shared import shared_client, shared_poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.gates.client import RefreshingClient
     from vi_airflow_provider.gates.poller import SharedPoller
 
 #: Seconds that a kill may take when a person has ended the task.
@@ -103,8 +105,12 @@ class RunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield how the wait ended."""
         watch = RunWatch(Limits(**(self.limits or {})))
-        async with shared_poller(self.vi_conn_id, RUNS) as poller, poller.subscribe(self.run_id):
-            end = await self._wait(watch, poller)
+        async with (
+            shared_client(self.vi_conn_id) as client,
+            shared_poller(self.vi_conn_id, RUNS) as poller,
+            poller.subscribe(self.run_id),
+        ):
+            end = await self._wait(watch, poller, client)
         yield TriggerEvent(build_event(end))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -124,12 +130,21 @@ class RunTrigger(BaseTrigger):
         async with client:
             await kill_own_run(client, self.run_id, self.owner, KILLED_WITH_TASK)
 
-    async def _wait(self, watch: RunWatch, poller: SharedPoller[str, Run]) -> WaitEnd:
+    async def _take_back(self, client: RefreshingClient, run: Run) -> None:
+        """Renew the owner stamp if the late request of an earlier try has written its own; it matters for a kill."""
+        try:
+            await client.call(lambda vi: own(vi, run, self.owner))
+        except ViError as error:
+            self.log.warning("The owner of run %s could not be renewed: %s", self.run_id, error)
+        except RunTakenOverError:
+            self.log.info("A later try of the task waits for run %s.", self.run_id)
+
+    async def _wait(self, watch: RunWatch, poller: SharedPoller[str, Run], client: RefreshingClient) -> WaitEnd:
         spread = min(self.poll_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
         now = time.time()
         due = self.first_poll if self.first_poll > now else next_poll(now, self.poll_interval, offset)
-        failures, limit, state = 0, math.inf, ""
+        failures, limit, state, began = 0, math.inf, "", now
         while True:
             # A limit is worth a poll of its own: a run that ended just before it has not exceeded it.
             await timers.sleep(min(due, limit) - time.time())
@@ -144,7 +159,11 @@ class RunTrigger(BaseTrigger):
                 earliest, limit = max(earliest, time.time() + retry_after(error)), math.inf
             else:
                 if run is None:
-                    return self._end(RunEnd.GONE)
+                    if state or time.time() - began >= HIDDEN:
+                        return self._end(RunEnd.GONE)
+                    due = next_poll(earliest, self.poll_interval, offset)
+                    continue
+                await self._take_back(client, run)
                 failures, verdict = 0, watch.judge(run, time.time())
                 if verdict.state.value != state:
                     state = verdict.state.value

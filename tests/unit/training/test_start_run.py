@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Asset, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset
 
-from tests.tasks import TaskInstance, plain
+from tests.tries import START, Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
@@ -22,25 +21,8 @@ from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedErro
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.waiting import RunEnd, read_event
 from vi_airflow_provider.training.watch import Limit
-from vi_airflow_provider.triggers.runs import RunTrigger
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
-
-START = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-@dataclass
-class Try(TaskInstance):
-    """A try of a task instance, with what the operator asks Airflow about it."""
-
-    max_tries: int = 3
-    state: str = "running"
-    start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
-    task: Any = None
-
-    def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
-        key = self.task_id if self.map_index < 0 else f"{self.task_id}_{self.map_index}"
-        return {self.run_id: {key: self.state}}
 
 
 @pytest.fixture(autouse=True)
@@ -51,32 +33,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def flow_id(vi_emulator: Emulator) -> str:
     return vi_emulator.store.flow_ids()[0]
-
-
-def execute(flow_id: str | None, ti: Try | None = None, start: datetime = START, **arguments: Any) -> Any:
-    operator = StartRunOperator(task_id="train", **{"flow_id": flow_id, "poll_interval": 0.01, **arguments})
-    context: Any = {"ti": ti or Try(), "dag_run": SimpleNamespace(start_date=start)}
-    operator.pre_execute(context)
-    return plain(operator.execute(context))
-
-
-def starts(emulator: Emulator) -> list[int]:
-    """How often each run was started."""
-    return [account["starts"] for account in emulator.bill().values()]
-
-
-def interrupted(*args: Any, **kwargs: Any) -> Any:
-    raise KeyboardInterrupt
-
-
-def begun(flow_id: str, monkeypatch: pytest.MonkeyPatch, ti: Try | None = None, **arguments: Any) -> str:
-    """Start a run whose task dies as soon as it waits, and return the id of the run."""
-    ti = ti or Try()
-    with monkeypatch.context() as patch:
-        patch.setattr(StartRunOperator, "_wait", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            execute(flow_id, ti, **arguments)
-    return str(ti.pushed[RUN_ID_KEY])
 
 
 # --- one run, one result -------------------------------------------------------------------------------------------
@@ -205,7 +161,7 @@ def test_run_that_a_person_kills_ends_the_task_for_good(vi_emulator: Emulator, f
 
 
 def test_run_that_vanishes_ends_the_task(vi_emulator: Emulator, flow_id: str) -> None:
-    vi_emulator.plans.add(scenario="vanish")
+    vi_emulator.plans.add(scenario="vanish", run_seconds=1)
     with pytest.raises(AirflowFailException, match="does not exist any more"):
         execute(flow_id)
 
@@ -242,24 +198,6 @@ def test_run_that_trains_too_long_is_killed(vi_emulator: Emulator, flow_id: str)
 
 
 # --- the end of the task -------------------------------------------------------------------------------------------
-
-
-def killed_while_waiting(
-    flow_id: str, state: str, monkeypatch: pytest.MonkeyPatch, ti: Try | None = None, **arguments: Any
-) -> Try:
-    """Execute a task that gets SIGTERM with its first poll, as Airflow 3 delivers it."""
-    ti = ti or Try(state=state)
-    operator = StartRunOperator(task_id="train", flow_id=flow_id, poll_interval=60, **arguments)
-    context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=START)}
-    operator.pre_execute(context)
-
-    def announce_and_be_killed(_: Any, run: Any) -> None:
-        ti.xcom_push(RUN_ID_KEY, run.run_id)
-        operator.on_kill()
-
-    monkeypatch.setattr(operator, "_announce", announce_and_be_killed)
-    operator.execute(context)
-    return ti
 
 
 @pytest.mark.parametrize("state", ["failed", "restarting", "success", "removed"])
@@ -308,30 +246,6 @@ def test_run_that_a_later_try_took_over_is_not_killed(
 
 
 # --- on the triggerer ----------------------------------------------------------------------------------------------
-
-
-def deferred(flow_id: str, ti: Try | None = None, **arguments: Any) -> RunTrigger:
-    with pytest.raises(TaskDeferred) as raised:
-        execute(flow_id, ti, deferrable=True, **arguments)
-    assert raised.value.timeout is None
-    path, kwargs = raised.value.trigger.serialize()
-    assert path == "vi_airflow_provider.triggers.runs.RunTrigger"
-    return RunTrigger(**json.loads(json.dumps(kwargs)))
-
-
-def event_of(trigger: RunTrigger) -> Any:
-    async def first() -> list[Any]:
-        return [event async for event in trigger.run()]
-
-    (event,) = asyncio.run(asyncio.wait_for(first(), 30))
-    return json.loads(json.dumps(event.payload))
-
-
-def complete(flow_id: str, event: Any, ti: Try | None = None, **arguments: Any) -> Any:
-    operator = StartRunOperator(task_id="train", **{"flow_id": flow_id, "poll_interval": 0.1, **arguments})
-    context: Any = {"ti": ti or Try(), "dag_run": SimpleNamespace(start_date=START)}
-    operator.pre_execute(context)
-    return plain(operator.execute_complete(context, event))
 
 
 def test_deferred_task_ends_as_one_that_waits_in_a_worker(vi_emulator: Emulator, flow_id: str) -> None:

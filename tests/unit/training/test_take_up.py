@@ -28,6 +28,7 @@ DIGEST: Final = "d" * 64
 
 ACTIVE: Final = [{"condition": "Running", "status": "Reached", "lastTransitionTime": 5}]
 SUCCEEDED: Final = [{"condition": "Succeeded", "status": "Reached", "lastTransitionTime": 9}]
+KILLED: Final = [{"condition": "Cancelled", "status": "Reached", "lastTransitionTime": 9}]
 FAILED: Final = [{"condition": "Failed", "status": "Reached", "lastTransitionTime": 9, "message": "out of memory"}]
 
 
@@ -90,13 +91,35 @@ def test_run_that_a_person_killed_is_not_started_again(max_runs: int) -> None:
 
 
 def test_run_that_was_killed_with_its_task_is_followed_by_another() -> None:
-    assert decided(run(ACTIVE, killed=True, kill_reason=KILLED_WITH_TASK)) == Start(1)
+    assert decided(run(KILLED, killed=True, kill_reason=KILLED_WITH_TASK)) == Start(1)
 
 
 def test_run_that_exceeded_a_limit_counts_as_one_that_failed() -> None:
-    killed = run(ACTIVE, killed=True, kill_reason="max_duration")
+    killed = run(KILLED, killed=True, kill_reason="max_duration")
     assert isinstance(decided(killed), Refuse)
     assert decided(killed, max_runs=2) == Start(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "start"),
+    [
+        ({"kill_reason": KILLED_WITH_TASK}, Start(1)),
+        ({"kill_reason": "max_duration"}, Start(1, 2)),
+        ({"kill_reason": KILLED_WITH_TASK, "generation": "0"}, Start(1)),
+        ({"generation": "0"}, Start(1)),
+    ],
+)
+@pytest.mark.parametrize("on_clear", ["restart", "adopt"])
+def test_no_run_is_started_beside_one_that_a_kill_has_not_ended_yet(
+    stamps: dict[str, str], start: Start, on_clear: str
+) -> None:
+    dying = run(ACTIVE, killed=True, **stamps)
+    assert decided(dying, max_runs=2, on_clear=on_clear) == Restart(dying, start)
+
+
+def test_later_try_is_later_even_if_max_tries_shrinks() -> None:
+    identity = IDENTITY._replace(max_tries=1, try_number=4)
+    assert isinstance(decided(run(ACTIVE, owner="5/3", generation="5"), identity=identity), Restart)
 
 
 @pytest.mark.parametrize("conditions", [SUCCEEDED, FAILED])
@@ -110,7 +133,7 @@ def test_cleared_task_replaces_its_active_run_or_adopts_it() -> None:
     assert isinstance(decided(active, on_clear="adopt"), Adopt)
 
 
-@pytest.mark.parametrize("owner", ["2/3", "4/3"])
+@pytest.mark.parametrize("owner", ["2/3", "4/3", "1/3"])
 @pytest.mark.parametrize("conditions", [ACTIVE, SUCCEEDED, FAILED])
 def test_try_that_was_replaced_touches_nothing(owner: str, conditions: list[dict[str, Any]]) -> None:
     latest = run(conditions, owner=owner, generation=owner[0])

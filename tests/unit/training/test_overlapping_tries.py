@@ -1,0 +1,385 @@
+"""Tries of a task that overlap, crash, wake up late or are cleared, judged by the emulator's bill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.tries import Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
+from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.emulator.store.lifecycle import Scenario
+from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
+from vi_airflow_provider.training import starting
+from vi_airflow_provider.training.identity import KILL_REASON, OWNER
+from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError
+from vi_airflow_provider.training.starting import RunStillActiveError, RunTakenOverError
+from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
+from vi_airflow_provider.training.waiting import Progress, RunEnd, WaitEnd, build_event
+from vi_airflow_provider.training.watch import Limit
+from vi_airflow_provider.triggers.runs import RunTrigger
+
+pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_KILL_POLL", 0.01)
+
+
+@pytest.fixture
+def flow_id(vi_emulator: Emulator) -> str:
+    return vi_emulator.store.flow_ids()[0]
+
+
+def owner_of(emulator: Emulator, run_id: str) -> str:
+    return str(emulator.store.get_run(run_id)["metadata"]["attributes"].get(OWNER))
+
+
+def is_killed(emulator: Emulator, run_id: str) -> bool:
+    return emulator.store.get_run(run_id)["spec"].get("killedAt") is not None
+
+
+def freeze_before_start(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
+    """Let something happen after the next try has decided to start a run, and before it does."""
+    start_run = ViHook.start_run
+
+    def late(hook: ViHook, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(ViHook, "start_run", start_run)
+        meanwhile()
+        return start_run(hook, *args, **kwargs)
+
+    monkeypatch.setattr(ViHook, "start_run", late)
+
+
+# --- a try that was frozen and wakes up ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["failed", "deferred", "running", "up_for_retry"])
+def test_late_start_and_late_kill_take_nothing_from_the_next_try(
+    vi_emulator: Emulator, flow_id: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    triggers = []
+    freeze_before_start(monkeypatch, lambda: triggers.append(deferred(flow_id, Try(try_number=2), poll_interval=0.1)))
+    ti = Try(state=state)
+    with pytest.raises(TaskInterruptedError):
+        killed_while_waiting(flow_id, state, monkeypatch, ti)
+    assert not is_killed(vi_emulator, ti.pushed[RUN_ID_KEY])
+    assert starts(vi_emulator) == [1]
+
+    # The trigger of the next try takes its run back, so that a person can still end it.
+    asyncio.run(_poll_and_kill(triggers[0], monkeypatch))
+    assert owner_of(vi_emulator, triggers[0].run_id) == "3/2"
+    assert is_killed(vi_emulator, triggers[0].run_id)
+
+
+async def _poll_and_kill(trigger: RunTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a trigger poll once, then end its task as a person does."""
+    polled, take_back = asyncio.Event(), trigger._take_back
+
+    async def noted(client: Any, run: Any) -> None:
+        await take_back(client, run)
+        polled.set()
+
+    monkeypatch.setattr(trigger, "_take_back", noted)
+    waiting = asyncio.ensure_future(anext(aiter(trigger.run())))
+    await asyncio.wait_for(polled.wait(), 20)
+    waiting.cancel()
+    await trigger.on_kill()
+
+
+def test_try_that_wakes_up_late_ends_when_the_next_one_polls(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    run_ids: list[str] = []
+    freeze_before_start(monkeypatch, lambda: run_ids.append(begun(flow_id, monkeypatch, Try(try_number=2))))
+    begun(flow_id, monkeypatch)
+    assert owner_of(vi_emulator, run_ids[0]) == ""  # nobody's, until one of the two polls
+    vi_emulator.store.patch_run(run_ids[0], {"metadata": {"attributes": {OWNER: "3/2"}}})
+    with pytest.raises(RunTakenOverError):
+        execute(flow_id)
+    assert starts(vi_emulator) == [1]
+
+
+def test_deadline_of_a_frozen_try_does_not_kill_the_run_of_the_next(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    trigger = deferred(flow_id, Try())
+    deferred(flow_id, Try(try_number=2))
+    end = WaitEnd(trigger.run_id, RunEnd.EXCEEDED, Limit.EXECUTION_TIMEOUT)
+    with pytest.raises(RunTakenOverError):
+        complete(flow_id, build_event(end), Try())
+    assert not is_killed(vi_emulator, trigger.run_id)
+
+
+def test_start_that_is_refused_since_the_run_exists_adopts_it(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.configure(put_on_existing="refuse")
+    vi_emulator.plans.add(run_seconds=0.3)
+    freeze_before_start(monkeypatch, lambda: begun(flow_id, monkeypatch))
+    assert execute(flow_id, Try(try_number=2))["adopted"]
+    assert starts(vi_emulator) == [1]
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "queued", "scheduled", "deferred"])
+def test_run_is_left_to_the_try_that_follows_a_lost_worker(
+    vi_emulator: Emulator, flow_id: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    ti = Try(state=state)
+    with pytest.raises(TaskInterruptedError):
+        killed_while_waiting(flow_id, state, monkeypatch, ti)
+    assert not is_killed(vi_emulator, ti.pushed[RUN_ID_KEY])
+
+
+@pytest.mark.parametrize("arguments", [{"deferrable": True}, {"wait_for_completion": False}, {}], ids=str)
+@pytest.mark.parametrize("started", [False, True])
+def test_signal_during_the_start_is_not_lost(
+    vi_emulator: Emulator, flow_id: str, arguments: dict[str, Any], started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    operator = StartRunOperator(task_id="train", flow_id=flow_id, **arguments)
+    call = ViHook.start_run if started else ViHook.get_flow
+
+    def with_signal(hook: ViHook, *args: Any, **kwargs: Any) -> Any:
+        operator.on_kill()
+        return call(hook, *args, **kwargs)
+
+    monkeypatch.setattr(ViHook, call.__name__, with_signal)
+    context: Any = {"ti": Try(state="failed"), "dag_run": type("DagRun", (), {"start_date": None})}
+    operator.pre_execute(context)
+    with pytest.raises((AirflowFailException, TaskInterruptedError)):
+        operator.execute(context)
+    assert [is_killed(vi_emulator, run_id) for run_id in vi_emulator.bill()] == [True] * started
+
+
+def test_kill_a_moment_before_a_takeover_does_not_end_the_task_for_good(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600, times=1)
+    trigger = deferred(flow_id)
+    vi_emulator.store.patch_run(trigger.run_id, {"spec": {"killedAt": 1}})
+    vi_emulator.store.patch_run(trigger.run_id, {"metadata": {"attributes": {KILL_REASON: KILLED_WITH_TASK}}})
+    with pytest.raises(RunFailedError, match="killed with its task"):
+        complete(flow_id, event_of(trigger))
+    assert execute(flow_id, Try(try_number=2))["state"] == "succeeded"
+
+
+# --- a run that ends slowly, or otherwise than expected ---------------------------------------------------------------
+
+
+def test_no_run_is_started_beside_one_that_dies_slowly(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600, times=1)
+    with pytest.raises(AirflowFailException, match="a person"):
+        killed_while_waiting(flow_id, "restarting", monkeypatch, Try(state="restarting"))
+    patience = {**(starting.kill_and_see_it_end.__kwdefaults__ or {}), "patience": 0.05}
+    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", patience)
+    with pytest.raises(RunStillActiveError):
+        execute(flow_id, Try(try_number=2))
+    assert starts(vi_emulator) == [1]
+    vi_emulator.advance(3600)
+    assert execute(flow_id, Try(try_number=3))["state"] == "succeeded"
+    assert starts(vi_emulator) == [1, 1]
+
+
+def test_run_that_succeeds_while_it_is_killed_has_succeeded(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(scenario="kill_races_finish", run_seconds=3600)
+    assert execute(flow_id, max_duration=0.01, max_queue_time=0.01)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("seconds", [5, 30, 60, 300])
+def test_task_with_a_short_execution_timeout_has_time_to_train(
+    vi_emulator: Emulator, flow_id: str, seconds: int
+) -> None:
+    vi_emulator.plans.add(run_seconds=0.2)
+    assert execute(flow_id, execution_timeout=timedelta(seconds=seconds))["state"] == "succeeded"
+
+
+def test_run_ends_before_the_execution_timeout(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    with pytest.raises(AirflowFailException, match="execution_timeout"):
+        execute(flow_id, execution_timeout=timedelta(seconds=1))
+
+
+# --- servers that are unlike the documentation -----------------------------------------------------------------------
+
+
+def test_run_keeps_its_stamps_on_a_server_that_ignores_them_at_the_start(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.configure(drop_attributes=True)
+    run_id = begun(flow_id, monkeypatch)
+    result = execute(flow_id, Try(try_number=2))
+    assert (result["run_id"], execute(flow_id, Try(try_number=3))["run_id"]) == (run_id, run_id)
+    assert starts(vi_emulator) == [1]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_run_that_is_not_visible_yet_is_not_gone(vi_emulator: Emulator, flow_id: str, deferrable: bool) -> None:
+    vi_emulator.configure(read_delay_ms=400)
+    vi_emulator.plans.add(run_seconds=0.1)
+    if deferrable:
+        result = complete(flow_id, event_of(deferred(flow_id, poll_interval=0.1)))
+    else:
+        result = execute(flow_id, poll_interval=0.1)
+    assert (result["state"], starts(vi_emulator)) == ("succeeded", [1])
+
+
+def test_key_that_is_rotated_during_the_wait_is_read_again(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=0.3)
+    ((name, valid),) = vi_emulator.environment.items()
+    announce, report = StartRunOperator._announce, Progress.report
+
+    def wait_with_another_key(operator: StartRunOperator, context: Any, run: Any) -> None:
+        announce(operator, context, run)
+        monkeypatch.setenv(name, valid.replace(vi_emulator.secret_key, vi_emulator.secret_key[:-4] + "old!"))
+
+    def replace_key(progress: Progress, verdict: Any) -> None:
+        report(progress, verdict)
+        monkeypatch.setenv(name, valid)
+
+    monkeypatch.setattr(StartRunOperator, "_announce", wait_with_another_key)
+    monkeypatch.setattr(Progress, "report", replace_key)
+    assert execute(flow_id, tail_logs=False)["state"] == "succeeded"
+    assert 401 in [request.status for request in vi_emulator.requests]
+    assert starts(vi_emulator) == [1]
+
+
+def test_key_that_was_not_replaced_is_refused_for_good(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    vi_emulator.faults.add(method="GET", path="/runs/", status=401, skip=1, times=1)
+    with pytest.raises(AirflowFailException, match="secret key"):
+        execute(flow_id, tail_logs=False)
+
+
+def test_rate_limit_of_a_poll_is_waited_out(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(run_seconds=0.1)
+    vi_emulator.faults.add(method="GET", path="/runs/[^/]*$", status=429, retry_after="0.3", skip=1, times=3)
+    assert execute(flow_id, tail_logs=False)["state"] == "succeeded"
+    waited = [request for request in vi_emulator.requests if request.status == 429]
+    assert len(waited) == 3
+
+
+# --- any sequence ----------------------------------------------------------------------------------------------------
+
+CRASHES = ("before_start", "after_start", "while_waiting", "late_start", "evicted")
+EVENTS = st.sampled_from([*CRASHES, "failed_by_person", "cleared", "time_passes"])
+
+
+class Crash(BaseException):
+    """The process of a task is gone."""
+
+
+class TaskInstanceHistory:
+    """A task instance with its tries, and what was started for each generation."""
+
+    def __init__(self, emulator: Emulator, on_clear: str, max_runs: int) -> None:
+        self.emulator = emulator
+        self.arguments: dict[str, Any] = {"on_clear": on_clear, "max_runs": max_runs, "tail_logs": False}
+        self.flow_id = emulator.store.flow_ids()[0]
+        self.try_number, self.max_tries = 0, 3
+        self.started: Counter[int] = Counter()
+        self.allowed: Counter[int] = Counter({3: max_runs})
+
+    def clear(self) -> None:
+        self.max_tries = self.try_number + 3
+        self.allowed[self.max_tries] = self.arguments["max_runs"]
+
+    def next_try(self, state: str = "running") -> Try:
+        self.try_number += 1
+        return Try(try_number=self.try_number, max_tries=self.max_tries, state=state)
+
+    def attempt(self, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        ti = self.next_try({"failed_by_person": "failed", "cleared": "restarting"}.get(event, "running"))
+        before = len(self.emulator.bill())
+        ends = (Crash, RunFailedError, AirflowFailException, TaskInterruptedError)
+        with monkeypatch.context() as patch, suppress(*ends):
+            self._prepare(event, patch)
+            if event in ("evicted", "failed_by_person", "cleared"):
+                killed_while_waiting(self.flow_id, ti.state, patch, ti, **self.arguments)
+            else:
+                patch.setattr(StartRunOperator, "_wait", _crash)
+                execute(self.flow_id, ti, **self.arguments)
+        self.started[self.max_tries] += len(self.emulator.bill()) - before
+
+    def _prepare(self, event: str, patch: pytest.MonkeyPatch) -> None:
+        start_run = ViHook.start_run
+
+        def late(hook: ViHook, *args: Any, **kwargs: Any) -> Any:
+            patch.setattr(ViHook, "start_run", start_run)
+            if event == "before_start":
+                raise Crash
+            if event == "late_start":
+                with suppress(Crash):
+                    execute(self.flow_id, self.next_try(), **self.arguments)
+            run = start_run(hook, *args, **kwargs)
+            if event == "after_start":
+                raise Crash
+            return run
+
+        patch.setattr(ViHook, "start_run", late)
+
+    def check(self) -> None:
+        active = [run_id for run_id in self.emulator.bill() if self._is_active(run_id)]
+        assert len(active) <= 1, active
+        assert starts(self.emulator) == [1] * len(self.emulator.bill())
+        for generation, count in self.started.items():
+            assert count <= self.allowed[generation], (self.started, self.allowed)
+
+    def _is_active(self, run_id: str) -> bool:
+        conditions = self.emulator.store.get_run(run_id)["status"]["conditions"]
+        ends = {"Finished", "Failed", "Killed", "Cancelled"}
+        return not any(
+            c["status"] == "FailedReach" or (c["status"] == "Reached" and c["condition"] in ends) for c in conditions
+        )
+
+
+def _crash(*_: Any, **__: Any) -> Any:
+    raise Crash
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    events=st.lists(EVENTS, min_size=1, max_size=7),
+    on_clear=st.sampled_from(["restart", "adopt"]),
+    max_runs=st.integers(1, 2),
+    scenario=st.sampled_from(["succeed", "fail_at_end"]),
+)
+def test_no_sequence_of_events_pays_for_a_run_too_many(
+    vi_emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[str],
+    on_clear: str,
+    max_runs: int,
+    scenario: Scenario,
+) -> None:
+    vi_emulator.reset(flows=3, runs=0)
+    vi_emulator.plans.add(run_seconds=3600, scenario=scenario)
+    history = TaskInstanceHistory(vi_emulator, on_clear, max_runs)
+    for event in events:
+        if event == "time_passes":
+            vi_emulator.advance(7200)
+        else:
+            history.attempt(event, monkeypatch)
+        if event in ("failed_by_person", "cleared"):
+            history.clear()
+        history.check()
