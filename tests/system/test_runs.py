@@ -1,0 +1,132 @@
+"""Training runs in a real deployment: what becomes of a run whose task is killed, failed, cleared or abandoned.
+
+The bill of the emulator is the judge. No run ends by itself until its clock is moved forward.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from demo.deployment import Deployment
+from tests.deployed import eventually, start, task_instances, xcom
+from vi_airflow_provider.emulator import Emulator
+
+WORKER, TRIGGERER = "train_in_a_worker", "train_on_the_triggerer"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The only task of a DAG run, and the training runs that it has started."""
+
+    airflow: Deployment
+    vi: Emulator
+    dag_id: str
+    run_id: str
+
+    @property
+    def task(self) -> dict[str, Any]:
+        (task,) = task_instances(self.airflow, self.dag_id, self.run_id)
+        return task
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The training runs of this task, oldest first."""
+        task, found = f"{self.dag_id}/{self.run_id}/train", []
+        for run_id in self.vi.bill():
+            run = self.vi.store.get_run(run_id)
+            if run["metadata"]["attributes"]["vi_airflow.task"] == task:
+                found.append(run)
+        return found
+
+    def starts(self) -> list[int]:
+        return [self.vi.bill()[run["runId"]]["starts"] for run in self.runs()]
+
+    def wait_for(self, state: str, runs: int = 1, try_number: int = 1) -> None:
+        """Wait until the task is in this state, with this many training runs."""
+
+        def reached() -> bool:
+            task = self.task
+            return (task["state"], task["try_number"]) == (state, try_number) and len(self.runs()) == runs
+
+        eventually(reached, f"the task of {self.dag_id} is not {state} in try {try_number} with {runs} runs")
+
+    def wait_for_kill(self) -> None:
+        """Wait until the oldest training run is killed."""
+        eventually(lambda: self.runs()[0]["spec"].get("killedAt"), "the run was not killed", 60)
+
+    def fail(self) -> None:
+        """Mark the task as failed, as a person does."""
+        self.airflow.api(
+            "PATCH", f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/train", {"new_state": "failed"}
+        )
+
+    def clear(self) -> None:
+        """Clear the task, as a person does."""
+        body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": ["train"], "only_failed": False}
+        self.airflow.api("POST", f"/dags/{self.dag_id}/clearTaskInstances", body)
+
+
+def result(training: Training) -> Any:
+    return xcom(training.airflow, training.dag_id, training.run_id, "train")
+
+
+@pytest.fixture
+def train(airflow: Deployment, vi: Emulator) -> Iterator[Any]:
+    """Start a DAG that trains a flow; what is still active at the end of the test is killed."""
+    flow_id = vi.store.flow_ids()[0]
+    begun: list[Training] = []
+
+    def begin(dag_id: str) -> Training:
+        begun.append(Training(airflow, vi, dag_id, start(airflow, dag_id, {"flow_id": flow_id})))
+        return begun[-1]
+
+    yield begin
+    for training in begun:
+        with suppress(HTTPError):
+            training.fail()
+
+
+def test_runs_outlive_processes_and_end_when_a_person_means_it(airflow: Deployment, vi: Emulator, train: Any) -> None:
+    crashed, failed = train(WORKER), train(WORKER)
+    failed_deferred, cleared, abandoned = (train(TRIGGERER) for _ in range(3))
+    for training in (crashed, failed):
+        training.wait_for("running")
+    for training in (failed_deferred, cleared, abandoned):
+        training.wait_for("deferred")
+
+    # The process of a task is killed: the next try takes its run over.
+    os.kill(crashed.task["pid"], signal.SIGKILL)
+    # A person fails or clears a task: its run is killed. A cleared task trains again, and keeps its new run.
+    failed.fail()
+    failed_deferred.fail()
+    cleared.clear()
+    for training in (failed, failed_deferred, cleared):
+        training.wait_for_kill()
+    cleared.wait_for("deferred", runs=2, try_number=2)
+    crashed.wait_for("running", try_number=2)
+    assert failed.task["state"] == failed_deferred.task["state"] == "failed"
+
+    # The triggerer is killed: the runs live.
+    airflow.kill("triggerer")
+    airflow.start("triggerer")
+    airflow.wait_until_healthy("triggerer")
+    old, new = cleared.runs()
+    assert (old["spec"]["killedAt"] is None, new["spec"].get("killedAt")) == (False, None)
+    assert abandoned.runs()[0]["spec"].get("killedAt") is None
+
+    # All runs that are left succeed, each paid for once.
+    vi.advance(2 * 3600)
+    crashed.wait_for("success", try_number=2)
+    cleared.wait_for("success", runs=2, try_number=2)
+    abandoned.wait_for("success")
+    assert result(crashed)["run_id"] == crashed.runs()[0]["runId"]
+    assert result(cleared)["run_id"] == new["runId"]
+    everything = (crashed, failed, failed_deferred, cleared, abandoned)
+    assert [training.starts() for training in everything] == [[1], [1], [1], [1, 1], [1]]
