@@ -26,6 +26,7 @@ class Try(TaskInstance):
 
     max_tries: int = 3
     state: str = "running"
+    task: Any = None
     start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
