@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.audit import manifest, reader, stored_diff
+from vi_airflow_provider.audit import manifest, plan, reader, stored_diff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,12 +62,25 @@ def _verify(uri: str) -> tuple[int, Iterable[str]]:
 
 def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]:
     changes = resources.enter_context(stored_diff.spooled_diff(reader.read_export(old), reader.read_export(new)))
+    if caveat := _caveat(old, new):
+        print(caveat, file=sys.stderr)
     counts = ", ".join(f"{count} {kind}" for kind, count in changes.counts().items())
     return int(bool(changes)), chain(changes.lines(), (counts,))
 
 
+def _caveat(old: str, new: str) -> str | None:
+    """Return what a reader of the diff must know, if the manifests show it; a diff needs no manifests."""
+    try:
+        before, after = (manifest.read_manifest(manifest.files_of(uri).manifest)[0].filters for uri in (old, new))
+    except manifest.ExportError:
+        return None
+    return None if plan.select_the_same(before, after) else plan.selection_caveat((new, after), (old, before))
+
+
 def _print(lines: Iterable[str], code: int) -> int:
     """Print, and return the exit code: an output error is not a verdict on the exports."""
+    if sys.stdout is None:  # closed by the caller, as by `>&-`: only the exit code is wanted
+        return code
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
     try:

@@ -19,7 +19,7 @@ from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.diff import Kind
 from vi_airflow_provider.audit.listing import FlowSource, Listing
 from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of
-from vi_airflow_provider.audit.plan import ExportPlan, describe
+from vi_airflow_provider.audit.plan import ExportPlan, describe, selection_caveat
 from vi_airflow_provider.audit.reader import StoredExport, newest_export, read_export, verify
 from vi_airflow_provider.audit.report import ReportFacts
 from vi_airflow_provider.audit.spool import FlowSpool
@@ -127,10 +127,7 @@ def _caveats(plan: ExportPlan, old: StoredExport | None, organization_id: str) -
     if old is not None and old.manifest.organization_id != organization_id:
         caveats.append(f"{old.uri} is an export of another organization, {old.manifest.organization_id!r:.200}.")
     if old is not None and not plan.selection.is_that_of(old.manifest.filters):
-        caveats.append(
-            "The exports have different selections: a flow that only one of them covers counts as added or removed. "
-            f"This one: {describe(plan.selection.criteria)}. {old.uri}: {describe(old.manifest.filters)}."
-        )
+        caveats.append(selection_caveat(("This one", plan.selection.criteria), (old.uri, old.manifest.filters)))
     return tuple(caveats)
 
 

@@ -51,13 +51,28 @@ class Selection:
 
     def is_that_of(self, criteria: Mapping[str, Any]) -> bool:
         """Return whether the criteria in a manifest select the same flows, however they are spelled."""
-        if criteria == self.criteria:
-            return True
-        try:
-            other = Selection.build(criteria, None)
-        except ViValidationError:
-            return False
-        return (other.wanted, other.limit) == (self.wanted, self.limit)
+        return select_the_same(criteria, self.criteria)
+
+
+def select_the_same(*criteria: Mapping[str, Any]) -> bool:
+    """Return whether two criteria of manifests select the same flows, however they are spelled."""
+    if criteria[0] == criteria[1]:
+        return True
+    try:
+        one, other = (Selection.build(each, None) for each in criteria)
+    except ViValidationError:
+        return False
+    return (one.wanted, one.limit) == (other.wanted, other.limit)
+
+
+def selection_caveat(*exports: tuple[str, Mapping[str, Any]]) -> str:
+    """Return what to know about a comparison of exports with different criteria, given the names of both."""
+    return " ".join(
+        (
+            "The exports have different selections: a flow that only one of them covers counts as added or removed.",
+            *(f"{name}: {describe(criteria)}." for name, criteria in exports),
+        )
+    )
 
 
 def describe(criteria: Mapping[str, Any]) -> str:

@@ -56,6 +56,18 @@ def test_equal_exports_do_not_differ(cli: Callable[..., Outcome], tmp_path: Path
     assert cli("diff", tmp_path / "old.jsonl", tmp_path / "new.jsonl.gz") == (0, "0 added, 0 removed, 0 changed\n", "")
 
 
+def test_diff_of_different_selections_says_so_on_stderr(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    export(str(old), [flow()], filters={"name_pattern": "Weld*"})
+    export(str(new), [flow()], filters={"limit": 5})
+    code, out, err = cli("diff", old, new)
+    assert (code, out) == (0, "0 added, 0 removed, 0 changed\n")
+    assert err.startswith("The exports have different selections: ")
+    assert err.endswith(f" {new}: limit=5. {old}: name_pattern='Weld*'.\n")
+    old.with_name("old.jsonl.manifest.json").unlink()
+    assert cli("diff", old, new) == (0, out, "")
+
+
 def test_different_exports_are_shown_as_a_diff_with_code_1(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     export(str(tmp_path / "old.jsonl"), [flow("a"), flow("gone", spec__name="Old one")])
     export(str(tmp_path / "new.jsonl"), [flow("a", spec__settings={"seed": 8}), flow("new", spec__name="New one")])
@@ -175,3 +187,10 @@ def test_full_disk_is_not_reported_as_an_unreadable_export(exports: Path) -> Non
     done = shell("AUDIT diff old.jsonl new.jsonl > /dev/full", exports)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == "the output cannot be written: [Errno 28] No space left on device\n"
+
+
+def test_closed_output_does_not_change_the_exit_code(exports: Path) -> None:
+    assert shell("AUDIT verify new.jsonl >&-", exports).returncode == 0
+    assert shell("AUDIT diff new.jsonl new.jsonl >&-", exports).returncode == 0
+    done = shell("AUDIT diff old.jsonl new.jsonl >&-", exports)
+    assert (done.returncode, done.stderr) == (1, "")
