@@ -14,8 +14,9 @@ from vi_airflow_provider.storage.files import LOCAL, WITHOUT_FOLDERS
 
 #: A password: everything from the first colon to the last ``@``, slashes and further ``@`` included.
 _PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
-#: Of ``hdfs://namenode:8020/x@y``, the number is a port. URLs of object stores have no ports.
-_PORT: Final = re.compile(r"\d{1,5}(/|$)")
+#: Of ``hdfs://namenode:8020/x@y``, the number is a port; of ``sftp://user:8020@host``, it is a password. URLs of object
+#: stores have no ports.
+_PORT: Final = re.compile(r"\d{1,5}/")
 #: The signature of a URL that is pre-signed for S3, Google or Azure.
 _SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
 #: A local path that is absolute to every driver; with two slashes at its start, to some it is not.

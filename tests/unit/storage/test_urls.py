@@ -110,6 +110,7 @@ def test_storage_that_is_not_installed_is_named_with_its_package() -> None:
         ("s3://:secret@bucket", "secret"),
         ("sftp://user:p?w#d@host/x", "p?w#d"),
         ("hdfs://user:hunter2@host:8020/x", "hunter2"),
+        ("sftp://user:12345@host/x", "12345"),
         ("https://host/x?X-Amz-Signature=abc123&y=1", "abc123"),
         ("abfs://x/y?sv=1&sig=abc123", "abc123"),
     ],
