@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _RESERVED: Final = frozenset({"__classname__", "__id__"})
 #: Together, the two keys of an object in Airflow's older format.
 _OLD_FORMAT: Final = frozenset({"__type", "__var"})
-_MARKERS: Final = _RESERVED | _OLD_FORMAT
+#: All of them.
+RESERVED_KEYS: Final = _RESERVED | _OLD_FORMAT
 _CONTAINERS: Final = (dict, list)
 
 
@@ -63,7 +64,7 @@ def _reserved_path(value: Any) -> str | None:
 
 
 def _reserved_keys(document: dict[str, Any]) -> frozenset[str]:
-    if _MARKERS.isdisjoint(document):
+    if RESERVED_KEYS.isdisjoint(document):
         return frozenset()
     keys = document.keys()
     return (_RESERVED & keys) or (_OLD_FORMAT if keys >= _OLD_FORMAT else frozenset())

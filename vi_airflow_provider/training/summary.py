@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from vi_airflow_provider.api.canonical import canonical_json, spec_digest
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Run, RunOutput
+from vi_airflow_provider.selection.xcom import RESERVED_KEYS
 from vi_airflow_provider.training.identity import FLOW_DIGEST, FLOW_ID, NAMESPACE, RUN_NUMBER
 
 #: Bytes of a summary as JSON.
@@ -109,10 +110,14 @@ def best(outputs: Iterable[RunOutput], metric: BestMetric | None) -> RunOutput |
 
 
 def describe_output(output: RunOutput | None, max_metrics: int = MAX_METRICS[0]) -> dict[str, Any] | None:
-    """Return a checkpoint as JSON data, with finite numbers and without its pre-signed URL."""
+    """Return a checkpoint as JSON data, with finite numbers and without its pre-signed URL.
+
+    Metrics whose names Airflow reserves are omitted: the push of the XCom would fail after the run was paid for.
+    """
     if output is None:
         return None
-    metrics = dict(sorted(output.metrics.items())[:max_metrics])
+    usable = sorted((name, value) for name, value in output.metrics.items() if name not in RESERVED_KEYS)
+    metrics = dict(usable[:max_metrics])
     described: dict[str, Any] = {
         "run_output_id": output.run_output_id,
         "epoch": output.spec.epoch,
@@ -121,7 +126,8 @@ def describe_output(output: RunOutput | None, max_metrics: int = MAX_METRICS[0])
         "storage_object": (output.status.storage_object or "")[:MAX_TEXT] or None,
     }
     for name in output.non_finite_metrics[:max_metrics]:
-        described["metrics"].setdefault(name[:MAX_TEXT], None)
+        if name not in RESERVED_KEYS:
+            described["metrics"].setdefault(name[:MAX_TEXT], None)
     if output.non_finite_metrics:
         described["non_finite"] = [name[:MAX_TEXT] for name in output.non_finite_metrics[:max_metrics]]
     omitted = len(output.metrics) + len(output.non_finite_metrics) - len(described["metrics"])

@@ -15,6 +15,7 @@ from tests.documents import wire_run, wire_run_output, wire_spec
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError, ViValidationError
 from vi_airflow_provider.api.models import FlowSpec, Run, RunOutput
 from vi_airflow_provider.selection.arguments import optional_seconds
+from vi_airflow_provider.selection.xcom import refuse_reserved_keys
 from vi_airflow_provider.training.overrides import apply_overrides, merge_patch
 from vi_airflow_provider.training.summary import BestMetric, best, summarize
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event, read_event
@@ -186,6 +187,17 @@ def test_summary_is_small_json_whatever_a_run_holds() -> None:
     assert summary["outputs"] == 3
     assert summary["model"]["run_output_id"] == "ckpt-2"
     assert summary["model"]["non_finite"] == ["bad"]
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan])
+def test_summary_omits_metrics_whose_names_airflow_reserves(value: float) -> None:
+    reserved = dict.fromkeys(("__id__", "__classname__", "__type", "__var"), value)
+    outputs = [output("a", 1, **reserved, f1=0.9)]
+    summary = summarize(Run.model_validate(wire_run()), outputs, BestMetric("f1", "max"), adopted=False, url="")
+    refuse_reserved_keys(summary)
+    for checkpoint in (summary["model"], summary["best"]):
+        assert checkpoint["metrics"] == {"f1": 0.9}
+        assert checkpoint["metrics_omitted"] == len(reserved)
 
 
 def test_run_without_a_model_has_a_summary() -> None:
