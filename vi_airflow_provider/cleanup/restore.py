@@ -150,7 +150,11 @@ def _refuse_folder(archive: str) -> None:
         folder = ObjectStoragePath(archive)
         if not folder.is_dir():
             return
-        archives = sorted(ARCHIVE.data_of(path).name for path in list_files(folder) if ARCHIVE.is_manifest(path))
+        files = {path.name: path for path in list_files(folder)}
+        # An export has a manifest of the same suffix, but not a file of this name.
+        archives = sorted(
+            {ARCHIVE.data_of(path).name for path in files.values() if ARCHIVE.is_manifest(path)} & files.keys()
+        )
     except Exception:  # whatever a driver raises; the error about the archive says more
         return
     newest = f", like {archives[-1]}" if archives else ""

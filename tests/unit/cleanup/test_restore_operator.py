@@ -254,6 +254,15 @@ def test_folder_given_as_an_archive_is_refused_with_the_name_of_one(
     assert vi.sent() == []
 
 
+def test_exports_in_a_folder_are_not_counted_as_archives(vi: Vi, archive: str, tmp_path: Path) -> None:
+    for name in ("flows.jsonl", "flows.jsonl.manifest.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ArchiveError, match=f"is a folder with 1 archives: name one, like {re.escape(Path(archive).name)}$"
+    ):
+        restore(tmp_path.as_uri())
+
+
 def test_folder_without_archives_is_refused_as_a_folder(vi: Vi, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"is a folder with 0 archives: name one$"):
         restore(tmp_path.as_uri())
