@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator, run_url
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.task import task_state
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vi_airflow_provider.hooks.vi import ViHook
     from vi_airflow_provider.training.job import TrainingJob
     from vi_airflow_provider.training.starting import TakenUp
+
+__all__ = ["RUN_ID_KEY", "GetRunOperator", "KillRunOperator", "ListRunsOperator", "StartRunOperator"]
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"
@@ -214,8 +217,7 @@ class StartRunOperator(ViBaseOperator):
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=self._url_of(run))
 
     def _url_of(self, run: Run) -> str:
-        flow_id = run.metadata.attributes.get("vi_airflow.flow_id", "")
-        return self.hook.settings.ui_url(flow_id, run.run_id)
+        return run_url(self.hook, run)
 
     def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result, and give it to the events of the outlets that are assets."""

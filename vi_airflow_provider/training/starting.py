@@ -190,7 +190,7 @@ def _adopt(client: BlockingVerbs, order: Order, run: Run, run_number: int, warni
 def kill_and_see_it_end(
     client: BlockingVerbs,
     run_id: str,
-    reason: str,
+    reason: str | None,
     *,
     patience: float = KILL_PATIENCE,
     sleep: Callable[[float], Any] = time.sleep,
@@ -198,10 +198,11 @@ def kill_and_see_it_end(
 ) -> Run:
     """Kill a run, and wait until one of its conditions reports that it has ended.
 
+    :param reason: is stamped on the run; without one, a person has decided it
     :raises RunStillActiveError: it has not, in time
     """
-    run = client.kill_run(run_id, attributes={stamps.KILL_REASON: reason})
-    log.info("Killed run %s: %s.", run_id, reason)
+    run = client.kill_run(run_id, attributes=None if reason is None else {stamps.KILL_REASON: reason})
+    log.info("Run %s is killed: %s.", run_id, reason or "as requested")
     deadline = now() + patience
     while not run.has_stopped:
         if now() >= deadline:

@@ -18,6 +18,8 @@ MAX_BYTES: Final = 8_000
 MAX_METRICS: Final = (50, 20, 8, 0)
 #: Characters of a name or a reason that a summary has at most.
 MAX_TEXT: Final = 100
+#: Known only to a task that has read the checkpoints of a run, or has started it.
+_NOT_LISTED: Final = ("adopted", "outputs", "model", "best")
 
 
 class BestMetric(NamedTuple):
@@ -93,6 +95,12 @@ def _summary(
         "best": describe_output(best(outputs, best_metric), max_metrics),
         "url": url,
     }
+
+
+def summarize_listed(run: Run, *, url: str) -> dict[str, Any]:
+    """Return what a listing reports of a run: the summary without its checkpoints, which are not read."""
+    summary = summarize(run, (), None, adopted=False, url=url)
+    return {key: value for key, value in summary.items() if key not in _NOT_LISTED}
 
 
 def latest(outputs: Iterable[RunOutput]) -> RunOutput | None:

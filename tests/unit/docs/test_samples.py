@@ -17,9 +17,15 @@ from tests.unit.docs.vi_server import ORGANIZATION, Vi, connect
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator, ListFlowsOperator
 
-#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their example is only parsed here,
-#: and the operator is run against the emulator in tests/unit/training.
-NOT_RUN: Final = ("emulator.md", "operators/start_run.md")
+#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their examples are only parsed here,
+#: and the operators are run against the emulator in tests/unit/training.
+RUN_EXAMPLES: Final = {
+    "operators/start_run.md": {"train", "sweep"},
+    "operators/get_run.md": {"read"},
+    "operators/kill_run.md": {"kill"},
+    "operators/list_runs.md": {"recent", "read"},
+}
+NOT_RUN: Final = ("emulator.md", *RUN_EXAMPLES)
 RUNNABLE: Final = [block for page in PAGES if page not in NOT_RUN for block in blocks(page, "python")]
 
 
@@ -31,10 +37,11 @@ def test_python_sample_runs(block: Block, busy_vi: Vi, monkeypatch: pytest.Monke
         run(block)
 
 
-def test_run_example_is_a_dag() -> None:
+@pytest.mark.parametrize("page", RUN_EXAMPLES)
+def test_run_example_is_a_dag(page: str) -> None:
     names: dict[str, Any] = {}
-    exec(blocks("operators/start_run.md", "python")[0].code, names)  # noqa: S102 - our own documentation
-    assert set(names["dag"].task_ids) == {"train", "sweep"}
+    exec(blocks(page, "python")[0].code, names)  # noqa: S102 - our own documentation
+    assert set(names["dag"].task_ids) == RUN_EXAMPLES[page]
 
 
 def test_list_example_deletes_nothing(busy_vi: Vi, capsys: pytest.CaptureFixture[str]) -> None:

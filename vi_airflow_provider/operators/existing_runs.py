@@ -1,0 +1,210 @@
+"""Operators for training runs that exist already; ``operators.runs`` exports them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
+from vi_airflow_provider.links.runs import ViRunLink
+from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.hooks.vi import ViHook
+
+
+def run_url(hook: ViHook, run: Run) -> str:
+    """Return the web address of a run."""
+    return hook.settings.ui_url(run.metadata.attributes.get("vi_airflow.flow_id", ""), run.run_id)
+
+
+class ViRunBaseOperator(ViBaseOperator):
+    """Base of the operators for a run that exists already.
+
+    :param run_id: the run's id
+    """
+
+    template_fields: Sequence[str] = (*ViBaseOperator.template_fields, "run_id")
+    operator_extra_links = (ViRunLink(),)
+
+    def __init__(self, *, run_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+
+    def _announce(self, context: Context, run: Run) -> str:
+        """Store the link to the run, and return its address."""
+        url = run_url(self.hook, run)
+        context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)
+        return url
+
+
+class GetRunOperator(ViRunBaseOperator):
+    """Read one training run and its checkpoints.
+
+    :param run_id: the run's id
+    :param if_missing: ``"fail"`` or ``"skip"`` the task when there is no such run
+    :param best_metric: name of a metric and ``"max"`` or ``"min"``: the result names the best checkpoint by it
+    :return: the summary of the run
+    """
+
+    template_fields = (*ViRunBaseOperator.template_fields, "if_missing", "best_metric")
+
+    def __init__(
+        self,
+        *,
+        if_missing: Literal["fail", "skip"] = "fail",
+        best_metric: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.if_missing = if_missing
+        self.best_metric = best_metric
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read and return."""
+        from vi_airflow_provider.training.summary import BestMetric, summarize
+
+        with self.session(context) as hook:
+            if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
+            metric = BestMetric.build(self.best_metric)
+            try:
+                run = hook.get_run(self.run_id)
+            except ViNotFoundError:
+                if if_missing == "fail":
+                    raise
+                raise AirflowSkipException(f"There is no run {self.run_id}.") from None
+            url = self._announce(context, run)
+            outputs = list(hook.list_run_outputs(run.run_id))
+        self.log.info("Run %s is %s.", run.run_id, run.state.value)
+        return summarize(run, outputs, metric, adopted=False, url=url)
+
+
+class KillRunOperator(ViRunBaseOperator):
+    """Kill a training run. A kill is permanent, and used credits are not refunded.
+
+    :param run_id: the run's id
+    :param if_ended: how the task ends if there is nothing to kill, because the run has ended or does not exist:
+        ``"success"``, ``"skip"`` or ``"fail"``
+    :param wait: wait until the run is reported as ended; without it, return once the kill is accepted
+    :return: ``{"run_id", "outcome"}``; the outcome is ``"killed"``, ``"already_ended"`` or ``"already_absent"``
+    """
+
+    template_fields = (*ViRunBaseOperator.template_fields, "if_ended", "wait")
+
+    def __init__(
+        self,
+        *,
+        if_ended: Literal["success", "skip", "fail"] = "success",
+        wait: bool | str = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.if_ended = if_ended
+        self.wait = wait
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Kill, and return what became of it."""
+        with self.session(context) as hook:
+            if_ended = choice("if_ended", self.if_ended, ("success", "skip", "fail"))
+            wait = boolean("wait", self.wait)
+            outcome = self._kill(context, hook, wait=wait)
+        self.log.info("Run %s: %s.", self.run_id, outcome)
+        if outcome != "killed" and if_ended != "success":
+            message = f"Run {self.run_id} was not killed: {outcome.replace('_', ' ')}."
+            raise AirflowSkipException(message) if if_ended == "skip" else AirflowFailException(message)
+        return {"run_id": self.run_id, "outcome": outcome}
+
+    def _kill(self, context: Context, hook: ViHook, *, wait: bool) -> str:
+        from vi_airflow_provider.training.starting import kill_and_see_it_end
+
+        try:
+            run = hook.get_run(self.run_id)
+        except ViNotFoundError:
+            return "already_absent"
+        self._announce(context, run)
+        if run.state.is_ended:
+            return "already_ended"
+        run = kill_and_see_it_end(hook, run.run_id, None) if wait else hook.kill_run(run.run_id)
+        return "killed" if run.spec.killed_at is not None else "already_ended"
+
+
+class ListRunsOperator(ViBaseOperator):
+    """List the training runs of an organization, all of them or those that match.
+
+    :param states: only runs in these states, like ``("succeeded",)``
+    :param flow_id: only runs that this provider started of this flow
+    :param training_project: only runs of this training project
+    :param attributes: only runs that have these attributes with these values
+    :param older_than: minimum time since the last update (seconds, timedelta or ISO 8601 duration)
+    :param limit: at most this many runs
+    :param result: what to return of each run: ``"summaries"`` or ``"ids"``
+    :param max_xcom_bytes: size of the result as JSON above which the task fails; ``None`` for no bound
+    :return: a list of summaries or of ids, newest run first
+    """
+
+    template_fields = (
+        *ViBaseOperator.template_fields,
+        *("states", "flow_id", "training_project", "attributes", "older_than", "limit", "result"),
+    )
+
+    def __init__(
+        self,
+        *,
+        states: Sequence[str] | str | None = None,
+        flow_id: str | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        older_than: timedelta | float | str | None = None,
+        limit: int | None = None,
+        result: Literal["summaries", "ids"] = "summaries",
+        max_xcom_bytes: int | None = 4 * 1024 * 1024,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.states = states
+        self.flow_id = flow_id
+        self.training_project = training_project
+        self.attributes = attributes
+        self.older_than = older_than
+        self.limit = limit
+        self.result = result
+        self.max_xcom_bytes = max_xcom_bytes
+
+    def execute(self, context: Context) -> list[Any]:
+        """List, select and return."""
+        from vi_airflow_provider.training.summary import summarize_listed
+
+        with self.session(context) as hook:
+            shape = choice("result", self.result, ("summaries", "ids"))
+            bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
+            runs = self._selected(hook)
+            ids = [run.run_id for run in runs]
+            found = ids if shape == "ids" else [summarize_listed(run, url=run_url(hook, run)) for run in runs]
+            size = len(json.dumps(found))
+            if bound is not None and size > bound:
+                what = f"{len(found)} runs are {size} bytes, more than max_xcom_bytes={bound}"
+                raise ViValidationError(f'{what}; return "ids", select fewer runs, or set limit')
+        self.log.info("%d runs match.", len(found))
+        return found
+
+    def _selected(self, hook: ViHook) -> list[Run]:
+        age, limit = optional_seconds("older_than", self.older_than), optional_count("limit", self.limit)
+        runs = hook.find_runs(
+            flow_id=self.flow_id,
+            state=self.states,
+            training_project=self.training_project,
+            attributes=self.attributes,
+        )
+        newest = math.inf if age is None else (time.time() - age) * 1000
+        return [run for run in runs if run.metadata.last_updated <= newest][:limit]
