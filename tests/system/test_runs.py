@@ -57,6 +57,16 @@ class Training:
 
         eventually(reached, f"the task of {self.dag_id} is not {state} in try {try_number} with {runs} runs")
 
+    def wait_for_poll(self) -> None:
+        """Wait until the trigger runs: Airflow tells a trigger that has not begun nothing about its task."""
+        (run,) = self.runs()
+
+        def polled() -> bool:
+            requests = [request for request in self.vi.requests if request.path.endswith(f"/runs/{run['runId']}")]
+            return any((request.method, request.status) == ("GET", 200) for request in requests)
+
+        eventually(polled, f"no trigger polls the run of {self.run_id}")
+
     def wait_for_kill(self) -> None:
         """Wait until the oldest training run is killed."""
         eventually(lambda: self.runs()[0]["spec"].get("killedAt"), "the run was not killed", 60)
@@ -100,6 +110,7 @@ def test_runs_outlive_processes_and_end_when_a_person_means_it(airflow: Deployme
         training.wait_for("running")
     for training in (failed_deferred, cleared, abandoned):
         training.wait_for("deferred")
+        training.wait_for_poll()
 
     # The process of a task is killed: the next try takes its run over.
     os.kill(crashed.task["pid"], signal.SIGKILL)
