@@ -17,8 +17,8 @@ from tests.unit.docs.vi_server import ORGANIZATION, Vi, connect
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator, ListFlowsOperator
 
-#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their examples are only parsed here,
-#: and the operators are run against the emulator in tests/unit/training.
+#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their examples are only parsed
+#: here, and the operators are run against the emulator in tests/unit/training.
 RUN_EXAMPLES: Final = {
     "operators/start_run.md": {"train", "sweep"},
     "operators/get_run.md": {"read"},

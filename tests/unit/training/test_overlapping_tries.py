@@ -269,6 +269,23 @@ def test_key_that_was_not_replaced_is_refused_for_good(vi_emulator: Emulator, fl
         execute(flow_id, tail_logs=False)
 
 
+@pytest.mark.parametrize("mode", ["replace", "restart", "refuse"])
+@pytest.mark.parametrize("fault", [{"status": 502}, {"drop": True}], ids=str)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_start_is_paid_for_once_whatever_a_second_put_does(
+    vi_emulator: Emulator, flow_id: str, mode: Any, fault: dict[str, Any], when: Any
+) -> None:
+    vi_emulator.configure(put_on_existing=mode)
+    vi_emulator.faults.add(method="PUT", path="/runs/", when=when, **fault)
+    assert execute(flow_id)["state"] == "succeeded"
+    assert starts(vi_emulator) == [1]
+
+
+def test_log_that_cannot_be_read_does_not_matter(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.faults.add(path="/logs", status=500, times=None)
+    assert execute(flow_id)["state"] == "succeeded"
+
+
 def test_rate_limit_of_a_poll_is_waited_out(vi_emulator: Emulator, flow_id: str) -> None:
     vi_emulator.plans.add(run_seconds=0.1)
     vi_emulator.faults.add(method="GET", path="/runs/[^/]*$", status=429, retry_after="0.3", skip=1, times=3)
