@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from pydantic import BaseModel, StrictInt, TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.transport.loop_thread import until_stopped
 from vi_airflow_provider.api.validation import checked_id, describe_errors
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Decision, Plan
@@ -16,6 +17,8 @@ from vi_airflow_provider.cleanup.protection import Protections
 from vi_airflow_provider.selection.arguments import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vi_airflow_provider.api.client import ViClient
 
 
@@ -78,15 +81,17 @@ class GivenPlan:
             )
         raise ViValidationError(reason)
 
-    def recheck(self, client: ViClient) -> Recheck:
+    def recheck(self, client: ViClient, stopped: Callable[[], bool]) -> Recheck:
         """Read each flow of the plan, and keep those that are unchanged and not protected.
 
+        :param stopped: whether the task was killed
+        :raises StoppedError: it was
         :raises ViValidationError: the plan is about another organization than the client's
         """
         self._refuse_other_organization(client.settings.organization_id)
         decisions: list[Decision] = []
         settled: list[DeleteResult] = []
-        for planned in self.decisions:
+        for planned in until_stopped(self.decisions, stopped):
             flow = client.find_flow(flow_id=planned.flow_id)
             if flow is None:
                 settled.append(DeleteResult.of(planned, DeleteOutcome.ALREADY_ABSENT))

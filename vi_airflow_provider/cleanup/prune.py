@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.transport.loop_thread import raise_if
+from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult, delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
 from vi_airflow_provider.cleanup.given_plan import GivenPlan, Recheck
@@ -122,8 +122,8 @@ class Cleanup:
 
     def _plan(self, order: Order) -> Recheck:
         if isinstance(order.source, GivenPlan):
-            return order.source.recheck(self.client)
-        flows = self.client.list_flows(page_size=order.page_size)
+            return order.source.recheck(self.client, self.stopped)
+        flows = until_stopped(self.client.list_flows(page_size=order.page_size), self.stopped)
         return Recheck(plan_retention(flows, order.source, datetime.now(UTC)), [])
 
     def _archive(self, order: Order, plan: Plan, attempt: Attempt) -> tuple[str | None, list[str]]:

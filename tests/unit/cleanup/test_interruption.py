@@ -82,11 +82,17 @@ def test_task_killed_while_it_archives_deletes_nothing(vi: Vi, tmp_path: Path, m
     assert vi.sent("DELETE") == []
 
 
-def test_task_killed_while_it_plans_archives_nothing(vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = prune(tmp_path)
+@pytest.mark.parametrize("given", [False, True])
+def test_task_killed_while_it_plans_stops_reading_and_archives_nothing(
+    given: bool, vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = run(prune(tmp_path, dry_run=True))["outcomes"] if given else None
+    operator = prune(tmp_path, page_size=2, plan=plan)
+    vi.emulator.clear_requests()
     notice_request(vi, operator.on_kill, monkeypatch)
     with pytest.raises(StoppedError):
         run(operator)
+    assert 1 <= len(vi.sent()) <= 2  # the next page may be in flight
     assert vi.sent("DELETE") == []
     assert list(tmp_path.iterdir()) == []
 

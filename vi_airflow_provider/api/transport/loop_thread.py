@@ -20,7 +20,7 @@ import _thread
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
@@ -43,6 +43,13 @@ def raise_if(stopped: Callable[[], bool]) -> None:
     """Raise :class:`StoppedError` if the task was killed."""
     if stopped():
         raise StoppedError("the task was killed, so nothing further is changed")
+
+
+def until_stopped(items: Iterable[T], stopped: Callable[[], bool]) -> Iterator[T]:
+    """Yield items until the task is killed; then raise :class:`StoppedError`."""
+    for item in items:
+        raise_if(stopped)
+        yield item
 
 
 def run_in_thread(work: Callable[[], Coroutine[Any, Any, T]], stopped: Callable[[], bool] = never) -> T:
