@@ -202,11 +202,12 @@ def _invalid_utf8(body: bytes) -> bytes:
 
 
 def _wrong_kind(body: bytes) -> bytes:
-    return body.replace(b'"kind":"Flow"', b'"kind":"Run"')
+    flow, run = b'"kind":"Flow"', b'"kind":"Run"'
+    return body.replace(flow, run) if flow in body else body.replace(run, flow)
 
 
 async def _same_item_again(exchange: Exchange) -> None:
-    """Repeat the newest flow, which was on the first page, at the top of this page."""
+    """Repeat the newest item, which was on the first page, at the top of this page."""
     first = replace(exchange.request, target=exchange.request.target.partition("?")[0] + "?s=1")
     newest = json.loads((await exchange.send_upstream(first)).body)["items"]
     response = await exchange.forward()
@@ -220,21 +221,22 @@ async def _same_cursor_again(exchange: Exchange) -> None:
     await exchange.send(replace(response, body=wire_bytes({**json.loads(response.body), "nextPage": cursor})).wire)
 
 
-#: Flows that another client creates (prefix of their ids) and deletes while a listing is read.
+#: What another client creates (prefix of the ids) and deletes while a listing is read: flows, or runs.
 CREATED_BY_OTHERS: Final = "other-"
 DELETED_BY_OTHERS: Final = ("fresh-1", "fresh-3")
 
 
 async def _concurrent_changes(exchange: Exchange) -> None:
-    flows = exchange.request.target.partition("?")[0]
+    listing = exchange.request.target.partition("?")[0]
 
-    def request(method: str, flow_id: str, body: bytes = b"") -> Received:
-        return replace(exchange.request, method=method, target=f"{flows}/{flow_id}", body=body)
+    def request(method: str, document_id: str, body: bytes = b"") -> Received:
+        return replace(exchange.request, method=method, target=f"{listing}/{document_id}", body=body)
 
-    for flow_id in DELETED_BY_OTHERS:
-        await exchange.send_upstream(request("DELETE", flow_id))
-    new = f"{CREATED_BY_OTHERS}{uuid.uuid4()}"
-    await exchange.send_upstream(request("PUT", new, wire_bytes({"spec": wire_spec(name="other")})))
+    for document_id in DELETED_BY_OTHERS:
+        await exchange.send_upstream(request("DELETE", document_id))
+    spec = wire_spec(name="other")
+    body = {"spec": {"flow": spec} if listing.endswith("/runs") else spec}
+    await exchange.send_upstream(request("PUT", f"{CREATED_BY_OTHERS}{uuid.uuid4()}", wire_bytes(body)))
     await exchange.send((await exchange.forward()).wire)
 
 
@@ -327,7 +329,7 @@ GROUPS: Final[Mapping[str, tuple[Fault, ...]]] = {
         Fault("the same item on two pages", effect=_same_item_again, listing_only=True),
         _unusable("repeated cursor", _same_cursor_again, applied=False, listing_only=True),
         Fault(
-            "flows created and deleted between pages",
+            "items created and deleted between pages",
             effect=_concurrent_changes, listing_only=True, concurrent_changes=True,
         ),
     ),

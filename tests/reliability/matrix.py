@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from tests.reliability.faults import FAULTS, GROUPS, Fault, Retried
-from tests.reliability.operations import CALLS, OK, OPERATIONS, TASKS, TWICE, Operation
+from tests.reliability.operations import CALLS, FLOW_CALLS, OK, RUN_CALLS, TWICE, Operation
+from tests.reliability.task_operations import TASKS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- fault matrix: begin -->\n"
 END: Final = "<!-- fault matrix: end -->\n"
+
+OPERATIONS: Final = (*CALLS, *TASKS)
+TITLES: Final = {"Calls for flows": FLOW_CALLS, "Calls for runs": RUN_CALLS, "Tasks and gates": TASKS}
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,11 @@ def not_applicable(operation: Operation, fault: Fault) -> str | None:
 def expected(operation: Operation, fault: Fault, *, once: bool) -> Verdict:
     """Return the expected result."""
     success = Verdict(OK, operation.changes)
-    if fault.name == "the same item on two pages" and operation.name == "list":
+    if fault.name == "the same item on two pages" and operation in CALLS:
         return Verdict(TWICE, 0)
-    if fault.error is None or (fault.status_arrives and operation.method == "DELETE"):
+    if fault.error is None or is_done(operation, fault):
+        return success
+    if operation.confirms and fault.applied:
         return success
     if once and (is_retried(operation, fault) or operation.polls):
         return success
@@ -53,9 +59,15 @@ def expected(operation: Operation, fault: Fault, *, once: bool) -> Verdict:
     return Verdict(fault.error.__name__, made)
 
 
+def is_done(operation: Operation, fault: Fault) -> bool:
+    """Does the status line of a DELETE arrive, which decides?"""
+    return fault.status_arrives and operation.method == "DELETE"
+
+
 def is_retried(operation: Operation, fault: Fault) -> bool:
-    """Is the same request retried?"""
-    return fault.retried is Retried.ALL or (fault.retried is Retried.IDEMPOTENT and operation.method != "PATCH")
+    """Is the same request retried, maybe after a read?"""
+    repeatable = operation.method != "PATCH" or operation.rereads
+    return fault.retried is Retried.ALL or (fault.retried is Retried.IDEMPOTENT and repeatable)
 
 
 def durations(operation: Operation, fault: Fault) -> tuple[bool, ...]:
@@ -72,7 +84,7 @@ def table() -> str:
     cells = [(o, f) for o in OPERATIONS for f in FAULTS if not_applicable(o, f) is None]
     runs = sum(len(operation.clients) * len(durations(operation, fault)) for operation, fault in cells)
     parts = [f"{len(FAULTS)} faults, {len(OPERATIONS)} operations, {len(cells)} cells, {runs:,} runs."]
-    for title, operations in (("Calls", CALLS), ("Tasks and gates", TASKS)):
+    for title, operations in TITLES.items():
         for group, faults in GROUPS.items():
             rows = [fault for fault in faults if any(not_applicable(o, fault) is None for o in operations)]
             heading = f"**{title}. {group}**"

@@ -1,7 +1,6 @@
-"""The operations of the fault matrix: what they do, and how to verify what they did.
+"""The calls of the fault matrix: what they do, and how to verify what they did. Both clients make them.
 
-Six are calls, made by both clients. The others are tasks and a trigger, as Airflow runs them. Each runs in a set-up of
-its own, makes a known number of changes to its flows, and is checked to have changed nothing else.
+Each operation has a set-up of its own, makes a known number of changes, and is checked to have changed nothing else.
 """
 
 from __future__ import annotations
@@ -10,24 +9,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.documents import wire_flow, wire_spec
+from tests.documents import wire_spec
 from tests.reliability.faults import CREATED_BY_OTHERS, DELETED_BY_OTHERS
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
-from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.models import DeletedFlow, Flow
+from vi_airflow_provider.api.models import DeletedFlow, DeletedRun, Flow, Run
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID, DEFAULT_SECRET_KEY, Settings
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.reliability.fault_proxy import FaultProxy
 
 DAY_MS: Final = 86_400_000
@@ -44,15 +38,30 @@ GONE: Final = ("gone-1", "gone-2")
 KEPT: Final = "stale-1"
 SPEC: Final = wire_spec(name="written")
 
-Flows = Mapping[str, Mapping[str, Any]]
+#: Runs that have ended; a listing has the active one first.
+RUNS: Final = FLOWS
+ACTIVE: Final = "active"
+#: The run that is started.
+STARTED: Final = "started"
+
+#: The flows by their ids, and the runs by their keys (``run_key``).
+Documents = Mapping[str, Mapping[str, Any]]
+
+
+def run_key(run_id: str) -> str:
+    """Return the key of a run in ``Documents``."""
+    return f"runs/{run_id}"
 
 
 def new_backend() -> Backend:
-    """Return a backend of the emulator with the flows, all of them a year old."""
-    times = iter(range(len(FLOWS)))
-    backend = Backend(Settings(flows=0), clock=lambda: 1_700_000_000_000 + next(times, 10) * DAY_MS)
+    """Return a backend of the emulator with the flows and runs, all but the active run years old."""
+    now = [1_700_000_000_000]
+    backend = Backend(Settings(flows=0), clock=lambda: now[0])
     for flow_id in FLOWS:
         backend.store.put_flow(flow_id, {"spec": wire_spec(name=flow_id)})
+        backend.store.put_run(flow_id, {"spec": {"flow": wire_spec(name="trained")}})
+        now[0] += DAY_MS
+    backend.store.put_run(ACTIVE, {"spec": {"flow": wire_spec(name="trained")}})
     return backend
 
 
@@ -79,14 +88,21 @@ class Setup:
         return json.dumps({"conn_type": "vi", **fields, "extra": dict(self.extra)})
 
     @property
-    def flows(self) -> Flows:
+    def flows(self) -> Documents:
         """All flows on the server, without those that the other client creates."""
         store = self.backend.store
-        return {
-            flow_id: store.get_flow(flow_id)
-            for flow_id in store.flow_ids()
-            if not flow_id.startswith(CREATED_BY_OTHERS)
+        return {flow_id: store.get_flow(flow_id) for flow_id in _without_others(store.flow_ids())}
+
+    @property
+    def documents(self) -> Documents:
+        """The flows, and the runs with the number of their starts, without those that the other client creates."""
+        store = self.backend.store
+        bill = store.bill()
+        runs = {
+            run_key(run_id): {**store.get_run(run_id), "starts": bill[run_id]["starts"]}
+            for run_id in _without_others(store.run_ids())
         }
+        return {**self.flows, **runs}
 
     def sleep(self, seconds: float) -> None:
         """Record a delay instead of waiting."""
@@ -97,6 +113,10 @@ class Setup:
         self.sleep(seconds)
 
 
+def _without_others(ids: list[str]) -> list[str]:
+    return [document_id for document_id in ids if not document_id.startswith(CREATED_BY_OTHERS)]
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation of the matrix.
@@ -105,24 +125,26 @@ class Operation:
     :param method: method of the requests that a fault affects
     :param clients: how to run it with each client; returns ``OK`` or a one-word outcome, or raises a ``ViError``
     :param changes: number of changes that it makes if it succeeds
-    :param count_changes: counts the changes made, given the flows before and after; asserts that nothing else differs
+    :param count_changes: counts the changes, given the documents before and after; asserts that nothing else differs
     :param lists: are the affected requests pages of a listing?
     :param skip: number of requests before the first affected one
     :param continues: does it continue with the next change after a failed one?
     :param polls: does it repeat a failed request on its own?
-    :param rereads: does it read the flow again before it repeats a write?
+    :param rereads: does it read the document again before it repeats a write?
+    :param confirms: does it read the document after every failed write that may have been applied?
     """
 
     name: str
     method: str
     clients: Mapping[str, Callable[[Setup], str]]
     changes: int = 0
-    count_changes: Callable[[Flows, Flows], int] = lambda before, after: 0
+    count_changes: Callable[[Documents, Documents], int] = lambda before, after: 0
     lists: bool = False
     skip: int = 0
     continues: bool = False
     polls: bool = False
     rereads: bool = False
+    confirms: bool = False
 
 
 # --- calls of the clients ------------------------------------------------------------------------------------------
@@ -137,16 +159,25 @@ def _both(call: Callable[[Any], Any], check: Callable[[Any, Setup], str]) -> dic
     async def awaiting(setup: Setup) -> str:
         async with AsyncViClient(setup.settings, sleep=setup.sleep_async) as vi:
             value = call(vi)
-            received = [flow async for flow in value] if isinstance(value, AsyncIterator) else await value
+            received = [document async for document in value] if isinstance(value, AsyncIterator) else await value
             return check(received, setup)
 
     return {"ViClient": blocking, "AsyncViClient": lambda setup: setup.runner.run(awaiting(setup))}
 
 
-def _all_listed(flows: list[Flow], _: Setup) -> str:
-    # Flows that are created or deleted during the listing may or may not be in it.
-    ids = [flow.flow_id for flow in flows if not flow.flow_id.startswith(CREATED_BY_OTHERS)]
-    steady = [flow_id for flow_id in reversed(FLOWS) if flow_id in ids or flow_id not in DELETED_BY_OTHERS]
+def _all_flows_listed(flows: list[Flow], _: Setup) -> str:
+    return _all_listed([flow.flow_id for flow in flows], FLOWS)
+
+
+def _all_runs_listed(runs: list[Run], _: Setup) -> str:
+    return _all_listed([run.run_id for run in runs], (*RUNS, ACTIVE))
+
+
+def _all_listed(listed: list[str], created: tuple[str, ...]) -> str:
+    # What is created or deleted during the listing may or may not be in it.
+    ids = _without_others(listed)
+    certain = {*ids, *created} - ({*DELETED_BY_OTHERS} - {*ids})
+    steady = [document_id for document_id in reversed(created) if document_id in certain]
     if ids == steady:
         return OK
     assert list(dict.fromkeys(ids)) == steady
@@ -163,220 +194,86 @@ def _is_gone(deleted: DeletedFlow, _: Setup) -> str:
     return OK
 
 
-def _differs(before: Flows, after: Flows) -> set[str]:
-    return {flow_id for flow_id in before.keys() | after.keys() if before.get(flow_id) != after.get(flow_id)}
+def _is_run(run: Run, setup: Setup) -> str:
+    assert run.to_wire() == setup.backend.store.get_run(run.run_id)
+    return OK
 
 
-def _deleted(before: Flows, after: Flows) -> int:
-    assert _differs(before, after) <= {"stale-1"} >= before.keys() - after.keys()
+def _run_is_gone(deleted: DeletedRun, _: Setup) -> str:
+    assert deleted == DeletedRun(id="stale-1", deleted=True, already_absent=False)
+    return OK
+
+
+def differs(before: Documents, after: Documents) -> set[str]:
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def _deleted(before: Documents, after: Documents) -> int:
+    assert differs(before, after) <= {"stale-1"} >= before.keys() - after.keys()
     return len(before) - len(after)
 
 
-def _created(before: Flows, after: Flows) -> int:
+def _created(before: Documents, after: Documents) -> int:
     """A retried create must not create two flows."""
     new = after.keys() - before.keys()
-    assert _differs(before, after) == new
+    assert differs(before, after) == new
     assert [after[flow_id]["spec"] for flow_id in new] in ([], [SPEC])
     return len(new)
 
 
-def _written(before: Flows, after: Flows) -> int:
-    differs = _differs(before, after)
-    assert differs <= {"stale-1"}
-    for flow_id in differs:
+def _written(before: Documents, after: Documents) -> int:
+    changed = differs(before, after)
+    assert changed <= {"stale-1"}
+    for flow_id in changed:
         assert after[flow_id]["spec"] == SPEC | {"trainingProject": before[flow_id]["spec"]["trainingProject"]}
         # Applied once, however often it was sent.
         assert after[flow_id]["metadata"]["generation"] == before[flow_id]["metadata"]["generation"] + 1
-    return len(differs)
+    return len(changed)
 
 
-CALLS: Final = (
-    Operation("list", "GET", _both(lambda vi: vi.list_flows(), _all_listed), lists=True),
+def _started(before: Documents, after: Documents) -> int:
+    """A run must not start twice, which the bill of the server shows."""
+    new = after.keys() - before.keys()
+    assert differs(before, after) == new <= {run_key(STARTED)}
+    assert [(after[key]["starts"], after[key]["spec"]["flow"]) for key in new] in ([], [(1, SPEC)])
+    return len(new)
+
+
+def _killed(before: Documents, after: Documents) -> int:
+    changed = differs(before, after)
+    assert changed <= {run_key(ACTIVE)}
+    for key in changed:
+        assert after[key]["spec"]["killedAt"] >= after[key]["metadata"]["timeCreated"]
+        assert after[key]["metadata"]["generation"] == before[key]["metadata"]["generation"] + 1
+    return len(changed)
+
+
+def _run_deleted(before: Documents, after: Documents) -> int:
+    assert differs(before, after) <= {run_key("stale-1")} >= before.keys() - after.keys()
+    return len(before) - len(after)
+
+
+FLOW_CALLS: Final = (
+    Operation("list", "GET", _both(lambda vi: vi.list_flows(), _all_flows_listed), lists=True),
     Operation("get", "GET", _both(lambda vi: vi.get_flow("stale-1"), _is_stored)),
     Operation("delete", "DELETE", _both(lambda vi: vi.delete_flow("stale-1"), _is_gone), 1, _deleted),
     Operation("create", "PUT", _both(lambda vi: vi.create_flow(SPEC), _is_stored), 1, _created),
     Operation("update", "PATCH", _both(lambda vi: vi.update_flow("stale-1", spec=SPEC), _is_stored), 1, _written),
     Operation("replace", "PUT", _both(lambda vi: vi.replace_flow("stale-1", SPEC), _is_stored), 1, _written),
 )
-
-# --- tasks and a trigger -------------------------------------------------------------------------------------------
-
-
-def _gate(setup: Setup) -> str:
-    """Wait on the triggerer for the last flow of the listing, up to a day."""
-    from vi_airflow_provider.gates.outcome import WaitOutcome, read_event
-    from vi_airflow_provider.triggers.flows import FlowTrigger
-
-    trigger = FlowTrigger(
-        vi_conn_id="vi_default",
-        gate={"target": {"flow_name": STALE[0]}, "condition": {}},
-        deadline=BEGIN + 86_400.0,
-        max_failures=3,
-    )
-
-    async def events() -> list[Any]:
-        return [event async for event in trigger.run()]
-
-    (event,) = setup.runner.run(events())
-    ended = read_event(event.payload)
-    if ended.error is not None:
-        raise ended.error
-    if ended.outcome is WaitOutcome.OPEN:
-        assert ended.flow is not None
-        assert ended.flow["flow_id"] == STALE[0]
-        return OK
-    return ended.outcome.value
-
-
-#: Start of the virtual time of gates, in seconds since the epoch.
-BEGIN: Final = 1_800_000_000.0
-
-
-def virtual_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace sleeping by recorded delays in clients that hooks create and in gates, whose clock advances with them."""
-    from vi_airflow_provider.gates import timers
-    from vi_airflow_provider.triggers import flows
-
-    for client, record in ((ViClient, setup.sleep), (AsyncViClient, setup.sleep_async)):
-        defaults: Any = client.__init__.__kwdefaults__
-        monkeypatch.setitem(defaults, "sleep", record)
-    now = [BEGIN]
-
-    async def sleep(seconds: float) -> None:
-        now[0] += seconds
-        await setup.sleep_async(seconds)
-
-    monkeypatch.setattr(timers, "sleep", sleep)
-    monkeypatch.setattr(flows, "time", SimpleNamespace(time=lambda: now[0]))
-    # Consecutive polls must not share a response.
-    monkeypatch.setattr(flows, "MAX_SPREAD", 0.0)
-
-
-def _run(task: Any) -> Any:
-    from tests.tasks import TaskInstance, plain
-
-    return plain(task.execute({"ti": TaskInstance()}))
-
-
-def _export(setup: Setup) -> str:
-    """Export over an earlier export, which must survive a failure."""
-    from vi_airflow_provider.audit.reader import read_export, verify
-    from vi_airflow_provider.operators.flows import ExportFlowsOperator
-
-    target = setup.folder / "flows.jsonl"
-    old = _old_export()
-    for name, content in old.items():
-        (setup.folder / name).write_bytes(content)
-    try:
-        _run(ExportFlowsOperator(task_id="export", destination=str(target)))
-    except ViError:
-        assert {path.name: path.read_bytes() for path in setup.folder.iterdir()} == old
-        raise
-    assert {path.name for path in setup.folder.iterdir()} == old.keys()
-    verify(str(target))
-    ids = [flow.flow_id for flow in read_export(str(target))]
-    assert len(ids) == len(set(ids))
-    assert set(ids) >= set(FLOWS) - set(DELETED_BY_OTHERS)
-    return OK
-
-
-@cache
-def _old_export() -> dict[str, bytes]:
-    import tempfile
-
-    from tests.unit.audit.support import contents, export, flow
-
-    with tempfile.TemporaryDirectory() as folder:
-        export(f"{folder}/flows.jsonl", [flow("old")])
-        return contents(Path(folder))
-
-
-def _prune(setup: Setup) -> str:
-    """Delete the stale flows one by one; each deleted flow must be in the archive."""
-    from tests.tasks import TaskInstance
-    from tests.unit.cleanup.support import archived
-    from vi_airflow_provider.cleanup.report import PruneError
-    from vi_airflow_provider.operators.flows import PruneFlowsOperator
-
-    task = PruneFlowsOperator(
-        task_id="prune",
-        older_than="P90D",
-        name_pattern="stale-*",
-        dry_run=False,
-        max_delete_fraction=1.0,
-        archive_to=setup.folder.as_uri(),
-        concurrency=1,
-    )
-    ti = TaskInstance()
-    before = setup.flows
-    result = OK
-    context: Any = {"ti": ti}
-    try:
-        report = task.execute(context)
-    except PruneError:
-        report = ti.pushed["report"]
-    finally:
-        gone = before.keys() - setup.flows.keys() - set(DELETED_BY_OTHERS)
-        kept = archived(setup.folder)
-        assert gone <= kept.keys() <= set(STALE)
-        assert all(kept[flow_id].to_wire() == before[flow_id] for flow_id in gone)
-    failed = {flow["reason"].partition(":")[0] for flow in report["outcomes"] if flow["outcome"] == "failed"}
-    if failed:
-        (result,) = failed
-    elif report["busy"]:
-        result = "ViConflictError"
-    assert report["deleted"] + report["busy"] + report["failed"] == len(before.keys() & set(STALE))
-    return result
-
-
-def _pruned(before: Flows, after: Flows) -> int:
-    differs = _differs(before, after)
-    assert differs <= {*STALE, *DELETED_BY_OTHERS} >= before.keys() - after.keys()
-    assert not differs & after.keys()
-    return len(differs & set(STALE))
-
-
-def _restore(setup: Setup) -> str:
-    """Restore two flows; a third one of the archive still exists."""
-    from vi_airflow_provider.operators.flows import RestoreFlowsOperator
-
-    archive = setup.folder / "saved.flows.jsonl"
-    for name, content in _archive().items():
-        (setup.folder / name).write_bytes(content)
-    written = _run(RestoreFlowsOperator(task_id="restore", archive=str(archive)))
-    assert set(written) <= set(GONE)
-    return OK
-
-
-@cache
-def _archive() -> dict[str, bytes]:
-    import tempfile
-
-    from vi_airflow_provider.api.canonical import canonical_json
-    from vi_airflow_provider.cleanup.archive import write_archive
-
-    kept = wire_flow(flowId=KEPT, spec=wire_spec(name=KEPT), metadata__attributes={})
-    flows = [*(wire_flow(flowId=flow_id) for flow_id in GONE), kept]
-    documents = {flow["flowId"]: canonical_json(flow) for flow in flows}
-    with tempfile.TemporaryDirectory() as folder:
-        write_archive(folder, "saved", documents, DEFAULT_ORGANIZATION_ID, {})
-        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-
-
-def _restored(before: Flows, after: Flows) -> int:
-    differs = _differs(before, after)
-    assert differs <= set(GONE)
-    assert all(after[flow_id]["spec"] == wire_flow()["spec"] for flow_id in differs)
-    return len(differs)
-
-
-_ONLY_SYNC: Final = "ViClient"
-TASKS: Final = (
-    Operation("gate", "GET", {"AsyncViClient": _gate}, lists=True, polls=True),
-    Operation("export", "GET", {_ONLY_SYNC: _export}, lists=True),
-    Operation("prune, listing", "GET", {_ONLY_SYNC: _prune}, 3, _pruned, lists=True),
-    Operation("prune, deleting", "DELETE", {"AsyncViClient": _prune}, 3, _pruned, skip=3, continues=True, rereads=True),
-    Operation("restore, reading", "GET", {_ONLY_SYNC: _restore}, 2, _restored),
-    Operation("restore, writing", "PUT", {_ONLY_SYNC: _restore}, 2, _restored, skip=3, rereads=True),
+RUN_CALLS: Final = (
+    Operation("list runs", "GET", _both(lambda vi: vi.list_runs(), _all_runs_listed), lists=True),
+    Operation("get run", "GET", _both(lambda vi: vi.get_run(ACTIVE), _is_run)),
+    Operation(
+        "start run",
+        "PUT",
+        _both(lambda vi: vi.start_run(SPEC, run_id=STARTED), _is_run),
+        1,
+        _started,
+        rereads=True,
+        confirms=True,
+    ),
+    Operation("kill run", "PATCH", _both(lambda vi: vi.kill_run(ACTIVE), _is_run), 1, _killed, rereads=True),
+    Operation("delete run", "DELETE", _both(lambda vi: vi.delete_run("stale-1"), _run_is_gone), 1, _run_deleted),
 )
-OPERATIONS: Final = (*CALLS, *TASKS)
+CALLS: Final = (*FLOW_CALLS, *RUN_CALLS)

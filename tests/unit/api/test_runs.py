@@ -134,6 +134,26 @@ def test_run_is_read_once_more_when_no_retry_is_left(outcome: Outcome) -> None:
     assert (server.starts, driver.methods) == (1, ["PUT", "GET"])
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"items":[', b"{}", wire_bytes(wire_run(kind="Flow"))], ids=repr)
+def test_unreadable_response_to_a_start_is_confirmed_by_a_read(body: bytes) -> None:
+    server = RunServer(fates=[(True, Response(200, {}, body))])
+    driver = Driver(server)
+    assert start(driver).run_id == RUN_ID
+    assert (server.starts, driver.methods) == (1, ["PUT", "GET"])
+
+
+def test_confirming_read_has_time_when_the_retry_budget_is_used_up() -> None:
+    server = RunServer(fates=[(True, Failure(FailureKind.TIMEOUT))])
+    calls = ViProtocol(settings_for("https://vi.example", retry_budget=5, read_timeout=7), clock=(clock := Clock()))
+    steps = calls.start_run(wire_spec(), run_id=RUN_ID)
+    put = next(steps)
+    assert isinstance(put, Send)
+    clock.now += 5
+    read = steps.send(server(put.request))
+    assert isinstance(read, Send)
+    assert (read.request.method, read.timeout) == ("GET", 7)
+
+
 def test_start_that_cannot_be_confirmed_fails_with_the_first_error() -> None:
     server = RunServer(fates=[(False, Response(500))])
     driver = Driver(server, max_retries=0)

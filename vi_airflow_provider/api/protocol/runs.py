@@ -142,8 +142,9 @@ class RunCalls(ResourceCalls):
     ) -> Steps[Run]:
         """Start a run (PUT) under an id that the caller chooses. It costs credits from this moment on.
 
-        If an attempt fails and may have reached the server, the run is read before anything else is sent: it is
-        returned if it exists. Choose an id that no run has: what the server makes of a second PUT is not documented.
+        If an attempt fails and may have reached the server, or its response cannot be read, the run is read before
+        anything else is sent: it is returned if it exists. Choose an id that no run has: what the server makes of a
+        second PUT is not documented.
 
         :param spec: the spec of the flow, of which the run gets a copy
         :param training_project: id of the training project of the run
@@ -156,17 +157,19 @@ class RunCalls(ResourceCalls):
         call = self._begin(self._request("PUT", _path(run_id), body))
         while True:
             outcome, context = yield from self._attempt(call)
-            if is_success(outcome):
-                return run_codec.run_in(outcome, context, run_id, self._organization)
-            applied = call.retry.may_have_applied or reached_server(outcome)
             try:
+                if is_success(outcome):
+                    return run_codec.run_in(outcome, context, run_id, self._organization)
                 wait = self._back_off(call, outcome, context)
             except ViError:
-                if applied and (started := (yield from self._existing_run(run_id, call))) is not None:
+                applied = is_success(outcome) or call.retry.may_have_applied or reached_server(outcome)
+                # The retry budget may be used up, but not knowing whether the run exists costs more than one read.
+                deadline = max(call.retry.deadline, self._clock() + self.settings.read_timeout)
+                if applied and (started := (yield from self._existing_run(run_id, deadline))) is not None:
                     return started
                 raise
             yield wait
-            if (started := (yield from self._existing_run(run_id, call))) is not None:
+            if (started := (yield from self._existing_run(run_id, call.retry.deadline))) is not None:
                 return started
 
     def update_run(
@@ -281,9 +284,9 @@ class RunCalls(ResourceCalls):
         response, context = yield from self._exchange(call)
         return run_codec.run_in(response, context, run_id, self._organization)
 
-    def _existing_run(self, run_id: str, start: Call) -> Steps[Run | None]:
+    def _existing_run(self, run_id: str, deadline: float) -> Steps[Run | None]:
         """Read the run after an attempt to start it."""
-        call = self._begin(self._request("GET", _path(run_id)), start.retry.deadline)
+        call = self._begin(self._request("GET", _path(run_id)), deadline)
         try:
             response, context = yield from self._exchange(call)
         except ViNotFoundError:
