@@ -11,23 +11,26 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import BaseModel
 
-from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_spec
+from tests.documents import FLOW_ID, ORGANIZATION_ID, RUN_ID, SECRET_KEY, wire_bytes, wire_flow, wire_spec
 from tests.scripted_server import Act, After, ScriptedServer, http_bytes
 from vi_airflow_provider.api import async_client, client
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.api.models import Flow, GuardedWrite
+from vi_airflow_provider.api.models import Flow, GuardedWrite, Run, RunLogs, RunOutput
 from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Sleep, Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.verbs import ViProtocol
+
+M = TypeVar("M", bound=BaseModel)
 
 # --- what may happen to a request ----------------------------------------------------------------------------------
 
@@ -106,11 +109,11 @@ class Call:
     ask: Callable[[Any], Any]
 
 
-def _walked(walk: Paginator[Flow]) -> Steps[list[Flow]]:
-    flows: list[Flow] = []
+def _walked(walk: Paginator[M]) -> Steps[list[M]]:
+    documents: list[M] = []
     while (steps := walk.next_page()) is not None:
-        flows += (yield from steps).documents()
-    return flows
+        documents += (yield from steps).documents()
+    return documents
 
 
 _SPEC: Final = wire_spec()
@@ -160,6 +163,21 @@ RESTORE_IF: Final = Call(
     lambda c: c.restore_flow_if(_RESTORED, _matches),
 )
 
+LIST_RUNS: Final = Call("list runs", "GET", lambda p: _walked(p.list_runs()), lambda c: c.list_runs())
+GET_RUN: Final = Call("get run", "GET", lambda p: p.get_run(RUN_ID), lambda c: c.get_run(RUN_ID))
+START_RUN: Final = Call(
+    "start run",
+    "PUT GET",
+    lambda p: p.start_run(_SPEC, run_id=RUN_ID),
+    lambda c: c.start_run(_SPEC, run_id=RUN_ID),
+)
+KILL_RUN: Final = Call("kill run", "GET PATCH", lambda p: p.kill_run(RUN_ID), lambda c: c.kill_run(RUN_ID))
+DELETE_RUN: Final = Call("delete run", "DELETE", lambda p: p.delete_run(RUN_ID), lambda c: c.delete_run(RUN_ID))
+LOGS: Final = Call("logs", "GET", lambda p: p.get_run_logs(RUN_ID), lambda c: c.get_run_logs(RUN_ID))
+OUTPUTS: Final = Call(
+    "outputs", "GET", lambda p: _walked(p.list_run_outputs(RUN_ID)), lambda c: c.list_run_outputs(RUN_ID)
+)
+
 # --- what comes of it ----------------------------------------------------------------------------------------------
 
 
@@ -174,7 +192,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All that can be seen of a call from outside. Flows are named by their ids."""
+    """All that can be seen of a call from outside. Flows and runs are named by their ids."""
 
     gives: Any
     requests: int
@@ -191,6 +209,24 @@ class Case:
     expected: Verdict
     max_response_bytes: int = exchange.MAX_RESPONSE_BYTES
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+def case(
+    behaviour: str,
+    call: Call,
+    *script: Outcome,
+    gives: Any = None,
+    raises: type[ViError] | None = None,
+    status: int | None = None,
+    attempts: int | None = None,
+    slept: tuple[float, ...] = (),
+    max_response_bytes: int = exchange.MAX_RESPONSE_BYTES,
+    **settings: Any,
+) -> Case:
+    """A case in which the whole script happens; ``attempts`` of the error are as many, unless given."""
+    result = gives if raises is None else Raised(raises, status, len(script) if attempts is None else attempts)
+    verdict = Verdict(result, len(script), slept)
+    return Case(f"{call.name}: {behaviour}", call, script, verdict, max_response_bytes, settings)
 
 
 # --- the three ways ------------------------------------------------------------------------------------------------
@@ -274,7 +310,7 @@ def by_async_client(case: Case, monkeypatch: pytest.MonkeyPatch) -> Verdict:
     async def ask(settings: ViSettings, clock: Clock) -> Any:
         async with AsyncViClient(settings, sleep=clock.sleep_async) as vi:
             value = case.call.ask(vi)
-            return [flow async for flow in value] if isinstance(value, AsyncIterator) else await value
+            return [item async for item in value] if isinstance(value, AsyncIterator) else await value
 
     return _on_a_socket(case, monkeypatch, async_client, lambda *given: asyncio.run(ask(*given)))
 
@@ -306,8 +342,19 @@ def _result(ask: Callable[[], Any]) -> Any:
         value = ask()
     except ViError as error:
         return Raised(type(error), error.status_code, error.attempts)
-    if isinstance(value, GuardedWrite):
-        return value.written, value.flow and value.flow.etag
-    if isinstance(value, Flow):
-        return value.flow_id
-    return [flow.flow_id for flow in value] if isinstance(value, list) else value
+    return [_shown(item) for item in value] if isinstance(value, list) else _shown(value)
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case GuardedWrite():
+            return value.written, value.flow and value.flow.etag
+        case Flow():
+            return value.flow_id
+        case Run():
+            return value.run_id, value.state
+        case RunOutput():
+            return value.run_output_id, value.metrics, value.non_finite_metrics
+        case RunLogs():
+            return value.text
+    return value

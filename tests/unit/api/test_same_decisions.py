@@ -38,8 +38,8 @@ from tests.transports import (
     Call,
     Case,
     Outcome,
-    Raised,
     Verdict,
+    case,
     http,
     raw,
     stalled,
@@ -59,7 +59,6 @@ from vi_airflow_provider.api.errors import (
     ViValidationError,
 )
 from vi_airflow_provider.api.models import DeletedFlow
-from vi_airflow_provider.api.protocol.exchange import MAX_RESPONSE_BYTES
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response
 
 DOCUMENT: Final = wire_bytes(wire_flow())
@@ -68,24 +67,6 @@ NO_CONTENT: Final = http(204)
 
 DELETED: Final = DeletedFlow(id=FLOW_ID, deleted=True, already_absent=False)
 NOT_THERE: Final = DeletedFlow(id=FLOW_ID, deleted=False, already_absent=True)
-
-
-def case(
-    behaviour: str,
-    call: Call,
-    *script: Outcome,
-    gives: Any = None,
-    raises: type[ViError] | None = None,
-    status: int | None = None,
-    attempts: int | None = None,
-    slept: tuple[float, ...] = (),
-    max_response_bytes: int = MAX_RESPONSE_BYTES,
-    **settings: Any,
-) -> Case:
-    """A case in which the whole script happens; ``attempts`` of the error are as many, unless given."""
-    result = gives if raises is None else Raised(raises, status, len(script) if attempts is None else attempts)
-    verdict = Verdict(result, len(script), slept)
-    return Case(f"{call.name}: {behaviour}", call, script, verdict, max_response_bytes, settings)
 
 
 def page(*flow_ids: str, **envelope: Any) -> Outcome:
