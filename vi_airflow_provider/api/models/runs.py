@@ -192,12 +192,12 @@ class RunOutputContents(Document):
 
 
 class RunOutputStatus(Document):
-    """What the server reports about a checkpoint."""
+    """What the server reports about a checkpoint. ``contents`` has a pre-signed URL, so it is not shown."""
 
     observed_generation: StrictInt
     conditions: list[dict[str, Any]]
     storage_object: str | None = None
-    contents: RunOutputContents | None = None
+    contents: RunOutputContents | None = Field(default=None, repr=False)
 
 
 class RunOutput(Document):

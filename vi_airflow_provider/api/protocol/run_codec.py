@@ -20,10 +20,14 @@ from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.messages import Response
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.resource_calls import Parse
+from vi_airflow_provider.api.protocol.strict_json import MAX_NESTING, nests_too_deep
 from vi_airflow_provider.api.validation import describe_errors
 
 #: Where the lines of a log may stand, and the text within a line.
 _LINE_KEYS: Final = ("line", "message", "text", "data")
+
+#: How the escape of a surrogate begins.
+_SURROGATE: Final = b"\\ud"
 
 
 class _Header(msgspec.Struct):
@@ -86,6 +90,8 @@ def parse_page(parse: Parse[RunOutput], response: Response, context: ErrorContex
         page = _lenient_json(codec.json_content(response, context, "a page"), context)
         if not isinstance(page, dict) or not isinstance(page.get("items"), list):
             raise
+        if not all(isinstance(page.get(key), str | None) for key in ("nextPage", "prevPage")):
+            raise
         items = [msgspec.Raw(json.dumps(item, ensure_ascii=False).encode()) for item in page["items"]]
         return codec.RawPage(items, page.get("nextPage") or None, page.get("prevPage") or None, parse, context)
 
@@ -141,13 +147,18 @@ def _output(value: Any, context: ErrorContext, json_path: str, *, run_id: str, o
 
 
 def _lenient_json(content: bytes, context: ErrorContext) -> Any:
-    """Parse JSON in which NaN, Infinity and -Infinity may stand for numbers."""
+    """Parse JSON in which NaN, Infinity and -Infinity may stand for numbers; the other limits of JSON apply."""
 
     def describe(error: Exception) -> str:
         return f"the response is not JSON: {one_line(str(error))}"
 
     with refusing(context.response_error, ValueError, RecursionError, describe=describe):
-        return json.loads(content)
+        value = json.loads(content)
+        if _SURROGATE in content.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # refuses a surrogate without its pair
+    if nests_too_deep(content):
+        raise context.response_error(f"the response cannot be read: more than {MAX_NESTING} levels of nesting")
+    return value
 
 
 def check_identity(document: tuple[str, str, str], organization: tuple[str, str] | None, context: ErrorContext) -> None:
