@@ -13,7 +13,7 @@ from vi_airflow_provider.api.transport.loop_thread import until_stopped
 from vi_airflow_provider.api.validation import checked_id, describe_errors
 from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Decision, Plan
-from vi_airflow_provider.cleanup.protection import Protections
+from vi_airflow_provider.cleanup.protection import Protections, UnmatchedRules
 from vi_airflow_provider.selection.arguments import Text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class GivenPlan:
                 [flow.decision() for flow in flows],
                 Protections.build(**protections),
                 total if isinstance(total, int) else None,
-                organization_id if isinstance(organization_id, str) else None,
+                None if organization_id is None else str(organization_id),
             )
         raise ViValidationError(reason)
 
@@ -101,7 +101,19 @@ class GivenPlan:
                 decisions.append(Decision.of(flow, protection, selected=False))
             else:
                 decisions.append(Decision.of(flow, planned.reason, selected=True))
-        return Recheck(Plan(decisions, self.total), settled)
+        return Recheck(Plan(decisions, self.total, self._unmatched(client, stopped)), settled)
+
+    def _unmatched(self, client: ViClient, stopped: Callable[[], bool]) -> list[str]:
+        """Return the protections that match no flow of the organization, for which the listing is read.
+
+        The plan alone does not tell: it does not contain the flows that were spared when it was made.
+        """
+        if not self.protections.model_fields_set:
+            return []
+        unmatched = UnmatchedRules(self.protections, ())
+        for flow in until_stopped(client.list_flows(), stopped):
+            unmatched.see(flow)
+        return unmatched.labels()
 
     def _refuse_other_organization(self, organization_id: str) -> None:
         if self.organization_id not in (None, organization_id):

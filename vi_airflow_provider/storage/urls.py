@@ -74,7 +74,14 @@ def resolve_destination(name: str, value: Any) -> ObjectStoragePath:
             reason = _misread(value, path)
             if reason is None:
                 return path
-    raise ViValidationError(f"{name}: {value!r:.200} {reason}")
+    raise ViValidationError(f"{name}: {_shown(value)!r:.200} {reason}")
+
+
+def _shown(value: str) -> str:
+    """Return a refused place for a message; what may be a password in a malformed URL is masked."""
+    credentials, found, place = value.rpartition("@")
+    may_be_secret = ":" in (credentials.partition("://")[2] or credentials)
+    return f"***@{place}" if found and may_be_secret else value
 
 
 def _refusal(value: str) -> str | None:

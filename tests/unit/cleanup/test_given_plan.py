@@ -38,6 +38,18 @@ def test_exactly_the_flows_of_a_given_plan_are_deleted(
     assert {outcome["reason"] for outcome in report["outcomes"]} == {"last_updated longer ago than 90 days"}
 
 
+def test_protection_that_matches_no_flow_at_all_is_unmatched_for_a_given_plan(vi: Vi, for_real: dict[str, Any]) -> None:
+    made = run(operator())
+    young = next(flow["spec"]["name"] for flow_id, flow in vi.flows.items() if flow_id not in vi.stale())
+    strict = {"plan": made, "protect_unmatched": "fail", **for_real}
+    with pytest.raises(AirflowFailException, match=r"1 rules match no flow \(protect_names: prdo\*\)"):
+        run(operator(**strict, protect_names=["prdo*"]))
+    assert vi.sent("DELETE") == []
+    # A rule whose flows are not in the plan, because it spared them before, has a flow to match.
+    report = run(operator(**strict, protect_names=[young]))
+    assert (report["unmatched"], report["deleted"]) == ([], made["selected"])
+
+
 def test_some_outcomes_of_a_report_are_a_plan(vi: Vi, for_real: dict[str, Any]) -> None:
     some = run(operator())["outcomes"][2:5]
     before = set(vi.flows)

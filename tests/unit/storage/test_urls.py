@@ -122,6 +122,13 @@ def test_secret_in_a_url_is_found_refused_and_not_shown(url: str, secret: str) -
     assert secret not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["s3:/AKIA:SECRETPW@bucket/x", "AKIA:SECRETPW@bucket/x"])
+def test_password_in_a_malformed_url_is_not_shown(place: str) -> None:
+    with pytest.raises(ViValidationError, match=r"'\*\*\*@bucket/x' is neither a URL") as caught:
+        resolve_destination("archive_to", place)
+    assert "SECRETPW" not in str(caught.value)
+
+
 def test_secret_is_masked_as_written_and_decoded() -> None:
     assert url_secrets("s3://KEY:p%2Fss@bucket") == ["p%2Fss", "p/ss"]
 
