@@ -15,6 +15,7 @@ from vi_airflow_provider.gates import timers
 from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll, retry_after
 from vi_airflow_provider.gates.poller import Listing
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.training.identity import OWNER
 from vi_airflow_provider.training.killing import hasty, kill_own_run
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
@@ -132,6 +133,8 @@ class RunTrigger(BaseTrigger):
 
     async def _take_back(self, client: RefreshingClient, run: Run) -> None:
         """Renew the owner stamp if the late request of an earlier try has written its own; it matters for a kill."""
+        if run.metadata.attributes.get(OWNER) == self.owner:
+            return
         try:
             await client.call(lambda vi: own(vi, run, self.owner))
         except ViError as error:
