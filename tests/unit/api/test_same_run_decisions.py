@@ -72,12 +72,12 @@ def starts() -> Iterator[Case]:
         yield case(name, START_RUN, outcome, ABSENT, ACTIVE, gives=RUNNING, slept=(1,))
     for what, body in (("no body", b""), ("HTML", b"<html>"), ("another run", wire_bytes(wire_run(runId="other")))):
         yield case(f"200 with {what} is confirmed by a read", START_RUN, http(200, body), ACTIVE, gives=RUNNING)
-        lost = {"raises": ViResponseError, "status": 200, "attempts": 1}
-        yield case(f"200 with {what}, and no run", START_RUN, http(200, body), ABSENT, **lost)
+        unreadable: dict[str, Any] = {"raises": ViResponseError, "status": 200, "attempts": 1}
+        yield case(f"200 with {what}, and no run", START_RUN, http(200, body), ABSENT, **unreadable)
     for status, error in ((400, ViValidationError), (409, ViConflictError)):
         yield case(f"{status} is final", START_RUN, http(status), raises=error, status=status)
-    lost = {"raises": ViNetworkError, "attempts": 1, "max_retries": 0}
-    yield case("a reset without a run is an error", START_RUN, RESET, ABSENT, **lost)
+    final: dict[str, Any] = {"raises": ViNetworkError, "attempts": 1, "max_retries": 0}
+    yield case("a reset without a run is an error", START_RUN, RESET, ABSENT, **final)
 
 
 def kills() -> Iterator[Case]:
@@ -87,7 +87,7 @@ def kills() -> Iterator[Case]:
     yield case("an ended run is returned", KILL_RUN, FINISHED, gives=succeeded)
     yield case("a killed run is returned", KILL_RUN, KILLED, gives=killed)
     yield case("a run that ends in between is returned", KILL_RUN, ACTIVE, http(409), FINISHED, gives=succeeded)
-    refused = {"raises": ViConflictError, "status": 409, "attempts": 1}
+    refused: dict[str, Any] = {"raises": ViConflictError, "status": 409, "attempts": 1}
     yield case("409 of an active run is an error", KILL_RUN, ACTIVE, http(409), ACTIVE, **refused)
     yield case("an absent run is an error", KILL_RUN, ABSENT, raises=ViNotFoundError, status=404)
     for what, lost in AMBIGUOUS.items():
