@@ -105,9 +105,9 @@ class ViPermissionError(ViError):
 
 
 class ViNotFoundError(ViError):
-    """404: no such flow, or no such organization."""
+    """404: no such flow, run or training project, or no such organization."""
 
-    advice = "Check the flow id and the organization id (the connection's login)."
+    advice = "Check the id and the organization id (the connection's login)."
 
 
 class ViConflictError(ViError):
