@@ -233,7 +233,7 @@ def test_a_created_flow_has_a_random_id_of_the_client(vi: ViClient, requests_moc
 
 def test_a_missing_flow_is_an_error_that_names_it(vi: ViClient, requests_mock: Mocker) -> None:
     requests_mock.get(f"{FLOWS}/gone", status_code=404, json={"error": "Not Found", "message": "Flow gone not found"})
-    with pytest.raises(ViNotFoundError, match=r"/flows/gone: 404 Not Found: Flow gone not found\. Check the flow id"):
+    with pytest.raises(ViNotFoundError, match=r"/flows/gone: 404 Not Found: Flow gone not found\. Check the id"):
         vi.get_flow("gone")
 
 
