@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -122,7 +123,7 @@ def _described(method: F, verb: Callable[..., Any], returns: str) -> F:
     return method
 
 
-class BlockingVerbs:
+class BlockingVerbs(ABC):
     """The verbs of ``ViClient`` and ``ViHook``."""
 
     list_flows = iterating(FlowCalls.list_flows)
@@ -150,6 +151,7 @@ class BlockingVerbs:
     start_run = blocking(RunCalls.start_run)
     update_run = blocking(RunCalls.update_run)
     kill_run = blocking(RunCalls.kill_run)
+    kill_run_if = blocking(RunCalls.kill_run_if)
     delete_run = blocking(RunCalls.delete_run)
     get_run_logs = blocking(RunCalls.get_run_logs)
     list_run_outputs = iterating(RunCalls.list_run_outputs)
@@ -168,17 +170,20 @@ class BlockingVerbs:
     get_organization = blocking(TrainingProjectCalls.get_organization)
 
     @property
+    @abstractmethod
     def _calls(self) -> ViProtocol:
-        raise NotImplementedError
+        """The calls, as steps."""
 
+    @abstractmethod
     def _run(self, steps: Steps[T]) -> T:
-        raise NotImplementedError
+        """Carry steps out, and return their value."""
 
+    @abstractmethod
     def _documents(self, paginator: Paginator[M]) -> Iterator[M]:
-        raise NotImplementedError
+        """Yield the documents of a listing."""
 
 
-class AwaitableVerbs:
+class AwaitableVerbs(ABC):
     """The verbs of ``AsyncViClient``."""
 
     list_flows = async_iterating(FlowCalls.list_flows)
@@ -206,6 +211,7 @@ class AwaitableVerbs:
     start_run = awaiting(RunCalls.start_run)
     update_run = awaiting(RunCalls.update_run)
     kill_run = awaiting(RunCalls.kill_run)
+    kill_run_if = awaiting(RunCalls.kill_run_if)
     delete_run = awaiting(RunCalls.delete_run)
     get_run_logs = awaiting(RunCalls.get_run_logs)
     list_run_outputs = async_iterating(RunCalls.list_run_outputs)
@@ -224,11 +230,14 @@ class AwaitableVerbs:
     get_organization = awaiting(TrainingProjectCalls.get_organization)
 
     @property
+    @abstractmethod
     def _calls(self) -> ViProtocol:
-        raise NotImplementedError
+        """The calls, as steps."""
 
+    @abstractmethod
     async def _run(self, steps: Steps[T]) -> T:
-        raise NotImplementedError
+        """Carry steps out, and return their value."""
 
+    @abstractmethod
     def _documents(self, paginator: Paginator[M]) -> AsyncIterator[M]:
-        raise NotImplementedError
+        """Yield the documents of a listing."""

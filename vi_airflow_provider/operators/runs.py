@@ -137,7 +137,10 @@ class StartRunOperator(ViBaseOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the triggerer: read the run again, and end as the same end looks in a worker."""
         with self._job(context) as job:
-            return self._succeeded(context, job.finish_event(event))
+            result = job.finish_event(event)
+            if not isinstance(result, dict):
+                self._defer(job, result)
+            return self._succeeded(context, result)
 
     def on_kill(self) -> None:
         """End the wait. What becomes of the run depends on who ends the task, which is found out afterwards.
@@ -179,8 +182,12 @@ class StartRunOperator(ViBaseOperator):
             known = hook.settings  # read here: an event loop must not wait for Airflow
             end = job.wait(hook.get_async_conn, taken, tail=boolean("tail_logs", self.tail_logs))
             if end.error is None or end.error.status_code != 401 or not self._renewed(hook, known):
-                return job.finish(end)
-            job = replace(job, client=self.hook)
+                result = job.finish(end)
+                if isinstance(result, dict):
+                    return result
+                taken = result
+            else:
+                job = replace(job, client=self.hook)
 
     def _renewed(self, hook: ViHook, known: ViSettings) -> bool:
         """Read the connection again; return whether it has changed."""

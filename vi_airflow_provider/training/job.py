@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
 from vi_airflow_provider.api.transport.loop_thread import StoppedError, raise_if, run_in_thread
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice, count, optional_seconds, optional_text
-from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.identity import Stamps, TaskIdentity
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides
@@ -23,11 +24,12 @@ from vi_airflow_provider.training.starting import (
     TakenUp,
     kill_and_see_it_end,
     take_up,
+    taken_over,
 )
 from vi_airflow_provider.training.summary import BestMetric, summarize
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, read_event, wait_for
-from vi_airflow_provider.training.watch import Limits, RunWatch
+from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
@@ -42,6 +44,8 @@ __all__ = [
     "TrainingJob",
     "kill_latest_run",
 ]
+
+log = logging.getLogger(__name__)
 
 #: Seconds before the end of the task at which its run is killed, so that there is time for it, and the part of the
 #: task's time that this may be at most.
@@ -205,12 +209,14 @@ class TrainingJob:
         self.stop.wait(seconds)
         self.check_stopped()
 
-    def finish_event(self, event: Any) -> dict[str, Any]:
-        """Return the result of a run that the trigger has waited for; see :meth:`finish`."""
+    def finish_event(self, event: Any) -> dict[str, Any] | TakenUp:
+        """Finish with a run that the trigger has waited for; see :meth:`finish`."""
         return self.finish(read_event(event))
 
-    def finish(self, end: WaitEnd) -> dict[str, Any]:
-        """Return the result of a run that has succeeded.
+    def finish(self, end: WaitEnd) -> dict[str, Any] | TakenUp:
+        """Return the result of a run that has succeeded, or the run if it is to be waited for again.
+
+        The second happens if the run has left the queue after the wait ended because it was in there for too long.
 
         :raises RunFailedError: it has not
         :raises RunTakenOverError: a later try waits for it
@@ -224,15 +230,33 @@ class TrainingJob:
             run = None
         if run is None or end.outcome is RunEnd.GONE:
             raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
-        if Stamps.of(run).owner > order_of(self.identity.owner):
-            raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
+        self._check_owner(run)
         if end.limit is not None and not run.state.is_ended:
-            run = kill_and_see_it_end(self.client, run.run_id, end.limit.value, sleep=self._pause)
+            run = kill_and_see_it_end(
+                self.client, run.run_id, end.limit.value, matches=self._still_exceeds(end.limit), sleep=self._pause
+            )
+            self._check_owner(run)
+            if not run.state.is_ended:
+                log.info("Run %s has left the queue in the meantime, and goes on.", run.run_id)
+                return TakenUp(run, end.adopted)
             if run.state is not RunState.SUCCEEDED:  # which it may have done while it was killed
                 raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
         if run.state is not RunState.SUCCEEDED:
             raise self._failure(run, f"run {run.run_id} {describe_end(run)}")
         return self.summary(run, adopted=end.adopted, with_outputs=True)
+
+    def _check_owner(self, run: Run) -> None:
+        if taken_over(run, self.identity.owner):
+            raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
+
+    def _still_exceeds(self, limit: Limit) -> Callable[[Run], bool]:
+        """Return what decides whether a run may be killed for a limit; only the one on the queue can cease to hold."""
+
+        def decide(run: Run) -> bool:
+            left_queue = limit is Limit.MAX_QUEUE_TIME and run.state is not RunState.QUEUED
+            return not left_queue and not taken_over(run, self.identity.owner)
+
+        return decide
 
     def summary(self, run: Run, *, adopted: bool, with_outputs: bool) -> dict[str, Any]:
         """Return the summary of a run as it is now."""

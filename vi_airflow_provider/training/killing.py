@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vi_airflow_provider.api.errors import ViNotFoundError
@@ -47,10 +48,11 @@ def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
                 run = client.get_run(identity.id_of(number))
             except ViNotFoundError:
                 continue
-            if not may_kill(run, identity.owner):
+            ours = partial(may_kill, owner=identity.owner)
+            killed = ours(run) and client.kill_run_if(run.run_id, ours, attributes={KILL_REASON: KILLED_WITH_TASK})
+            if not killed or killed.spec.killed_at is None:
                 log.info("Run %s is left alone: it has ended, or another try has taken it over.", run.run_id)
                 return False
-            client.kill_run(run.run_id, attributes={KILL_REASON: KILLED_WITH_TASK})
             log.info("Killed run %s: %s.", run.run_id, KILLED_WITH_TASK)
             return True
     return False
@@ -59,9 +61,6 @@ def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
 async def kill_own_run(client: AsyncViClient, run_id: str, owner: str, reason: str) -> Run | None:
     """Kill a run if the try ``owner`` may; return what it is now, ``None`` if it does not exist."""
     try:
-        run = await client.get_run(run_id)
+        return await client.kill_run_if(run_id, partial(may_kill, owner=owner), attributes={KILL_REASON: reason})
     except ViNotFoundError:
         return None
-    if not may_kill(run, owner):
-        return run
-    return await client.kill_run(run_id, attributes={KILL_REASON: reason})

@@ -133,10 +133,21 @@ def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any],
         case Adopt(run, run_number, warning):
             return TakenUp(_adopt(client, order, run, run_number, warning), adopted=True)
         case Restart(run, then):
-            kill_and_see_it_end(client, run.run_id, KILLED_FOR_RESTART, sleep=sleep, now=now)
+            _end_before_restart(client, run.run_id, order.terms.identity.owner, sleep, now)
             return _start(client, order, then, now)
         case Start():
             return _start(client, order, decision, now)
+
+
+def _end_before_restart(
+    client: BlockingVerbs, run_id: str, owner: str, sleep: Callable[[float], Any], now: Callable[[], float]
+) -> None:
+    def ours(run: Run) -> bool:
+        return not taken_over(run, owner)
+
+    run = kill_and_see_it_end(client, run_id, KILLED_FOR_RESTART, matches=ours, sleep=sleep, now=now)
+    if not run.has_stopped:
+        raise RunTakenOverError(f"run {run_id} was taken over by a later try of this task")
 
 
 def _latest(client: BlockingVerbs, terms: Terms) -> Numbered | None:
@@ -187,11 +198,17 @@ def _adopt(client: BlockingVerbs, order: Order, run: Run, run_number: int, warni
     return client.update_run(run.run_id, attributes=owner)
 
 
+def taken_over(run: Run, owner: str) -> bool:
+    """Return whether a later try than ``owner`` has taken a run over, so that it must be left alone."""
+    return Stamps.of(run).owner > order_of(owner)
+
+
 def kill_and_see_it_end(
     client: BlockingVerbs,
     run_id: str,
     reason: str | None,
     *,
+    matches: Callable[[Run], bool] = lambda run: True,
     patience: float = KILL_PATIENCE,
     sleep: Callable[[float], Any] = time.sleep,
     now: Callable[[], float] = time.time,
@@ -199,9 +216,12 @@ def kill_and_see_it_end(
     """Kill a run, and wait until one of its conditions reports that it has ended.
 
     :param reason: is stamped on the run; without one, a person has decided it
+    :param matches: decides on the run as it is just before the kill; if it says no, the active run is returned
     :raises RunStillActiveError: it has not, in time
     """
-    run = client.kill_run(run_id, attributes=None if reason is None else {stamps.KILL_REASON: reason})
+    run = client.kill_run_if(run_id, matches, attributes=None if reason is None else {stamps.KILL_REASON: reason})
+    if not run.state.is_ended and not matches(run):
+        return run
     log.info("Run %s is killed: %s.", run_id, reason or "as requested")
     deadline = now() + patience
     while not run.has_stopped:

@@ -244,6 +244,20 @@ def test_conflict_of_an_active_run_is_an_error() -> None:
         driver.run(driver.calls.kill_run(RUN_ID))
 
 
+def test_run_that_does_not_match_is_not_killed() -> None:
+    driver = Driver(RunServer(wire_run()))
+    assert driver.run(driver.calls.kill_run_if(RUN_ID, lambda run: False)).spec.killed_at is None
+    assert driver.methods == ["GET"]
+
+
+@pytest.mark.parametrize("outcome", LOST, ids=str)
+def test_run_that_changes_before_a_retry_is_not_killed(outcome: Outcome) -> None:
+    driver = Driver(RunServer(wire_run(), [(False, outcome)]))
+    answers = iter([True, False])
+    assert driver.run(driver.calls.kill_run_if(RUN_ID, lambda run: next(answers))).spec.killed_at is None
+    assert driver.methods == ["GET", "PATCH", "GET"]
+
+
 def test_update_is_not_repeated_when_it_may_have_been_applied() -> None:
     driver = Driver(lambda _: Response(500))
     with pytest.raises(ViServerError):

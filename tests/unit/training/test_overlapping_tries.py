@@ -19,8 +19,9 @@ from vi_airflow_provider.emulator.store.lifecycle import Scenario
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
 from vi_airflow_provider.training import starting
-from vi_airflow_provider.training.identity import KILL_REASON, OWNER
+from vi_airflow_provider.training.identity import KILL_REASON, OWNER, TaskIdentity
 from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError
+from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.starting import RunStillActiveError, RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
 from vi_airflow_provider.training.waiting import Progress, RunEnd, WaitEnd, build_event
@@ -400,3 +401,20 @@ def test_no_sequence_of_events_pays_for_a_run_too_many(
         if event in ("failed_by_person", "cleared"):
             history.clear()
         history.check()
+
+
+# --- a kill looks at the run once more -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", ["9/9", None])
+def test_ended_task_kills_its_run_unless_it_is_taken_over_meanwhile(
+    vi_emulator: Emulator, flow_id: str, owner: str | None
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    ti = Try()
+    run_id = deferred(flow_id, ti).run_id
+    identity = TaskIdentity("", ti.dag_id, ti.run_id, ti.task_id, ti.map_index, "", ti.max_tries, ti.try_number)
+    if owner is not None:
+        vi_emulator.colleague.edit_run(run_id, attributes={OWNER: owner}, moment="after", method="GET", path="/runs/")
+    assert kill_latest_run(ViHook().settings, identity) is (owner is None)
+    assert (vi_emulator.store.get_run(run_id)["spec"].get("killedAt") is None) is (owner is not None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Asset
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset, TaskDeferred
 
 from tests.tries import START, Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
 from vi_airflow_provider.emulator import Emulator
@@ -17,9 +17,9 @@ from vi_airflow_provider.operators import runs as module
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
 from vi_airflow_provider.training import starting
 from vi_airflow_provider.training.identity import KILL_REASON, OWNER
-from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError
+from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError, TrainingJob
 from vi_airflow_provider.training.starting import RunTakenOverError
-from vi_airflow_provider.training.waiting import RunEnd, read_event
+from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event, read_event
 from vi_airflow_provider.training.watch import Limit
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
@@ -262,6 +262,41 @@ def test_limit_is_kept_on_the_triggerer(vi_emulator: Emulator, flow_id: str) -> 
     assert (end.outcome, end.limit) == (RunEnd.EXCEEDED, Limit.MAX_QUEUE_TIME)
     with pytest.raises(AirflowFailException, match="max_queue_time"):
         complete(flow_id, event, max_queue_time=0.3)
+
+
+def test_run_that_leaves_the_queue_before_the_worker_resumes_is_not_killed(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(run_seconds=3600, queue_seconds=0)
+    trigger = deferred(flow_id, max_queue_time=60)
+    event = build_event(WaitEnd(trigger.run_id, RunEnd.EXCEEDED, Limit.MAX_QUEUE_TIME))
+    with pytest.raises(TaskDeferred):
+        complete(flow_id, event, max_queue_time=60)
+    assert vi_emulator.store.get_run(trigger.run_id)["spec"].get("killedAt") is None
+
+
+def test_worker_waits_on_for_a_run_that_leaves_the_queue_at_the_last_moment(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=0.5, queue_seconds=0)
+    wait, waits = TrainingJob.wait, []
+
+    def exceeded_at_first(job: TrainingJob, connect: Any, taken: Any, *, tail: bool) -> WaitEnd:
+        waits.append(taken.run.run_id)
+        if len(waits) == 1:
+            return WaitEnd(taken.run.run_id, RunEnd.EXCEEDED, Limit.MAX_QUEUE_TIME)
+        return wait(job, connect, taken, tail=tail)
+
+    monkeypatch.setattr(TrainingJob, "wait", exceeded_at_first)
+    result = execute(flow_id, max_queue_time=60)
+    assert (result["state"], waits) == ("succeeded", [result["run_id"]] * 2)
+
+
+@pytest.mark.parametrize("limit", [limit for limit in Limit if limit is not Limit.MAX_QUEUE_TIME])
+def test_limit_that_cannot_cease_to_hold_kills_the_run(vi_emulator: Emulator, flow_id: str, limit: Limit) -> None:
+    vi_emulator.plans.add(run_seconds=3600, queue_seconds=0)
+    trigger = deferred(flow_id)
+    with pytest.raises(AirflowFailException, match=limit.value):
+        complete(flow_id, build_event(WaitEnd(trigger.run_id, RunEnd.EXCEEDED, limit)))
+    assert vi_emulator.store.get_run(trigger.run_id)["metadata"]["attributes"][KILL_REASON] == limit.value
 
 
 def test_trigger_kills_the_run_for_a_person_and_only_its_own(vi_emulator: Emulator, flow_id: str) -> None:

@@ -197,11 +197,28 @@ class RunCalls(ResourceCalls):
         :param attributes: attributes to set together with the kill
         :raises ViNotFoundError: there is no run with this id
         """
+        return (yield from self.kill_run_if(run_id, lambda run: True, attributes=attributes))
+
+    def kill_run_if(
+        self,
+        run_id: str,
+        matches: Callable[[Run], bool],
+        *,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Steps[Run]:
+        """Kill a run only while it matches; return the run, untouched, if it does not (``killed_at`` is ``None``).
+
+        Each attempt to kill is preceded by a read: a retry never kills a run that has changed in the meantime.
+
+        :param matches: decides whether the run, as it is now, is to be killed
+        :param attributes: attributes to set together with the kill
+        :raises ViNotFoundError: there is no run with this id
+        """
         metadata = codec.wire_metadata(attributes, removable=True)
         call: Call | None = None
         while True:
             run = yield from self.get_run(run_id)
-            if run.state.is_ended:
+            if run.state.is_ended or not matches(run):
                 return run
             now = max(int(self._wall_clock() * 1000), run.metadata.time_created)
             body = {"spec": {"killedAt": now}} | metadata
