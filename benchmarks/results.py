@@ -97,7 +97,7 @@ class Results:
     def get(self, suite: str, scenario: str, client: str) -> Measurement:
         """Return one measurement.
 
-        :raises KeyError: there is none
+        :raises KeyError: it was not measured
         """
         for each in self.measurements:
             if (each.suite, each.scenario, each.client) == (suite, scenario, client):

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -40,7 +41,7 @@ def install() -> None:
         subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-class Service:
+class Service(ABC):
     """A server with a folder and a port, for the duration of a `with` block."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,8 +77,9 @@ class Service:
                 self._process.kill()
                 self._process.wait()
 
+    @abstractmethod
     def _start(self, **options: Any) -> subprocess.Popen[bytes]:
-        raise NotImplementedError
+        """Start the server."""
 
 
 class PostgreSQL(Service):
