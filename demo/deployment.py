@@ -48,7 +48,7 @@ class Deployment:
     :param variables: additional environment variables
     :param port: port of the web UI and the API; a free one by default
     :param components: the subcommand of `airflow` that starts each component
-    :param stopping: set by somebody else to end a start that is under way
+    :param stopping: set by the caller to end a start that is under way
     :param command: the command that takes these subcommands
     """
 

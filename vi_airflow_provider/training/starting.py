@@ -180,7 +180,7 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
         if run.metadata.last_updated == run.metadata.time_created:
             return run
         # The request came late and has replaced the run of a later try. That try takes the stamp at its next poll;
-        # until then, nobody may kill the run. If there is no such try, this one takes it.
+        # until then, no try may kill the run. If there is no such try, this one takes it.
         attributes = {stamps.OWNER: ""}
     # Else the server ignores the attributes of a start, and without stamps no later try could trust the run.
     try:

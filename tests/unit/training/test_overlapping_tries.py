@@ -105,7 +105,7 @@ def test_try_that_wakes_up_late_ends_when_the_next_one_polls(
     run_ids: list[str] = []
     freeze_before_start(monkeypatch, lambda: run_ids.append(begun(flow_id, monkeypatch, Try(try_number=2))))
     begun(flow_id, monkeypatch)
-    assert owner_of(vi_emulator, run_ids[0]) == ""  # nobody's, until one of the two polls
+    assert owner_of(vi_emulator, run_ids[0]) == ""  # no try owns it until one of the two polls
     vi_emulator.store.patch_run(run_ids[0], {"metadata": {"attributes": {OWNER: "3/2"}}})
     with pytest.raises(RunTakenOverError):
         execute(flow_id)
