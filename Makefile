@@ -20,6 +20,7 @@ UV := $(VENV)/tools/bin/uv
 AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 BENCH := $(VENV)/bench
+DOCS := $(VENV)/docs
 MUTANTS := $(VENV)/mutants
 PYTEST := -m pytest -q -p no:cacheprovider
 # Without the fault matrix: it tests the clients, which do not depend on the version of Airflow.
@@ -30,7 +31,7 @@ SUITE_2 := tests/unit tests/dags tests/security
 export UV_SYSTEM_CERTS := 1
 
 .PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-soak test-smoke test-package \
-	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps format pins wheel clean
+	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +57,7 @@ test-lane-2:
 	@$(MAKE) --no-print-directory test-system
 	@$(MAKE) --no-print-directory test-smoke
 	@$(MAKE) --no-print-directory test-package
+	@$(MAKE) --no-print-directory docs
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
@@ -102,6 +104,10 @@ mutants: $(MUTANTS)/.ready  ## Run mutation tests of the decision logic and upda
 reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
 	$(AIRFLOW_3)/bin/python -m tests.reliability.matrix
 
+# Warnings are errors: links without a target, pages outside of the contents, docstrings that do not render.
+docs: $(DOCS)/.ready  ## Build the documentation site into .venv/site; open .venv/site/index.html
+	AIRFLOW_HOME=$(CURDIR)/$(DOCS)/airflow $(DOCS)/bin/sphinx-build -q -E -W --keep-going -b html docs $(VENV)/site
+
 architecture: $(AIRFLOW_3)/.ready  ## Draw docs/architecture.svg from the imports of the package
 	$(AIRFLOW_3)/bin/python -m tests.architecture
 
@@ -116,7 +122,7 @@ test-distributed: $(VENV)/distributed/.ready  ## A cleanup on two Celery workers
 	$(VENV)/distributed/bin/python -m tests.reliability.distributed --json docs/measured/distributed.json
 	$(VENV)/distributed/bin/python -m tests.reliability.page
 
-matrix: $(UV)  ## Run the suite on each Airflow and Python and update the README; CELLS="3.0.6-3.12 …" selects cells, JOBS=1 runs one at a time
+matrix: $(UV)  ## Run the suite on each Airflow and Python and update docs/compatibility.md; CELLS="3.0.6-3.12 …" selects cells, JOBS=1 runs one at a time
 	@$(PYTHON) -m tests.matrix --jobs $(or $(JOBS),2) $(CELLS)
 
 test-lowest: CELLS := lowest-3.11
@@ -144,6 +150,7 @@ pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
 	$(COMPILE) requirements/{airflow-3.3,test,mutants}.in -o requirements/mutants.txt
 	$(COMPILE) requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) requirements/{airflow-3.3,docs}.in -o requirements/docs.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
 		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
 	done
@@ -165,7 +172,7 @@ $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).t
 		vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
-$(BENCH)/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(BENCH)/.ready $(DOCS)/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
 define environment

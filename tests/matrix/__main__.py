@@ -3,7 +3,7 @@
     python -m tests.matrix [--jobs 2] [--publish] [CELL ...]
 
 A cell that has already run on the same commit is not run again. A run of all cells publishes its result in
-docs/matrix.json and the README, unless the work tree has changes, which would make the result irreproducible. With
+docs/matrix.json and docs/compatibility.md, unless the work tree has changes, which would make the result irreproducible. With
 `--publish`, so does a run of selected cells; the others are marked as not run.
 """
 
@@ -49,7 +49,7 @@ def main() -> int:
         print("The work tree has changes: the result is neither cached nor published.")
     elif options.publish or not options.cells:
         publish(document)
-        print("Published in docs/matrix.json and README.md.")
+        print("Published in docs/matrix.json and docs/compatibility.md.")
     return int(
         any(outcome == ABORTED or (isinstance(outcome, Outcome) and outcome.failed) for outcome in outcomes.values())
     )

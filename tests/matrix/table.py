@@ -1,4 +1,4 @@
-"""Publish the result: docs/matrix.json, and the table of the README that is rendered from it.
+"""Publish the result: docs/matrix.json, and the table of docs/compatibility.md that is rendered from it.
 
 python -m tests.matrix.table        # after a change of the format
 """
@@ -16,7 +16,7 @@ from tests.matrix.cells import LOWEST, PYTHONS, ROOT, Cell
 from tests.matrix.outcomes import Commit, Outcome
 
 RESULT: Final = ROOT / "docs" / "matrix.json"
-README: Final = ROOT / "README.md"
+PAGE: Final = ROOT / "docs" / "compatibility.md"
 BETWEEN: Final = re.compile(r"(?<=<!-- make matrix -->\n).*?(?=<!-- end of make matrix -->)", re.DOTALL)
 
 
@@ -58,10 +58,10 @@ def in_words(outcome: Outcome) -> str:
 
 
 def publish(document: Mapping[str, Any]) -> None:
-    """Write the result and the table of the README."""
+    """Write the result and the table of the page."""
     RESULT.write_text(json.dumps(document, indent=2) + "\n")
     table = as_markdown(document)
-    README.write_text(BETWEEN.sub(lambda _: table, README.read_text()))
+    PAGE.write_text(BETWEEN.sub(lambda _: table, PAGE.read_text()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The matrix: the cells, the counts, and the table of the README."""
+"""The matrix: the cells, the counts, and the table of the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packaging.version import Version
 from tests.matrix import outcomes
 from tests.matrix.cells import LOWEST, PYTHONS, ROOT, Cell, all_cells, interpreter, pins_of
 from tests.matrix.outcomes import Commit, Outcome, cached, read_junit, store
-from tests.matrix.table import README, RESULT, as_document, as_markdown, in_words
+from tests.matrix.table import PAGE, RESULT, as_document, as_markdown, in_words
 
 CELL = Cell("3.0", "3.0.6", "3.12")
 OUTCOME = Outcome(passed=1200, failed=0, skipped=7, seconds=187)
@@ -130,4 +130,4 @@ def test_failures_are_shown() -> None:
 
 
 def test_readme_contains_the_stored_result() -> None:
-    assert as_markdown(json.loads(RESULT.read_text())) in README.read_text()
+    assert as_markdown(json.loads(RESULT.read_text())) in PAGE.read_text()
