@@ -3,8 +3,8 @@
     python -m tests.matrix [--jobs 2] [--publish] [CELL ...]
 
 A cell that has already run on the same commit is not run again. A run of all cells publishes its result in
-docs/matrix.json and docs/compatibility.md, unless the work tree has changes, which would make the result irreproducible. With
-`--publish`, so does a run of selected cells; the others are marked as not run.
+docs/matrix.json and docs/compatibility.md, unless the work tree has changes, which would make the result
+irreproducible. With `--publish`, so does a run of selected cells; the others are marked as not run.
 """
 
 from __future__ import annotations
