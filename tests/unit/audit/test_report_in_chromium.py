@@ -1,52 +1,24 @@
-"""The HTML report in a browser: what a reader does with it, and what it must never do.
-
-Chromium is driven over its DevTools protocol with aiohttp, which the provider needs anyway.
-"""
+"""The HTML report in a browser: what a reader does with it, and what it must never do."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
-import shutil
-import signal
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import pytest
-import pytest_asyncio
 
+from tests.unit.audit.browser import Tab, needs_chromium
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit.diff import Change, ChangedFlow, Diff, FlowRef
 from vi_airflow_provider.audit.report import ReportFacts, write_report
 from vi_airflow_provider.emulator.store.samples import sample_flows
 
-CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH, or its path in CHROMIUM")
-
-FLAGS: Final = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--remote-debugging-address=127.0.0.1",
-    "--remote-debugging-port=0",
-)
+pytestmark = needs_chromium
 EXPORTED_AT: Final = datetime(2026, 9, 30, 2, 0, tzinfo=UTC)
 EXPORTED_MS: Final = int(EXPORTED_AT.timestamp() * 1000)
-SECONDS: Final = 30
 HOSTILE: Final = '</script><script>owned = true</script><img src=x onerror="owned = true"><!--'
 HOSTILE_ID: Final = "hostile"
 LONG_ID: Final = "long"
@@ -80,97 +52,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("report") / "report.html", documents, diff)
 
 
-@pytest.fixture(scope="module")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a browser's DevTools."""
-    profile = tmp_path_factory.mktemp("profile")
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    process = subprocess.Popen(  # noqa: S603 - the browser under test
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        port, deadline = profile / "DevToolsActivePort", time.monotonic() + SECONDS
-        while not (port.exists() and port.read_text().count("\n")):
-            assert process.poll() is None, "the browser ended"
-            assert time.monotonic() < deadline, "the browser did not start"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-class Tab:
-    """One tab of the browser, by the DevTools protocol."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._ids = itertools.count(1)
-        self.events: list[dict[str, Any]] = []
-
-    async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        call = next(self._ids)
-        await self._socket.send_json({"id": call, "method": method, "params": params})
-        while True:
-            message = await self._socket.receive_json(timeout=SECONDS)
-            if message.get("id") != call:
-                self.events.append(message)
-                continue
-            assert "error" not in message, message
-            result: dict[str, Any] = message["result"]
-            return result
-
-    async def evaluate(self, expression: str) -> Any:
-        response = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in response, response
-        return response["result"].get("value")
-
-    async def until(self, expression: str) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not await self.evaluate(f"Boolean({expression})"):  # noqa: ASYNC110 - it happens in the browser
-                await asyncio.sleep(0.02)
-
-    async def open(self, url: str) -> None:
-        await self.call("Page.navigate", url=url)
-        await self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
-
-    async def press(self, key: str, text: str = "") -> None:
-        code = {"Enter": 13, "Tab": 9}[key]
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
-
-    async def texts(self, selector: str) -> list[str]:
-        texts: list[str] = await self.evaluate(
-            f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)"
-        )
-        return texts
-
-    def events_of(self, *methods: str) -> list[dict[str, Any]]:
-        return [event["params"] for event in self.events if event["method"] in methods]
-
-
-@pytest_asyncio.fixture
-async def tab(devtools: str) -> AsyncIterator[Tab]:
-    async with aiohttp.ClientSession() as session:
-        async with session.put(f"{devtools}/json/new?about:blank") as response:
-            target = await response.json()
-        async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            tab = Tab(socket)
-            for domain in ("Page", "Runtime", "Log", "Network"):
-                await tab.call(f"{domain}.enable")
-            yield tab
-        async with session.get(f"{devtools}/json/close/{target['id']}"):
-            pass
-
-
-NAMES: Final = "tr.flow button bdi"
-STATUS: Final = "document.getElementById('status').textContent"
+NAMES: Final = "tr.row button bdi"
+STATUS: Final = "document.querySelector('.status').textContent"
 
 
 async def test_search_filters_while_typing(tab: Tab, report: str) -> None:
     await tab.open(report)
     assert await tab.evaluate(STATUS) == "300 flows"
-    await tab.evaluate("document.getElementById('search').focus()")
+    await tab.evaluate("document.querySelector('.search').focus()")
     await tab.call("Input.insertText", text="WELD owner=giulia")
     await tab.until(f"{STATUS}.includes(' of 300')")
     names = await tab.texts(NAMES)
@@ -194,7 +83,7 @@ async def test_link_opens_the_row_and_draws_the_pipeline(tab: Tab, report: str) 
     await tab.open(f"{report}#q=twelve&expand={LONG_ID}")
     await tab.until("document.querySelector('.detail svg.pipeline')")
     assert await tab.texts(NAMES) == ["Twelve steps"]
-    assert await tab.texts("tr.flow button[aria-expanded=true] bdi") == ["Twelve steps"]
+    assert await tab.texts("tr.row button[aria-expanded=true] bdi") == ["Twelve steps"]
     assert await tab.evaluate("document.querySelectorAll('.pipeline rect.box').length") == 12
     assert await tab.evaluate("document.querySelectorAll('.pipeline path.arrow').length") == 11
     assert (await tab.texts(".pipeline > desc"))[0].startswith("step-0, then step-1, then step-2")
@@ -204,19 +93,30 @@ async def test_link_opens_the_row_and_draws_the_pipeline(tab: Tab, report: str) 
 async def test_changed_flow_links_to_its_row_on_any_page(tab: Tab, report: str) -> None:
     await tab.open(f"{report}#q=weld&sort=updated")
     await tab.evaluate("document.querySelector('.changed-flow summary a').click()")
-    await tab.until(f"document.querySelector('tr.flow button[aria-expanded=true]') && {STATUS} === '300 flows'")
-    assert await tab.texts("tr.flow button[aria-expanded=true] bdi") == [HOSTILE]
+    await tab.until(f"document.querySelector('tr.row button[aria-expanded=true]') && {STATUS} === '300 flows'")
+    assert await tab.texts("tr.row button[aria-expanded=true] bdi") == [HOSTILE]
     assert await tab.evaluate("document.activeElement.textContent") == HOSTILE
 
 
 async def test_row_is_opened_and_closed_with_the_keyboard(tab: Tab, report: str) -> None:
     await tab.open(report)
-    await tab.evaluate("document.querySelector('tr.flow button').focus()")
-    expanded = "document.querySelector('tr.flow button').getAttribute('aria-expanded')"
+    await tab.evaluate("document.querySelector('tr.row button').focus()")
+    expanded = "document.querySelector('tr.row button').getAttribute('aria-expanded')"
     for state in ("true", "false"):
         await tab.press("Enter", "\r")
         await tab.until(f"{expanded} === '{state}'")
         assert await tab.evaluate("document.querySelector('tr.detail').hidden") is (state == "false")
+
+
+async def test_row_is_opened_by_a_click_anywhere_but_on_a_link(tab: Tab, report: str) -> None:
+    await tab.open(report)
+    cell = "document.querySelector('tr.row td.number')"
+    for hidden in (False, True):
+        await tab.evaluate(f"{cell}.click()")
+        assert await tab.evaluate("document.querySelector('tr.detail').hidden") is hidden
+    await tab.evaluate(f"{cell}.append(document.createElement('a')); {cell}.querySelector('a').click()")
+    await tab.evaluate(f"getSelection().selectAllChildren({cell}); {cell}.click()")
+    assert await tab.evaluate("document.querySelector('tr.detail').hidden")
 
 
 async def test_header_sorts_and_announces_the_order(tab: Tab, report: str) -> None:
@@ -233,13 +133,13 @@ async def test_header_sorts_and_announces_the_order(tab: Tab, report: str) -> No
 
 async def test_rows_are_added_while_scrolling(tab: Tab, report: str) -> None:
     await tab.open(report)
-    rendered = "document.querySelectorAll('tr.flow').length"
+    rendered = "document.querySelectorAll('tr.row').length"
     assert await tab.evaluate(rendered) <= 200
     for _ in range(3):
         await tab.evaluate("scrollTo(0, document.body.scrollHeight)")
         await asyncio.sleep(0.1)
     await tab.until(f"{rendered} === 300")
-    assert await tab.evaluate("document.getElementById('more').hidden")
+    assert await tab.evaluate("document.querySelector('.more button').hidden")
 
 
 async def test_markup_in_the_data_stays_text(tab: Tab, report: str) -> None:
@@ -311,7 +211,7 @@ async def test_summary_and_changes_work_without_javascript(tab: Tab, report: str
 async def test_all_search_results_are_printed(tab: Tab, report: str) -> None:
     await tab.open(report)
     await tab.call("Page.printToPDF")
-    assert await tab.evaluate("document.querySelectorAll('tr.flow').length") == 300
+    assert await tab.evaluate("document.querySelectorAll('tr.row').length") == 300
     assert await tab.evaluate("document.querySelectorAll('.changes details:not([open])').length") == 0
 
 
@@ -321,7 +221,7 @@ async def test_five_thousand_flows_stay_responsive(tab: Tab, tmp_path: Path) -> 
     await tab.until("performance.getEntriesByName('first-contentful-paint').length")
     assert await tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
     assert await tab.evaluate(STATUS) == "5,000 flows"
-    assert await tab.evaluate("document.querySelectorAll('tr.flow').length") <= 200
+    assert await tab.evaluate("document.querySelectorAll('tr.row').length") <= 200
     took = """(() => {
         const start = performance.now();
         document.querySelector('th[data-sort=name] button').click();

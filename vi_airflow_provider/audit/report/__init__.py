@@ -3,7 +3,8 @@
 ``template.html`` is the page, with a ``{{slot}}`` for each part that is written here. The summary, the changes and the
 histogram are HTML; the flows are JSON that ``report.js`` reads, because a browser lays out 5,000 rows slowly and
 parses them quickly. All data of a flow is text: it is escaped in HTML and in JSON, and the page's
-Content-Security-Policy allows only its one style and its one script, by their hashes.
+Content-Security-Policy allows only its one style and its one script, by their hashes. What draws flows is in modules
+of its own, which the page in Airflow imports and :mod:`~vi_airflow_provider.audit.report.resources` joins.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from vi_airflow_provider.audit.diff import ABSENT
+from vi_airflow_provider.audit.report import resources
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
@@ -67,7 +68,7 @@ def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff:
     :param file: open for text in UTF-8
     :param diff: what changed since ``facts.compared_to``, or ``None`` if nothing was compared
     """
-    style, script = _resource("report.css"), _resource("report.js")
+    style, script = resources.style(), resources.script()
     ages = _Ages(facts.exported_at)
     # A slot is written when the template reaches it: the histogram follows the flows that it counts.
     slots: dict[str, Callable[[], Iterable[str]]] = {
@@ -83,7 +84,7 @@ def write_report(file: IO[str], facts: ReportFacts, flows: Iterable[Flow], diff:
         "ages": ages.histogram,
         "provenance": lambda: _provenance(facts),
     }
-    literal_then_slot = re.split(r"\{\{(\w+)\}\}", _resource("template.html"))
+    literal_then_slot = re.split(r"\{\{(\w+)\}\}", resources.template())
     for position, part in enumerate(literal_then_slot):
         file.writelines(slots[part]() if position % 2 else [part])
 
@@ -109,10 +110,6 @@ def _exact_in_javascript(value: Any) -> Any:
 def _text(text: object) -> str:
     # A lone surrogate has no UTF-8 form, and would end the report midway.
     return html.escape(str(text).encode("utf-8", "replace").decode("utf-8"))
-
-
-def _resource(name: str) -> str:
-    return files(__name__).joinpath(name).read_text("utf-8")
 
 
 def _content_security_policy(style: str, script: str) -> str:
