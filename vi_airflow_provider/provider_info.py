@@ -30,11 +30,12 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [{"integration-name": _INTEGRATION, "external-doc-url": _DOCS, "tags": ["service"]}],
         "hooks": [_modules("vi_airflow_provider.hooks.vi")],
         "operators": [_modules("vi_airflow_provider.operators.flows", "vi_airflow_provider.operators.runs")],
-        "sensors": [_modules("vi_airflow_provider.sensors.flows")],
+        "sensors": [_modules("vi_airflow_provider.sensors.flows", "vi_airflow_provider.sensors.runs")],
         "triggers": [
             _modules(
                 "vi_airflow_provider.triggers.flows",
                 "vi_airflow_provider.triggers.runs",
+                "vi_airflow_provider.triggers.run_states",
                 "vi_airflow_provider.triggers.events",
             )
         ],

@@ -39,8 +39,8 @@ def _gate(setup: Setup) -> str:
     if ended.error is not None:
         raise ended.error
     if ended.outcome is WaitOutcome.OPEN:
-        assert ended.flow is not None
-        assert ended.flow["flow_id"] == STALE[0]
+        assert ended.found is not None
+        assert ended.found["flow_id"] == STALE[0]
         return OK
     return ended.outcome.value
 
@@ -52,7 +52,7 @@ BEGIN: Final = 1_800_000_000.0
 def virtual_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace sleeping by recorded delays in clients that hooks create and in gates, whose clock advances with them."""
     from vi_airflow_provider.gates import timers
-    from vi_airflow_provider.triggers import flows
+    from vi_airflow_provider.triggers import gate
 
     for client, record in ((ViClient, setup.sleep), (AsyncViClient, setup.sleep_async)):
         defaults: Any = client.__init__.__kwdefaults__
@@ -64,9 +64,9 @@ def virtual_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
         await setup.sleep_async(seconds)
 
     monkeypatch.setattr(timers, "sleep", sleep)
-    monkeypatch.setattr(flows, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(gate, "time", SimpleNamespace(time=lambda: now[0]))
     # Consecutive polls must not share a response.
-    monkeypatch.setattr(flows, "MAX_SPREAD", 0.0)
+    monkeypatch.setattr(gate, "MAX_SPREAD", 0.0)
 
 
 def _run(task: Any) -> Any:

@@ -184,7 +184,8 @@ class EmulatorProcess:
     """The emulator in a process of its own. The banner with its key is discarded, the rest of its output is kept."""
 
     def __init__(self, home: Path) -> None:
-        arguments = ("--port", "0", "--secret-key", KEY, "--organization-id", DEFAULT_ORGANIZATION_ID)
+        server = ("--port", "0", "--secret-key", KEY, "--organization-id", DEFAULT_ORGANIZATION_ID)
+        arguments = (*server, "--run-seconds", "1")
         self._log = (home / "emulator-errors.log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "vi_airflow_provider.emulator", *arguments],
@@ -307,4 +308,4 @@ def test_search_covers_everything_that_a_task_writes(evidence: Evidence) -> None
     assert json.loads(searched["emulator-requests.json"])["requests"]
     assert {Path(name).suffix for name in searched if name.startswith("files/")} >= {".jsonl", ".json", ".html"}
     classes = {classpath.rpartition(".")[2] for classpath, _ in evidence.outcome["triggers"]}
-    assert classes == {"FlowTrigger", "FlowEventTrigger"}
+    assert classes == {"FlowTrigger", "FlowEventTrigger", "RunTrigger", "RunStateTrigger"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from vi_airflow_provider.api.models import Flow
+
+
+K_co = TypeVar("K_co", covariant=True)
+D_contra = TypeVar("D_contra", contravariant=True)
 
 
 class Target(BaseModel):
@@ -33,10 +37,30 @@ class Target(BaseModel):
 
 
 class Verdict(NamedTuple):
-    """Whether a gate opens, and the reason for the task log."""
+    """Whether a gate opens, and the reason for the task log; with ``failed``, it never will."""
 
     met: bool
     reason: str
+    failed: bool = False
+
+
+class Condition(Protocol[D_contra]):
+    """What is required of a document."""
+
+    def judge(self, document: D_contra | None, now: datetime, /) -> Verdict:
+        """Evaluate the condition at the time ``now``; the document is ``None`` if it does not exist."""
+
+
+class Awaited(Protocol[K_co, D_contra]):
+    """What a wait is for: any gate, whatever kind of document it is about."""
+
+    @property
+    def target(self) -> K_co:
+        """The document."""
+
+    @property
+    def condition(self) -> Condition[D_contra]:
+        """What is required of it."""
 
 
 class FlowCondition(BaseModel):
@@ -105,7 +129,7 @@ class Gate(BaseModel):
         """
         try:
             # Separately, so that an error names the argument alone.
-            gate = cls(target=Target(**_given(target)), condition=FlowCondition(**_given(condition or {})))
+            gate = cls(target=Target(**given(target)), condition=FlowCondition(**given(condition or {})))
         except ValidationError as error:
             reason = describe_errors(error)
         else:
@@ -131,5 +155,6 @@ def _recent_update(flow: Flow, now: datetime, unchanged_for: timedelta) -> list[
     return []
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not ``None``."""
     return {key: value for key, value in values.items() if value is not None}

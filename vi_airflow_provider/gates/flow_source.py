@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class FlowSource:
     """The flows of an organization, by :class:`~vi_airflow_provider.gates.condition.Target`."""
 
+    listed = True
+
     def needs_listing(self, key: Target) -> bool:
         """A name can only be found in the listing."""
         return key.flow_id is None

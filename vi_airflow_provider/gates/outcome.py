@@ -24,14 +24,22 @@ class WaitOutcome(StrEnum):
     REFUSED = "refused"
     #: As many consecutive failed polls as the budget allows.
     OUTAGE = "outage"
+    #: A state from which the gate will not open.
+    FAILED = "failed"
 
 
 class WaitResult(NamedTuple):
-    """The end of a wait: the flow if the gate opened on one, the error if one ended the wait."""
+    """The end of a wait.
+
+    :param found: what the task returns, if the gate opened on a document
+    :param error: the error that ended the wait, if one did
+    :param reason: why the gate will not open
+    """
 
     outcome: WaitOutcome
-    flow: dict[str, Any] | None = None
+    found: dict[str, Any] | None = None
     error: ViError | None = None
+    reason: str | None = None
 
 
 def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) -> WaitOutcome | None:
@@ -57,33 +65,47 @@ def lookup_failure(vi_conn_id: str, error: Exception) -> ViError:
     )
 
 
-def build_event(result: WaitResult) -> dict[str, Any]:
-    """Write the end of a wait as JSON data."""
-    event: dict[str, Any] = {"version": EVENT_VERSION, "outcome": result.outcome.value, "flow": result.flow}
+def build_event(result: WaitResult, kind: str = "flow") -> dict[str, Any]:
+    """Write the end of a wait as JSON data.
+
+    :param kind: what the wait was for; the field of the event that holds it
+    """
+    event: dict[str, Any] = {"version": EVENT_VERSION, "outcome": result.outcome.value, kind: result.found}
     if result.error is not None:
         event["error"] = error_to_json(result.error)
+    if result.reason is not None:
+        event["reason"] = result.reason
     return event
 
 
-def read_event(event: Any, *, absent: bool = False) -> WaitResult:
+def read_event(event: Any, kind: str = "flow", *, absent: bool = False) -> WaitResult:
     """Read the end of a wait. An event that is not understood is a failure, never a success.
 
-    :param absent: the wait was for the absence of a flow
+    :param kind: as of :func:`build_event`
+    :param absent: the wait was for the absence of a document
     :raises ViResponseError: this provider did not write the event
     """
     try:
-        return _read(event, absent=absent)
+        return _read(event, kind, absent=absent)
     except (TypeError, KeyError, ValueError, AttributeError) as problem:
         reason = one_line(f"{event!r:.100} ({problem!r})")
     raise ViResponseError(f"the triggerer sent an event that is not understood: {reason}")
 
 
-def _read(event: Any, *, absent: bool) -> WaitResult:
+def _read(event: Any, kind: str, *, absent: bool) -> WaitResult:
     if event["version"] != EVENT_VERSION:
         raise ValueError("unknown version")
-    outcome, flow, error = WaitOutcome(event["outcome"]), event["flow"], event.get("error")
-    if (outcome is WaitOutcome.OPEN and not absent) != (isinstance(flow, Mapping) and "flow_id" in flow):
-        raise ValueError("unexpected or missing flow")
+    outcome, found, error = WaitOutcome(event["outcome"]), event[kind], event.get("error")
+    if (outcome is WaitOutcome.OPEN and not absent) != (isinstance(found, Mapping) and f"{kind}_id" in found):
+        raise ValueError(f"unexpected or missing {kind}")
     if (outcome in (WaitOutcome.REFUSED, WaitOutcome.OUTAGE)) != (error is not None):
         raise ValueError("unexpected or missing error")
-    return WaitResult(outcome, None if flow is None else dict(flow), None if error is None else error_from_json(error))
+    reason = event.get("reason")
+    if (outcome is WaitOutcome.FAILED) != isinstance(reason, str):
+        raise ValueError("unexpected or missing reason")
+    return WaitResult(
+        outcome,
+        None if found is None else dict(found),
+        None if error is None else error_from_json(error),
+        reason,
+    )

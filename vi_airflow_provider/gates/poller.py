@@ -87,6 +87,9 @@ class Listing(NamedTuple, Generic[K, D]):
 class Source(Protocol[K, D]):
     """Where the documents come from. An implementation checks that a document is the one that was requested."""
 
+    #: Whether a listing shows several documents at once.
+    listed: bool
+
     def needs_listing(self, key: K) -> bool:
         """Return whether the document can only be found in the listing."""
 
@@ -203,7 +206,7 @@ class SharedPoller(Generic[K, D]):
 
     def _listing_is_cheaper(self) -> bool:
         few = max(MAX_SINGLE_GETS, GETS_PER_PAGE * (self._pages - 1))
-        return self._needing_listing > 0 or len(self._subscribers) > few
+        return self._source.listed and (self._needing_listing > 0 or len(self._subscribers) > few)
 
     async def _run(self, job: _Job[K], *, listing: bool) -> None:
         asked_at = asyncio.get_running_loop().time()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
-from vi_airflow_provider.links.runs import ViRunLink
+from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_seconds
 
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.hooks.vi import ViHook
-
-
-def run_url(hook: ViHook, run: Run) -> str:
-    """Return the web address of a run."""
-    return hook.settings.ui_url(run.metadata.attributes.get("vi_airflow.flow_id", ""), run.run_id)
 
 
 class ViRunBaseOperator(ViBaseOperator):
@@ -44,7 +39,7 @@ class ViRunBaseOperator(ViBaseOperator):
 
     def _announce(self, context: Context, run: Run) -> str:
         """Store the link to the run, and return its address."""
-        url = run_url(self.hook, run)
+        url = run_url(self.hook.settings, run)
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)
         return url
 
@@ -190,7 +185,7 @@ class ListRunsOperator(ViBaseOperator):
             bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
             runs = self._selected(hook)
             ids = [run.run_id for run in runs]
-            found = ids if shape == "ids" else [summarize_listed(run, url=run_url(hook, run)) for run in runs]
+            found = ids if shape == "ids" else [summarize_listed(run, url=run_url(hook.settings, run)) for run in runs]
             size = len(json.dumps(found))
             if bound is not None and size > bound:
                 what = f"{len(found)} runs are {size} bytes, more than max_xcom_bytes={bound}"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
-from vi_airflow_provider.links.runs import ViRunLink
+from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
-from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator, run_url
+from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.task import task_state
 
@@ -224,7 +224,7 @@ class StartRunOperator(ViBaseOperator):
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=self._url_of(run))
 
     def _url_of(self, run: Run) -> str:
-        return run_url(self.hook, run)
+        return run_url(self.hook.settings, run)
 
     def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result, and give it to the events of the outlets that are assets."""

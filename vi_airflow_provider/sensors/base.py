@@ -1,7 +1,8 @@
 """What the sensors share: waiting for a gate to open, with the same pace and the same outcome in every mode.
 
-The condition is data, evaluated by one function (``gates.condition.FlowCondition.judge``). Pace, failure budget and
-outcome are decided in ``gates.pacing`` and ``gates.outcome``, for a worker as for the triggerer.
+The condition is data, evaluated by one function (``judge`` of ``gates.condition.FlowCondition`` and of
+``gates.run_condition.RunCondition``). Pace, failure budget and outcome are decided in ``gates.pacing`` and
+``gates.outcome``, for a worker as for the triggerer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -34,10 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+    from pydantic import BaseModel
 
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.gates.condition import Gate, Target
+    from vi_airflow_provider.gates.condition import Awaited, Gate
     from vi_airflow_provider.hooks.vi import ViHook
+
+T = TypeVar("T")
 
 #: Seconds after the gate's own deadline at which Airflow ends a deferred task if the triggerer has not.
 BACKSTOP: Final = 300.0
@@ -45,8 +50,8 @@ BACKSTOP: Final = 300.0
 _MAX_BACKSTOP: Final = timedelta(days=36_500)
 
 
-class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
-    """Base of the sensors: waits in any mode until a gate opens; the XCom is the flow as a dict.
+class GateSensor(ViTaskMixin, BaseSensorOperator):
+    """Base of the sensors: waits in any mode until a gate opens.
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param deferrable: wait on the triggerer instead of in a worker
@@ -57,6 +62,8 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
     template_fields: Sequence[str] = ("vi_conn_id",)
     operator_extra_links = (ViFlowLink(),)
     ui_color = "#e4effb"
+    #: What is waited for; the field of the trigger's event that holds it.
+    _kind: ClassVar[str]
 
     def __init__(
         self,
@@ -74,22 +81,28 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         self._connection_read_at = math.inf
         self._unusable = False
 
-    def _target(self) -> dict[str, Any]:
-        """Return the arguments that identify the flow."""
-        raise TypeError(f"{type(self).__name__} does not define what it waits for")
-
-    def _condition(self) -> dict[str, Any]:
-        """Return the arguments that the flow has to meet; by default it only has to exist."""
-        return {}
-
-    def gate(self) -> Gate:
-        """Return what this sensor waits for, checked.
+    def gate(self) -> Any:
+        """Return what this sensor waits for (``gates.condition.Awaited``), checked.
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        from vi_airflow_provider.gates.condition import Gate
+        raise TypeError(f"{type(self).__name__} does not define what it waits for")
 
-        return Gate.build(self._target(), self._condition())
+    def _find(self, hook: ViHook, target: Any) -> Any:
+        """Return the document, ``None`` if it does not exist."""
+        raise NotImplementedError
+
+    def _value(self, context: Context, document: Any) -> dict[str, Any]:
+        """Return the XCom for the document on which the gate opens."""
+        raise NotImplementedError
+
+    def _trigger(self, gate: BaseModel, **pace: Any) -> BaseTrigger:
+        """Return the trigger that waits for the same."""
+        raise NotImplementedError
+
+    def _absent(self) -> bool:
+        """Return whether this sensor waits for the absence of a document."""
+        return False
 
     @cached_property
     def hook(self) -> ViHook:
@@ -128,9 +141,10 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Take over from the triggerer: return the flow, or end as the same end would look in a worker."""
-        result = read_event(event, absent=self.gate().condition.absent)
-        if result.flow is not None:
-            self.log.info("Flow %.200r meets the condition.", result.flow.get("flow_id"))
+        result = read_event(event, self._kind, absent=self._absent())
+        if result.found is not None:
+            name = result.found.get(f"{self._kind}_id")
+            self.log.info("%s %.200r meets the condition.", self._kind.capitalize(), name)
         with self._lenient():
             return self._value_of(result)
 
@@ -161,15 +175,18 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         with self.session(context, getattr(self, "flow_id", None)):
             gate, budget = self.gate(), self._budget
             try:
-                return self._judged(gate, self._find(gate.target))
+                return self._judged(context, gate, self._call(lambda hook: self._find(hook, gate.target)))
             except ViError as error:
                 return self._failed(error, failures + 1, budget)
 
-    def _judged(self, gate: Gate, flow: Flow | None) -> PokeReturnValue:
-        # Reading more of a flow may raise as well: the flows of a listing are decoded when they are read.
-        verdict = gate.condition.judge(flow, datetime.now(UTC))
+    def _judged(self, context: Context, gate: Awaited[Any, Any], document: Any) -> PokeReturnValue:
+        # Reading more of a document may raise as well: those of a listing are decoded when they are read.
+        verdict = gate.condition.judge(document, datetime.now(UTC))
         self.log.info("Polled %s: %s", gate.target, verdict.reason)
-        return PokeReturnValue(verdict.met, self.returned(flow) if verdict.met and flow is not None else None)
+        if verdict.failed:
+            raise AirflowFailException(verdict.reason)
+        found = verdict.met and document is not None
+        return PokeReturnValue(verdict.met, self._value(context, document) if found else None)
 
     def _failed(self, error: ViError, failures: int, budget: int | None) -> ViError:
         """Return the error of a failed poll, or raise it if it ends the wait."""
@@ -178,15 +195,11 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
         self.log.warning("Poll %d in a row failed: %s", failures, error)
         return error
 
-    def _find(self, target: Target) -> Flow | None:
-        wanted = {
-            "flow_id": target.flow_id,
-            "name": target.flow_name,
-            "training_project": target.training_project,
-        }
+    def _call(self, ask: Callable[[ViHook], T]) -> T:
+        """Call the service; again if the key was refused and the connection has changed."""
         refused = self.hook
         try:
-            return refused.find_flow(**wanted)
+            return ask(refused)
         except ViAuthenticationError:
             # The key may have been rotated since the connection was read.
             refused.close()
@@ -195,7 +208,7 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 raise unknown from None
             if self.hook.settings == refused.settings:
                 raise
-        return self.hook.find_flow(**wanted)
+        return ask(self.hook)
 
     def _renew_connection(self, max_age: float = CONNECTION_MAX_AGE) -> ViError | None:
         """Read the connection again if it was read long ago; return an error if no connection is known.
@@ -249,15 +262,12 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     def _hand_over(self, error: ViError | None) -> NoReturn:
         """Defer the wait to the triggerer, after a poll that failed with ``error`` or did not open the gate."""
-        from vi_airflow_provider.triggers.flows import FlowTrigger
-
         if self._remaining <= 0:
             raise self._timed_out()
         pause = self._pause if error is None else pause_after_failure(error, self._pause)
         self.defer(
-            trigger=FlowTrigger(
-                vi_conn_id=self.vi_conn_id,
-                gate=self.gate().model_dump(mode="json"),
+            trigger=self._trigger(
+                self.gate(),
                 deadline=self._began + self.timeout,
                 poke_interval=self.poke_interval,
                 first_look=time.time() + pause,
@@ -266,7 +276,6 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
                 exponential_backoff=self.exponential_backoff,
                 max_wait=self._pace.max_wait,
                 began=self._began,
-                send_flow=self.do_xcom_push,
             ),
             method_name="execute_complete",
             timeout=min(timedelta(seconds=min(self.timeout, 1e12) + BACKSTOP), _MAX_BACKSTOP),
@@ -275,9 +284,11 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
 
     def _value_of(self, result: WaitResult) -> dict[str, Any] | None:
         if result.outcome is WaitOutcome.OPEN:
-            return result.flow
+            return result.found
         if result.outcome is WaitOutcome.TIMEOUT:
             raise self._timed_out()
+        if result.reason is not None:
+            raise AirflowFailException(result.reason)
         error = result.error
         if error is None or result.outcome is WaitOutcome.REFUSED:
             raise AirflowFailException(f"{type(error).__name__}: {error}")
@@ -308,3 +319,41 @@ class FlowGateSensor(ViTaskMixin, BaseSensorOperator):
     def _budget(self) -> int | None:
         """Number of consecutive failures that ends the wait; Airflow's ``silent_fail`` removes the limit."""
         return None if self.silent_fail else optional_count("max_failures", self.max_failures)
+
+
+class FlowGateSensor(GateSensor):
+    """Base of the sensors for flows: the XCom is the flow as a dict."""
+
+    _kind = "flow"
+
+    def _target(self) -> dict[str, Any]:
+        """Return the arguments that identify the flow."""
+        raise TypeError(f"{type(self).__name__} does not define what it waits for")
+
+    def _condition(self) -> dict[str, Any]:
+        """Return the arguments that the flow has to meet; by default it only has to exist."""
+        return {}
+
+    def gate(self) -> Gate:
+        """Return what this sensor waits for, checked.
+
+        :raises ViValidationError: an argument is unusable; the message names it
+        """
+        from vi_airflow_provider.gates.condition import Gate
+
+        return Gate.build(self._target(), self._condition())
+
+    def _absent(self) -> bool:
+        return self.gate().condition.absent
+
+    def _find(self, hook: ViHook, target: Any) -> Flow | None:
+        return hook.find_flow(flow_id=target.flow_id, name=target.flow_name, training_project=target.training_project)
+
+    def _value(self, _context: Context, flow: Flow) -> dict[str, Any]:
+        return self.returned(flow)
+
+    def _trigger(self, gate: BaseModel, **pace: Any) -> BaseTrigger:
+        from vi_airflow_provider.triggers.flows import FlowTrigger
+
+        stored = gate.model_dump(mode="json")
+        return FlowTrigger(vi_conn_id=self.vi_conn_id, gate=stored, send_flow=self.do_xcom_push, **pace)

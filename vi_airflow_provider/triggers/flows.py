@@ -1,149 +1,41 @@
-"""``FlowTrigger``: a gate that waits on the triggerer."""
+"""``FlowTrigger``: a gate for a flow that waits on the triggerer."""
 
 from __future__ import annotations
 
-import math
-import random
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.gates import timers
-from vi_airflow_provider.gates.condition import Gate
+from vi_airflow_provider.gates.condition import Gate, Target
 from vi_airflow_provider.gates.flow_source import FLOWS
-from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, build_event, outcome_of_failure
-from vi_airflow_provider.gates.pacing import (
-    MAX_FAILURES,
-    MAX_SPREAD,
-    MIN_INTERVAL,
-    SPREAD,
-    Pace,
-    next_poll,
-    retry_after,
-)
 from vi_airflow_provider.selection.xcom import xcom_value
-from vi_airflow_provider.triggers.shared import shared_poller
+from vi_airflow_provider.triggers.gate import GateTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from vi_airflow_provider.api.models import Flow
-    from vi_airflow_provider.gates.condition import Target
-    from vi_airflow_provider.gates.poller import SharedPoller
+    from vi_airflow_provider.gates.condition import Awaited
 
 
-class FlowTrigger(BaseTrigger):
-    """Waits until a gate opens, and yields exactly one event, made by :func:`build_event`.
+class FlowTrigger(GateTrigger[Target, "Flow"]):
+    """Waits until a gate for a flow opens; all arguments but one are those of :class:`GateTrigger`.
 
-    Airflow stores the arguments in its database in plain text, across updates of this package: they hold the id of the
-    connection and no secret, they keep their names, and new ones have defaults and are stored only if they are used.
-
-    :param vi_conn_id: id of a connection of type ``vi``
-    :param gate: target and condition (:class:`Gate`) as JSON data
-    :param deadline: end of the wait in seconds since the epoch, ``None`` for no end. It is absolute, so that a restart
-        of the triggerer does not extend the wait
-    :param poke_interval: seconds between two polls
-    :param first_look: time of the first poll, in seconds since the epoch
-    :param max_failures: consecutive failed polls that end the wait; ``None`` for no limit
-    :param failures: consecutive failed polls before it was started
-    :param exponential_backoff: double the pause after each poll
-    :param max_wait: longest pause in seconds with ``exponential_backoff``
-    :param began: begin of the wait in seconds since the epoch, from which the pauses of ``exponential_backoff`` follow
     :param send_flow: send the whole flow in the event, and not only its id
     """
 
-    def __init__(
-        self,
-        *,
-        vi_conn_id: str,
-        gate: dict[str, Any],
-        deadline: float | None = None,
-        poke_interval: float = 60.0,
-        first_look: float = 0.0,
-        max_failures: int | None = MAX_FAILURES,
-        failures: int = 0,
-        exponential_backoff: bool = False,
-        max_wait: float | None = None,
-        began: float | None = None,
-        send_flow: bool = True,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.vi_conn_id = vi_conn_id
-        self.gate = gate
-        self.deadline = deadline
-        self.poke_interval = max(poke_interval, MIN_INTERVAL)
-        self.first_look = first_look
-        self.max_failures = max_failures
-        self.failures = failures
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = max_wait
-        self.began = began
+    _kind = "flow"
+    _source = FLOWS
+
+    def __init__(self, *, send_flow: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.send_flow = send_flow
-        self._last_reason = ""
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        names = ["vi_conn_id", "gate", "deadline", "poke_interval", "first_look", "max_failures", "failures"]
-        if self.exponential_backoff:
-            names += ["exponential_backoff", "max_wait", "began"]
-        if not self.send_flow:
-            names.append("send_flow")
-        path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {name: getattr(self, name) for name in names}
+    def _stored_arguments(self) -> list[str]:
+        return super()._stored_arguments() + ([] if self.send_flow else ["send_flow"])
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield how the wait ended."""
-        gate = Gate.model_validate(self.gate)
-        async with shared_poller(self.vi_conn_id, FLOWS) as poller, poller.subscribe(gate.target):
-            result = await self._wait(gate, poller)
-        yield TriggerEvent(build_event(result))  # type: ignore[no-untyped-call]
+    def _read_gate(self) -> Gate:
+        return Gate.model_validate(self.gate)
 
-    async def _wait(self, gate: Gate, poller: SharedPoller[Target, Flow]) -> WaitResult:
-        pace = Pace(self.poke_interval, self.exponential_backoff, self.max_wait)
-        spread = min(self.poke_interval * SPREAD, MAX_SPREAD)
-        offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
-        deadline = math.inf if self.deadline is None else self.deadline
-        now = time.time()
-        began = now if self.began is None else self.began
-        # The first poll follows the worker's last one at the usual pace. After a restart it is overdue.
-        due = self.first_look if self.first_look > now else next_poll(now, self.poke_interval, offset)
-        failures = self.failures
-        while True:
-            # The deadline is worth a last poll: a flow that appeared just before it still counts.
-            moment = min(due, deadline)
-            await timers.sleep(moment - time.time())
-            polled_at = min(moment, time.time())  # the clock may have been set back
-            earliest = polled_at + pace.pause(polled_at - began)
-            try:
-                result = await self._poll(gate, poller, max_age=spread)
-                failures = 0
-            except ViError as error:
-                failures += 1
-                result = self._failed(error, failures)
-                earliest = max(earliest, time.time() + retry_after(error))
-            if result is None and max(moment, time.time()) >= deadline:
-                result = WaitResult(WaitOutcome.TIMEOUT)
-            if result is not None:
-                return result
-            due = next_poll(max(earliest, time.time()), self.poke_interval, offset)
+    def _certain(self, gate: Awaited[Target, Flow]) -> bool:
+        return isinstance(gate, Gate) and gate.condition.absent
 
-    async def _poll(self, gate: Gate, poller: SharedPoller[Target, Flow], max_age: float) -> WaitResult | None:
-        flow = await poller.poll(gate.target, max_age, certain=gate.condition.absent)
-        verdict = gate.condition.judge(flow, datetime.now(UTC))
-        if verdict.reason != self._last_reason:  # not each time: a thousand gates would fill the triggerer's logs
-            self.log.info("Polled %s: %s", gate.target, verdict.reason)
-            self._last_reason = verdict.reason
-        if not verdict.met:
-            return None
-        if flow is None:
-            return WaitResult(WaitOutcome.OPEN)
+    async def _carried(self, flow: Flow) -> dict[str, Any]:
         # Like an XCom, the event is stored by Airflow, which would misread some flows.
-        return WaitResult(WaitOutcome.OPEN, xcom_value(flow) if self.send_flow else {"flow_id": flow.flow_id})
-
-    def _failed(self, error: ViError, failures: int) -> WaitResult | None:
-        self.log.warning("Poll %d in a row failed: %s", failures, error)
-        outcome = outcome_of_failure(error, failures, self.max_failures)
-        return None if outcome is None else WaitResult(outcome, error=error)
+        return xcom_value(flow) if self.send_flow else {"flow_id": flow.flow_id}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from vi_airflow_provider.api.errors import ViError, ViNotFoundError
+from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.gates import timers
 from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll, retry_after
-from vi_airflow_provider.gates.poller import Listing
+from vi_airflow_provider.gates.run_condition import RunTarget
+from vi_airflow_provider.gates.run_source import RUNS
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.training.identity import OWNER
 from vi_airflow_provider.training.killing import hasty, kill_own_run
@@ -24,39 +25,14 @@ from vi_airflow_provider.training.watch import Limits, RunWatch
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator
 
-    from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.gates.client import RefreshingClient
     from vi_airflow_provider.gates.poller import SharedPoller
 
 #: Seconds that a kill may take when a person has ended the task.
 KILL_PATIENCE: Final = 10.0
-
-
-class RunSource:
-    """Where the pollers of runs read: singly, or many runs from one scan of the listing."""
-
-    def needs_listing(self, key: str) -> bool:
-        """Return whether a run can only be found in the listing: never, as it is asked for by its id."""
-        return False
-
-    async def get(self, client: AsyncViClient, key: str) -> Run | None:
-        """Return the run as it is now, ``None`` if it does not exist."""
-        try:
-            return await client.get_run(key)
-        except ViNotFoundError:
-            return None
-
-    async def scan(self, client: AsyncViClient, keys: Collection[str], max_pages: int | None) -> Listing[str, Run]:
-        """Read the listing for several runs: newest first, so that it ends early where all of them are new."""
-        scan = await client.scan_runs(keys, max_pages)
-        found = {run.run_id: run for run in scan.runs}
-        return Listing(scan.pages, scan.complete, found.get)
-
-
-RUNS: Final = RunSource()
 
 
 class RunTrigger(BaseTrigger):
@@ -109,7 +85,7 @@ class RunTrigger(BaseTrigger):
         async with (
             shared_client(self.vi_conn_id) as client,
             shared_poller(self.vi_conn_id, RUNS) as poller,
-            poller.subscribe(self.run_id),
+            poller.subscribe(RunTarget(run_id=self.run_id)),
         ):
             end = await self._wait(watch, poller, client)
         yield TriggerEvent(build_event(end))  # type: ignore[no-untyped-call]
@@ -142,18 +118,19 @@ class RunTrigger(BaseTrigger):
         except RunTakenOverError:
             self.log.info("A later try of the task waits for run %s.", self.run_id)
 
-    async def _wait(self, watch: RunWatch, poller: SharedPoller[str, Run], client: RefreshingClient) -> WaitEnd:
+    async def _wait(self, watch: RunWatch, poller: SharedPoller[RunTarget, Run], client: RefreshingClient) -> WaitEnd:
         spread = min(self.poll_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
         now = time.time()
         due = self.first_poll if self.first_poll > now else next_poll(now, self.poll_interval, offset)
         failures, limit, state, began = 0, math.inf, "", now
+        target = RunTarget(run_id=self.run_id)
         while True:
             # A limit is worth a poll of its own: a run that ended just before it has not exceeded it.
             await timers.sleep(min(due, limit) - time.time())
             earliest = time.time() + self.poll_interval
             try:
-                run = await poller.poll(self.run_id, spread, certain=True)
+                run = await poller.poll(target, spread, certain=True)
             except ViError as error:
                 failures += 1
                 self.log.warning("Poll %d in a row failed: %s", failures, error)

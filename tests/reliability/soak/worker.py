@@ -278,7 +278,7 @@ class Worker:
             gate = self._opened.popleft()
             assert gate.ended is not None
             assert gate.opened_at is not None
-            self.model.check(gate.flow_id, None if gate.ended.flow is None else Flow.model_validate(gate.ended.flow))
+            self.model.check(gate.flow_id, None if gate.ended.found is None else Flow.model_validate(gate.ended.found))
             assert gate.due is not None
             del self._due[gate.flow_id]
             self.counts.opened[gate.kind] += 1

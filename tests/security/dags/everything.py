@@ -23,7 +23,9 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
+from vi_airflow_provider.operators.runs import StartRunOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
+from vi_airflow_provider.sensors.runs import RunStateSensor
 
 SCENARIO: dict[str, Any] = json.loads(Path(os.environ["SECURITY_SCENARIO"]).read_text())
 FILES = SCENARIO["files"]
@@ -60,6 +62,11 @@ def everything(conn: str) -> None:
     FlowSpecSensor(
         task_id=f"defer.{conn}", flow_id=f"{conn}-get", deferrable=True, unchanged_for=SCENARIO["wait"], **gate
     )
+    flow: dict[str, Any] = {"vi_conn_id": conn, "flow_id": f"{conn}-get", "trigger_rule": "all_done"}
+    train = StartRunOperator(task_id=f"train.{conn}", deferrable=True, poll_interval=0.2, **flow)
+    start = StartRunOperator(task_id=f"start.{conn}", wait_for_completion=False, **flow)
+    # In this order, so that the run is still active when the sensor begins to wait.
+    train >> start >> RunStateSensor(task_id=f"state.{conn}", newest=True, deferrable=True, **{**gate, **flow})
 
 
 def something(conn: str) -> None:

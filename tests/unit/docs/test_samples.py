@@ -24,6 +24,7 @@ RUN_EXAMPLES: Final = {
     "operators/get_run.md": {"read"},
     "operators/kill_run.md": {"kill"},
     "operators/list_runs.md": {"recent", "read"},
+    "sensors/run_state.md": {"start", "trained"},
 }
 NOT_RUN: Final = ("emulator.md", *RUN_EXAMPLES)
 RUNNABLE: Final = [block for page in PAGES if page not in NOT_RUN for block in blocks(page, "python")]

@@ -20,8 +20,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from tests.unit.gates.virtual import VirtualClock
-from vi_airflow_provider.sensors.base import FlowGateSensor
-from vi_airflow_provider.triggers.flows import FlowTrigger
+from vi_airflow_provider.sensors.base import GateSensor
+from vi_airflow_provider.triggers.gate import GateTrigger
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -68,7 +68,7 @@ class Waiting:
     clock: VirtualClock
     monkeypatch: pytest.MonkeyPatch
 
-    def wait(self, make: Callable[..., FlowGateSensor], mode: Mode) -> End:
+    def wait(self, make: Callable[..., GateSensor], mode: Mode) -> End:
         """Let a sensor wait to its end."""
         ways = {Mode.POKE: self._poked, Mode.RESCHEDULE: self._rescheduled, Mode.DEFERRED: self._deferred}
         try:
@@ -81,10 +81,10 @@ class Waiting:
         except Exception as error:
             return End(State.FAILED, error=f"{type(error).__name__}: {error}")
 
-    def _poked(self, make: Callable[..., FlowGateSensor]) -> Any:
+    def _poked(self, make: Callable[..., GateSensor]) -> Any:
         return make(deferrable=False).execute(CONTEXT)
 
-    def _rescheduled(self, make: Callable[..., FlowGateSensor]) -> Any:
+    def _rescheduled(self, make: Callable[..., GateSensor]) -> Any:
         """Each poll is another process, which knows when the first one began, and nothing else."""
         base = sys.modules[BaseSensorOperator.__module__]
         began: Any = None
@@ -101,7 +101,7 @@ class Waiting:
                 began = began or now
                 self.clock.sleep((again.reschedule_date - base.timezone.utcnow()).total_seconds())
 
-    def _deferred(self, make: Callable[..., FlowGateSensor]) -> Any:
+    def _deferred(self, make: Callable[..., GateSensor]) -> Any:
         """The trigger and its event cross Airflow's database; each process has an instance of its own."""
         try:
             return make(deferrable=True).execute(CONTEXT)
@@ -122,7 +122,7 @@ def stored(trigger: Any) -> Any:
     return getattr(sys.modules[module], name)(**json.loads(json.dumps(arguments, allow_nan=False)))
 
 
-async def events_of(trigger: FlowTrigger) -> list[Any]:
+async def events_of(trigger: GateTrigger[Any, Any]) -> list[Any]:
     """Return all events that a trigger yields."""
     return [event.payload async for event in trigger.run()]
 

@@ -479,6 +479,6 @@ async def test_gates_of_a_connection_share_a_session_that_the_last_one_closes(
 async def test_a_gate_opens_on_a_real_event_loop(vi_emulator: Emulator) -> None:
     flow_id = vi_emulator.store.flow_ids()[0]
     (event,) = await events_of(trigger(flow_id, poke_interval=0.1, deadline=time.time() + 5))
-    flow = read_event(event).flow
+    flow = read_event(event).found
     assert flow is not None
     assert flow["flow_id"] == flow_id

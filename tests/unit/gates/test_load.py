@@ -68,6 +68,8 @@ class Direct:
 class Documents:
     """Documents that can be fetched singly, and a listing that is too long, or complete."""
 
+    listed = True
+
     def __init__(self, *, listing: bool | None) -> None:
         self._listing = listing
         self._in_flight = 0

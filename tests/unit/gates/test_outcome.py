@@ -161,7 +161,7 @@ OLD_EVENTS: Final[dict[str, tuple[dict[str, Any], WaitResult]]] = {
 @pytest.mark.parametrize(("event", "result"), OLD_EVENTS.values(), ids=OLD_EVENTS)
 def test_events_of_an_earlier_version_are_read_and_written(event: dict[str, Any], result: WaitResult) -> None:
     read = read_event(event)
-    assert (read.outcome, read.flow, str(read.error)) == (result.outcome, result.flow, str(result.error))
+    assert (read.outcome, read.found, str(read.error)) == (result.outcome, result.found, str(result.error))
     assert build_event(result) == event
 
 

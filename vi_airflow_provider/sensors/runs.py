@@ -1,0 +1,115 @@
+"""Sensors for training runs: hold a DAG until a run is in a state."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from vi_airflow_provider.links.runs import ViRunLink, run_url
+from vi_airflow_provider.selection.arguments import boolean
+from vi_airflow_provider.sensors.base import GateSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.triggers.base import BaseTrigger
+    from pydantic import BaseModel
+
+    from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.gates.run_condition import RunGate, RunTarget
+    from vi_airflow_provider.hooks.vi import ViHook
+
+
+class RunStateSensor(GateSensor):
+    """Wait until a training run is in a state. Its XCom is the summary of the run, in every mode.
+
+    A run that does not exist (yet) is waited for. A run in a state of ``fail_on`` fails the task.
+
+    :param run_id: the run's id
+    :param flow_id: or, with ``newest``: a run that this provider started of this flow
+    :param training_project: or, with ``newest``: a run of this training project
+    :param attributes: or, with ``newest``: a run that has these attributes
+    :param newest: of the runs that match at the time of a poll, the newest one is meant
+    :param states: state, or states, to wait for: ``"queued"``, ``"running"``, ``"succeeded"``, ``"failed"``,
+        ``"killed"``
+    :param fail_on: states that end the wait as a failure, unless they are among ``states``
+    """
+
+    template_fields = (
+        *GateSensor.template_fields,
+        *("run_id", "flow_id", "training_project", "attributes", "newest", "states", "fail_on"),
+    )
+    operator_extra_links = (ViRunLink(),)
+    _kind = "run"
+
+    def __init__(
+        self,
+        *,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+        training_project: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        newest: bool | str = False,
+        states: Sequence[str] | str = ("succeeded",),
+        fail_on: Sequence[str] | str = ("failed", "killed"),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.flow_id = flow_id
+        self.training_project = training_project
+        self.attributes = attributes
+        self.newest = newest
+        self.states = states
+        self.fail_on = fail_on
+
+    def gate(self) -> RunGate:
+        """Return what this sensor waits for, checked.
+
+        :raises ViValidationError: an argument is unusable; the message names it
+        """
+        from vi_airflow_provider.gates.run_condition import RunGate
+
+        target = {name: getattr(self, name) for name in ("run_id", "flow_id", "training_project", "attributes")}
+        condition = {"states": self.states, "fail_on": self.fail_on}
+        return RunGate.build(target, condition, newest=boolean("newest", self.newest))
+
+    @contextmanager
+    def session(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
+        """Lend the hook for a poll; the link leads to the run as soon as its id is known."""
+        with super().session(context, flow_id) as hook:
+            if isinstance(self.run_id, str):
+                self._link(context, hook.settings.ui_url(run_id=self.run_id))
+            yield hook
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Take over from the triggerer: return the summary, or end as the same end would look in a worker."""
+        summary = super().execute_complete(context, event)
+        self._link(context, summary["url"])
+        return summary
+
+    def _find(self, hook: ViHook, target: RunTarget) -> Run | None:
+        return target.find(hook)
+
+    def _value(self, context: Context, run: Run) -> dict[str, Any]:
+        outputs = self._call(lambda hook: list(hook.list_run_outputs(run.run_id))) if run.state.is_ended else []
+        url = run_url(self.hook.settings, run)
+        self._link(context, url)
+        summary: dict[str, Any] = self._states.summarize_found(run, outputs, url)
+        return summary
+
+    def _trigger(self, gate: BaseModel, **pace: Any) -> BaseTrigger:
+        stored = gate.model_dump(mode="json")
+        trigger: BaseTrigger = self._states.RunStateTrigger(vi_conn_id=self.vi_conn_id, gate=stored, **pace)
+        return trigger
+
+    @property
+    def _states(self) -> Any:
+        """What is imported only when the wait ends here, or goes on in the triggerer."""
+        from vi_airflow_provider.triggers import run_states
+
+        return run_states
+
+    def _link(self, context: Context, url: str) -> None:
+        context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)
