@@ -39,6 +39,7 @@ class Modes(TypedDict, total=False):
     put_on_existing: PutOnExisting
     run_ids: RunIds
     log_shape: LogShape
+    log_cap: int
     output_shape: OutputShape
     download_seconds: float
 

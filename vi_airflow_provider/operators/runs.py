@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, conf
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
+from vi_airflow_provider.operators.run_outputs import ExportRunLogsOperator, GetRunOutputsOperator
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.task import task_state
 
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from vi_airflow_provider.training.job import TrainingJob
     from vi_airflow_provider.training.starting import TakenUp
 
-__all__ = ["RUN_ID_KEY", "GetRunOperator", "KillRunOperator", "ListRunsOperator", "StartRunOperator"]
+__all__ = [
+    "RUN_ID_KEY",
+    "ExportRunLogsOperator",
+    "GetRunOperator",
+    "GetRunOutputsOperator",
+    "KillRunOperator",
+    "ListRunsOperator",
+    "StartRunOperator",
+]
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from vi_airflow_provider.api.errors import ViError, one_line
-from vi_airflow_provider.storage.urls import url_secrets
+from vi_airflow_provider.training.log_pages import LogReader
+from vi_airflow_provider.training.redaction import redacted
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
-    from vi_airflow_provider.api.models import RunLogLine
     from vi_airflow_provider.api.verbs import BlockingVerbs
 
 log = logging.getLogger(__name__)
@@ -22,23 +22,14 @@ LAST_LINES: Final = 200
 #: Characters of one line.
 MAX_LINE: Final = 2_000
 
-#: Fields by which a server may mark the position of a line; what it sent is sent back, and nothing is made up.
-_POSITIONS: Final = ("cursor", "timestamp", "time", "ts")
-
 
 class LogTail:
-    """Reads the log of a run piece by piece. No failure of it matters for the run.
-
-    A piece begins with the position of the last line that is known, which servers include. So the lines that were shown
-    at that position are skipped. A server that marks no positions sends everything again, and lines are counted.
-    """
+    """Reads the log of a run piece by piece. No failure of it matters for the run."""
 
     def __init__(self, client: AsyncViClient, run_id: str) -> None:
         self._client = client
         self._run_id = run_id
-        self._position: str | None = None
-        #: Lines shown of the log, or of those at the last position.
-        self._shown = 0
+        self._reader = LogReader()
         self._remaining = MAX_CHARACTERS
         self._complained = False
 
@@ -56,32 +47,13 @@ class LogTail:
 
     async def _new_lines(self) -> list[str]:
         try:
-            lines = (await self._client.get_run_logs(self._run_id, since=self._position)).lines
+            lines = (await self._client.get_run_logs(self._run_id, since=self._reader.position)).lines
         except ViError as error:
             if not self._complained:
                 log.warning("The log of run %s cannot be read: %s", self._run_id, error)
                 self._complained = True
             return []
-        new = [item.line for item in lines[self._shown :]]
-        self._remember(lines)
-        return new
-
-    def _remember(self, lines: list[RunLogLine]) -> None:
-        if not lines:
-            return
-        position = position_of(lines[-1])
-        if position is None:
-            self._shown = max(self._shown, len(lines)) if self._position is None else self._shown
-            return
-        self._shown = sum(1 for item in lines if position_of(item) == position)
-        self._position = position
-
-
-def position_of(line: RunLogLine) -> str | None:
-    """Return the position of a line as the server has written it, ``None`` if it marks none."""
-    extra: dict[str, Any] = line.model_extra or {}
-    found = (extra[name] for name in _POSITIONS if isinstance(extra.get(name), str | int))
-    return next(map(str, found), None)
+        return [item.line for item in self._reader.new_lines(lines)]
 
 
 def show_last_lines(client: BlockingVerbs, run_id: str) -> None:
@@ -98,6 +70,4 @@ def show_last_lines(client: BlockingVerbs, run_id: str) -> None:
 
 def safe_line(line: str) -> str:
     """Return a line without control characters and without the secrets of URLs, bounded."""
-    for secret in url_secrets(line):
-        line = line.replace(secret, "***")
-    return one_line(line, MAX_LINE)
+    return one_line(redacted(line[: 4 * MAX_LINE], ()), MAX_LINE)

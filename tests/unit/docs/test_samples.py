@@ -25,6 +25,8 @@ RUN_EXAMPLES: Final = {
     "operators/kill_run.md": {"kill"},
     "operators/list_runs.md": {"recent", "read"},
     "sensors/run_state.md": {"start", "trained"},
+    "operators/get_run_outputs.md": {"metrics"},
+    "operators/export_run_logs.md": {"log"},
 }
 NOT_RUN: Final = ("emulator.md", *RUN_EXAMPLES)
 RUNNABLE: Final = [block for page in PAGES if page not in NOT_RUN for block in blocks(page, "python")]

@@ -17,7 +17,7 @@ from vi_airflow_provider.api.models import FlowSpec, Run, RunOutput
 from vi_airflow_provider.selection.arguments import optional_seconds
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys
 from vi_airflow_provider.training.overrides import apply_overrides, merge_patch
-from vi_airflow_provider.training.summary import BestMetric, best, summarize
+from vi_airflow_provider.training.summary import BestMetric, best, described_outputs, summarize
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event, read_event
 from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 
@@ -187,6 +187,52 @@ def test_summary_is_small_json_whatever_a_run_holds() -> None:
     assert summary["outputs"] == 3
     assert summary["model"]["run_output_id"] == "ckpt-2"
     assert summary["model"]["non_finite"] == ["bad"]
+
+
+#: Text of a server: long, with characters that JSON escapes, or with a secret.
+HUGE: Final = st.sampled_from(
+    ["", "x", "ü" * 3_000, "🙂" * 3_000, "\x1b[2K" * 999, "https://s.example/a?X-Amz-Signature=s3cret", '"' * 9_000]
+)
+NUMBERS: Final = st.sampled_from([0.5, math.nan, -math.inf, 10**400, 10**300, 1e308, 7])
+
+
+@given(texts=st.lists(HUGE, min_size=8, max_size=8), numbers=st.lists(NUMBERS, max_size=60), long=st.booleans())
+def test_summary_of_any_run_is_small_and_has_no_secret(texts: list[str], numbers: list[float], long: bool) -> None:
+    stamps = {f"vi_airflow.{name}": texts[0] for name in ("flow_id", "flow_digest", "namespace", "run_number")}
+    failed = {"condition": "Failed", "status": "Reached", "reason": texts[1], "message": texts[2]}
+    wire = wire_run(
+        spec__flow__name=texts[3],
+        spec__trainingProject=texts[4],
+        metadata__attributes=stamps,
+        status__conditions=[{**failed, "lastTransitionTime": 10**4_000}],
+        status__log="https://s.example/?sig=s3cret",
+    )
+    metrics = {f"{texts[5] if long else ''}{number}": value for number, value in enumerate(numbers)}
+    checkpoint = RunOutput.model_validate(
+        wire_run_output(
+            runOutputId="ckpt-" + "1" * 5_000,
+            spec__kind=texts[6],
+            spec__epoch=10**4_000,
+            spec__evaluationMetrics=metrics,
+            status__storageObject=texts[7],
+        )
+    )
+    summary = summarize(Run.model_validate(wire), [checkpoint], BestMetric("0", "max"), adopted=False, url="")
+    text = json.dumps(summary, allow_nan=False)
+    assert len(text) <= 8_000
+    assert "s3cret" not in text
+    for size in (1_000, 7_000):
+        checkpoints = described_outputs([checkpoint] * 40, None, size)
+        assert len(json.dumps(checkpoints, allow_nan=False)) <= size
+        assert len(checkpoints["checkpoints"]) + checkpoints["omitted"] == 40
+
+
+def test_metric_of_the_choice_is_shown_among_thousands() -> None:
+    outputs = [output(str(n), n, **{f"a{number:04}": 1.0 for number in range(5_000)}, zeta=float(-n)) for n in range(3)]
+    summary = summarize(Run.model_validate(wire_run()), outputs, BestMetric("zeta", "max"), adopted=False, url="")
+    assert summary["best"]["metrics"]["zeta"] == 0.0
+    assert len(summary["best"]["metrics"]) == 50
+    assert summary["best"]["metrics_omitted"] == 4_951
 
 
 @pytest.mark.parametrize("value", [0.5, math.nan])

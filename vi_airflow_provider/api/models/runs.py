@@ -216,12 +216,12 @@ class RunOutput(Document):
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics that are finite numbers."""
-        return {name: value for name, value in self._numbers() if math.isfinite(value)}
+        return {name: value for name, value in self._numbers() if _is_finite(value)}
 
     @property
     def non_finite_metrics(self) -> list[str]:
-        """The names of the metrics that are NaN or infinite, sorted."""
-        return sorted(name for name, value in self._numbers() if not math.isfinite(value))
+        """The names of the metrics that are NaN, infinite or beyond any float, sorted."""
+        return sorted(name for name, value in self._numbers() if not _is_finite(value))
 
     @property
     def age_key(self) -> tuple[int, int, str]:
@@ -233,6 +233,13 @@ class RunOutput(Document):
         for name, value in (self.spec.evaluation_metrics or {}).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 yield name, value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int with hundreds of digits
+        return False
 
 
 class RunLogLine(Document):

@@ -39,6 +39,7 @@ class Behaviour:
     * `put_on_existing`: a PUT of an existing run replaces its document, restarts it (and costs again), or is refused
     * `run_ids`: the server accepts any id, or only UUIDs of version 4
     * `log_shape`: logs are items with timestamps, items of bare lines, `{"data": text}` or plain text
+    * `log_cap`: the lines that a response of a log has at most, from its start or from `since` on; 0 for no bound
     * `output_shape`: one output is a page of one, or a document
     * `download_seconds`: how long a pre-signed download is valid
     """
@@ -52,6 +53,7 @@ class Behaviour:
     put_on_existing: PutOnExisting = "replace"
     run_ids: RunIds = "any"
     log_shape: LogShape = "items"
+    log_cap: int = 0
     output_shape: OutputShape = "page"
     download_seconds: float = 900.0
 
@@ -61,6 +63,8 @@ class Behaviour:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if not (math.isfinite(self.read_delay_ms) and self.read_delay_ms >= 0):
             raise ValueError(f"read delay must be zero or more milliseconds, not {self.read_delay_ms}")
+        if self.log_cap < 0:
+            raise ValueError(f"log cap must be zero or more lines, not {self.log_cap}")
         for name in ("run_seconds", "download_seconds"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -125,7 +125,8 @@ class Store:
     ) -> list[Line]:
         """Lines of the log of a run."""
         run = self.runs.read(run_id).document
-        return select(lines_of(run, self.runs.life(run), self._ledger.clock()), block, since, until, limit)
+        lines = select(lines_of(run, self.runs.life(run), self._ledger.clock()), block, since, until, limit)
+        return lines[: self._ledger.behaviour.log_cap or None]
 
     def bill(self) -> Document:
         """For each run id that was PUT: `starts`, `seconds` on a GPU, and the times of its `puts`."""

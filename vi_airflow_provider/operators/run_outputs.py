@@ -1,0 +1,85 @@
+"""Operators for what a run has produced; ``operators.runs`` exports them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from vi_airflow_provider.operators.existing_runs import ViRunBaseOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.training.artifacts import RunArtifacts
+
+
+class RunArtifactsBaseOperator(ViRunBaseOperator):
+    """Base of the operators for what a run has produced."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the run, and deliver what it has produced."""
+        from vi_airflow_provider.training.artifacts import RunArtifacts
+
+        with self.session(context) as hook:
+            run = hook.get_run(self.run_id)
+            self._announce(context, run)
+            return self.deliver(RunArtifacts(hook, hook.settings, run))
+
+    def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
+        """Return the result of the task."""
+        raise NotImplementedError
+
+
+class GetRunOutputsOperator(RunArtifactsBaseOperator):
+    """Read the metrics of a run's checkpoints, and write all checkpoints to a file if one is named.
+
+    :param run_id: the run's id
+    :param select: which checkpoint to return: the ``"latest"``, the ``"best"``, or ``"all"`` of them
+    :param best_metric: name of a metric and ``"max"`` or ``"min"``, by which the best checkpoint is selected
+    :param destination: URL of a file, as ObjectStoragePath takes it: one line of JSON per checkpoint, with all metrics
+    :return: ``{"run_id", "outputs", "run_output_id", "epoch", "kind", "metrics", "storage_object"}``; with
+        ``select="all"``, ``{"run_id", "outputs", "checkpoints", "omitted"}``; with a destination, also ``uri`` and
+        ``sha256``
+    """
+
+    template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
+
+    def __init__(
+        self,
+        *,
+        select: Literal["latest", "best", "all"] = "latest",
+        best_metric: Sequence[str] | None = None,
+        destination: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.select = select
+        self.best_metric = best_metric
+        self.destination = destination
+
+    def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
+        """Return the selected checkpoints."""
+        return artifacts.outputs(self.select, self.best_metric, self.destination)
+
+
+class ExportRunLogsOperator(RunArtifactsBaseOperator):
+    """Write the log of a run, of all its blocks, to a file.
+
+    A reader sees the old file or the new one, never a part of one. Secrets in the log are redacted.
+
+    :param run_id: the run's id
+    :param destination: URL of the file, as ObjectStoragePath takes it; with the suffix ``.jsonl`` or ``.ndjson``, each
+        line is a JSON object with everything that the server sent of it
+    :return: ``{"uri", "lines", "sha256"}``
+    """
+
+    template_fields = (*ViRunBaseOperator.template_fields, "destination")
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+
+    def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
+        """Write the log."""
+        return artifacts.export_log(self.destination)

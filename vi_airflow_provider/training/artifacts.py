@@ -1,0 +1,86 @@
+"""What a run has produced: checkpoints, models, a log. From the arguments of a task to its result."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.selection.arguments import choice
+from vi_airflow_provider.storage import tempfiles
+from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.urls import resolve_destination
+from vi_airflow_provider.training.log_export import export_log
+from vi_airflow_provider.training.redaction import safe_json
+from vi_airflow_provider.training.summary import (
+    MAX_BYTES,
+    BestMetric,
+    best,
+    described_output,
+    described_outputs,
+    latest,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from vi_airflow_provider.api.models import Run, RunOutput
+    from vi_airflow_provider.api.settings import ViSettings
+    from vi_airflow_provider.api.verbs import BlockingVerbs
+
+log = logging.getLogger(__name__)
+
+_SELECT: Final = ("latest", "best", "all")
+
+
+class RunArtifacts:
+    """What a run has produced.
+
+    :param client: retries as usual
+    :param run: the run as it is now
+    """
+
+    def __init__(self, client: BlockingVerbs, settings: ViSettings, run: Run) -> None:
+        self._client = client
+        self._settings = settings
+        self._run = run
+
+    def outputs(self, select: object, best_metric: object, destination: object) -> dict[str, Any]:
+        """Return the latest, the best or all checkpoints, and write all of them to a file if one is named.
+
+        :raises ViValidationError: an argument is unusable
+        """
+        chosen, metric = choice("select", select, _SELECT), BestMetric.build(best_metric)
+        if chosen == "best" and metric is None:
+            raise ViValidationError('best_metric: needed for select="best", like ("f1", "max")')
+        target = None if destination is None else resolve_destination("destination", destination)
+        outputs = list(self._client.list_run_outputs(self._run.run_id))
+        result: dict[str, Any] = {"run_id": self._run.run_id, "outputs": len(outputs)}
+        if target is not None:
+            result |= self._write(outputs, target)
+        if chosen == "all":
+            return result | described_outputs(outputs, metric, MAX_BYTES - size_of(result))
+        output = latest(outputs) if chosen == "latest" else best(outputs, metric)
+        return result | described_output(output, metric, MAX_BYTES - size_of(result))
+
+    def _write(self, outputs: list[RunOutput], target: ObjectStoragePath) -> dict[str, Any]:
+        """Write one line of JSON per checkpoint, the latest one last, without its pre-signed URL."""
+        digest, secrets = hashlib.sha256(), self._settings.secrets()
+        with tempfiles.file() as file:
+            for output in sorted(outputs, key=lambda output: output.age_key):
+                document = output.to_wire()
+                document["status"].pop("contents", None)
+                line = canonical_json(safe_json(document, secrets)) + b"\n"
+                digest.update(line)
+                file.write(line)
+            write_atomically(target, file)
+        log.info("%d checkpoints of run %s written: %s", len(outputs), self._run.run_id, target)
+        return {"uri": str(target), "sha256": digest.hexdigest()}
+
+    def export_log(self, destination: object) -> dict[str, Any]:
+        """Write the log to a file, and return its place, its number of lines and its sha256."""
+        active, secrets = not self._run.state.is_ended, self._settings.secrets()
+        return export_log(self._client, self._run.run_id, destination, active=active, secrets=secrets)._asdict()

@@ -1,0 +1,101 @@
+"""The log of a run as a file: every line once, on one line each, without secrets, and whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vi_airflow_provider.storage import tempfiles
+from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.urls import resolve_destination
+from vi_airflow_provider.training.log_pages import LogReader
+from vi_airflow_provider.training.redaction import redacted, safe_json
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import RunLogLine, RunLogs
+    from vi_airflow_provider.api.verbs import BlockingVerbs
+
+log = logging.getLogger(__name__)
+
+#: Lines per request, after the first one.
+PAGE: Final = 10_000
+#: Fields under which a log may have its lines.
+_KNOWN: Final = frozenset({"items", "lines", "data", "logs"})
+
+
+class ExportedLog(NamedTuple):
+    """A log in a file."""
+
+    uri: str
+    lines: int
+    sha256: str
+
+
+def export_log(
+    client: BlockingVerbs, run_id: str, destination: object, *, active: bool, secrets: Collection[str]
+) -> ExportedLog:
+    """Write the log of a run, of all its blocks, to a file.
+
+    :param destination: URL of the file; with the suffix ``.jsonl`` or ``.ndjson``, each line is a JSON object with
+        everything that the server sent of it
+    :param active: whether the run goes on; then the export ends where the log ends now
+    :param secrets: what must not be written
+    :raises ViValidationError: the destination is unusable
+    """
+    target = resolve_destination("destination", destination)
+    write = _json_of if target.name.lower().endswith((".jsonl", ".ndjson")) else _text_of
+    digest, count = hashlib.sha256(), 0
+    with tempfiles.file() as file:
+        for line in _lines(client, run_id, active=active):
+            content = f"{write(line, secrets)}\n".encode("utf-8", "backslashreplace")
+            digest.update(content)
+            file.write(content)
+            count += 1
+        write_atomically(target, file)
+    log.info("%s lines of the log of run %s exported: %s", f"{count:,}", run_id, target)
+    return ExportedLog(str(target), count, digest.hexdigest())
+
+
+def _lines(client: BlockingVerbs, run_id: str, *, active: bool) -> Iterator[RunLogLine | Any]:
+    """Yield the lines of a log, or the only document of one of an unknown shape."""
+    reader, largest = LogReader(), 0
+    piece = client.get_run_logs(run_id)
+    if _is_unknown(piece):
+        log.warning("The log of run %s has an unknown shape, and is exported as it is.", run_id)
+        yield piece.raw
+    while new := reader.new_lines(piece.lines):
+        yield from new
+        size, largest = len(piece.lines), max(largest, len(piece.lines))
+        if reader.position is None or (active and size < largest):
+            return
+        # More than the known lines at this position: a crowd of lines of one time would look like the end.
+        piece = client.get_run_logs(run_id, since=reader.position, limit=reader.seen_at_position + PAGE)
+
+
+def _is_unknown(piece: RunLogs) -> bool:
+    return not piece.lines and isinstance(piece.raw, Mapping) and bool(piece.raw) and _KNOWN.isdisjoint(piece.raw)
+
+
+def _text_of(line: Any, secrets: Collection[str]) -> str:
+    if not hasattr(line, "line"):
+        return _json(line, secrets)
+    text = redacted(line.line.rstrip("\r\n"), secrets)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _json_of(line: Any, secrets: Collection[str]) -> str:
+    return _json({"line": line.line, **(line.model_extra or {})} if hasattr(line, "line") else line, secrets)
+
+
+def _json(value: Any, secrets: Collection[str]) -> str:
+    return json.dumps(safe_json(value, secrets), ensure_ascii=False)
+
+
+def _escaped(character: str) -> str:
+    """Escape what would end the line or hide a part of it."""
+    if character.isprintable() or character == "\t":
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
