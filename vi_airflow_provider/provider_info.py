@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [_ASSET_URIS],
         "dataset-uris": [_ASSET_URIS],  # the name that Airflow 2.11 reads
         "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink", "vi_airflow_provider.links.runs.ViRunLink"],
+        "config": {"vi": _config()},
         "connection-types": [
             {
                 "connection-type": "vi",
@@ -56,6 +57,31 @@ def get_provider_info() -> dict[str, Any]:
 
 def _modules(*names: str) -> dict[str, Any]:
     return {"integration-name": _INTEGRATION, "python-modules": list(names)}
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "description": "The page of Datature Vi in Airflow's web UI.",
+        "options": {
+            "ui_enabled": {
+                "description": "Add the page to the menu Browse (Airflow 3.1 and later).",
+                "version_added": "0.2.0",
+                "type": "boolean",
+                "example": None,
+                "default": "True",
+            },
+            "ui_connections": {
+                "description": (
+                    "Ids of connections that the page offers in addition to those in Airflow's database, separated by "
+                    "commas: connections of a secrets backend or of environment variables are not listed there."
+                ),
+                "version_added": "0.2.0",
+                "type": "string",
+                "example": "vi_production,vi_staging",
+                "default": "",
+            },
+        },
+    }
 
 
 def _field_behaviour() -> dict[str, Any]:

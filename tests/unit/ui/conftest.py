@@ -1,0 +1,56 @@
+"""The page's app as Airflow mounts it, called by users with different rights. Airflow before 3.1 has no such app."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.versions import AIRFLOW
+from vi_airflow_provider.emulator import Emulator
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+collect_ignore = [] if AIRFLOW >= (3, 1) else ["test_api.py", "test_rights.py", "test_event_loop.py"]
+
+#: Opens a client for a user with this role, or for a caller without a login.
+As = Callable[[str | None], "TestClient"]
+
+
+@pytest.fixture
+def vi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(flows=40, runs=10) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps(emulator.stored_connection))
+        yield emulator
+
+
+@pytest.fixture
+def called_as() -> Iterator[As]:
+    from airflow.api_fastapi.app import create_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from vi_airflow_provider.ui.app import create_app
+
+    create_auth_manager()
+    opened: list[TestClient] = []
+
+    def open_client(role: str | None) -> TestClient:
+        page, airflow = create_app(["vi_vault"]), FastAPI()
+        airflow.mount("/vi", page)
+        if role is not None:
+            user: Any = SimpleAuthManagerUser(username=role, role=role)
+            page.dependency_overrides[get_user] = lambda: user
+        client = TestClient(airflow, base_url="http://airflow", raise_server_exceptions=False)
+        client.__enter__()
+        opened.append(client)
+        return client
+
+    yield open_client
+    for client in opened:
+        client.__exit__(None, None, None)

@@ -1,0 +1,57 @@
+"""5,000 flows do not hold the event loop, which serves all of Airflow's UI and API, for longer than 50 ms at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.reliability.soak.emulator_process import EmulatorProcess
+from vi_airflow_provider.ui.cache import Listings
+from vi_airflow_provider.ui.reading import Reader
+
+FLOWS = 5_000
+#: Seconds of CPU time: other processes on this machine do not count.
+MOST = 0.050
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with EmulatorProcess(seed=1) as process:
+        process._call("POST", "/_emulator/reset", {"flows": FLOWS})
+        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", process.connection(allow_http=True))
+        yield
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The CPU time of each callback on the event loop, without garbage collection: its passes depend on the process."""
+    times: list[float] = []
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        start = time.thread_time()
+        run(handle)
+        times.append(time.thread_time() - start)
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    gc.disable()
+    yield times
+    gc.enable()
+
+
+async def test_listing_and_plan_hold_the_event_loop_for_a_short_time(emulator: None, held: list[float]) -> None:
+    reader = Reader(Listings())
+    # The first call imports the client and opens the connection.
+    await reader.runs("vi_default", refresh=False)
+    held.clear()
+    await reader.flows("vi_default", refresh=False)
+    plan, _ = await reader.plan("vi_default", {"older_than": "P1D", "keep_last": 1}, refresh=False)
+    # Another time, while the previous listing is still kept.
+    body, _ = await reader.flows("vi_default", refresh=True)
+    assert len(body) > 50_000
+    assert len(plan) > 10_000
+    assert max(held) < MOST

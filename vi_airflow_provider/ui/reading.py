@@ -1,0 +1,144 @@
+"""Reads listings through an Airflow connection, for the web server: asynchronously, once at a time, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.ui import documents
+from vi_airflow_provider.ui.cache import LOAD_SECONDS, Listings, Progress
+
+T = TypeVar("T")
+
+#: Flows, and runs, that a listing has at most.
+MAX_FLOWS: Final = 20_000
+MAX_RUNS: Final = 1_000
+MAX_OUTPUTS: Final = 2_000
+
+
+@dataclass(frozen=True)
+class FlowListing:
+    """All flows of an organization, and their JSON, compressed."""
+
+    organization_id: str
+    flows: list[Flow]
+    body: bytes
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are no further flows."""
+        return len(self.flows) < MAX_FLOWS
+
+
+class Reader:
+    """Answers with compressed JSON and its age in seconds; results are kept for a while.
+
+    :param listings: where they are kept
+    """
+
+    def __init__(self, listings: Listings) -> None:
+        self._listings = listings
+
+    async def flows(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
+        """Return the flows of a connection's organization."""
+        listing, age = await self._flows(connection_id, refresh=refresh)
+        return listing.body, age
+
+    async def flow(self, connection_id: str, flow_id: str) -> tuple[bytes, float]:
+        """Return one flow with its spec, as it is now."""
+        async with asyncio.timeout(LOAD_SECONDS), await _client(connection_id) as client:
+            flow = await client.get_flow(flow_id)
+        return await run_in_threadpool(documents.flow_document, flow, client.settings), 0.0
+
+    def flows_read(self, connection_id: str) -> int | None:
+        """Return how many flows the listing in flight has read, ``None`` without one."""
+        return self._listings.progress(("flows", connection_id))
+
+    async def plan(self, connection_id: str, policy: Mapping[str, Any], *, refresh: bool) -> tuple[bytes, float]:
+        """Return what a cleanup with this policy would do.
+
+        :raises ViValidationError: the policy is unusable, or there are more flows than a preview can consider
+        """
+        order = documents.order_of(policy)
+        listing, age = await self._flows(connection_id, refresh=refresh)
+        if not listing.is_complete:
+            raise ViValidationError(
+                f"there are more than {MAX_FLOWS:,} flows; run PruneFlowsOperator with dry_run=True instead"
+            )
+        plan = partial(documents.plan_document, listing.flows, order, listing.organization_id, datetime.now(UTC))
+        return await run_in_threadpool(plan), age
+
+    async def runs(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
+        """Return the newest runs of a connection's organization."""
+
+        async def load(progress: Progress) -> bytes:
+            async with await _client(connection_id) as client:
+                runs = await _collected(client.list_runs(limit=MAX_RUNS), progress)
+            now_ms = time.time() * 1000
+            facts = _facts(client.settings, complete=len(runs) < MAX_RUNS)
+            return await _encoded("runs", runs, lambda run: documents.run_row(run, client.settings, now_ms), facts)
+
+        return await self._listings.get(("runs", connection_id), load, refresh=refresh)
+
+    async def outputs(self, connection_id: str, run_id: str, *, refresh: bool) -> tuple[bytes, float]:
+        """Return the checkpoints of a run."""
+
+        async def load(progress: Progress) -> bytes:
+            async with await _client(connection_id) as client:
+                outputs = await _collected(client.list_run_outputs(run_id, limit=MAX_OUTPUTS), progress)
+            facts = _facts(client.settings, complete=len(outputs) < MAX_OUTPUTS)
+            return await _encoded("outputs", outputs, documents.output_row, facts)
+
+        return await self._listings.get(("outputs", connection_id, run_id), load, refresh=refresh)
+
+    async def close(self) -> None:
+        """Cancel what is in flight, with its HTTP sessions."""
+        await self._listings.close()
+
+    async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[FlowListing, float]:
+        async def load(progress: Progress) -> FlowListing:
+            async with await _client(connection_id) as client:
+                flows = await _collected(client.list_flows(limit=MAX_FLOWS), progress)
+            settings, facts = client.settings, _facts(client.settings, complete=len(flows) < MAX_FLOWS)
+            body = await _encoded("flows", flows, lambda flow: documents.flow_row(flow, settings), facts)
+            return FlowListing(settings.organization_id, flows, body)
+
+        return await self._listings.get(("flows", connection_id), load, refresh=refresh)
+
+
+async def _client(connection_id: str) -> AsyncViClient:
+    # A person is waiting, and has a button to try again: no retries.
+    return await ViHook(connection_id, retry=False).get_async_conn()
+
+
+async def _collected(items: AsyncIterable[T], progress: Progress) -> list[T]:
+    collected = []
+    async for item in items:
+        collected.append(item)
+        progress.read += 1
+    return collected
+
+
+def _facts(settings: ViSettings, *, complete: bool) -> dict[str, Any]:
+    return {
+        "organization_id": settings.organization_id,
+        "organization_url": settings.ui_url(),
+        "complete": complete,
+        "read_at": round(time.time() * 1000),
+    }
+
+
+async def _encoded(name: str, items: list[T], document: Callable[[T], dict[str, Any]], facts: dict[str, Any]) -> bytes:
+    return await run_in_threadpool(lambda: documents.listing(name, map(document, items), facts))
