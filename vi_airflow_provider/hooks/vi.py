@@ -100,9 +100,7 @@ class ViHook(BlockingVerbs, BaseHook):
     def get_conn(self) -> ViClient:
         """Return the client of this hook; there is one, and it keeps its connections open."""
         if self._client is None:
-            from vi_airflow_provider.api.client import ViClient
-
-            self._client = ViClient(self.settings)
+            self._client = _new_client(self.settings)
         return self._client
 
     async def get_async_conn(self) -> AsyncViClient:
@@ -134,8 +132,6 @@ class ViHook(BlockingVerbs, BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Read one flow, and report in one sentence what works, or which layer does not."""
-        from vi_airflow_provider.api.client import ViClient
-
         try:
             settings = self.settings
             # A person is waiting: no retries.
@@ -144,7 +140,7 @@ class ViHook(BlockingVerbs, BaseHook):
                 read_timeout=min(settings.read_timeout, 15),
                 retry_budget=min(settings.retry_budget, 20),
             )
-            with ViClient(quick) as client:
+            with _new_client(quick) as client:
                 count = len(list(client.list_flows(limit=1)))
         except ViNotFoundError as error:
             return False, (
@@ -167,6 +163,12 @@ class ViHook(BlockingVerbs, BaseHook):
 
     def _documents(self, paginator: Paginator[M]) -> Iterator[M]:
         return self.get_conn()._documents(paginator)
+
+
+def _new_client(settings: ViSettings) -> ViClient:
+    from vi_airflow_provider.api.client import ViClient
+
+    return ViClient(settings)
 
 
 def settings_from_connection(connection: Connection) -> ViSettings:
