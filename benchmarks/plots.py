@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.registry import SUITES
+from benchmarks.report import measured
 from benchmarks.tables import number
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ mpl.rcParams.update(
 def write(results: Results, folder: Path) -> None:
     """Draw the plot of each suite into a folder."""
     folder.mkdir(exist_ok=True)
-    for suite in SUITES:
+    for suite in measured(results):
         panels = suite.panels(results)
         height = 0.6 + max(len(panel.bars) for panel in panels) * 0.34
         figure = Figure(figsize=(9, height), layout="constrained")

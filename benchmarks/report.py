@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 PAGE: Final = ROOT / "docs" / "performance.md"
 
 
+def measured(results: Results) -> list[Suite]:
+    """Return the suites that were measured; stored results may be older than a suite."""
+    return [suite for suite in SUITES if results.of_suite(suite.NAME)]
+
+
 def verdicts(results: Results) -> str:
     """Return the table of targets of the suites that were measured."""
-    measured = [suite for suite in SUITES if results.of_suite(suite.NAME)]
-    rows = [target.row() for suite in measured for target in suite.targets(results)]
+    rows = [target.row() for suite in measured(results) for target in suite.targets(results)]
     return table(["what", "target", "measured", "verdict"], rows)
 
 
 def page(results: Results) -> str:
     """Render the page."""
     machine, plan = results.machine, results.plan
-    sections = "\n".join(_section(suite, results) for suite in SUITES)
+    sections = "\n".join(_section(suite, results) for suite in measured(results))
     versions = table(["package", "version"], [[name, version] for name, version in results.versions.items()])
     return f"""<!-- Written by `python -m benchmarks report` from benchmarks/results.json. Do not edit. -->
 

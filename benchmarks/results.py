@@ -94,15 +94,21 @@ class Results:
         """Return the measurements of a suite, in the order of the run."""
         return [each for each in self.measurements if each.suite == suite]
 
+    def find(self, suite: str, scenario: str, client: str) -> Measurement | None:
+        """Return one measurement, ``None`` if the run was made before it was added."""
+        same = (
+            each for each in self.measurements if (each.suite, each.scenario, each.client) == (suite, scenario, client)
+        )
+        return next(same, None)
+
     def get(self, suite: str, scenario: str, client: str) -> Measurement:
         """Return one measurement.
 
         :raises KeyError: it was not measured
         """
-        for each in self.measurements:
-            if (each.suite, each.scenario, each.client) == (suite, scenario, client):
-                return each
-        raise KeyError(f"{suite}, {scenario}, {client}")
+        if (found := self.find(suite, scenario, client)) is None:
+            raise KeyError(f"{suite}, {scenario}, {client}")
+        return found
 
     def ratio(self, suite: str, scenario: str, client: str, other: str, figure: str) -> Spread:
         """Compare a figure per flow or gate of two clients in a scenario, round by round."""

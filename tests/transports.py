@@ -112,7 +112,7 @@ class Call:
 def _walked(walk: Paginator[M]) -> Steps[list[M]]:
     documents: list[M] = []
     while (steps := walk.next_page()) is not None:
-        documents += (yield from steps).documents()
+        documents += walk.documents((yield from steps))
     return documents
 
 

@@ -99,7 +99,12 @@ def _field_behaviour() -> dict[str, Any]:
 
 #: Fields of the extra: label, JSON type, default as the form shows it, description.
 _EXTRA = {
-    "page_size": ("Page size", "integer", "100", "Flows per request of a listing."),
+    "page_size": (
+        "Page size",
+        "integer",
+        "",
+        "Flows per request of a listing. Empty: pages begin with 100 flows and grow.",
+    ),
     "connect_timeout": ("Connect timeout (s)", "number", "10", "Seconds to reach the server."),
     "read_timeout": ("Read timeout (s)", "number", "60", "Seconds without a byte from the server."),
     "max_retries": ("Max retries", "integer", "3", "Further requests after 408, 5xx or a broken connection."),

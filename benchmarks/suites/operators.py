@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from benchmarks.flows import age_in_days
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 NAME: Final = "operators"
 TITLE: Final = "Operators under load"
 
-_PAGE_SIZE: Final = 100
 _PRUNED_AFTER: Final = 90
 #: Tolerance for noise when the number of flows doubles.
 _NOISE: Final = 1.15
@@ -64,12 +62,11 @@ def measure(runner: Runner) -> None:
 
 
 def _expected(load: _Load, size: int) -> dict[str, int]:
-    pages = {"server_pages": ceil(size / _PAGE_SIZE)}
     if "dry_run" not in load.options:
-        return pages | {"flows": size}
+        return {"flows": size}
     selected = sum(age_in_days(number) >= _PRUNED_AFTER for number in range(size))
     deleted = 0 if load.options["dry_run"] else selected
-    return pages | {"selected": selected, "deleted": deleted, "server_deleted": deleted}
+    return {"selected": selected, "deleted": deleted, "server_deleted": deleted}
 
 
 def _sizes(results: Results, load: _Load) -> list[Measurement]:

@@ -101,7 +101,14 @@ def test_the_form_has_a_field_for_every_setting_of_the_extra() -> None:
 
 
 #: As JSON Schema calls the types of the settings.
-TYPES: Final = {"int": "integer", "float": "number", "bool": "boolean", "str | None": "string", "str": "string"}
+TYPES: Final = {
+    "int": "integer",
+    "int | None": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "str | None": "string",
+    "str": "string",
+}
 
 
 @pytest.mark.parametrize("name", EXTRA_FIELDS)

@@ -116,7 +116,7 @@ class AsyncViClient(AwaitableVerbs):
                     ahead = None  # close() has ended it: fetch the page again
                     continue
                 ahead = None
-                for number, document in enumerate(page.documents()):
+                for number, document in enumerate(paginator.documents(page)):
                     if number == 1 and paginator.prefetch and (steps := paginator.next_page()) is not None:
                         ahead = self._begin(steps)
                     yield document
@@ -213,7 +213,7 @@ async def _read(response: aiohttp.ClientResponse, send: Send) -> Response | Fail
         response.close()
         return Failure(FailureKind.INVALID)
     headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
-    body = Body(headers.get("content-encoding", ""), send.max_bytes)
+    body = Body(headers.get("content-encoding", ""), send.max_bytes, headers.get("content-length", ""))
     try:
         async for chunk in response.content.iter_any():
             body.add(chunk)

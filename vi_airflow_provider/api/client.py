@@ -42,7 +42,8 @@ M = TypeVar("M", bound=BaseModel)
 #: Connections that are kept open, and calls of one ``Concurrently`` in flight.
 MAX_CONNECTIONS: Final = 16
 
-_CHUNK: Final = 1 << 20
+#: Bytes that are read at a time; more would stay allocated between two pages.
+_CHUNK: Final = 1 << 16
 
 #: Sessions of a parent process, kept because collecting them would close its connections.
 _INHERITED: Final[list[requests.Session]] = []
@@ -121,7 +122,7 @@ class ViClient(BlockingVerbs):
             self._listings.add(pages)
         try:
             while (page := pages.next()) is not None:
-                for number, document in enumerate(page.documents()):
+                for number, document in enumerate(paginator.documents(page)):
                     if number == 1 and paginator.prefetch:  # a consumer that takes two is likely to take all
                         pages.fetch()
                     yield document
@@ -184,7 +185,7 @@ def _prepared(request: Request) -> requests.PreparedRequest:
 def _read(response: requests.Response, send: Send, deadline: float) -> Response | Failure:
     """Read the body within the deadline and the size limit: a server may send a little for ever, or a lot."""
     status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
-    body = Body(headers.get("content-encoding", ""), send.max_bytes)
+    body = Body(headers.get("content-encoding", ""), send.max_bytes, headers.get("content-length", ""))
     try:
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             body.add(chunk)

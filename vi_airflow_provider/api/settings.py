@@ -48,7 +48,7 @@ class ViSettings:
     :param organization_id: the organization whose flows are managed
     :param secret_key: ``dtvi_`` key; surrounding white space is stripped
     :param endpoint: URL of the API; a path prefix is kept
-    :param page_size: flows per page of a listing (the server may send fewer)
+    :param page_size: flows per page of a listing (the server may send fewer); by default, pages begin small and grow
     :param connect_timeout: seconds to reach the server
     :param read_timeout: seconds without a byte from the server
     :param max_retries: further requests after one that failed with 408, 5xx or a broken connection
@@ -68,7 +68,7 @@ class ViSettings:
     organization_id: str
     secret_key: str
     endpoint: str = DEFAULT_ENDPOINT
-    page_size: int = 100
+    page_size: int | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     max_retries: int = 3
@@ -95,7 +95,8 @@ class ViSettings:
                 "organization shows (letters, digits, '-' and '_', at most 255)"
             )
         for name in _NUMBERS:
-            set_(self, name, _checked_number(name, getattr(self, name)))
+            if (number := getattr(self, name)) is not None or name != "page_size":
+                set_(self, name, _checked_number(name, number))
         if isinstance(self.verify, str):
             _check_ca(self.verify)
         if self.namespace is not None and not (self.namespace.isprintable() and 0 < len(self.namespace) <= 100):

@@ -13,6 +13,7 @@ from vi_airflow_provider.emulator.store.behaviour import (
     LogShape,
     Order,
     OutputShape,
+    OverCap,
     PutOnExisting,
     RunIds,
 )
@@ -32,6 +33,8 @@ class Modes(TypedDict, total=False):
     page_cap: int
     run_seconds: float
     cursor: CursorKind
+    over_cap: OverCap
+    document_delay_ms: float
     order: Order
     read_delay_ms: float
     add_defaults: bool

@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vi_airflow_provider.api.errors import ViNotFoundError
+from vi_airflow_provider.api.protocol.page_sizes import SMALL
 from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.gates.poller import Listing
 from vi_airflow_provider.gates.run_condition import RunTarget, age
@@ -88,7 +89,7 @@ async def _read_listing(client: AsyncViClient, keys: Collection[RunTarget]) -> L
         number += 1
         if number % BATCH == 0:
             await asyncio.sleep(0)
-    return Listing(max(1, -(-number // client.settings.page_size)), complete=True, find=newest.get)
+    return Listing(max(1, -(-number // (client.settings.page_size or SMALL))), complete=True, find=newest.get)
 
 
 class _Place(NamedTuple):

@@ -40,7 +40,7 @@ def test_an_organization_and_a_key_are_enough() -> None:
     assert dataclasses.asdict(settings()) == {
         **GIVEN,
         "endpoint": DEFAULT_ENDPOINT,
-        "page_size": 100,
+        "page_size": None,
         "connect_timeout": 10.0,
         "read_timeout": 60.0,
         "max_retries": 3,

@@ -91,7 +91,7 @@ def test_next_turn_is_another_token_for_the_same_position() -> None:
         "!!!!",
         base64.b64encode(b"{").decode(),
         base64.b64encode(b"[]").decode(),
-        base64.b64encode(json.dumps(["flows", [1], 0]).encode()).decode(),
+        base64.b64encode(json.dumps(["flows", [1.5], 0]).encode()).decode(),
         base64.b64encode(json.dumps(["flows", ["1", "a"], 0]).encode()).decode(),
         Cursor("runs", Position(-5, "a")).encode(),
         Cursor("flows", Position(-5, "a")).encode() + "x",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +44,33 @@ class TestOffsetCursor:
         assert ids(client.pages(size=4)) == flows
 
 
-@pytest.mark.parametrize("cursor", ["key", "offset"])
+class TestPageSizes:
+    def test_page_number_with_another_size_skips_or_repeats_flows(self, client: Client, emulator: Emulator) -> None:
+        emulator.reset(flows=9, cursor="page")
+        flows = emulator.store.flow_ids()
+        cursor = client("GET", "/flows?s=2").json["nextPage"]
+        for size, expected in ((2, flows[2:4]), (3, flows[3:6]), (1, flows[1:2])):
+            page = client("GET", f"/flows?p={cursor}&s={size}").json
+            assert [flow["flowId"] for flow in page["items"]] == expected
+
+    def test_cursor_is_refused_with_another_size(self, client: Client, emulator: Emulator) -> None:
+        emulator.reset(flows=9, cursor="sized")
+        cursor = client("GET", "/flows?s=2").json["nextPage"]
+        assert [client("GET", f"/flows?p={cursor}&s={size}").status for size in (2, 3)] == [200, 400]
+
+    @pytest.mark.parametrize("status", ["400", "413", "422", "500"])
+    def test_size_above_the_cap_is_refused(self, client: Client, emulator: Emulator, status: Any) -> None:
+        emulator.reset(flows=9, page_cap=4, over_cap=status)
+        assert [client("GET", f"/flows?s={size}").status for size in (4, 5, 10**12)] == [200, int(status), int(status)]
+
+    def test_each_document_delays_its_page(self, client: Client, emulator: Emulator) -> None:
+        emulator.reset(flows=9, document_delay_ms=10)
+        began = time.monotonic()
+        client("GET", "/flows?s=5")
+        assert time.monotonic() - began >= 0.05
+
+
+@pytest.mark.parametrize("cursor", ["key", "offset", "page", "sized"])
 @pytest.mark.parametrize("order", ["created", "updated", "unsorted"])
 def test_every_order_lists_every_flow_once(client: Client, emulator: Emulator, order: Any, cursor: Any) -> None:
     emulator.reset(flows=25, order=order, cursor=cursor)
@@ -163,10 +190,12 @@ class TestSettingsEndpoint:
     @pytest.mark.parametrize(
         ("body", "message"),
         [
-            ({"cursor": "page"}, "cursor must be one of key, offset, not 'page'"),
+            ({"cursor": "x"}, "cursor must be one of key, offset, page, sized, not 'x'"),
             ({"order": 1}, "order must be one of created, updated, unsorted, not 1"),
             ({"add_defaults": 1}, "add_defaults must be true or false"),
             ({"read_delay_ms": -1}, "read delay must be zero or more milliseconds"),
+            ({"document_delay_ms": -1}, "document delay must be zero or more milliseconds"),
+            ({"over_cap": "418"}, "over_cap must be one of cap, 400, 413, 422, 500, not '418'"),
             ({"flows": 3}, "unknown setting 'flows'"),
         ],
     )

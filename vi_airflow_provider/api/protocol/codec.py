@@ -6,6 +6,7 @@ a page as one object costs more, and a caller that stops early does not pay for 
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,18 +47,27 @@ class FlowHeader(msgspec.Struct):
     spec: FlowHeaderSpec
 
 
+#: Bytes that are decoded at a time.
+_PIECE: Final = 1 << 16
+
+_utf_8: Final = codecs.getincrementaldecoder("utf-8")
+
 _header_of: Final = msgspec.json.Decoder(FlowHeader).decode
 
 
 @dataclass(frozen=True)
 class RawPage(Generic[M]):
-    """A page as it was received. Its documents are validated one by one, when they are requested."""
+    """A page as it was received. Its documents are validated one by one, when they are requested.
+
+    :param walk: number of the walk that it belongs to (``page_sizes``)
+    """
 
     raw_items: list[msgspec.Raw]
     next_page: str | None
     prev_page: str | None
     parse: Callable[[bytes, ErrorContext, str], M]
     context: ErrorContext
+    walk: int = 0
 
     def documents(self, wanted: Callable[[FlowHeader], bool] | None = None) -> Iterator[M]:
         """Yield the validated documents, or only those whose header is wanted.
@@ -90,10 +100,19 @@ def parse_page(parse: Callable[[bytes, ErrorContext, str], M], response: Respons
         return unreadable(context, flaw, f"the response is not a page of a listing: {reason}")
 
     with refusing(refuse, *NOT_JSON, describe=one_line_of):
-        content.decode()  # what is decoded later must be known to be text
+        _check_text(content)  # what is decoded later must be known to be text
         envelope = msgspec.json.decode(content, type=_Envelope)
     # An empty cursor ends a listing as a missing one does.
     return RawPage(envelope.items, envelope.nextPage or None, envelope.prevPage or None, parse, context)
+
+
+def _check_text(content: bytes) -> None:
+    """Raise ``UnicodeDecodeError`` unless these are UTF-8; as a whole, they would be held twice."""
+    if not content.isascii():
+        decoder = _utf_8()
+        for start in range(0, len(content), _PIECE):
+            decoder.decode(content[start : start + _PIECE])
+        decoder.decode(b"", final=True)
 
 
 def _is_wanted(wanted: Callable[[FlowHeader], bool], raw: msgspec.Raw) -> bool:

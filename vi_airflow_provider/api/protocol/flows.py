@@ -10,6 +10,7 @@ import copy
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -31,11 +32,14 @@ from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
 from vi_airflow_provider.api.protocol.messages import Concurrently, Response, Steps
 from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
+from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 M = TypeVar("M", bound=BaseModel)
+
+_flow_id: Final = attrgetter("flow_id")
 
 #: Metadata that the server maintains.
 _SERVER_METADATA: Final = frozenset({"timeCreated", "lastUpdated", "generation"})
@@ -51,20 +55,28 @@ class FlowCalls(ResourceCalls):
     ) -> Paginator[Flow]:
         """Yield all flows, newest first, one page at a time as they are consumed.
 
-        :param page_size: flows per request; the connection's setting by default
+        :param page_size: flows per request; the connection's setting by default, or else pages that begin small and
+            grow
         :param limit: stop after this many
         :param prefetch: fetch the next page (never more) while a page is consumed; False for a consumer that stops
             once it has found what it searches for
         """
-        return self._paginator("flows", self._parse_listed_flow, page_size, limit, prefetch=prefetch)
+        return self._paginator("flows", self._parse_listed_flow, _flow_id, page_size, limit, prefetch=prefetch)
 
     def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Paginator[Flow]:
-        """Yield the pages of the listing, starting with the one that ``page_token`` names."""
-        return self._paginator("flows", self._parse_listed_flow, page_size, token=page_token)
+        """Yield the pages of the listing, starting with the one that ``page_token`` names.
+
+        :param page_size: flows per request; the connection's setting by default, or else 100
+        :param page_token: a ``next_page``; the server may accept it only with the page size that it was issued for
+        """
+        return self._paginator(
+            "flows", self._parse_listed_flow, _flow_id, page_size, pace=Pace.CONSTANT, token=page_token
+        )
 
     def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleFlow]:
         """Yield id and name of all flows."""
-        return self._paginator("simpleFlows", partial(codec.parse_document, SimpleFlow), page_size, limit)
+        parse = partial(codec.parse_document, SimpleFlow)
+        return self._paginator("simpleFlows", parse, _flow_id, page_size, limit)
 
     def scan_flows(
         self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None
@@ -73,16 +85,17 @@ class FlowCalls(ResourceCalls):
 
         :param max_pages: stop after this many pages; the scan is not ``complete`` then
         """
-        flows: list[Flow] = []
+        flows: dict[str, Flow] = {}
         pages = 0
-        paginator = self.list_flows()
+        paginator = self._paginator("flows", self._parse_listed_flow, _flow_id, None, pace=Pace.LARGE)
         while (steps := paginator.next_page()) is not None:
             if pages == max_pages:
-                return Scan(flows, pages, complete=False)
+                return Scan(list(flows.values()), pages, complete=False)
             page = yield from steps
             pages += 1
-            flows += page.documents(lambda header: header.flowId in flow_ids or header.spec.name in names)
-        return Scan(flows, pages, complete=True)
+            for flow in page.documents(lambda header: header.flowId in flow_ids or header.spec.name in names):
+                flows.setdefault(flow.flow_id, flow)  # another walk over the listing repeats flows
+        return Scan(list(flows.values()), pages, complete=True)
 
     # --- reads -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
@@ -29,6 +30,7 @@ from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_run import parse_listed_run
 from vi_airflow_provider.api.protocol.messages import Steps
 from vi_airflow_provider.api.protocol.outcomes import is_success
+from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ResourceCalls
 from vi_airflow_provider.api.protocol.retry import reached_server
@@ -36,6 +38,8 @@ from vi_airflow_provider.api.validation import checked_count, checked_id
 
 #: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
 FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
+
+_run_id: Final = attrgetter("run_id")
 
 #: The outputs that can be deployed: what the vendor's SDK asks for.
 _OUTPUT_INTENT: Final = {"intent": "sdkLocalDeploy"}
@@ -61,17 +65,17 @@ class RunCalls(ResourceCalls):
     ) -> Paginator[Run]:
         """Yield all runs, newest first, one page at a time as they are consumed.
 
-        :param page_size: runs per request; the connection's setting by default
+        :param page_size: runs per request; the connection's setting by default, or else pages that begin small and
+            grow
         :param limit: stop after this many
         :param prefetch: fetch the next page (never more) while a page is consumed
         """
-        return self._paginator(
-            "runs", partial(parse_listed_run, organization_id=self._organization), page_size, limit, prefetch=prefetch
-        )
+        parse = partial(parse_listed_run, organization_id=self._organization)
+        return self._paginator("runs", parse, _run_id, page_size, limit, prefetch=prefetch)
 
     def list_simple_runs(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleRun]:
         """Yield id and name of all runs."""
-        return self._paginator("simpleRuns", partial(codec.parse_document, SimpleRun), page_size, limit)
+        return self._paginator("simpleRuns", partial(codec.parse_document, SimpleRun), _run_id, page_size, limit)
 
     def find_runs(
         self,
@@ -91,7 +95,7 @@ class RunCalls(ResourceCalls):
         wanted = dict(attributes or {}) | ({} if flow_id is None else {FLOW_ID_ATTRIBUTE: checked_id(flow_id)})
         states = _states(state)
         found: list[Run] = []
-        paginator = self.list_runs()
+        paginator = self._all_runs()
         while (steps := paginator.next_page()) is not None:
             page = yield from steps
             found += (
@@ -112,7 +116,7 @@ class RunCalls(ResourceCalls):
         runs: list[Run] = []
         missing = set(run_ids)
         pages = 0
-        paginator = self.list_runs(prefetch=False)
+        paginator = self._all_runs()
         while missing and (steps := paginator.next_page()) is not None:
             if pages == max_pages:
                 return RunScan(runs, pages, complete=False)
@@ -276,7 +280,9 @@ class RunCalls(ResourceCalls):
         """Yield the checkpoints of a run, of all pages."""
         parse = partial(run_codec.parse_output, run_id=checked_id(run_id, "run id"), organization_id=self._organization)
         return self._paginator(
-            f"runs/{run_id}/outputs", parse, page_size, limit, query=_OUTPUT_INTENT, parse_page=run_codec.parse_page
+            *(f"runs/{run_id}/outputs", parse, attrgetter("run_output_id"), page_size, limit),
+            query=_OUTPUT_INTENT,
+            parse_page=run_codec.parse_page,
         )
 
     def get_run_output(self, run_id: str, run_output_id: str, *, contents: bool = False) -> Steps[RunOutput]:
@@ -295,6 +301,10 @@ class RunCalls(ResourceCalls):
     @property
     def _organization(self) -> str:
         return self.settings.organization_id
+
+    def _all_runs(self) -> Paginator[Run]:
+        parse = partial(parse_listed_run, organization_id=self._organization)
+        return self._paginator("runs", parse, _run_id, None, pace=Pace.LARGE)
 
     def _run(self, method: str, run_id: str, body: Mapping[str, Any] | None = None) -> Steps[Run]:
         call = self._begin(self._request(method, _path(run_id), body))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from vi_airflow_provider.api.errors import ViValidationError
@@ -34,7 +35,8 @@ class TrainingProjectCalls(ResourceCalls):
         self, *, page_size: int | None = None, limit: int | None = None
     ) -> Paginator[TrainingProject]:
         """Yield all training projects, one page at a time as they are consumed."""
-        return self._paginator("trainingProjects", partial(codec.parse_document, TrainingProject), page_size, limit)
+        parse, identity = partial(codec.parse_document, TrainingProject), attrgetter("training_project_id")
+        return self._paginator("trainingProjects", parse, identity, page_size, limit)
 
     def get_training_project(self, training_project_id: str) -> Steps[TrainingProject]:
         """Return one training project.

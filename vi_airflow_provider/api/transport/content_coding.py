@@ -6,6 +6,7 @@ is, and the JSON parser refuses it unless the header is merely wrong.
 
 from __future__ import annotations
 
+import io
 import zlib
 from typing import Any, Final
 
@@ -25,13 +26,19 @@ class Body:
 
     :param coding: value of ``Content-Encoding``
     :param max_bytes: limit of the decoded bytes
+    :param length: value of ``Content-Length``, empty without one
     """
 
-    def __init__(self, coding: str, max_bytes: int) -> None:
+    def __init__(self, coding: str, max_bytes: int, length: str = "") -> None:
         names = (name.strip() for name in coding.lower().split(","))
         self._window_bits = _WINDOW_BITS.get(tuple(name for name in names if name not in ("", "identity")))
         self._max_bytes = max_bytes
-        self._bytes = bytearray()
+        self._content = io.BytesIO()
+        # A buffer that grows is held twice now and then. The untouched rest of a large one takes no memory.
+        if self._window_bits is None and length.isdecimal() and (size := min(int(length[:12]), max_bytes)):
+            self._content.seek(size - 1)
+            self._content.write(b"\0")
+            self._content.seek(0)
         self._member: Any = None  # of a gzip body, which may have several
 
     def add(self, chunk: bytes) -> None:
@@ -41,19 +48,19 @@ class Body:
         :raises zlib.error: the chunk cannot be decoded
         """
         if self._window_bits is None:
-            self._bytes += chunk
+            self._content.write(chunk)
             chunk = b""
         more = bool(chunk)
-        while more and len(self._bytes) <= self._max_bytes:
+        while more and self._content.tell() <= self._max_bytes:
             if self._member is None or self._member.eof:
                 self._member = zlib.decompressobj(self._bits_of_member(chunk, self._window_bits or 0))
             piece = self._member.decompress(chunk, _PIECE)
-            self._bytes += piece
+            self._content.write(piece)
             chunk = self._member.unconsumed_tail or self._member.unused_data
             more = bool(chunk) or (
                 len(piece) == _PIECE and not self._member.eof
             )  # zlib may hold more than it was given
-        if len(self._bytes) > self._max_bytes:
+        if self._content.tell() > self._max_bytes:
             raise TooLargeError(f"more than {self._max_bytes:,} bytes")
 
     def _bits_of_member(self, chunk: bytes, window_bits: int) -> int:
@@ -70,4 +77,5 @@ class Body:
         """
         if self._member is not None and not self._member.eof:
             raise zlib.error("the compressed body is incomplete")
-        return bytes(self._bytes)
+        self._content.truncate()
+        return self._content.getvalue()

@@ -80,7 +80,7 @@ def _outputs(backend: Backend, verbs: Verbs) -> Endpoint:
         def read(after: Place | None, size: int) -> Page[Document]:
             return backend.store.outputs.page(run_id, after, size)
 
-        return verbs.page("outputs", read, render, query.get("p"), query.get("s"))
+        return await verbs.page("outputs", read, render, query.get("p"), query.get("s"))
 
     return endpoint
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.responses import empty_response, error_response, json_response
+from vi_airflow_provider.emulator.settings import Settings
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.listing import Cursor, Page, Place
 from vi_airflow_provider.emulator.store.schema import Document, decode_object, encode
@@ -34,11 +35,11 @@ class Verbs:
 
         async def endpoint(request: Request) -> Response:
             query = request.query_params
-            return self.page(name, read, render, query.get("p"), query.get("s"))
+            return await self.page(name, read, render, query.get("p"), query.get("s"))
 
         return endpoint
 
-    def page(
+    async def page(
         self,
         name: str,
         read: Callable[[Place | None, int], Page[T]],
@@ -48,7 +49,10 @@ class Verbs:
     ) -> Response:
         """A page, for the cursor and the size of a query."""
         place = None if token is None else Cursor.decode(token, name).place
-        page = read(place, _page_size(size, self._backend.settings.page_cap))
+        settings = self._backend.settings
+        page = read(place, _page_size(size, settings))
+        if settings.document_delay_ms:
+            await asyncio.sleep(settings.document_delay_ms * len(page.items) / 1000)
         next_page = None if page.next is None else Cursor(name, page.next).encode()
         # Joined from cached encodings: encoding the whole page again would take most of the time.
         items = b",".join(map(render, page.items))
@@ -98,11 +102,16 @@ def route(path: str, **methods: Endpoint) -> Route:
     return Route(path, endpoint, methods=list(methods))
 
 
-def _page_size(text: str | None, cap: int) -> int:
-    """Cap the size silently (assumed: the vendor documents only that the server may cap it)."""
+def _page_size(text: str | None, settings: Settings) -> int:
+    """Cap the size, by default silently (assumed: the vendor documents only that the server may cap it)."""
+    cap = settings.page_cap
     if text is None:
         return min(DEFAULT_PAGE_SIZE, cap)
     if not (text.isascii() and text.isdecimal() and text.strip("0")):
         raise ApiError(400, "s must be a positive integer")
     # No cap has ten digits, and int() refuses thousands of them.
-    return min(int(text), cap) if len(text) < 10 else cap
+    if len(text) < 10 and int(text) <= cap:
+        return int(text)
+    if settings.over_cap != "cap":
+        raise ApiError(int(settings.over_cap), f"s must be at most {cap}")
+    return cap

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-CursorKind = Literal["key", "offset"]
+CursorKind = Literal["key", "offset", "page", "sized"]
+OverCap = Literal["cap", "400", "413", "422", "500"]
 Order = Literal["created", "updated", "unsorted"]
 PutOnExisting = Literal["replace", "restart", "refuse"]
 RunIds = Literal["any", "uuid4"]
@@ -16,6 +17,7 @@ OutputShape = Literal["page", "document"]
 #: The settings that are one of several words.
 CHOICES: Final = {
     "cursor": get_args(CursorKind),
+    "over_cap": get_args(OverCap),
     "order": get_args(Order),
     "put_on_existing": get_args(PutOnExisting),
     "run_ids": get_args(RunIds),
@@ -29,7 +31,10 @@ class Behaviour:
     """Validated on construction: an invalid value raises a ValueError of one line.
 
     * `cursor`: a page cursor names the last document ("key"), or counts documents ("offset"); with the latter, a
-      document that is deleted between two pages shifts another one past the next page
+      document that is deleted between two pages shifts another one past the next page. It can also count pages of the
+      requested size ("page"), or be valid with the size only that it was issued for ("sized")
+    * `over_cap`: a page size above `page_cap` is reduced to it ("cap"), or is an error of this status
+    * `document_delay_ms`: what each document adds to the time of its page
     * `order`: listings are sorted by creation ("created", newest first) or by last update ("updated"), or are
       in no useful order ("unsorted")
     * `read_delay_ms`: a write is invisible to reads and listings for this time
@@ -45,6 +50,8 @@ class Behaviour:
     """
 
     cursor: CursorKind = "key"
+    over_cap: OverCap = "cap"
+    document_delay_ms: float = 0
     order: Order = "created"
     read_delay_ms: float = 0
     add_defaults: bool = False
@@ -61,8 +68,11 @@ class Behaviour:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if not (math.isfinite(self.read_delay_ms) and self.read_delay_ms >= 0):
-            raise ValueError(f"read delay must be zero or more milliseconds, not {self.read_delay_ms}")
+        for name in ("read_delay_ms", "document_delay_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                noun = name.removesuffix("_ms").replace("_", " ")
+                raise ValueError(f"{noun} must be zero or more milliseconds, not {value}")
         if self.log_cap < 0:
             raise ValueError(f"log cap must be zero or more lines, not {self.log_cap}")
         for name in ("run_seconds", "download_seconds"):

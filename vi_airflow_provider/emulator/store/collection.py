@@ -157,8 +157,7 @@ class Collection:
     def page(self, after: Place | None, size: int) -> Page[Stored]:
         """Consecutive documents as listings show them."""
         with self._ledger.lock:
-            by_offset = self._ledger.behaviour.cursor == "offset"
-            return self._visible().page(after, size, by_offset=by_offset)
+            return self._visible().page(after, size, cursor=self._ledger.behaviour.cursor)
 
     # -- internals ------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 A cursor is of one of two kinds. A *key* is the position of the last document that was returned: if documents are
 created or deleted between two pages, no other document is skipped or repeated. An *offset* counts the documents
 that were returned: a deletion on an earlier page shifts an unseen document past the next page, and a creation
-repeats one.
+repeats one. An offset may be valid only with the page size that it was issued for. Or a cursor is a *page number*,
+whose place depends on the page size: with another size, documents are skipped or repeated.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
+from vi_airflow_provider.emulator.store.behaviour import CursorKind
 from vi_airflow_provider.emulator.store.errors import ApiError
 from vi_airflow_provider.emulator.store.schema import encode
 
@@ -29,8 +31,21 @@ class Position(NamedTuple):
     id: str
 
 
-#: Where a page starts: behind a position, or after a number of documents.
-Place = Position | int
+class PageNumber(NamedTuple):
+    """A number of pages of the requested size."""
+
+    number: int
+
+
+class SizedOffset(NamedTuple):
+    """A number of documents, and the page size that it is valid with."""
+
+    offset: int
+    size: int
+
+
+#: Where a page starts: behind a position, or after a number of documents or pages.
+Place = Position | int | PageNumber | SizedOffset
 
 
 @dataclass(frozen=True)
@@ -80,18 +95,37 @@ class Listing(Generic[T]):
         if (old := self._items.pop(id_, None)) is not None:
             del self._order[bisect_left(self._order, old[0])]
 
-    def page(self, after: Place | None, size: int, *, by_offset: bool = False) -> Page[T]:
+    def page(self, after: Place | None, size: int, *, cursor: CursorKind = "key") -> Page[T]:
         """Up to `size` items behind a place, even if the item at that place no longer exists."""
-        stop = self._index(after) + size
+        stop = self._index(after, size) + size
         positions = self._order[stop - size : stop]
-        more = stop < len(self._order)
-        place: Place | None = (stop if by_offset else positions[-1]) if more else None
+        place = _place(cursor, stop, size, positions) if stop < len(self._order) else None
         return Page([self._items[position.id][1] for position in positions], place)
 
-    def _index(self, after: Place | None) -> int:
-        if isinstance(after, Position):
-            return bisect_right(self._order, after)
+    def _index(self, after: Place | None, size: int) -> int:
+        match after:
+            case Position():
+                return bisect_right(self._order, after)
+            case PageNumber(number):
+                return number * size
+            case SizedOffset(offset, issued_for):
+                if issued_for != size:
+                    raise ApiError(400, "p was issued for another s")
+                return offset
         return after or 0
+
+
+def _place(cursor: CursorKind, stop: int, size: int, positions: list[Position]) -> Place:
+    """The place behind a page that ends before the index `stop`."""
+    match cursor:
+        case "key":
+            return positions[-1]
+        case "offset":
+            return stop
+        case "page":
+            return PageNumber(stop // size)
+        case "sized":
+            return SizedOffset(stop, size)
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,10 @@ class Cursor:
                 return cls(listing, None, turn)
             case [str(name), int(offset), int(turn)] if name == listing and offset >= 0:
                 return cls(listing, offset, turn)
+            case [str(name), [int(number)], int(turn)] if name == listing and number >= 0:
+                return cls(listing, PageNumber(number), turn)
+            case [str(name), [int(offset), int(size)], int(turn)] if name == listing and offset >= 0:
+                return cls(listing, SizedOffset(offset, size), turn)
             case [str(name), [int(rank), str(id_)], int(turn)] if name == listing:
                 return cls(listing, Position(rank, id_), turn)
         raise ApiError(400, f"p is not a page cursor of {listing}")
