@@ -21,6 +21,7 @@ AIRFLOW_3 := $(VENV)/airflow-3.3
 AIRFLOW_2 := $(VENV)/airflow-2.11
 BENCH := $(VENV)/bench
 DOCS := $(VENV)/docs
+PACKAGING := $(VENV)/packaging
 MUTANTS := $(VENV)/mutants
 PYTEST := -m pytest -q -p no:cacheprovider
 # Without the fault matrix: it tests the clients, which do not depend on the version of Airflow.
@@ -31,7 +32,7 @@ SUITE_2 := tests/unit tests/dags tests/security
 export UV_SYSTEM_CERTS := 1
 
 .PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-soak test-smoke test-package \
-	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel clean
+	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel release clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -84,10 +85,16 @@ test-2:  ## Unit, security and example DAG tests on Airflow 2.11.2
 test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2 whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
-test-package: $(UV) $(AIRFLOW_3)/.ready  ## Build wheel and source archive, and check that the archive can run its own tests
+test-package: $(UV) $(AIRFLOW_3)/.ready $(PACKAGING)/.ready  ## Build the package, check it, and run the tutorial with the wheel in a clean environment
 	@rm -rf $(VENV)/package
 	$(UV) build -q --out-dir $(VENV)/package
-	$(AIRFLOW_3)/bin/python -m tests.package $(VENV)/package
+	$(AIRFLOW_3)/bin/python -m tests.package $(VENV)/package $(PACKAGING) $(UV) $(PYTHON)
+
+# Everything but the upload, which needs the credentials of the maintainers.
+release: $(PACKAGING)/.ready  ## Check everything, and put wheel, source archive, bill of materials and checksums into dist/
+	$(AIRFLOW_3)/bin/python -m tests.package.release check
+	$(MAKE) test
+	$(AIRFLOW_3)/bin/python -m tests.package.release collect $(VENV)/package $(PACKAGING) dist
 
 # Both versions, because some code runs on one of them only. Subprocesses are not measured.
 coverage: $(AIRFLOW_3)/.ready $(AIRFLOW_2)/.ready  ## Branch coverage, combined over both versions of Airflow, into the README; fails below the gate
@@ -141,7 +148,7 @@ format: $(AIRFLOW_3)/.ready  ## Format the code and apply the automatic fixes of
 	$(AIRFLOW_3)/bin/ruff check --fix .
 	$(AIRFLOW_3)/bin/ruff format .
 
-COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --all-extras pyproject.toml
+COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --extra emulator --extra parquet pyproject.toml
 
 # lowest.txt pins direct dependencies to the lowest versions that pyproject.toml allows; everything else is the newest.
 pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/*.in
@@ -151,6 +158,7 @@ pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/
 	$(COMPILE) requirements/{airflow-3.3,test,mutants}.in -o requirements/mutants.txt
 	$(COMPILE) requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) requirements/{airflow-3.3,docs}.in -o requirements/docs.txt
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url requirements/package.in -o requirements/package.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
 		$(COMPILE) requirements/airflow-$$airflow.in requirements/test.in -o requirements/airflow-$$airflow.txt; \
 	done
@@ -174,6 +182,11 @@ $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).t
 
 $(BENCH)/.ready $(DOCS)/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
+
+$(PACKAGING)/.ready: requirements/package.txt | $(UV)
+	$(UV) venv -q --clear --python $(PYTHON) $(@D)
+	$(UV) pip install -q --python $(@D)/bin/python -r $<
+	@touch $@
 
 define environment
 	$(UV) venv -q --clear --python $(PYTHON) $(@D)

@@ -6,7 +6,7 @@ Each night is compared with the one before, and a report for people shows what h
 `fail_on_drift`, a change fails the task, so that Airflow alerts its owner.
 
 `destination` takes any absolute path or URL that Airflow's ObjectStoragePath takes. `s3://aws_default@bucket/audit`
-needs `apache-airflow-providers-amazon[s3fs]`.
+needs the extra `s3`: `pip install 'vi-airflow-provider[s3]'`.
 """
 
 from __future__ import annotations

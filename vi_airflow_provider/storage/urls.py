@@ -21,11 +21,11 @@ _PORT: Final = re.compile(r"\d{1,5}/")
 _SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
 #: A local path that is absolute to every driver; with two slashes at its start, to some it is not.
 _ABSOLUTE: Final = re.compile(r"/(?!/)")
-#: What to install for the storage behind a scheme.
-_PACKAGES: Final = {
-    **dict.fromkeys(("s3", "s3a"), "apache-airflow-providers-amazon[s3fs]"),
-    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
-    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure"),
+#: The extra of this package that installs the driver of a scheme.
+_EXTRAS: Final = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "azure"),
 }
 
 
@@ -119,5 +119,5 @@ def _normalized(path: str) -> str:
 
 def _without_driver(value: str, error: Exception) -> str:
     scheme = value.partition("://")[0].lower()
-    advice = f"; install {_PACKAGES[scheme]}" if scheme in _PACKAGES else ""
+    advice = f"; install vi-airflow-provider[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else ""
     return f"cannot be used: {error}{advice}"

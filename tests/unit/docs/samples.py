@@ -74,13 +74,15 @@ def _execute(task: Any, results: dict[str, Any], dag: Any) -> Any:
     context = {
         "ti": TaskInstance(task.task_id, results),
         "params": dag.params.dump(),
+        "task": task,
+        "ds": f"{NOW:%Y-%m-%d}",
         "dag_run": SimpleNamespace(start_date=NOW),
         "macros": SimpleNamespace(timedelta=timedelta),
         "expanded_ti_count": None,
     }
     if hasattr(task, "expand_input"):
         (name, source) = next(iter(task.expand_input.value.items()))
-        values = source.resolve(context)
+        values = source.resolve(context) if hasattr(source, "resolve") else source
         return [_execute(task.unmap({name: value}), results, dag) for value in values]
     if getattr(task, "mode", None) == "reschedule":
         task.mode = "poke"  # rescheduling needs Airflow's database

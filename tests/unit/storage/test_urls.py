@@ -92,8 +92,8 @@ def test_host_and_connection_need_not_be_in_the_path(value: str, path: str, monk
     assert resolve_destination("destination", value) is place
 
 
-def test_storage_that_is_not_installed_is_named_with_its_package() -> None:
-    with pytest.raises(ViValidationError, match=r"install apache-airflow-providers-microsoft-azure"):
+def test_storage_that_is_not_installed_is_named_with_its_extra() -> None:
+    with pytest.raises(ViValidationError, match=r"install vi-airflow-provider\[azure\]"):
         resolve_destination("destination", "abfs://container/x")
 
 

@@ -1,12 +1,13 @@
-"""Check the built package: ``python -m tests.package FOLDER``, where the folder has a wheel and a source archive.
+"""What the wheel and the source archive contain.
 
 The source archive must contain every file except those of the repository's own infrastructure, and must be able
-to run its tests. The wheel must contain the package and nothing else.
+to run its tests. The wheel must contain the package with the example DAGs, and nothing else.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -74,18 +75,9 @@ def check_wheel(wheel: Path) -> None:
     :raises AssertionError: files are missing or superfluous
     """
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {name for name in source_files() if name.startswith(f"{NAME}/")}
+    expected = {
+        re.sub(r"^dags_examples/", f"{NAME}/example_dags/", name)
+        for name in source_files()
+        if name.startswith((f"{NAME}/", "dags_examples/"))
+    }
     assert found == expected, sorted(found ^ expected)
-
-
-def main() -> int:
-    """Check the newest wheel and source archive of a folder."""
-    (folder,) = map(Path, sys.argv[1:])
-    (archive,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
-    check_wheel(wheel)
-    check_source_archive(archive)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
