@@ -27,7 +27,7 @@ from tests.documents import (
 )
 from tests.transports import Clock, settings_for, upper_bound
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViResponseError, ViServerError, ViValidationError
-from vi_airflow_provider.api.models import Run, RunState
+from vi_airflow_provider.api.models import DeletedRun, Run, RunState
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Request, Response, Send, Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.verbs import ViProtocol
@@ -282,6 +282,33 @@ def test_delete_of_an_active_run_is_a_conflict() -> None:
     driver = Driver(lambda _: Response(409))
     with pytest.raises(ViConflictError):
         driver.run(driver.calls.delete_run(RUN_ID))
+
+
+@pytest.mark.parametrize("outcome", LOST, ids=str)
+def test_run_that_changes_before_a_retry_is_not_deleted(outcome: Outcome) -> None:
+    driver = Driver(RunServer(wire_run(), [(False, outcome)]))
+    answers = iter([True, False])
+    assert isinstance(driver.run(driver.calls.delete_run_if(RUN_ID, lambda run: next(answers))), Run)
+    assert driver.methods == ["GET", "DELETE", "GET"]
+
+
+@pytest.mark.parametrize(("exists", "deleted"), [(True, True), (False, False)])
+def test_guarded_delete_reports_whether_there_was_a_run(exists: bool, deleted: bool) -> None:
+    driver = Driver(
+        lambda sent: Response(404) if not exists else ok(wire_run()) if sent.method == "GET" else Response(204)
+    )
+    result = driver.run(driver.calls.delete_run_if(RUN_ID, lambda run: True))
+    assert isinstance(result, DeletedRun)
+    assert (result.deleted, result.already_absent) == (deleted, not deleted)
+
+
+def test_guarded_delete_whose_response_was_lost_has_deleted() -> None:
+    replies = iter([ok(wire_run()), Response(500), Response(404)])
+    driver = Driver(lambda _: next(replies))
+    result = driver.run(driver.calls.delete_run_if(RUN_ID, lambda run: True))
+    assert isinstance(result, DeletedRun)
+    assert result.deleted
+    assert driver.methods == ["GET", "DELETE", "GET"]
 
 
 # --- reads ---------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from vi_airflow_provider.api.protocol.messages import Steps
 from vi_airflow_provider.api.protocol.outcomes import is_success
 from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
-from vi_airflow_provider.api.protocol.resource_calls import ResourceCalls
+from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
 from vi_airflow_provider.api.protocol.retry import reached_server
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
@@ -246,8 +246,27 @@ class RunCalls(ResourceCalls):
 
         :raises ViConflictError: the run is active; kill it first
         """
-        deleted = yield from self._delete(_path(run_id))
-        return DeletedRun(id=run_id, deleted=deleted, already_absent=not deleted)
+        return _deletion(run_id, (yield from self._delete(_path(run_id))))
+
+    def delete_run_if(self, run_id: str, matches: Callable[[Run], bool]) -> Steps[DeletedRun | Run]:
+        """Delete a run only while it matches; return the run, untouched, if it does not.
+
+        Each attempt to delete is preceded by a read: a retry never deletes a run that was changed meanwhile.
+
+        :param matches: decides whether the run, as it is now, is to be deleted
+        :raises ViConflictError: the run is active
+        """
+        call = self._begin(self._request("DELETE", _path(run_id)))
+        while True:
+            run = yield from self._existing_run(run_id, call.retry.deadline)
+            if run is None:
+                return _deletion(run_id, call.retry.may_have_applied)
+            if not matches(run):
+                return run
+            outcome, context = yield from self._attempt(call)
+            if is_success(outcome, ABSENT):
+                return _deletion(run_id, was_deleted(call, outcome, context))
+            yield self._back_off(call, outcome, context)
 
     # --- what a run produces -----------------------------------------------------------------------------------
 
@@ -312,7 +331,7 @@ class RunCalls(ResourceCalls):
         return run_codec.run_in(response, context, run_id, self._organization)
 
     def _existing_run(self, run_id: str, deadline: float) -> Steps[Run | None]:
-        """Read the run after an attempt to start it."""
+        """Read the run before or after an attempt to write it."""
         call = self._begin(self._request("GET", _path(run_id)), deadline)
         try:
             response, context = yield from self._exchange(call)
@@ -323,6 +342,10 @@ class RunCalls(ResourceCalls):
 
 def _path(run_id: object) -> str:
     return f"/runs/{checked_id(run_id, 'run id')}"
+
+
+def _deletion(run_id: str, deleted: bool) -> DeletedRun:
+    return DeletedRun(id=run_id, deleted=deleted, already_absent=not deleted)
 
 
 def _with_query(path: str, query: Mapping[str, str]) -> str:
