@@ -1,1 +1,1 @@
-"""Deleting flows by policy, and bringing them back from an archive."""
+"""Deleting flows and runs by policy, and bringing flows back from an archive."""

@@ -1,4 +1,4 @@
-"""Archives of flows: a file of canonical JSON lines, and a manifest that proves it complete.
+"""Archives of flows and runs: a file of canonical JSON lines, and a manifest that proves it complete.
 
 An archive without a manifest is incomplete and cannot be restored. The manifest is written last, after the file has
 been read back, so an archive is either complete or ignored. Local disk, S3 or any other ObjectStoragePath.
@@ -6,14 +6,15 @@ been read back, so an archive is either complete or ignored. Local disk, S3 or a
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import ValidationError
@@ -24,12 +25,14 @@ from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.protocol.codec import encode_body
 from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.storage.files import list_files, open_to_read, write_atomically
-from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix, sha256_of
+from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix, sha256_and_size, sha256_of
 from vi_airflow_provider.storage.tempfiles import file as temporary_file
 from vi_airflow_provider.storage.urls import resolve_destination
 
-#: How the names of archives end.
+#: How the names of archives of flows end.
 SUFFIX: Final = ".flows.jsonl"
+#: How those of runs end.
+RUNS_SUFFIX: Final = ".runs.jsonl"
 
 
 class ArchiveError(Exception):
@@ -42,6 +45,27 @@ ARCHIVE: Final = ManifestKind(
     report=Suffix(SUFFIX, ".report.json"),
     error=ArchiveError,
 )
+#: A run cannot be restored: its archive is a record of what it was.
+RUN_ARCHIVE: Final = ManifestKind(
+    "vi-run-archive",
+    manifest=Suffix(".jsonl", ".manifest.json"),
+    report=Suffix(RUNS_SUFFIX, ".report.json"),
+    error=ArchiveError,
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an archive holds.
+
+    :param kind: of its manifest
+    :param suffix: how its name ends
+    :param check_line: raises if a line could not be used
+    """
+
+    kind: ManifestKind
+    suffix: str
+    check_line: Callable[[bytes], object]
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,11 @@ class Manifest:
 
 def files_of(uri: str) -> Files:
     """Locate an archive, its manifest and the report of the cleanup that wrote it."""
-    return ARCHIVE.files(uri)
+    return _kind_of(uri).files(uri)
+
+
+def _kind_of(uri: str) -> ManifestKind:
+    return RUN_ARCHIVE if uri.endswith(RUNS_SUFFIX) else ARCHIVE
 
 
 def prefix_of(instance: str, *parts: str) -> str:
@@ -88,34 +116,47 @@ def archives_of(folder: str, prefix: str) -> list[str]:
 
 
 def write_archive(
-    folder: str, name: str, documents: Mapping[str, bytes], organization_id: str, details: Mapping[str, Any]
+    folder: str,
+    name: str,
+    documents: Mapping[str, bytes],
+    organization_id: str,
+    details: Mapping[str, Any],
+    form: Form | None = None,
 ) -> Manifest:
-    """Write flows, read them back, and write a manifest for them.
+    """Write flows or runs, read them back, and write a manifest for them.
 
     :param folder: URL or absolute path of a folder, as ObjectStoragePath takes it
     :param name: name of the archive, which must not exist
-    :param documents: the flows by their ids, as canonical JSON
-    :param organization_id: the organization of the flows
+    :param documents: canonical JSON by ids; each is taken when it is written
+    :param organization_id: the organization that they belong to
     :param details: further facts for the manifest, JSON data
+    :param form: what the documents are, flows by default
     :raises ArchiveError: the archive could not be written, or does not read back as it was written
     :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
-    with _explaining(f"the archive cannot be written to {folder!s:.200}"):
+    form = form or FLOWS
+    with _explaining(f"the archive cannot be written to {folder!s:.200}"), temporary_file() as content:
         place = resolve_destination("archive_to", folder)
-        files = files_of(str(place / f"{name}{SUFFIX}"))
+        files = files_of(str(place / f"{name}{form.suffix}"))
         if files.data.exists():
             raise ArchiveError(f"{files.data} exists, and an archive is never overwritten")
-        content = b"".join(document + b"\n" for _, document in sorted(documents.items()))
+        digest = _write_lines(content, documents)
         write_atomically(files.data, content)
-        manifest = Manifest(str(files.data), len(documents), sha256(content).hexdigest(), organization_id)
+        manifest = Manifest(str(files.data), len(documents), digest, organization_id)
         _check(manifest)
-        for flow in _flows(manifest.uri):
-            _check_restorable(flow)
-        _write_manifest(files, manifest, details)
+        for line in _lines(manifest.uri):
+            form.check_line(line)
+        _write_manifest(files, manifest, details, form.kind)
     return manifest
 
 
-def _write_manifest(files: Files, manifest: Manifest, details: Mapping[str, Any]) -> None:
+def _write_lines(file: IO[bytes], documents: Mapping[str, bytes]) -> str:
+    for document_id in sorted(documents):
+        file.write(documents[document_id] + b"\n")
+    return sha256_and_size(file)[0]
+
+
+def _write_manifest(files: Files, manifest: Manifest, details: Mapping[str, Any], kind: ManifestKind) -> None:
     facts = {
         "file": files.data.name,
         "count": manifest.count,
@@ -126,7 +167,7 @@ def _write_manifest(files: Files, manifest: Manifest, details: Mapping[str, Any]
         **details,
     }
     with temporary_file() as file:
-        ARCHIVE.write(file, facts)
+        kind.write(file, facts)
         write_atomically(files.manifest, file)
     if read_manifest(manifest.uri) != manifest:
         raise ArchiveError(f"the manifest of {files.data} does not read back as it was written")
@@ -146,23 +187,36 @@ def _explaining(failure: str) -> Iterator[None]:
 def read_archive(uri: str) -> Iterator[Flow]:
     """Yield the flows of an archive, after the archive as a whole has been checked against its manifest.
 
-    :raises ArchiveError: it has no manifest, or does not match its manifest
+    :raises ArchiveError: it has no manifest, does not match its manifest, or is an archive of runs
     :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
     resolve_destination("archive", uri)
+    if _kind_of(uri) is RUN_ARCHIVE:
+        raise ArchiveError(f"{uri} is an archive of runs, and a deleted run cannot be restored")
     _check(read_manifest(uri))
-    yield from _flows(uri)
-
-
-def _flows(uri: str) -> Iterator[Flow]:
     for number, line in enumerate(_lines(uri), 1):
-        try:
-            yield Flow.model_validate_json(line)
-        except ValidationError as error:
-            reason = describe_errors(error)
-        else:
-            continue
-        raise ArchiveError(f"{uri}, line {number}: {reason}")
+        yield _flow(line, f"{uri}, line {number}")
+
+
+def read_run_archive(uri: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of the runs of an archive, after the archive as a whole has been checked.
+
+    :raises ArchiveError: it has no manifest, does not match its manifest, or is an archive of flows
+    :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
+    """
+    resolve_destination("archive", uri)
+    if _kind_of(uri) is ARCHIVE:
+        raise ArchiveError(f"{uri} is no archive of runs: the name of one ends with {RUNS_SUFFIX}")
+    _check(read_manifest(uri))
+    yield from map(json.loads, _lines(uri))
+
+
+def _flow(line: bytes, place: str) -> Flow:
+    try:
+        return Flow.model_validate_json(line)
+    except ValidationError as error:
+        reason = describe_errors(error)
+    raise ArchiveError(f"{place}: {reason}")
 
 
 def read_manifest(uri: str) -> Manifest:
@@ -170,7 +224,7 @@ def read_manifest(uri: str) -> Manifest:
 
     :raises ArchiveError: the manifest is missing, malformed or of another kind
     """
-    with ARCHIVE.facts(files_of(uri).manifest) as facts:
+    with _kind_of(uri).facts(files_of(uri).manifest) as facts:
         return Manifest(uri, int(facts["count"]), str(facts["sha256"]), str(facts["organization_id"]))
 
 
@@ -180,8 +234,9 @@ def _check(manifest: Manifest) -> None:
         raise ARCHIVE.mismatch(manifest.uri)
 
 
-def _check_restorable(flow: Flow) -> None:
-    """Refuse what can be read but not sent, like a number beyond all bounds."""
+def _check_restorable(line: bytes) -> None:
+    """Refuse a flow that can be read but not sent, like one with a number beyond all bounds."""
+    flow = _flow(line, "the archive")
     try:
         encode_body(flow.to_wire())
     except ViValidationError as error:
@@ -194,3 +249,7 @@ def _lines(uri: str) -> Iterator[bytes]:
             yield from file
     except FileNotFoundError:
         raise ArchiveError(f"{uri}: this archive does not exist") from None
+
+
+FLOWS: Final = Form(ARCHIVE, SUFFIX, _check_restorable)
+RUNS: Final = Form(RUN_ARCHIVE, RUNS_SUFFIX, json.loads)

@@ -1,11 +1,11 @@
-"""Where a task instance archives the flows that it deletes, and where its earlier tries did."""
+"""Where a task instance archives what it deletes, and where its earlier tries did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from vi_airflow_provider.cleanup.archive import archives_of, prefix_of, unique_name, write_archive
+from vi_airflow_provider.cleanup.archive import Form, archives_of, prefix_of, unique_name, write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,10 +43,17 @@ class Destination:
         """Return what earlier tries archived, oldest first: one of them may have been killed during its deletes."""
         return archives_of(self.folder, self.prefix) if self.is_retry else []
 
-    def write(self, flows: Mapping[str, bytes], organization_id: str, details: Mapping[str, Any]) -> str:
-        """Write flows to a new archive, verify it, and return its URL.
+    def write(
+        self,
+        documents: Mapping[str, bytes],
+        organization_id: str,
+        details: Mapping[str, Any],
+        form: Form | None = None,
+    ) -> str:
+        """Write documents to a new archive, verify it, and return its URL.
 
-        :param flows: the flows by their ids, as canonical JSON
+        :param documents: canonical JSON by ids
+        :param form: what they are, flows by default
         :raises ArchiveError: the archive could not be written, or does not read back as it was written
         """
-        return write_archive(self.folder, unique_name(self.prefix), flows, organization_id, details).uri
+        return write_archive(self.folder, unique_name(self.prefix), documents, organization_id, details, form).uri

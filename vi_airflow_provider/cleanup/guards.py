@@ -20,9 +20,9 @@ class GuardError(Exception):
 class Guards:
     """Limits on what a plan may delete.
 
-    :param max_delete: most flows that may be selected
-    :param max_delete_fraction: largest fraction of all flows that may be selected
-    :param refuse_unmatched: whether a rule that matches no flow refuses the plan
+    :param max_delete: most flows or runs that may be selected
+    :param max_delete_fraction: largest fraction of all of them that may be selected
+    :param refuse_unmatched: whether a rule that matches none refuses the plan
     """
 
     max_delete: int
@@ -41,19 +41,22 @@ class Guards:
             choice("protect_unmatched", protect_unmatched, ("warn", "fail")) == "fail",
         )
 
-    def refusal(self, selected: int, total: int | None, unmatched: Sequence[str] = ()) -> str | None:
+    def refusal(
+        self, selected: int, total: int | None, unmatched: Sequence[str] = (), noun: str = "flow"
+    ) -> str | None:
         """Return why a plan is refused, ``None`` if it is not.
 
-        :param selected: flows that the plan would delete
-        :param total: all flows, ``None`` if their number is not known; the fraction is not checked then
-        :param unmatched: rules that match no flow
+        :param selected: how many the plan would delete
+        :param total: how many there are, ``None`` if that is not known; the fraction is not checked then
+        :param unmatched: rules that match none
+        :param noun: what is deleted, ``"flow"`` or ``"run"``
         """
         if unmatched and self.refuse_unmatched:
-            return f"{len(unmatched)} rules match no flow ({unmatched[0]}), and protect_unmatched is 'fail'."
-        flows = f"{selected} flows are" if total is None else f"{selected} of {total} flows are"
+            return f"{len(unmatched)} rules match no {noun} ({unmatched[0]}), and protect_unmatched is 'fail'."
+        found = f"{selected} {noun}s are" if total is None else f"{selected} of {total} {noun}s are"
         if selected > self.max_delete:
-            return f"{flows} selected, more than max_delete ({self.max_delete})."
+            return f"{found} selected, more than max_delete ({self.max_delete})."
         if total is not None and selected > self.max_delete_fraction * total:
             allowed = f"{float(self.max_delete_fraction):.6g}"
-            return f"{flows} selected, a larger fraction than max_delete_fraction ({allowed}) allows."
+            return f"{found} selected, a larger fraction than max_delete_fraction ({allowed}) allows."
         return None

@@ -1,32 +1,91 @@
-"""Which flows to delete, and why: a pure function from flows, policy and time to a plan.
+"""Which flows or runs to delete, and why: a pure function from a listing, a policy and the time to a plan.
 
 The plan does not depend on the order of the listing, a protected flow is never in it, and a policy with a longer
-``older_than`` never selects more. A flow whose age is not known is not old.
+``older_than`` never selects more. A flow whose age is not known is not old. All of it holds for runs, too; what their
+policy has beyond that is in ``run_policy``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import NonNegativeInt
 
-from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.cleanup.protection import Protections, Rule, UnmatchedRules
-from vi_airflow_provider.selection.arguments import Duration, Text
-from vi_airflow_provider.selection.filter import FlowFilter
-from vi_airflow_provider.selection.matching import age_is_known, latest_time
+from vi_airflow_provider.cleanup.subject import Subject, document_of, id_of, name_of, obstacle
+from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Text
+from vi_airflow_provider.selection.matching import age_is_known, attributes_match, latest_time, name_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
-
-    from vi_airflow_provider.api.models import Flow
+    from typing import Any
 
 YOUNG = "not old enough"
 UNKNOWN_AGE = "age unknown: its times are missing or contradict each other"
+
+
+class Measured(NamedTuple):
+    """The best value of a metric that a run has reached, ``None`` without any, or that it could not be read."""
+
+    value: float | None
+    readable: bool = True
+
+
+#: Reads the metric of runs, by their ids.
+Measure = Callable[[Collection[str]], Mapping[str, Measured]]
+
+
+class Decision(NamedTuple):
+    """What becomes of a flow or a run in scope, and why."""
+
+    document_id: str
+    name: str
+    #: These two identify the version that the decision is about.
+    etag: str
+    last_updated: int
+    selected: bool
+    reason: str
+    #: The flow as it was when this was decided, as canonical JSON; empty if it is not selected, and for a run.
+    document: bytes = b""
+
+    @classmethod
+    def of(cls, subject: Subject, reason: str, *, selected: bool) -> Self:
+        """Decide about this version of a flow or a run."""
+        document = document_of(subject) if selected else b""
+        version = subject.etag, subject.metadata.last_updated
+        return cls(id_of(subject), name_of(subject), *version, selected, reason, document)
+
+    def spared(self, reason: str) -> Self:
+        """Return the decision to spare it after all."""
+        return self._replace(selected=False, reason=reason, document=b"")
+
+    def still_matches(self, subject: Subject) -> bool:
+        """Return whether the flow or run is unchanged since this was decided."""
+        return (subject.etag, subject.metadata.last_updated) == (self.etag, self.last_updated)
+
+
+class Candidate(NamedTuple):
+    """What planning needs to know of a flow or a run in scope: little enough to hold for 100,000 of them."""
+
+    #: What becomes of it if no place among the last or the best spares it.
+    decision: Decision
+    born: int
+    #: Among which others it has its place.
+    group: Hashable
+    #: Whether it takes a place: one of unknown age does not, and neither does a run that goes on.
+    counts: bool
+    succeeded: bool = False
+
+
+class Kept(NamedTuple):
+    """What is spared for its place: the reasons by the ids, and the rules that match nothing."""
+
+    reasons: Mapping[str, str]
+    unmatched: Sequence[str] = ()
 
 
 class RetentionPolicy(Protections):
@@ -40,11 +99,17 @@ class RetentionPolicy(Protections):
     :param keep_last: spares this number of the most recent flows in scope, per training project
     """
 
+    #: The arguments that are numbers of places. Each of them limits what is selected.
+    PLACES: ClassVar[tuple[str, ...]] = ("keep_last",)
+    #: Among which others a flow has its place, in words.
+    GROUP: ClassVar[str] = "training project"
+    NOUN: ClassVar[str] = "flow"
+
     older_than: Duration | None = None
     age_of: Literal["last_updated", "time_created"] = "last_updated"
     name_pattern: Text | None = None
     training_project: Text | None = None
-    attributes: dict[str, str] | None = None
+    attributes: dict[str, AttributeValue] | None = None
     keep_last: NonNegativeInt | None = None
 
     @classmethod
@@ -54,130 +119,142 @@ class RetentionPolicy(Protections):
         :raises ViValidationError: a value is unusable, or nothing limits what would be selected
         """
         policy = super().build(**rules)
-        if policy.older_than is None and not policy.keep_last:
-            raise ViValidationError("give older_than, keep_last or both: without them every flow would be deleted")
+        if policy.older_than is None and not policy.places:
+            alternatives = " or both" if len(cls.PLACES) == 1 else " or some of them"
+            given = ", ".join(("older_than", *cls.PLACES))
+            raise ViValidationError(f"give {given}{alternatives}: without them every {cls.NOUN} would be deleted")
         return policy
+
+    @property
+    def places(self) -> list[str]:
+        """The arguments that spare some for their place."""
+        return [name for name in self.PLACES if getattr(self, name)]
 
     @property
     def reason(self) -> str:
         """Why a flow is selected."""
         if self.older_than is None:
-            return "beyond keep_last"
+            return f"beyond {', '.join(self.places)}"
         age = str(self.older_than).removesuffix(", 0:00:00")
         return f"{self.age_of} longer ago than {age}"
 
-    def scope(self, now: datetime) -> Iterator[Rule]:
+    def scope(self) -> Iterator[Rule]:
         """Yield the conditions that a flow in scope meets."""
-        for argument in ("name_pattern", "training_project"):
-            if (value := getattr(self, argument)) is not None:
-                yield Rule(f"{argument}: {value}", partial(FlowFilter(**{argument: value}).matches, now=now))
+        if self.name_pattern is not None:
+            yield Rule(f"name_pattern: {self.name_pattern}", partial(_name_matches, self.name_pattern))
+        if self.training_project is not None:
+            yield Rule(f"training_project: {self.training_project}", partial(_is_in_project, self.training_project))
         for key, value in sorted((self.attributes or {}).items()):
-            yield Rule(f"attributes: {key}={value}", partial(FlowFilter(attributes={key: value}).matches, now=now))
+            yield Rule(f"attributes: {key}={value}", partial(_has_attribute, key, value))
 
+    def candidate(self, subject: Subject, now: datetime) -> Candidate | None:
+        """Decide about a flow that meets the conditions, as far as it can be decided without the others.
 
-class Decision(NamedTuple):
-    """What becomes of a flow in scope, and why."""
+        ``None`` means that it is out of scope all the same.
+        """
+        born = subject.metadata.time_created if self.age_of == "time_created" else subject.metadata.last_updated
+        known, blocked = age_is_known(subject, now), obstacle(subject)
+        if not known:
+            reason: str | None = UNKNOWN_AGE
+        elif self.older_than is not None and born > latest_time(now, self.older_than):
+            reason = YOUNG
+        else:
+            reason = blocked or self.protection(subject)
+        decision = Decision.of(subject, reason or self.reason, selected=reason is None)
+        return Candidate(decision, born, self.group(subject), counts=known and blocked is None)
 
-    flow_id: str
-    name: str
-    #: These two identify the version of the flow that the decision is about.
-    etag: str
-    last_updated: int
-    selected: bool
-    reason: str
-    #: The flow as it was when this was decided, as canonical JSON; empty if it is not selected.
-    document: bytes = b""
+    def group(self, subject: Subject) -> Hashable:
+        """Return what a flow shares with those among which it has its place."""
+        return subject.spec.training_project
 
-    @classmethod
-    def of(cls, flow: Flow, reason: str, *, selected: bool) -> Self:
-        """Decide about this version of a flow."""
-        document = canonical_json(flow.to_wire()) if selected else b""
-        return cls(flow.flow_id, flow.spec.name, flow.etag, flow.metadata.last_updated, selected, reason, document)
+    def kept(self, candidates: Sequence[Candidate], measure: Measure) -> Kept:
+        """Return which candidates are spared for their place.
 
-    def still_matches(self, flow: Flow) -> bool:
-        """Return whether the flow is unchanged since this was decided."""
-        return (flow.etag, flow.metadata.last_updated) == (self.etag, self.last_updated)
+        :param candidates: the most recent one first
+        :param measure: reads the metric of runs
+        """
+        return Kept(first_ones(candidates, self.keep_last or 0, f"among the last {self.keep_last} of its {self.GROUP}"))
 
 
 class Plan(NamedTuple):
     """What to delete, and what not."""
 
-    #: One for each flow in scope, oldest first.
+    #: One for each flow or run in scope, oldest first.
     decisions: Sequence[Decision]
-    #: How many flows there are, in scope or not, if known.
+    #: How many there are, in scope or not, if known.
     total: int | None
-    #: The rules that match no flow.
+    #: The rules that match nothing.
     unmatched: Sequence[str] = ()
 
     @property
     def selected(self) -> list[Decision]:
-        """The flows to delete."""
+        """What to delete."""
         return [decision for decision in self.decisions if decision.selected]
 
     @property
     def spared(self) -> list[Decision]:
-        """The flows that are not young, and spared by a rule."""
+        """What is not young, and spared by a rule."""
         return [decision for decision in self.decisions if not decision.selected and decision.reason != YOUNG]
 
     @property
     def young(self) -> int:
-        """The number of flows that are not old enough."""
+        """The number of those that are not old enough."""
         return sum(decision.reason == YOUNG for decision in self.decisions)
 
 
-class _Candidate(NamedTuple):
-    """What planning needs to know of a flow in scope: little enough to hold for 100,000 of them."""
-
-    #: What becomes of the flow if ``keep_last`` does not spare it.
-    decision: Decision
-    born: int
-    training_project: str | None
+def unmeasured(ids: Collection[str]) -> Mapping[str, Measured]:
+    """Return that no metric can be read."""
+    return dict.fromkeys(ids, Measured(None, readable=False))
 
 
-def plan_retention(flows: Iterable[Flow], policy: RetentionPolicy, now: datetime) -> Plan:
-    """Decide about each flow in scope. All flows must be given: ``keep_last`` compares them."""
-    scope = list(policy.scope(now))
+def plan_retention(
+    listing: Iterable[Subject], policy: RetentionPolicy, now: datetime, measure: Measure = unmeasured
+) -> Plan:
+    """Decide about each flow or run in scope. The whole listing must be given: ``keep_last`` compares its items."""
+    scope = list(policy.scope())
     unmatched = UnmatchedRules(policy, scope)
     # By id: a listing that changes while it is read may hold a flow twice, which must not use up two places of
     # keep_last. The later version counts.
     versions: dict[str, tuple[int, str]] = {}
-    candidates: dict[str, _Candidate] = {}
-    for flow in flows:
-        unmatched.see(flow)
-        version = (flow.metadata.last_updated, flow.etag)
-        if flow.flow_id in versions and version <= versions[flow.flow_id]:
+    candidates: dict[str, Candidate] = {}
+    for subject in listing:
+        unmatched.see(subject)
+        document_id, version = id_of(subject), (subject.metadata.last_updated, subject.etag)
+        if document_id in versions and version <= versions[document_id]:
             continue
-        versions[flow.flow_id] = version
-        candidates.pop(flow.flow_id, None)
-        if all(rule.matches(flow) for rule in scope):
-            candidates[flow.flow_id] = _candidate(flow, policy, now)
-    ordered = sorted(candidates.values(), key=lambda candidate: (candidate.born, candidate.decision.flow_id))
-    return Plan(_spare_newest(ordered, policy.keep_last or 0), len(versions), unmatched.labels())
+        versions[document_id] = version
+        candidates.pop(document_id, None)
+        if all(rule.matches(subject) for rule in scope) and (candidate := policy.candidate(subject, now)):
+            candidates[document_id] = candidate
+    ordered = sorted(candidates.values(), key=lambda candidate: (candidate.born, candidate.decision.document_id))
+    kept = policy.kept(ordered[::-1], measure)
+    return Plan(list(_decisions(ordered, kept)), len(versions), [*unmatched.labels(), *kept.unmatched])
 
 
-def _candidate(flow: Flow, policy: RetentionPolicy, now: datetime) -> _Candidate:
-    metadata = flow.metadata
-    born = metadata.time_created if policy.age_of == "time_created" else metadata.last_updated
-    if not age_is_known(flow, now):
-        decision = Decision.of(flow, UNKNOWN_AGE, selected=False)
-    elif policy.older_than is not None and born > latest_time(now, policy.older_than):
-        decision = Decision.of(flow, YOUNG, selected=False)
-    elif protection := policy.protection(flow):
-        decision = Decision.of(flow, protection, selected=False)
-    else:
-        decision = Decision.of(flow, policy.reason, selected=True)
-    return _Candidate(decision, born, flow.spec.training_project)
+def first_ones(candidates: Iterable[Candidate], keep: int, reason: str) -> dict[str, str]:
+    """Return the first ones of each group by their ids, with the reason why they are spared."""
+    taken: Counter[Hashable] = Counter()
+    first = {}
+    for candidate in candidates:
+        if candidate.counts and taken[candidate.group] < keep:
+            taken[candidate.group] += 1
+            first[candidate.decision.document_id] = reason
+    return first
 
 
-def _spare_newest(ordered: Sequence[_Candidate], keep: int) -> list[Decision]:
-    """Spare the last ones of each training project. A flow of unknown age takes the place of no other."""
-    kept: Counter[str | None] = Counter()
-    decisions = []
-    for decision, _, project in reversed(ordered):
-        if kept[project] < keep and decision.reason != UNKNOWN_AGE:
-            kept[project] += 1
-            if decision.selected:
-                reason = f"among the last {keep} of its training project"
-                decision = decision._replace(selected=False, reason=reason, document=b"")
-        decisions.append(decision)
-    return decisions[::-1]
+def _decisions(candidates: Iterable[Candidate], kept: Kept) -> Iterator[Decision]:
+    for decision, *_ in candidates:
+        reason = kept.reasons.get(decision.document_id)
+        yield decision if reason is None or not decision.selected else decision.spared(reason)
+
+
+def _name_matches(pattern: str, subject: Subject) -> bool:
+    return name_matches(pattern, name_of(subject))
+
+
+def _is_in_project(training_project: str, subject: Subject) -> bool:
+    return subject.spec.training_project == training_project
+
+
+def _has_attribute(key: str, value: str, subject: Subject) -> bool:
+    return attributes_match({key: value}, subject.metadata.attributes)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.cleanup.subject import Subject, id_of, name_of
 from vi_airflow_provider.selection.arguments import Items, Text
 from vi_airflow_provider.selection.matching import attributes_match, name_matches
 
-if TYPE_CHECKING:
-    from vi_airflow_provider.api.models import Flow
-
 
 class Rule(NamedTuple):
-    """One condition on a flow, labelled with the argument that it comes from."""
+    """One condition on a flow or a run, labelled with the argument that it comes from."""
 
     label: str
-    matches: Callable[[Flow], bool]
+    matches: Callable[[Subject], bool]
 
 
 def _not_rendered(text: str) -> str:
@@ -36,11 +34,11 @@ ProtectedValue = Annotated[str, AfterValidator(_not_rendered)]
 
 
 class Protections(BaseModel):
-    """Which flows are never deleted. When in doubt, a flow is protected.
+    """Which flows or runs are never deleted. When in doubt, one is protected. The name of a run is that of its flow.
 
-    :param protect_ids: these flows
-    :param protect_names: flows whose name matches one of these globs, or is one of these texts, brackets included
-    :param protect_attributes: flows that have one of these attributes with its value
+    :param protect_ids: those with these ids
+    :param protect_names: those whose name matches one of these globs, or is one of these texts, brackets included
+    :param protect_attributes: those that have one of these attributes with its value
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,15 +59,15 @@ class Protections(BaseModel):
             reason = describe_errors(error)
         raise ViValidationError(reason)
 
-    def protection(self, flow: Flow) -> str | None:
-        """Return the rule that protects a flow, ``None`` if there is none."""
-        if flow.flow_id in self.protect_ids:
+    def protection(self, subject: Subject) -> str | None:
+        """Return the rule that protects a flow or a run, ``None`` if there is none."""
+        if id_of(subject) in self.protect_ids:
             return "protected by its id"
         for pattern in sorted(self.protect_names):
-            if _name_is_protected(pattern, flow):
+            if _name_is_protected(pattern, subject):
                 return f"protected by its name ({pattern})"
         for key, value in sorted(self.protect_attributes.items()):
-            if _has_attribute(key, value, flow):
+            if _has_attribute(key, value, subject):
                 return f"protected by its attribute {key}={value}"
         return None
 
@@ -87,37 +85,38 @@ class Protections(BaseModel):
 
 
 class UnmatchedRules:
-    """Watches a listing, and knows in the end which rules match none of its flows.
+    """Watches a listing, and knows in the end which rules match nothing in it.
 
-    Such a rule may be misspelled. What matters is the whole listing, not only flows in scope or old enough: a rule that
-    protects a young flow does its work.
+    Such a rule may be misspelled. What matters is the whole listing, not only what is in scope or old enough: a rule
+    that protects a young flow does its work.
     """
 
     def __init__(self, protections: Protections, scope: Iterable[Rule]) -> None:
         self._empty = [f"{name}: empty" for name in protections.empty()]
         self._ids = set(protections.protect_ids)
         self._rules = [*protections.rules(), *scope]
-        self._flows = 0
+        self._seen = 0
 
-    def see(self, flow: Flow) -> None:
-        """Note which rules match a flow."""
-        self._flows += 1
-        self._ids.discard(flow.flow_id)
+    def see(self, subject: Subject) -> None:
+        """Note which rules match a flow or a run."""
+        self._seen += 1
+        self._ids.discard(id_of(subject))
         if self._rules:
-            self._rules = [rule for rule in self._rules if not rule.matches(flow)]
+            self._rules = [rule for rule in self._rules if not rule.matches(subject)]
 
     def labels(self) -> list[str]:
-        """Return the rules that no flow matches; none if there are no flows at all."""
-        if not self._flows:
+        """Return the rules that match nothing; none if the listing is empty."""
+        if not self._seen:
             return []
         ids = [f"protect_ids: {flow_id}" for flow_id in sorted(self._ids)]
         return [*self._empty, *ids, *(rule.label for rule in self._rules)]
 
 
-def _name_is_protected(pattern: str, flow: Flow) -> bool:
+def _name_is_protected(pattern: str, subject: Subject) -> bool:
     # Brackets are a set of characters in a glob, and often meant as they are: "[prod] *". Both readings protect.
-    return name_matches(pattern, flow.spec.name) or name_matches(pattern.replace("[", "[[]"), flow.spec.name)
+    name = name_of(subject)
+    return name_matches(pattern, name) or name_matches(pattern.replace("[", "[[]"), name)
 
 
-def _has_attribute(key: str, value: str, flow: Flow) -> bool:
-    return attributes_match({key: value}, flow.metadata.attributes)
+def _has_attribute(key: str, value: str, subject: Subject) -> bool:
+    return attributes_match({key: value}, subject.metadata.attributes)

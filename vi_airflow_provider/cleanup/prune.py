@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
-from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult, delete_unchanged
+from vi_airflow_provider.cleanup.deletion import delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
 from vi_airflow_provider.cleanup.given_plan import GivenPlan, Recheck
 from vi_airflow_provider.cleanup.guards import GuardError, Guards
-from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
+from vi_airflow_provider.cleanup.kind import FLOWS, Archived, Kind, Means
+from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
+from vi_airflow_provider.cleanup.policy import Measured, Plan, RetentionPolicy, plan_retention
 from vi_airflow_provider.cleanup.protection import Protections
 from vi_airflow_provider.cleanup.report import PruneError, Report, results_table, spared_table, summary
+from vi_airflow_provider.cleanup.run_kind import RunKind
 from vi_airflow_provider.selection.arguments import boolean, optional_count, optional_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
 
-__all__ = ["Attempt", "Cleanup", "GuardError", "Order", "PruneError"]
+__all__ = ["FLOWS", "Attempt", "Cleanup", "GuardError", "Order", "PruneError", "RunKind"]
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +39,14 @@ _PROTECTIONS: Final = tuple(Protections.model_fields)
 
 @dataclass(frozen=True)
 class Order:
-    """What a cleanup is to do: the arguments of ``PruneFlowsOperator``, checked.
+    """What a cleanup is to do: the arguments of ``PruneFlowsOperator`` or ``PruneRunsOperator``, checked.
 
+    :param kind: what is cleaned up
     :param rules: the arguments of the policy, as they were given
     :param source: the policy, or a plan that was made earlier
     """
 
+    kind: Kind
     rules: Mapping[str, Any]
     source: RetentionPolicy | GivenPlan
     dry_run: bool
@@ -50,23 +56,27 @@ class Order:
     page_size: int | None
 
     @classmethod
-    def build(cls, rules: Mapping[str, Any], plan: Any, limits: Mapping[str, Any], dry_run: Any) -> Self:
+    def build(
+        cls, rules: Mapping[str, Any], plan: Any, limits: Mapping[str, Any], dry_run: Any, kind: Kind = FLOWS
+    ) -> Self:
         """Check the arguments of the operator.
 
         :param rules: the arguments of the policy
         :param plan: the plan to use instead, ``None`` for the policy
         :param limits: the arguments about how it is carried out
+        :param kind: what is cleaned up
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        rules = {**rules, "keep_last": optional_count("keep_last", rules["keep_last"])}
+        rules = {**rules, **{name: optional_count(name, rules[name]) for name in kind.policy.PLACES}}
         protections = {name: rules[name] for name in _PROTECTIONS}
         dry_run = boolean("dry_run", dry_run)
         concurrency = optional_count("concurrency", limits["concurrency"])
         if not concurrency:
             raise ViValidationError(f"concurrency: {limits['concurrency']!r:.80} is not a whole number of at least 1")
         return cls(
+            kind=kind,
             rules=rules if plan is None else {"plan": True, **protections},
-            source=RetentionPolicy.build(**rules) if plan is None else GivenPlan.read(plan, protections),
+            source=kind.policy.build(**rules) if plan is None else GivenPlan.read(plan, protections, kind),
             dry_run=dry_run,
             guards=Guards.build(limits["max_delete"], limits["max_delete_fraction"], limits["protect_unmatched"]),
             archive_to=None if dry_run else _folder(limits["archive_to"], limits["allow_unarchived"]),
@@ -87,8 +97,8 @@ def _folder(archive_to: Any, allow_unarchived: object) -> str | None:
 class Cleanup:
     """Carries out an order.
 
-    :param client: reads the flows
-    :param connect: opens the client that deletes them
+    :param client: reads what there is
+    :param connect: opens the client that deletes
     :param stopped: whether the task was killed
     """
 
@@ -102,60 +112,73 @@ class Cleanup:
         :param attempt: the try of the task that runs
         :raises GuardError: a guard refuses the plan; nothing was deleted
         :raises ArchiveError: the archive could not be written or verified; nothing was deleted
-        :raises PruneError: some flows could not be deleted; the others were
+        :raises PruneError: some could not be deleted; the others were
         :raises StoppedError: the task was killed
         """
+        kind = order.kind
         plan, settled = self._plan(order)
-        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched)
+        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, kind.noun)
         given = isinstance(order.source, GivenPlan)
-        _log_plan(plan, len(settled) if given else None, refusal, dry_run=order.dry_run)
+        _log_plan(kind.noun, plan, len(settled) if given else None, refusal, dry_run=order.dry_run)
         organization_id = self.client.settings.organization_id
         if order.dry_run:
             results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
-            return _finish(Report(organization_id, plan, settled + results, order.dry_run, refusal))
+            return _finish(Report(organization_id, plan, settled + results, order.dry_run, refusal, noun=kind.noun))
         if refusal:
             raise GuardError(f"{refusal} Nothing was deleted.")
-        archive, earlier = self._archive(order, plan, attempt)
-        if plan.selected:
-            settled += delete_unchanged(self.connect, plan.selected, order.concurrency, self.stopped)
-        return _finish(Report(organization_id, plan, settled, order.dry_run, None, archive, earlier))
+        archived, earlier = self._archive(order, plan, attempt)
+        settled += archived.settled
+        if archived.decisions:
+            settled += delete_unchanged(kind, archived.decisions, self._means(order))
+        return _finish(
+            Report(organization_id, plan, settled, order.dry_run, None, archived.uri, earlier, noun=kind.noun)
+        )
+
+    def _means(self, order: Order) -> Means:
+        return Means(self.connect, order.concurrency, self.stopped)
 
     def _plan(self, order: Order) -> Recheck:
         if isinstance(order.source, GivenPlan):
             return order.source.recheck(self.client, self.stopped)
-        flows = until_stopped(self.client.list_flows(page_size=order.page_size), self.stopped)
-        return Recheck(plan_retention(flows, order.source, datetime.now(UTC)), [])
+        policy = order.source
 
-    def _archive(self, order: Order, plan: Plan, attempt: Attempt) -> tuple[str | None, list[str]]:
-        """Archive the selected flows; return the archive, and those of earlier tries."""
+        def measure(ids: Collection[str]) -> Mapping[str, Measured]:
+            return order.kind.measure(policy, ids, self._means(order))
+
+        listing = until_stopped(order.kind.list(self.client, order.page_size), self.stopped)
+        return Recheck(plan_retention(listing, policy, datetime.now(UTC), measure), [])
+
+    def _archive(self, order: Order, plan: Plan, attempt: Attempt) -> tuple[Archived, list[str]]:
+        """Archive what is selected; return what was archived, and the archives of earlier tries."""
         raise_if(self.stopped)
         if order.archive_to is None:
-            return None, []
+            return Archived(None, plan.selected), []
         destination = Destination.of(order.archive_to, attempt)
         earlier = destination.earlier_archives()
         if not plan.selected:
-            return None, earlier
-        flows = {decision.flow_id: decision.document for decision in plan.selected}
+            return Archived(None, []), earlier
         details = {"policy": json.loads(json.dumps(order.rules, default=str))}
-        archive = destination.write(flows, self.client.settings.organization_id, details)
-        log.info("%d flows are archived and verified: %s", len(flows), archive)
-        return archive, earlier
+        organization_id = self.client.settings.organization_id
+        archived = order.kind.archive(plan.selected, destination, organization_id, details, self._means(order))
+        if archived.uri is not None:
+            log.info("%d %ss are archived and verified: %s", len(archived.decisions), order.kind.noun, archived.uri)
+        return archived, earlier
 
 
-def _log_plan(plan: Plan, settled: int | None, refusal: str | None, *, dry_run: bool) -> None:
-    log.info("%s", summary(plan, settled, dry_run=dry_run))
+def _log_plan(noun: str, plan: Plan, settled: int | None, refusal: str | None, *, dry_run: bool) -> None:
+    log.info("%s", summary(noun, plan, settled, dry_run=dry_run))
     for rule in plan.unmatched:
-        log.warning("No flow matches %s. If the rule is to spare flows, check its spelling.", rule)
+        log.warning("No %s matches %s. If the rule is to spare %ss, check its spelling.", noun, rule, noun)
     if refusal and dry_run:
         log.warning("Without dry_run, a guard would refuse this: %s", refusal)
     if plan.spared:
-        log.info("%d flows are spared:\n%s", len(plan.spared), spared_table(plan.spared))
+        log.info("%d %ss are spared:\n%s", len(plan.spared), noun, spared_table(plan.spared))
 
 
 def _finish(report: Report) -> dict[str, Any]:
     """Log the results, write the report next to the archive, and return it."""
     if report.results:
-        log.info("%d flows were selected:\n%s", len(report.results), results_table(report.results))
+        log.info("%d %ss were selected:\n%s", len(report.results), report.noun, results_table(report.results))
     uri = None
     try:
         uri = report.write()

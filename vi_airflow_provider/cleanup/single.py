@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from vi_airflow_provider.api.errors import ViNotFoundError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.transport.loop_thread import raise_if
-from vi_airflow_provider.cleanup.deletion import DeleteOutcome
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
+from vi_airflow_provider.cleanup.outcome import DeleteOutcome
 from vi_airflow_provider.cleanup.policy import Decision
 from vi_airflow_provider.selection.arguments import boolean, optional_text
 
@@ -121,7 +121,8 @@ def not_found(flow_id: str) -> ViNotFoundError:
 def _delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
     if order.is_unconditional:
         return order.result(client.delete_flow(order.flow_id))
-    archive, matches = None, order.expects
+    archive: str | None = None
+    matches: Callable[[Flow], bool] = order.expects
     if order.dry_run or order.destination is not None:
         flow = client.find_flow(flow_id=order.flow_id)
         if flow is None:

@@ -15,7 +15,7 @@ from vi_airflow_provider.selection.arguments import milliseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.api.models import Flow, Run
 
 #: The earliest wire time that is taken for a time. Since 2001, milliseconds have had thirteen digits; a smaller number
 #: is a placeholder like 0, or counts seconds.
@@ -42,9 +42,9 @@ def latest_time(now: datetime, age: timedelta) -> int:
     return milliseconds(now) - age // timedelta(milliseconds=1)
 
 
-def age_is_known(flow: Flow, now: datetime) -> bool:
-    """Return whether the times of a flow make sense; a flow is not old because its times are missing."""
-    created, updated = flow.metadata.time_created, flow.metadata.last_updated
+def age_is_known(document: Flow | Run, now: datetime) -> bool:
+    """Return whether the times of a document make sense; one is not old because its times are missing."""
+    created, updated = document.metadata.time_created, document.metadata.last_updated
     return EARLIEST <= created <= updated <= milliseconds(now) + _CLOCK_SKEW
 
 

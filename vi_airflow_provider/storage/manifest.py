@@ -113,7 +113,8 @@ class ManifestKind:
                 head, found, _ = file.read(HEAD_BYTES).decode().partition(_FLOWS)
                 facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
             if facts["kind"] != self.name or facts["version"] != VERSION:
-                raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}")
+                wanted = f"{self.name!r} of version {VERSION}"
+                raise ValueError(f"it is a {facts['kind']!r:.80} of version {facts['version']!r:.20}, not a {wanted}")
             yield facts
 
     def fingerprints(self, manifest: ObjectStoragePath) -> Iterator[tuple[str, str]]:
@@ -155,11 +156,24 @@ class ManifestKind:
                 return f"{given} is a folder with {found} such files: name one of them"
         except Exception:  # noqa: S110 - whatever the driver raises: that the manifest is missing is certain
             pass
-        return f"it does not exist, so {self.data_of(manifest).name} may be incomplete"
+        data = self.data_of(manifest)
+        if other := _kind_beside(data):
+            return f"it does not exist: {data.name} is a {other!r:.80}, not a {self.name!r}"
+        return f"it does not exist, so {data.name} may be incomplete"
 
     def mismatch(self, uri: str, detail: str = "") -> Exception:
         """Return the error for a data file that its manifest does not accept."""
         return self.error(f"{uri} does not match its manifest: it was truncated or changed{detail}")
+
+
+def _kind_beside(data: ObjectStoragePath) -> str | None:
+    """Return the kind of an archive by its manifest, which has another name than that of an export."""
+    manifest = data.parent / (data.name.removesuffix(".jsonl") + ".manifest.json")
+    try:
+        with open_to_read(manifest, HEAD_BYTES) as file:
+            return str(json.loads(file.read(HEAD_BYTES))["kind"])
+    except Exception:  # there is none, or it cannot be read
+        return None
 
 
 def sha256_of(path: ObjectStoragePath) -> str:

@@ -11,9 +11,9 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.redaction import safe_json
 from vi_airflow_provider.storage.urls import resolve_destination
 from vi_airflow_provider.training.log_export import export_log
-from vi_airflow_provider.training.redaction import safe_json
 from vi_airflow_provider.training.summary import (
     MAX_BYTES,
     BestMetric,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.redaction import redacted, safe_json
 from vi_airflow_provider.storage.urls import resolve_destination
 from vi_airflow_provider.training.log_pages import LogReader
-from vi_airflow_provider.training.redaction import redacted, safe_json
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import RunLogLine, RunLogs

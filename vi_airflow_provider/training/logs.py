@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from vi_airflow_provider.api.errors import ViError, one_line
+from vi_airflow_provider.storage.redaction import redacted
 from vi_airflow_provider.training.log_pages import LogReader
-from vi_airflow_provider.training.redaction import redacted
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vi_airflow_provider.api.canonical import spec_digest
-from vi_airflow_provider.api.errors import ViValidationError, one_line
+from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Run, RunOutput
+from vi_airflow_provider.selection.best_metric import BestMetric, best
 from vi_airflow_provider.selection.xcom import RESERVED_KEYS
+from vi_airflow_provider.storage.redaction import redacted
 from vi_airflow_provider.training.identity import FLOW_DIGEST, FLOW_ID, NAMESPACE, RUN_NUMBER
-from vi_airflow_provider.training.redaction import redacted
+
+__all__ = [
+    "MAX_BYTES",
+    "BestMetric",
+    "best",
+    "describe",
+    "describe_output",
+    "described_output",
+    "described_outputs",
+    "latest",
+    "size_of",
+    "summarize",
+    "summarize_listed",
+]
 
 #: Bytes of a summary as JSON, in which characters outside of ASCII are escaped, as Airflow stores it.
 MAX_BYTES: Final = 8_000
@@ -44,26 +59,6 @@ _MAX_FOREIGN: Final = 20
 _MAX_BITS: Final = 63
 #: Known only to a task that has read the checkpoints of a run, or has started it.
 _NOT_LISTED: Final = ("adopted", "outputs", "model", "best")
-
-
-class BestMetric(NamedTuple):
-    """By which metric checkpoints are compared."""
-
-    name: str
-    goal: Literal["max", "min"]
-
-    @classmethod
-    def build(cls, value: Any) -> BestMetric | None:
-        """Check what a DAG author gives: ``None``, or a name and ``"max"`` or ``"min"``.
-
-        :raises ViValidationError: it is neither
-        """
-        if value is None:
-            return None
-        match list(value) if isinstance(value, (list, tuple)) else None:
-            case [str(name), "max" | "min" as goal] if name:
-                return cls(name, goal)
-        raise ViValidationError(f'best_metric: {value!r:.80} is not a name and a goal, like ("f1", "max")')
 
 
 def summarize(
@@ -126,6 +121,12 @@ def _times(run: Run) -> dict[str, float | None]:
     }
 
 
+def describe(run: Run, outputs: Sequence[RunOutput], best_metric: Any, url: str) -> dict[str, Any]:
+    """Return the summary for the record of a run that is about to be deleted."""
+    summary = summarize(run, outputs, BestMetric.build(best_metric), adopted=False, url=url)
+    return {key: value for key, value in summary.items() if key != "adopted"}
+
+
 def summarize_listed(run: Run, *, url: str) -> dict[str, Any]:
     """Return what a listing reports of a run: the summary without its checkpoints, which are not read."""
     summary = summarize(run, (), None, adopted=False, url=url)
@@ -135,15 +136,6 @@ def summarize_listed(run: Run, *, url: str) -> dict[str, Any]:
 def latest(outputs: Iterable[RunOutput]) -> RunOutput | None:
     """Return the checkpoint of the highest epoch, of those the one that was made last."""
     return max(outputs, key=lambda output: output.age_key, default=None)
-
-
-def best(outputs: Iterable[RunOutput], metric: BestMetric | None) -> RunOutput | None:
-    """Return the checkpoint with the best finite value of a metric; of equals, the latest one."""
-    if metric is None:
-        return None
-    sign = 1 if metric.goal == "max" else -1
-    rated = [output for output in outputs if metric.name in output.metrics]
-    return max(rated, key=lambda output: (sign * output.metrics[metric.name], output.age_key), default=None)
 
 
 def describe_output(

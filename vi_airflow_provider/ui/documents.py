@@ -16,7 +16,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow, Run, RunOutput
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.audit.report import embedded_json
-from vi_airflow_provider.cleanup.deletion import DeleteOutcome, DeleteResult
+from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
 from vi_airflow_provider.cleanup.prune import Order
 from vi_airflow_provider.cleanup.report import Report

@@ -42,7 +42,7 @@ def plan(flows: list[Flow], **rules: Any) -> Plan:
 
 
 def selected(flows: list[Flow], **rules: Any) -> set[str]:
-    return {decision.flow_id for decision in plan(flows, **rules).selected}
+    return {decision.document_id for decision in plan(flows, **rules).selected}
 
 
 # --- promises ------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_most_recent_flows_of_each_training_project_are_kept(
     by_id = {candidate.flow_id: candidate for candidate in flows}
     scopes = defaultdict(list)
     for decision in made.decisions:  # oldest first
-        scopes[by_id[decision.flow_id].spec.training_project].append(decision)
+        scopes[by_id[decision.document_id].spec.training_project].append(decision)
     for decisions in scopes.values():
         assert not any(decision.selected for decision in decisions[-keep:])
 
@@ -156,7 +156,7 @@ def test_samples_have_known_and_unknown_ages() -> None:
 def test_every_flow_in_scope_gets_one_decision_with_a_reason(flows: list[Flow], rules: dict[str, Any]) -> None:
     made = plan(flows, **rules)
     assert made.total == len(flows)
-    assert len({decision.flow_id for decision in made.decisions}) == len(made.decisions)
+    assert len({decision.document_id for decision in made.decisions}) == len(made.decisions)
     for decision in made.decisions:
         assert decision.reason
         assert bool(decision.document) == decision.selected
@@ -208,7 +208,7 @@ def test_each_decision_has_its_reason(rules: dict[str, Any], candidate: Flow, ch
 
 def test_reason_without_an_age_is_keep_last() -> None:
     made = plan([flow("old", 3), flow("new", 2)], keep_last=1)
-    assert [(d.flow_id, d.selected, d.reason) for d in made.decisions] == [
+    assert [(d.document_id, d.selected, d.reason) for d in made.decisions] == [
         ("old", True, "beyond keep_last"),
         ("new", False, "among the last 1 of its training project"),
     ]
@@ -221,7 +221,7 @@ def test_flow_out_of_scope_is_counted_without_a_decision(rules: dict[str, Any]) 
     inside = flow("in", 100, "p", spec__name="tmp-1", metadata__attributes={"team": "a"})
     outside = flow("out", 100, "q", spec__name="Tmp-1", metadata__attributes={"team": "b"})
     made = plan([inside, outside], **OLD, **rules)
-    assert [decision.flow_id for decision in made.decisions] == ["in"]
+    assert [decision.document_id for decision in made.decisions] == ["in"]
     assert made.total == 2
 
 
@@ -240,8 +240,8 @@ def test_later_version_of_a_flow_counts() -> None:
 
 def test_young_flows_are_not_counted_as_spared() -> None:
     made = plan([flow("kept", 100), flow("young", 1), flow("old", 100)], **OLD, protect_ids=["kept"])
-    assert [decision.flow_id for decision in made.spared] == ["kept"]
-    assert [decision.flow_id for decision in made.selected] == ["old"]
+    assert [decision.document_id for decision in made.spared] == ["kept"]
+    assert [decision.document_id for decision in made.selected] == ["old"]
 
 
 def test_decision_contains_the_document() -> None:
@@ -269,15 +269,15 @@ def test_flow_of_unknown_age_is_spared_counted_and_reported(times: dict[str, int
     changes: dict[str, Any] = {"metadata__timeCreated": NOW_MS - 100 * DAY_MS, **times}
     strange = flow("strange", **changes)
     made = plan([strange, flow("old")], **OLD, age_of=age_of)
-    assert [decision.flow_id for decision in made.selected] == ["old"]
-    assert [(decision.flow_id, decision.reason) for decision in made.spared] == [("strange", UNKNOWN_AGE)]
+    assert [decision.document_id for decision in made.selected] == ["old"]
+    assert [(decision.document_id, decision.reason) for decision in made.spared] == [("strange", UNKNOWN_AGE)]
     assert made.total == 2
 
 
 def test_flow_of_unknown_age_takes_no_place_of_keep_last() -> None:
     strange = flow("strange", metadata__lastUpdated=32_503_680_000_000)
     made = plan([strange, flow("old", 3), flow("new", 2)], keep_last=1)
-    assert [decision.flow_id for decision in made.selected] == ["old"]
+    assert [decision.document_id for decision in made.selected] == ["old"]
 
 
 def test_ages_beyond_the_calendar_select_nothing() -> None:

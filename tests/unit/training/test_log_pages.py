@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi_airflow_provider.api.models import RunLogLine
+from vi_airflow_provider.storage.redaction import redacted, safe_json
 from vi_airflow_provider.training.log_export import _text_of
 from vi_airflow_provider.training.log_pages import LogReader
-from vi_airflow_provider.training.redaction import redacted, safe_json
 
 
 def line(text: str, at: Any = None) -> RunLogLine:
