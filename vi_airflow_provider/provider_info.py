@@ -29,7 +29,13 @@ def get_provider_info() -> dict[str, Any]:
         "description": "List, wait for, create, update, delete, audit and train the flows of Datature Vi.",
         "integrations": [{"integration-name": _INTEGRATION, "external-doc-url": _DOCS, "tags": ["service"]}],
         "hooks": [_modules("vi_airflow_provider.hooks.vi")],
-        "operators": [_modules("vi_airflow_provider.operators.flows", "vi_airflow_provider.operators.runs")],
+        "operators": [
+            _modules(
+                "vi_airflow_provider.operators.flows",
+                "vi_airflow_provider.operators.runs",
+                "vi_airflow_provider.operators.prune_runs",
+            )
+        ],
         "sensors": [_modules("vi_airflow_provider.sensors.flows", "vi_airflow_provider.sensors.runs")],
         "triggers": [
             _modules(

@@ -214,7 +214,7 @@ class TestAuditFlowSpecs:
 
 def test_every_example_runs_in_a_test(examples: dict[str, Any]) -> None:
     here = {"cleanup_stale_flows", "gate_training_on_flow", "audit_flow_specs", "train_flow"}
-    in_cleanup_tests = {"prune_stale_flows"}
+    in_cleanup_tests = {"prune_stale_flows", "cleanup_runs"}
     newer = {
         "train_when_flow_changes": hasattr(sys.modules.get("airflow.sdk"), "AssetWatcher"),  # tests/system
         "approve_cleanup": AIRFLOW >= (3, 1),  # test_cleanup_dags.py

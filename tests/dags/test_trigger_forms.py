@@ -35,13 +35,13 @@ def test_empty_text_is_null_for_every_optional_parameter(examples: dict[str, Any
 
 
 @pytest.mark.vi_emulator(flows=20)
-@pytest.mark.parametrize("dag_id", ["prune_stale_flows", "cleanup_stale_flows", "approve_cleanup"])
+@pytest.mark.parametrize("dag_id", ["prune_stale_flows", "cleanup_stale_flows", "approve_cleanup", "cleanup_runs"])
 def test_cleanup_triggered_from_its_form_deletes_nothing(
     dag_id: str, examples: dict[str, Any], vi_emulator: Emulator
 ) -> None:
     if AIRFLOW < (3, 1) and dag_id == "approve_cleanup":
         pytest.skip("needs the human approval of Airflow 3.1")
-    before = vi_emulator.store.flow_ids()
+    before = vi_emulator.store.flow_ids(), vi_emulator.store.run_ids()
     run = local_airflow.run(examples[dag_id], as_the_form_sends(examples[dag_id]))
     assert str(getattr(run.state, "value", run.state)) == "success"
-    assert vi_emulator.store.flow_ids() == before
+    assert (vi_emulator.store.flow_ids(), vi_emulator.store.run_ids()) == before

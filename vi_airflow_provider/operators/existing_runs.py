@@ -17,11 +17,19 @@ from vi_airflow_provider.selection.arguments import boolean, choice, optional_co
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
+    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.hooks.vi import ViHook
+
+
+def summaries() -> ModuleType:
+    """Return ``training.summary``, which is imported only when a task executes."""
+    from vi_airflow_provider.training import summary
+
+    return summary
 
 
 class ViRunBaseOperator(ViBaseOperator):
@@ -68,11 +76,10 @@ class GetRunOperator(ViRunBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and return."""
-        from vi_airflow_provider.training.summary import BestMetric, summarize
-
+        summary = summaries()
         with self.session(context) as hook:
             if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
-            metric = BestMetric.build(self.best_metric)
+            metric = summary.BestMetric.build(self.best_metric)
             try:
                 run = hook.get_run(self.run_id)
             except ViNotFoundError:
@@ -82,7 +89,8 @@ class GetRunOperator(ViRunBaseOperator):
             url = self._announce(context, run)
             outputs = list(hook.list_run_outputs(run.run_id))
         self.log.info("Run %s is %s.", run.run_id, run.state.value)
-        return summarize(run, outputs, metric, adopted=False, url=url)
+        result: dict[str, Any] = summary.summarize(run, outputs, metric, adopted=False, url=url)
+        return result
 
 
 class KillRunOperator(ViRunBaseOperator):
@@ -178,14 +186,17 @@ class ListRunsOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
-        from vi_airflow_provider.training.summary import summarize_listed
-
+        summary = summaries()
         with self.session(context) as hook:
             shape = choice("result", self.result, ("summaries", "ids"))
             bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
             runs = self._selected(hook)
             ids = [run.run_id for run in runs]
-            found = ids if shape == "ids" else [summarize_listed(run, url=run_url(hook.settings, run)) for run in runs]
+            found = (
+                ids
+                if shape == "ids"
+                else [summary.summarize_listed(run, url=run_url(hook.settings, run)) for run in runs]
+            )
             size = len(json.dumps(found))
             if bound is not None and size > bound:
                 what = f"{len(found)} runs are {size} bytes, more than max_xcom_bytes={bound}"

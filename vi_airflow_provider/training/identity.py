@@ -27,7 +27,7 @@ OWNER: Final = f"{PREFIX}owner"
 RUN_NUMBER: Final = f"{PREFIX}run_number"
 #: When the run was asked for, in milliseconds on the worker's clock: the difference to the server's is the skew.
 STARTED_BY_CLOCK: Final = f"{PREFIX}started_by_clock"
-#: Until when the run may take, in milliseconds on the server's clock; without it the run has no limit.
+#: Until when the run may take, in milliseconds on the worker's clock; without it the run has no limit.
 DEADLINE: Final = f"{PREFIX}deadline"
 KILL_REASON: Final = f"{PREFIX}kill_reason"
 
@@ -105,7 +105,7 @@ class Stamps(NamedTuple):
             dag_run_start=attributes.get(DAG_RUN_START, ""),
             generation=attributes.get(GENERATION, ""),
             owner=order_of(attributes.get(OWNER, "")),
-            run_number=max(1, _whole(attributes.get(RUN_NUMBER, ""))),
+            run_number=max(1, whole_number(attributes.get(RUN_NUMBER, ""))),
             flow_digest=attributes.get(FLOW_DIGEST, ""),
             kill_reason=attributes.get(KILL_REASON, ""),
         )
@@ -117,7 +117,7 @@ def order_of(owner: str) -> tuple[int, int]:
     The number of the try comes first, as it only ever grows. ``max_tries`` shrinks if an author lowers ``retries``.
     """
     generation, _, number = owner.partition("/")
-    return _whole(number), _whole(generation)
+    return whole_number(number), whole_number(generation)
 
 
 def owner_stamps(owner: str) -> dict[str, str]:
@@ -127,9 +127,10 @@ def owner_stamps(owner: str) -> dict[str, str]:
 
 def started_by_clock(attributes: Mapping[str, Any]) -> int | None:
     """Return the stamp of the worker's clock, in milliseconds."""
-    value = _whole(str(attributes.get(STARTED_BY_CLOCK, "")))
+    value = whole_number(str(attributes.get(STARTED_BY_CLOCK, "")))
     return value if value > 0 else None
 
 
-def _whole(text: str) -> int:
+def whole_number(text: str) -> int:
+    """Return the number that a stamp holds; -1 if it holds none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1

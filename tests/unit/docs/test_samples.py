@@ -27,6 +27,8 @@ RUN_EXAMPLES: Final = {
     "sensors/run_state.md": {"start", "trained"},
     "operators/get_run_outputs.md": {"metrics"},
     "operators/export_run_logs.md": {"log"},
+    "operators/prune_runs.md": {"prune"},
+    "operators/kill_overdue_runs.md": {"kill_overdue"},
 }
 #: The tutorial is run by `make test-package`, as a user would run it.
 NOT_RUN: Final = ("emulator.md", "tutorial.md", *RUN_EXAMPLES)
