@@ -57,7 +57,7 @@ def test_export_on_s3_is_verified_and_compared(
     names = {f"audit/{day}.jsonl.gz{end}" for day in ("2026-09-30", "2026-10-01") for end in ("", *COMPANIONS)}
     assert set(keys(s3)) == names
     for result in (first, second):
-        assert verify(result["uri"], every_flow=True).sha256 == result["sha256"]
+        assert verify(result["uri"], every_document=True).sha256 == result["sha256"]
         assert sum(1 for _ in read_export(result["uri"])) == result["count"]
     assert b"Renamed" in contents(s3)["audit/2026-10-01.jsonl.gz.report.html"]
     assert dataset_name(ObjectStoragePath(first["uri"])) == (f"s3://{BUCKET}", "audit/2026-09-30.jsonl.gz")

@@ -31,6 +31,7 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
+from vi_airflow_provider.operators.runs import ExportRunsOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.storage.urls import url_secrets
 
@@ -62,6 +63,9 @@ TASKS: Final[dict[str, Callable[[str], Any]]] = {
     "compare": lambda files: ExportFlowsOperator(
         task_id="t", destination=f"{files}/new.jsonl", compare_to=f"{files}/old.jsonl", html_report=True
     ),
+    "export runs": lambda files: ExportRunsOperator(
+        task_id="t", destination=f"{files}/runs.jsonl", compare_to="previous", html_report=True
+    ),
     "restore": lambda files: RestoreFlowsOperator(
         task_id="t", archive=f"{files}/made.flows.jsonl", if_exists="replace"
     ),
@@ -89,6 +93,11 @@ def test_hostile_name_cannot_forge_a_log_line(
     if task == "compare":
         ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/old.jsonl").execute({})
         vi.store.put_flow("f", {"spec": {**vi.store.get_flow("f")["spec"], "settings": {NAME: NAME}}})
+    if task == "export runs":
+        attributes = {"metadata": {"attributes": {NAME: NAME}}}
+        vi.store.put_run("r", {"spec": {"flow": vi.store.get_flow("f")["spec"]}, **attributes})
+        ExportRunsOperator(task_id="t", destination=f"{tmp_path}/old.jsonl").execute({})
+        vi.store.patch_run("r", {"metadata": {"attributes": {NAME: f"{NAME}2"}}})
     if task == "restore":
         document = wire_bytes({**vi.store.get_flow("f"), "etag": "old"})
         write_archive(str(tmp_path), "made", {"f": document}, vi.organization_id, {})
@@ -231,7 +240,7 @@ def test_any_archive_is_read_or_rejected(folder: Path, data: st.DataObject, cont
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
     """Yield every way to read an export."""
     yield lambda: reader.verify(str(path / name))
-    yield lambda: reader.verify(str(path / name), every_flow=True)
+    yield lambda: reader.verify(str(path / name), every_document=True)
     yield lambda: read_manifest(files_of(str(path / name)).manifest)
     yield lambda: list(reader.read_export(str(path / name)))
     target = ObjectStoragePath(str(path / "next.jsonl"))

@@ -94,4 +94,4 @@ def test_an_export_starts_the_dag_scheduled_on_its_asset(airflow: Deployment, tm
     )
     received = xcom(airflow, "after_export", run["dag_run_id"], "read")
     assert received == [{name: written[name] for name in ("uri", "count", "sha256")}]
-    assert verify(received[0]["uri"], every_flow=True).count == received[0]["count"] > 0
+    assert verify(received[0]["uri"], every_document=True).count == received[0]["count"] > 0

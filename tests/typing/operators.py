@@ -17,6 +17,7 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
+from vi_airflow_provider.operators.runs import ExportRunsOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 
 
@@ -29,6 +30,7 @@ def accepted() -> None:
     PruneFlowsOperator(task_id="prune", older_than=timedelta(days=90), keep_last=3, dry_run=False)
     PruneFlowsOperator(task_id="prune", older_than="{{ params.age }}", dry_run="{{ params.dry_run }}")
     ExportFlowsOperator(task_id="export", destination="s3://audit/flows.jsonl", format="jsonl", html_report=True)
+    ExportRunsOperator(task_id="runs", destination="s3://audit/runs.jsonl", outputs=False, states=["failed"])
     RestoreFlowsOperator(task_id="restore", archive="s3://archive/flows/a.flows.jsonl")
     FlowExistsSensor(task_id="exists", flow_name="Weld seams", deferrable=True, timeout=3600)
     FlowSpecSensor(task_id="spec", flow_id="flow", attributes={"stage": "production"})

@@ -9,13 +9,15 @@ import sys
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.audit import manifest, plan, reader, stored_diff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from vi_airflow_provider.audit.subject import Subject
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,25 +58,33 @@ def _absolute(uri: str) -> str:
 
 
 def _verify(uri: str) -> tuple[int, Iterable[str]]:
-    found = reader.verify(uri, every_flow=True)
-    return 0, [f"{uri} is complete: {found.count} flows, sha256 {found.sha256}"]
+    subject = reader.subject_of(uri)
+    found = reader.verify(uri, subject, every_document=True)
+    return 0, [f"{uri} is complete: {found.count} {subject.noun}s, sha256 {found.sha256}"]
 
 
 def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]:
-    changes = resources.enter_context(stored_diff.spooled_diff(reader.read_export(old), reader.read_export(new)))
-    if caveat := _caveat(old, new):
+    subject = reader.subject_of(new)
+    if reader.subject_of(old) is not subject:
+        raise manifest.ExportError(f"{new} is an export of {subject.noun}s, but {old} is not")
+    before, after = (reader.read_documents(uri, subject) for uri in (old, new))
+    changes = resources.enter_context(stored_diff.spooled_diff(before, after, subject))
+    if caveat := _caveat(old, new, subject):
         print(caveat, file=sys.stderr)
     counts = ", ".join(f"{count} {kind}" for kind, count in changes.counts().items())
     return int(bool(changes)), chain(changes.lines(), (counts,))
 
 
-def _caveat(old: str, new: str) -> str | None:
+def _caveat(old: str, new: str, subject: Subject[Any]) -> str | None:
     """Return what a reader of the diff must know, if the manifests show it; a diff needs no manifests."""
     try:
-        before, after = (manifest.read_manifest(manifest.files_of(uri).manifest)[0].filters for uri in (old, new))
+        paths = (manifest.files_of(uri).manifest for uri in (old, new))
+        before, after = (manifest.read_manifest(path, subject.manifest)[0].filters for path in paths)
     except manifest.ExportError:
         return None
-    return None if plan.select_the_same(before, after) else plan.selection_caveat((new, after), (old, before))
+    if plan.select_the_same(subject.filter, before, after):
+        return None
+    return plan.selection_caveat(subject.noun, (new, after), (old, before))
 
 
 def _print(lines: Iterable[str], code: int) -> int:

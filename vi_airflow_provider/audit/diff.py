@@ -1,7 +1,8 @@
 """What changed between two exports, as pure functions.
 
-What counts is what a flow trains and how it is labeled: its canonical spec and its attributes. Layout, times,
-generations and etags do not count. ``python -m vi_airflow_provider.audit`` verifies and compares exports.
+Of a flow, what it trains and how it is labeled counts: its canonical spec and its attributes. Of a run, its state and
+its checkpoints count, too. Layout, times, generations and etags do not count.
+``python -m vi_airflow_provider.audit`` verifies and compares exports.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from vi_airflow_provider.api.canonical import canonical_json, comparable
+from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.audit.merge import merge_by_id
+from vi_airflow_provider.audit.subject import FLOWS, D, Subject
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Flow
 
-#: How a flow of one export relates to the other export.
+#: How a document of one export relates to the other export.
 Kind = Literal["added", "removed", "changed"]
 #: Stands for a value that one of the two sides lacks; JSON has no such value.
 ABSENT: Final = "(absent)"
@@ -40,77 +42,100 @@ class Change:
 
 
 @dataclass(frozen=True)
-class FlowRef:
-    """The id and name of a flow."""
+class Ref:
+    """The id of a document, and the name by which a person knows it: of a run, that of its flow."""
 
-    flow_id: str
+    id: str
     name: str
+
+    def as_json(self, noun: str) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {f"{noun}_id": self.id, "name": self.name}
 
 
 @dataclass(frozen=True)
-class ChangedFlow(FlowRef):
-    """A flow that both exports have, with different content."""
+class Removed(Ref):
+    """A document that only the old export has, as it was there, in its wire form."""
+
+    last: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Changed(Ref):
+    """A document that both exports have, with different content."""
 
     changes: list[Change]
+
+    def as_json(self, noun: str) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {**super().as_json(noun), "changes": [vars(change) for change in self.changes]}
 
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed from an old export to a new one; each collection is sorted by flow id."""
+    """What changed from an old export to a new one; each collection is sorted by id."""
 
-    added: Collection[FlowRef] = field(default_factory=list)
-    removed: Collection[FlowRef] = field(default_factory=list)
-    changed: Collection[ChangedFlow] = field(default_factory=list)
+    added: Collection[Ref] = field(default_factory=list)
+    removed: Collection[Removed] = field(default_factory=list)
+    changed: Collection[Changed] = field(default_factory=list)
+    #: What the exports are of, in the singular.
+    noun: str = "flow"
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
     def counts(self) -> dict[Kind, int]:
-        """Return the number of flows of each kind."""
+        """Return the number of documents of each kind."""
         return {kind: len(getattr(self, kind)) for kind in get_args(Kind)}
 
     def as_json(self) -> dict[str, Any]:
         """Return the diff as JSON data."""
-        return {kind: [asdict(flow) for flow in getattr(self, kind)] for kind in get_args(Kind)}
+        return {kind: [each.as_json(self.noun) for each in getattr(self, kind)] for kind in get_args(Kind)}
 
     def lines(self) -> Iterator[str]:
-        """Yield the diff as text for a person, without control characters, whatever a flow's name contains."""
-        for sign, flows in (("+", self.added), ("-", self.removed)):
-            for flow in flows:
-                yield one_line(f"{sign} {flow.flow_id}  {flow.name}")
-        for flow in self.changed:
-            yield one_line(f"~ {flow.flow_id}  {flow.name}")
-            for change in flow.changes:
+        """Yield the diff as text for a person, without control characters, whatever a name contains."""
+        for sign, documents in (("+", self.added), ("-", self.removed)):
+            for each in documents:
+                yield one_line(f"{sign} {each.id}  {each.name}")
+        for changed in self.changed:
+            yield one_line(f"~ {changed.id}  {changed.name}")
+            for change in changed.changes:
                 yield f"    {one_line(str(change))}"
 
 
 def diff_exports(old: Iterable[Flow], new: Iterable[Flow]) -> Diff:
-    """Compare two exports, each sorted by flow id, and collect what :func:`compare` yields."""
+    """Compare two exports of flows, each sorted by id, and collect what :func:`compare` yields."""
     found: dict[Kind, list[Any]] = {kind: [] for kind in get_args(Kind)}
-    for kind, flow in compare(old, new):
-        found[kind].append(flow)
-    return Diff(**found)
+    for kind, document in compare(old, new, FLOWS):
+        found[kind].append(document)
+    return Diff(found["added"], found["removed"], found["changed"])
 
 
-def compare(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[tuple[Kind, FlowRef]]:
-    """Yield what changed, in the order of the flow ids; a ``changed`` flow is a :class:`ChangedFlow`.
+def compare(old: Iterable[D], new: Iterable[D], subject: Subject[D]) -> Iterator[tuple[Kind, Ref]]:
+    """Yield what changed, in the order of the ids: a :class:`Ref`, a :class:`Removed` or a :class:`Changed`.
 
-    The exports are read side by side, so neither is held in memory.
+    The exports are read side by side, so neither is held in memory. A part of the documents that only one of the
+    exports has, such as the checkpoints of runs, is not compared.
 
-    :raises ValueError: one of them is not sorted by flow id, or has a flow twice
+    :raises ValueError: one of them is not sorted by id, or has a document twice
     """
-    for flow_id, before, after in merge_by_id(_by_id(old), _by_id(new)):
+
+    def by_id(documents: Iterable[D]) -> Iterator[tuple[str, D]]:
+        return ((subject.id_of(document), document) for document in documents)
+
+    for document_id, before, after in merge_by_id(by_id(old), by_id(new)):
         if before is None:
             assert after is not None  # noqa: S101 - an id comes from at least one side
-            yield "added", FlowRef(flow_id, after.spec.name)
+            yield "added", Ref(document_id, subject.name_of(after))
         elif after is None:
-            yield "removed", FlowRef(flow_id, before.spec.name)
-        elif changes := list(diff_values(comparable(before.to_wire()), comparable(after.to_wire()))):
-            yield "changed", ChangedFlow(flow_id, after.spec.name, changes)
-
-
-def _by_id(flows: Iterable[Flow]) -> Iterator[tuple[str, Flow]]:
-    return ((flow.flow_id, flow) for flow in flows)
+            yield "removed", Removed(document_id, subject.name_of(before), before.to_wire())
+        else:
+            olds, news = (subject.comparable(document.to_wire()) for document in (before, after))
+            shared = olds.keys() & news.keys()
+            olds, news = ({key: each[key] for key in shared} for each in (olds, news))
+            changes = list(diff_values(olds, news))
+            if changes:
+                yield "changed", Changed(document_id, subject.name_of(after), changes)
 
 
 def diff_values(old: Any, new: Any, path: str = "") -> Iterator[Change]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, get_args
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -17,17 +17,21 @@ from vi_airflow_provider import __version__
 from vi_airflow_provider.audit import report as html_report
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.diff import Kind
-from vi_airflow_provider.audit.listing import FlowSource, Listing
+from vi_airflow_provider.audit.listing import Listing
 from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of
-from vi_airflow_provider.audit.plan import ExportPlan, describe, selection_caveat
-from vi_airflow_provider.audit.reader import StoredExport, newest_export, read_export, verify
+from vi_airflow_provider.audit.plan import ExportPlan, Selection, describe, selection_caveat
+from vi_airflow_provider.audit.reader import StoredExport, newest_export, read_documents, verify
 from vi_airflow_provider.audit.report import ReportFacts
-from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.sources import FlowSource, L, RunSource, Source
+from vi_airflow_provider.audit.spool import Spool
 from vi_airflow_provider.audit.stored_diff import spooled_diff
+from vi_airflow_provider.audit.subject import FLOWS, RUNS, D, Subject
+from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.storage.manifest import sha256_and_size
 
 if TYPE_CHECKING:
     from vi_airflow_provider.audit.diff import Diff
+    from vi_airflow_provider.audit.sources import Calls
 
 #: Lines of a diff that the log shows.
 MAX_LOGGED: Final = 200
@@ -39,14 +43,17 @@ log = logging.getLogger(__name__)
 class Exported:
     """An export that was published."""
 
+    subject: Subject[Any]
     target: ObjectStoragePath
     manifest: ExportManifest
     has_report: bool
     compared_to: str | None
-    #: Number of flows per kind of change; ``None`` if nothing was compared.
+    #: Number of documents per kind of change; ``None`` if nothing was compared.
     changes: dict[Kind, int] | None
     #: What a reader of the comparison must know.
     caveats: tuple[str, ...] = ()
+    #: Whether the task is to fail if anything has changed.
+    fail_on_drift: bool = False
 
     @property
     def drift(self) -> str:
@@ -54,7 +61,12 @@ class Exported:
         if not self.changes or not any(self.changes.values()):
             return ""
         counts = ", ".join(f"{count} {kind}" for kind, count in self.changes.items())
-        return " ".join((f"The flows differ from {self.compared_to}: {counts}.", *self.caveats))
+        return " ".join((f"The {self.subject.noun}s differ from {self.compared_to}: {counts}.", *self.caveats))
+
+    @property
+    def fails(self) -> bool:
+        """Whether the task is to fail."""
+        return self.fail_on_drift and bool(self.drift)
 
     def as_xcom(self) -> dict[str, Any]:
         """Return the result of the task as JSON data."""
@@ -69,41 +81,75 @@ class Exported:
         }
 
 
-def export_flows(plan: ExportPlan, source: FlowSource, organization_id: str) -> Exported:
-    """Export the flows of an organization.
+class Choice(NamedTuple):
+    """Which documents to export, as the author of a DAG has written it.
 
+    :param criteria: the arguments of the filter, and maybe ``limit``
+    :param outputs: export runs with the metrics of their checkpoints, which takes a request for each run
+    """
+
+    criteria: Mapping[str, Any]
+    page_size: Any
+    outputs: Any = False
+
+
+def export(
+    noun: Literal["flow", "run"],
+    calls: Calls,
+    arguments: Mapping[str, Any],
+    choice: Choice,
+) -> Exported:
+    """Export the flows or the runs of an organization.
+
+    :param arguments: those of :meth:`ExportPlan.build`, as the author of a DAG has written them
+    :raises ViValidationError: an argument is unusable; the message names it
     :raises ExportError: the export to compare with is missing or damaged; nothing was requested yet
     """
+    if noun == "flow":
+        selection = Selection.build(choice.criteria, choice.page_size, FLOWS.filter)
+        plan = ExportPlan.build(**arguments, selection=selection)
+        return _export(plan, FLOWS, FlowSource(calls), calls.settings.organization_id)
+    selection = Selection.build(choice.criteria, choice.page_size, RUNS.filter)
+    plan = ExportPlan.build(**arguments, selection=selection)
+    source = RunSource(calls, outputs=boolean("outputs", choice.outputs))
+    return _export(plan, RUNS, source, calls.settings.organization_id)
+
+
+def _export(plan: ExportPlan, subject: Subject[D], source: Source[L, D], organization_id: str) -> Exported:
     # Found and verified first: a listing may take hours.
-    old = _find_old_export(plan, organization_id)
-    caveats = _caveats(plan, old, organization_id)
+    old = _find_old_export(plan, subject, organization_id)
+    caveats = _caveats(plan, subject, old, organization_id)
     for caveat in caveats:
         log.warning("%s", caveat)
-    with FlowSpool() as spool:
+    with Spool(subject) as spool:
         listing = Listing(source, plan.selection, spool)
         listing.collect()
         with _compared(old, listing) as diff:
             file = writer.write_file(spool, plan.format, compressed=plan.compressed, bom=plan.csv_bom)
             manifest = _manifest(plan, organization_id, listing, file)
-            facts = _report_facts(plan, manifest, old, caveats)
+            facts = _report_facts(plan, subject, manifest, old, caveats)
             report = _report(facts, spool, diff) if plan.html_report else None
             writer.publish(spool, plan.target, file, manifest, report)
-            log.info("%s flows exported: %s, sha256 %s", f"{manifest.count:,}", plan.target, manifest.sha256)
+            log.info(
+                "%s %ss exported: %s, sha256 %s", f"{manifest.count:,}", subject.noun, plan.target, manifest.sha256
+            )
             _log_diff(diff)
             changes = None if diff is None else diff.counts()
-            return Exported(plan.target, manifest, plan.html_report, old and old.uri, changes, caveats)
+            return Exported(
+                subject, plan.target, manifest, plan.html_report, old and old.uri, changes, caveats, plan.fail_on_drift
+            )
 
 
-def _find_old_export(plan: ExportPlan, organization_id: str) -> StoredExport | None:
+def _find_old_export(plan: ExportPlan, subject: Subject[D], organization_id: str) -> StoredExport | None:
     """Find the export to compare with, and verify it."""
     if plan.compare_to is None:
         return None
     if plan.compare_to == "previous":
-        old = _newest(plan, plan.target.parent, organization_id, recursive=False)
+        old = _newest(plan, subject, plan.target.parent, organization_id, recursive=False)
     elif plan.compare_to.endswith("/"):
-        old = _newest(plan, ObjectStoragePath(plan.compare_to), organization_id, recursive=True)
+        old = _newest(plan, subject, ObjectStoragePath(plan.compare_to), organization_id, recursive=True)
     else:
-        old = StoredExport(plan.compare_to, verify(plan.compare_to))
+        old = StoredExport(plan.compare_to, verify(plan.compare_to, subject))
         if old.manifest.format != "jsonl":
             raise ExportError(f"compare_to: {old.uri} is a {old.manifest.format} export; only jsonl can be compared")
     if old is not None:
@@ -112,40 +158,45 @@ def _find_old_export(plan: ExportPlan, organization_id: str) -> StoredExport | N
 
 
 def _newest(
-    plan: ExportPlan, folder: ObjectStoragePath, organization_id: str, *, recursive: bool
+    plan: ExportPlan, subject: Subject[D], folder: ObjectStoragePath, organization_id: str, *, recursive: bool
 ) -> StoredExport | None:
-    old = newest_export(folder, organization_id, exclude=plan.target, recursive=recursive, strict=plan.fail_on_drift)
+    old = newest_export(
+        folder, organization_id, subject, exclude=plan.target, recursive=recursive, strict=plan.fail_on_drift
+    )
     if old is None:
         place = f"{str(folder).rstrip('/')}/"
         log.warning("Nothing to compare with: %s has no earlier jsonl export of this organization", place)
     return old
 
 
-def _caveats(plan: ExportPlan, old: StoredExport | None, organization_id: str) -> tuple[str, ...]:
-    """Return what a reader of the comparison must know: the exports do not cover the same flows."""
+def _caveats(plan: ExportPlan, subject: Subject[D], old: StoredExport | None, organization_id: str) -> tuple[str, ...]:
+    """Return what a reader of the comparison must know: the exports do not cover the same documents."""
     caveats: list[str] = []
     if old is not None and old.manifest.organization_id != organization_id:
         caveats.append(f"{old.uri} is an export of another organization, {old.manifest.organization_id!r:.200}.")
     if old is not None and not plan.selection.is_that_of(old.manifest.filters):
-        caveats.append(selection_caveat(("This one", plan.selection.criteria), (old.uri, old.manifest.filters)))
+        caveats.append(
+            selection_caveat(subject.noun, ("This one", plan.selection.criteria), (old.uri, old.manifest.filters))
+        )
     return tuple(caveats)
 
 
 @contextmanager
-def _compared(old: StoredExport | None, listing: Listing) -> Iterator[Diff | None]:
-    """Lend the changes since an export, after the flows that seem to be removed have been requested."""
+def _compared(old: StoredExport | None, listing: Listing[L, D]) -> Iterator[Diff | None]:
+    """Lend the changes since an export, after the documents that seem to be removed have been requested."""
     if old is None:
         yield None
         return
-    with spooled_diff(read_export(old.uri), listing.spool.flows()) as diff:
-        if not listing.confirm_removed(flow.flow_id for flow in diff.removed):
+    spool = listing.spool
+    with spooled_diff(read_documents(old.uri, spool.subject), spool.documents(), spool.subject) as diff:
+        if not listing.confirm_removed(each.id for each in diff.removed):
             yield diff
             return
-    with spooled_diff(read_export(old.uri), listing.spool.flows()) as diff:
+    with spooled_diff(read_documents(old.uri, spool.subject), spool.documents(), spool.subject) as diff:
         yield diff
 
 
-def _manifest(plan: ExportPlan, organization_id: str, listing: Listing, file: IO[bytes]) -> ExportManifest:
+def _manifest(plan: ExportPlan, organization_id: str, listing: Listing[L, D], file: IO[bytes]) -> ExportManifest:
     sha256, size = sha256_and_size(file)
     return ExportManifest(
         file=plan.target.name,
@@ -163,7 +214,11 @@ def _manifest(plan: ExportPlan, organization_id: str, listing: Listing, file: IO
 
 
 def _report_facts(
-    plan: ExportPlan, manifest: ExportManifest, old: StoredExport | None, caveats: tuple[str, ...]
+    plan: ExportPlan,
+    subject: Subject[D],
+    manifest: ExportManifest,
+    old: StoredExport | None,
+    caveats: tuple[str, ...],
 ) -> ReportFacts:
     return ReportFacts(
         organization_id=manifest.organization_id,
@@ -175,13 +230,14 @@ def _report_facts(
         provider_version=manifest.provider_version,
         selection=describe(manifest.filters),
         caveats=caveats,
+        noun=subject.noun,
     )
 
 
-def _report(facts: ReportFacts, spool: FlowSpool, diff: Diff | None) -> IO[bytes]:
+def _report(facts: ReportFacts, spool: Spool[D], diff: Diff | None) -> IO[bytes]:
     file = spool.file()
     page = TextIOWrapper(file, encoding="utf-8", newline="\n")
-    html_report.write_report(page, facts, spool.flows(), diff)
+    html_report.write_report(page, facts, spool.documents(), diff)
     page.detach()  # flushes it and leaves the file open
     return file
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.audit.tabular import COLUMNS
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from vi_airflow_provider.audit.manifest import ExportManifest
+    from vi_airflow_provider.audit.subject import Subject
 
 #: The scheme under which OpenLineage names a store that fsspec knows under several.
 _SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "": "file", "local": "file"}
 
 
-def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> OperatorLineage[Any, Any]:
-    """Return the flows of the organization as input, and the export as output."""
+def export_lineage(
+    subject: Subject[Any], target: ObjectStoragePath, manifest: ExportManifest
+) -> OperatorLineage[Any, Any]:
+    """Return the documents of the organization as input, and the export as output."""
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
         OutputDataset,
@@ -31,7 +32,7 @@ def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> Opera
     facets: dict[str, Any] = {"version": dataset_version_dataset.DatasetVersionDatasetFacet(manifest.sha256)}
     if manifest.format != "jsonl":
         facets["schema"] = SchemaDatasetFacet(
-            fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in COLUMNS.items()]
+            fields=[SchemaDatasetFacetFields(name=name, type=kind) for name, kind in subject.table.columns.items()]
         )
     namespace, name = dataset_name(target)
     written = OutputDataset(
@@ -42,7 +43,7 @@ def export_lineage(target: ObjectStoragePath, manifest: ExportManifest) -> Opera
             "outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=manifest.count, size=manifest.size)
         },
     )
-    read = Dataset(namespace=f"vi://{manifest.organization_id}", name="flows")
+    read = Dataset(namespace=f"vi://{manifest.organization_id}", name=f"{subject.noun}s")
     return OperatorLineage(inputs=[read], outputs=[written])
 
 

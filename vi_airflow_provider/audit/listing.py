@@ -1,13 +1,13 @@
-"""Which flows an export has: a listing that others change while it is read, made complete.
+"""Which documents an export has: a listing that others change while it is read, made complete.
 
-A page cursor may count documents instead of naming one. If flows on earlier pages are deleted meanwhile, the rest
-moves up, and the flows that move across the boundary of two pages are on neither. So one pass is not trusted:
+A page cursor may count documents instead of naming one. If documents on earlier pages are deleted meanwhile, the
+rest moves up, and those that move across the boundary of two pages are on neither. So one pass is not trusted:
 
-1. the flows are listed, and those that match are stored; ids of the others are remembered;
-2. the ids are listed again, until a pass has no unknown id, and unknown flows are fetched one by one;
-3. before a flow counts as removed since an earlier export, it is requested by its id.
+1. the documents are listed, and those that match are stored; ids of the others are remembered;
+2. the ids are listed again, until a pass has no unknown id, and unknown documents are fetched one by one;
+3. before a document counts as removed since an earlier export, it is requested by its id.
 
-A flow that exists from the first request to the last is in the export. One that is created or deleted meanwhile may
+A document that exists from the first request to the last is in the export. One that is created or deleted meanwhile may
 be in it or not. With a ``limit`` the export is a sample by intention, and a single pass.
 """
 
@@ -19,16 +19,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic
 
-from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.audit.sources import L
+from vi_airflow_provider.audit.subject import D
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.models import Flow, SimpleFlow
     from vi_airflow_provider.audit.plan import Selection
-    from vi_airflow_provider.audit.spool import FlowSpool
+    from vi_airflow_provider.audit.sources import Source
+    from vi_airflow_provider.audit.spool import Spool
 
-#: Flows between two lines of progress in the log.
+#: Documents between two lines of progress in the log.
 PROGRESS: Final = 1000
 #: Listings after which an export gives up waiting for a pass without an unknown id.
 MAX_PASSES: Final = 5
@@ -38,38 +39,22 @@ IDS_PER_PAGE: Final = 1000
 log = logging.getLogger(__name__)
 
 
-class FlowSource(Protocol):
-    """Where the flows come from, as a hook or a client of ``api`` has it."""
-
-    def list_flows(self, *, page_size: int | None, limit: int | None, prefetch: bool) -> Iterator[Flow]:
-        """Yield all flows."""
-        ...
-
-    def list_simple_flows(self, *, page_size: int | None) -> Iterator[SimpleFlow]:
-        """Yield the ids of all flows."""
-        ...
-
-    def find_flow(self, *, flow_id: str) -> Flow | None:
-        """Return a flow, ``None`` if it does not exist."""
-        ...
-
-
 @dataclass
-class Listing:
-    """Stores the selected flows of an organization in a spool, and counts what it takes.
+class Listing(Generic[L, D]):
+    """Stores the selected documents of an organization in a spool, and counts what it takes.
 
     :param passes: listings that were read
-    :param late: flows that the first listing lacked
+    :param late: documents that the first listing lacked
     """
 
-    source: FlowSource
+    source: Source[L, D]
     selection: Selection
-    spool: FlowSpool
+    spool: Spool[D]
     passes: int = 0
     late: int = 0
 
     def collect(self) -> None:
-        """Store the flows, and repeat the listing until it has no unknown flow."""
+        """Store the documents, and repeat the listing until it has no unknown one."""
         self._first_pass()
         while self.selection.limit is None:
             unknown = self._unknown_ids()
@@ -78,18 +63,18 @@ class Listing:
                 return
             if self.passes == MAX_PASSES:
                 log.warning(
-                    "The flows kept changing: pass %d of the listing had %d unknown ones, too. They are in the export; "
+                    "The %ss kept changing: pass %d of the listing had %d unknown ones, too. They are in the export; "
                     "others may be missing.",
-                    *(self.passes, len(unknown)),
+                    *(self.source.noun, self.passes, len(unknown)),
                 )
                 return
 
-    def confirm_removed(self, flow_ids: Iterable[str]) -> bool:
-        """Request flows of an earlier export that the listings lack; store and report those that exist."""
+    def confirm_removed(self, document_ids: Iterable[str]) -> bool:
+        """Request documents of an earlier export that the listings lack; store and report those that exist."""
         if self.selection.limit is not None:
             return False
         before = self.late
-        self._fetch([flow_id for flow_id in flow_ids if not self.spool.knows(flow_id)])
+        self._fetch([each for each in document_ids if not self.spool.knows(each)])
         return self.late > before
 
     def _first_pass(self) -> None:
@@ -97,38 +82,46 @@ class Listing:
         self.passes = 1
         # Without a filter, the listing itself can stop at the limit. With a filter, any page may be the last one that
         # is needed, so none is prefetched.
-        bound = limit if selection.wanted == FlowFilter() else None
-        flows = self.source.list_flows(page_size=selection.page_size, limit=bound, prefetch=limit == bound)
-        for flow in islice(self._selected(flows), limit):
-            self.spool.add(flow)
+        bound = limit if selection.wants_all else None
+        listed = self.source.list(page_size=selection.page_size, limit=bound, prefetch=limit == bound)
+        self._store(islice(self._selected(listed), limit))
 
-    def _selected(self, flows: Iterator[Flow]) -> Iterator[Flow]:
-        """Yield the flows that match, and remember the ids of the others."""
+    def _store(self, selected: Iterator[L]) -> int:
+        """Store documents, batch by batch; return how many."""
+        count = 0
+        while batch := list(islice(selected, self.source.batch)):
+            for listed, document in zip(batch, self.source.complete(batch), strict=True):
+                if document is None:  # deleted since it was listed
+                    self.spool.skip(self.source.id_of(listed))
+                else:
+                    self.spool.add(document)
+                    count += 1
+        return count
+
+    def _selected(self, listed: Iterator[L]) -> Iterator[L]:
+        """Yield the documents that match, and remember the ids of the others."""
         now, began, count = datetime.now(UTC), time.monotonic(), 0
-        for flow in flows:
-            if not self.selection.wanted.matches(flow, now):
-                self.spool.skip(flow.flow_id)
+        for document in listed:
+            if not self.selection.wanted.matches(document, now):  # type: ignore[arg-type]
+                self.spool.skip(self.source.id_of(document))
                 continue
             count += 1
             if count % PROGRESS == 0:
                 rate = count / max(time.monotonic() - began, 1e-9)
-                log.info("%s flows so far, %s per second.", f"{count:,}", f"{rate:,.0f}")
-            yield flow
+                log.info("%s %ss so far, %s per second.", f"{count:,}", self.source.noun, f"{rate:,.0f}")
+            yield document
 
     def _unknown_ids(self) -> list[str]:
         self.passes += 1
-        listed = self.source.list_simple_flows(page_size=IDS_PER_PAGE)
-        return [flow.flow_id for flow in listed if not self.spool.knows(flow.flow_id)]
+        return [each for each in self.source.ids(page_size=IDS_PER_PAGE) if not self.spool.knows(each)]
 
-    def _fetch(self, flow_ids: Iterable[str]) -> None:
-        """Request flows by their ids, and store those that exist and match."""
-        for number, flow_id in enumerate(dict.fromkeys(flow_ids), 1):
-            flow = self.source.find_flow(flow_id=flow_id)
-            if flow is None:
-                self.spool.skip(flow_id)
+    def _fetch(self, document_ids: Iterable[str]) -> None:
+        """Request documents by their ids, and store those that exist and match."""
+        for number, document_id in enumerate(dict.fromkeys(document_ids), 1):
+            document = self.source.find(document_id)
+            if document is None:
+                self.spool.skip(document_id)
                 continue
-            for selected in self._selected(iter((flow,))):
-                self.spool.add(selected)
-                self.late += 1
+            self.late += self._store(self._selected(iter((document,))))
             if number % PROGRESS == 0:
-                log.info("%s flows requested by their ids.", f"{number:,}")
+                log.info("%s %ss requested by their ids.", f"{number:,}", self.source.noun)

@@ -1,11 +1,11 @@
-"""The manifest of an export: which version of the file it accepts, and the fingerprint of each flow.
+"""The manifest of an export: which version of the file it accepts, and the fingerprint of each document.
 
 While a file is being replaced, its manifest accepts more than one version: see ``audit/writer.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +26,7 @@ class ExportManifest:
     """One version of an exported file, and how it was made.
 
     :param passes: listings that were read; 1 if the export has a ``limit``, or is of the first release
-    :param late: flows that the first listing lacked
+    :param late: documents that the first listing lacked
     """
 
     file: str
@@ -42,9 +42,10 @@ class ExportManifest:
     late: int = 0
 
 
-EXPORT: Final = ManifestKind(
-    "vi-flow-export", manifest=Suffix("", ".manifest.json"), report=Suffix("", ".report.html"), error=ExportError
-)
+_MANIFEST: Final = Suffix("", ".manifest.json")
+_REPORT: Final = Suffix("", ".report.html")
+EXPORT: Final = ManifestKind("vi-flow-export", _MANIFEST, _REPORT, ExportError)
+RUN_EXPORT: Final = ManifestKind("vi-run-export", _MANIFEST, _REPORT, ExportError, noun="run")
 _VERSION: Final = TypeAdapter(ExportManifest)
 
 
@@ -53,22 +54,14 @@ def files_of(uri: str) -> Files:
     return EXPORT.files(uri)
 
 
-def read_manifest(manifest: ObjectStoragePath) -> list[ExportManifest]:
+def read_manifest(manifest: ObjectStoragePath, kind: ManifestKind = EXPORT) -> list[ExportManifest]:
     """Return the versions that a manifest accepts: first the one that it describes, then those before it.
 
     :raises ExportError: the manifest is missing, malformed or of another kind
     """
-    with EXPORT.facts(manifest) as facts:
+    with kind.facts(manifest) as facts:
         versions = (facts, facts["replaces"], *facts.get("also_accepts", ()))
         return [_VERSION.validate_python(version) for version in versions if version]
-
-
-def listed_flows(uri: str) -> Iterator[tuple[str, str]]:
-    """Yield id and fingerprint of each flow that the manifest of an export lists.
-
-    :raises ExportError: the manifest is missing or malformed
-    """
-    return EXPORT.fingerprints(files_of(uri).manifest)
 
 
 def manifest_facts(version: ExportManifest, accepted: Sequence[ExportManifest]) -> dict[str, Any]:

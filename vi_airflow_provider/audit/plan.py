@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
 from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.selection.run_filter import RunFilter
 from vi_airflow_provider.storage.files import is_folder
 from vi_airflow_provider.storage.urls import resolve_destination
 
@@ -24,60 +25,67 @@ _IMPLIED: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parqu
 
 @dataclass(frozen=True)
 class Selection:
-    """Which flows an export contains.
+    """Which documents an export contains.
 
     :param criteria: the filter and the limit as JSON data, for the manifest
     """
 
-    wanted: FlowFilter
+    wanted: FlowFilter | RunFilter
     limit: int | None
     page_size: int | None
     criteria: Mapping[str, Any]
 
     @classmethod
-    def build(cls, criteria: Mapping[str, Any], page_size: Any) -> Self:
+    def build(
+        cls, criteria: Mapping[str, Any], page_size: Any, filter_type: type[FlowFilter] | type[RunFilter] = FlowFilter
+    ) -> Self:
         """Check the arguments.
 
-        :param criteria: the arguments of a :class:`FlowFilter`, and maybe ``limit``
+        :param criteria: the arguments of the filter, and maybe ``limit``
         :raises ViValidationError: an argument is unusable; the message names it
         """
         filters = {name: value for name, value in criteria.items() if name != "limit"}
         return cls(
-            FlowFilter.build(**filters),
+            filter_type.build(**filters),
             optional_count("limit", criteria.get("limit")),
             optional_count("page_size", page_size),
             json.loads(json.dumps(criteria, default=str)),
         )
 
+    @property
+    def wants_all(self) -> bool:
+        """Whether there is no filter."""
+        return self.wanted == type(self.wanted)()
+
     def is_that_of(self, criteria: Mapping[str, Any]) -> bool:
-        """Return whether the criteria in a manifest select the same flows, however they are spelled."""
-        return select_the_same(criteria, self.criteria)
+        """Return whether the criteria in a manifest select the same documents, however they are spelled."""
+        return select_the_same(type(self.wanted), criteria, self.criteria)
 
 
-def select_the_same(*criteria: Mapping[str, Any]) -> bool:
-    """Return whether two criteria of manifests select the same flows, however they are spelled."""
+def select_the_same(filter_type: type[FlowFilter] | type[RunFilter], *criteria: Mapping[str, Any]) -> bool:
+    """Return whether two criteria of manifests select the same documents, however they are spelled."""
     if criteria[0] == criteria[1]:
         return True
     try:
-        one, other = (Selection.build(each, None) for each in criteria)
+        one, other = (Selection.build(each, None, filter_type) for each in criteria)
     except ViValidationError:
         return False
     return (one.wanted, one.limit) == (other.wanted, other.limit)
 
 
-def selection_caveat(*exports: tuple[str, Mapping[str, Any]]) -> str:
+def selection_caveat(noun: str, *exports: tuple[str, Mapping[str, Any]]) -> str:
     """Return what to know about a comparison of exports with different criteria, given the names of both."""
     return " ".join(
         (
-            "The exports have different selections: a flow that only one of them covers counts as added or removed.",
-            *(f"{name}: {describe(criteria)}." for name, criteria in exports),
+            f"The exports have different selections: a {noun} that only one of them covers counts as added or removed.",
+            *(f"{name}: {describe(criteria) or f'all {noun}s'}." for name, criteria in exports),
         )
     )
 
 
 def describe(criteria: Mapping[str, Any]) -> str:
-    """Return a selection as text for a person."""
-    return ", ".join(f"{name}={value!r}" for name, value in sorted(criteria.items())) or "all flows"
+    """Return a selection as text for a person; empty for all documents."""
+    return ", ".join(f"{name}={value!r}" for name, value in sorted(criteria.items()))
 
 
 @dataclass(frozen=True)

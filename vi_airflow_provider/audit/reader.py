@@ -1,49 +1,71 @@
-"""Reading exports: their flows, whether they match their manifests, and which one is the newest."""
+"""Reading exports: their documents, whether they match their manifests, and which one is the newest."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import zlib
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import one_line
-from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit.manifest import (
-    EXPORT,
-    ExportError,
-    ExportManifest,
-    files_of,
-    listed_flows,
-    read_manifest,
-)
+from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of, read_manifest
 from vi_airflow_provider.audit.merge import merge_by_id
+from vi_airflow_provider.audit.subject import FLOWS, RUNS, D, Subject
 from vi_airflow_provider.storage.files import list_files, open_to_read
 from vi_airflow_provider.storage.manifest import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-#: How many flows that contradict the manifest are named.
+    from vi_airflow_provider.api.models import Flow
+
+T = TypeVar("T")
+
+#: How many documents that contradict the manifest are named.
 _NAMED: Final = 5
 
 log = logging.getLogger(__name__)
 
 
 def read_export(uri: str) -> Iterator[Flow]:
-    """Yield the flows of a ``jsonl`` export, plain or gzipped.
+    """Yield the flows of a ``jsonl`` export, as :func:`read_documents` does."""
+    return read_documents(uri, FLOWS)
+
+
+def read_documents(uri: str, subject: Subject[D]) -> Iterator[D]:
+    """Yield the documents of a ``jsonl`` export, plain or gzipped.
 
     :raises ExportError: the file is missing or not such an export
     """
+    return _read(uri, subject.model.model_validate_json)
+
+
+def subject_of(uri: str) -> Subject[Any]:
+    """Return what an export is of: as its manifest states, or its first document; flows, if there is neither."""
+    for subject in (FLOWS, RUNS):
+        try:
+            read_manifest(files_of(uri).manifest, subject.manifest)
+        except ExportError:
+            continue
+        return subject
+    try:
+        first = next(_read(uri, json.loads), None)
+    except ExportError:  # the caller, who reads it next, gets this error
+        first = None
+    return RUNS if isinstance(first, dict) and first.get("kind") == "Run" else FLOWS
+
+
+def _read(uri: str, parse: Callable[[bytes], T]) -> Iterator[T]:
     path = ObjectStoragePath(uri)
     try:
         with open_to_read(path) as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:
             for line in file:
-                yield Flow.model_validate_json(line)
+                yield parse(line)
     except FileNotFoundError:
         raise ExportError(f"{uri}: this export does not exist") from None
     except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:  # pydantic's errors are ValueErrors
@@ -62,25 +84,27 @@ def _maybe_gunzip(raw: IO[bytes], compressed: bool) -> Iterator[IO[bytes]]:
         yield raw
 
 
-def verify(uri: str, *, every_flow: bool = False) -> ExportManifest:
-    """Check an export against its manifest, and return the manifest. Memory does not grow with the number of flows.
+def verify(uri: str, subject: Subject[Any] = FLOWS, *, every_document: bool = False) -> ExportManifest:
+    """Check an export against its manifest, and return the manifest. Memory does not grow with the number of documents.
 
-    :param every_flow: of a ``jsonl`` export, also compare the fingerprint of each flow, and name the flows that
+    :param every_document: of a ``jsonl`` export, also compare the fingerprint of each document, and name those that
         contradict the manifest
     :raises ExportError: the file or its manifest is missing, truncated or changed
     """
-    versions = read_manifest(files_of(uri).manifest)
+    versions = read_manifest(files_of(uri).manifest, subject.manifest)
     sha256 = _sha256_of_data(uri)
-    _check_listing(uri, versions[0])
+    _check_listing(uri, versions[0], subject)
     manifest = next((version for version in versions if version.sha256 == sha256), None)
     described = versions[0]
     if manifest is None:
-        raise EXPORT.mismatch(uri, _disagreements(uri) if every_flow and described.format == "jsonl" else "")
-    if every_flow and manifest.format == "jsonl":
+        raise subject.manifest.mismatch(
+            uri, _disagreements(uri, subject) if every_document and described.format == "jsonl" else ""
+        )
+    if every_document and manifest.format == "jsonl":
         # Of a version that was to be replaced, the manifest has the count, but not the fingerprints.
-        found = _disagreements(uri) if manifest is described else ""
-        if found or (count := sum(1 for _ in read_export(uri))) != manifest.count:
-            raise EXPORT.mismatch(uri, found or f": it has {count} flows")
+        found = _disagreements(uri, subject) if manifest is described else ""
+        if found or (count := sum(1 for _ in read_documents(uri, subject))) != manifest.count:
+            raise subject.manifest.mismatch(uri, found or f": it has {count} {subject.noun}s")
     return manifest
 
 
@@ -91,31 +115,36 @@ def _sha256_of_data(uri: str) -> str:
         raise ExportError(f"{uri}: the manifest exists, but the file does not") from None
 
 
-def _check_listing(uri: str, described: ExportManifest) -> None:
-    listed = sum(1 for _ in listed_flows(uri))
+def _check_listing(uri: str, described: ExportManifest, subject: Subject[Any]) -> None:
+    listed = sum(1 for _ in _listed(uri, subject))
     if listed != described.count:
         raise ExportError(
-            f"manifest {files_of(uri).manifest}: its count is {described.count} flows, but it lists {listed}"
+            f"manifest {files_of(uri).manifest}: its count is {described.count} {subject.noun}s, but it lists {listed}"
         )
 
 
-def _disagreements(uri: str) -> str:
-    """Name the first flows of a ``jsonl`` export that contradict its manifest."""
-    found = list(islice(_contradictions(uri), _NAMED + 1))
+def _listed(uri: str, subject: Subject[Any]) -> Iterator[tuple[str, str]]:
+    return subject.manifest.fingerprints(files_of(uri).manifest)
+
+
+def _disagreements(uri: str, subject: Subject[Any]) -> str:
+    """Name the first documents of a ``jsonl`` export that contradict its manifest."""
+    found = list(islice(_contradictions(uri, subject), _NAMED + 1))
     named = "".join(f"\n  {line}" for line in found[:_NAMED])
     return f"{named}\n  …" if len(found) > _NAMED else named
 
 
-def _contradictions(uri: str) -> Iterator[str]:
-    stored = ((flow.flow_id, flow.fingerprint) for flow in read_export(uri))
+def _contradictions(uri: str, subject: Subject[Any]) -> Iterator[str]:
+    documents = read_documents(uri, subject)
+    stored = ((subject.id_of(each), subject.fingerprint(each.to_wire())) for each in documents)
     try:
-        for flow_id, expected, found in merge_by_id(listed_flows(uri), stored):
+        for document_id, expected, found in merge_by_id(_listed(uri, subject), stored):
             if found is None:
-                yield one_line(f"{flow_id}: missing from the file")
+                yield one_line(f"{document_id}: missing from the file")
             elif expected is None:
-                yield one_line(f"{flow_id}: not in the manifest")
+                yield one_line(f"{document_id}: not in the manifest")
             elif expected != found:
-                yield one_line(f"{flow_id}: changed since it was exported")
+                yield one_line(f"{document_id}: changed since it was exported")
     except (ExportError, ValueError) as error:
         yield str(error)
 
@@ -130,6 +159,7 @@ class StoredExport(NamedTuple):
 def newest_export(
     folder: ObjectStoragePath,
     organization_id: str,
+    subject: Subject[Any] = FLOWS,
     *,
     exclude: ObjectStoragePath,
     recursive: bool = False,
@@ -146,10 +176,10 @@ def newest_export(
     :raises ExportError: ``strict``, and there are only exports that cannot be read
     """
     unreadable: list[str] = []
-    candidates = _candidates(folder, organization_id, exclude, unreadable, recursive=recursive)
+    candidates = _candidates(folder, organization_id, subject, exclude, unreadable, recursive=recursive)
     for *_, uri in sorted(candidates, reverse=True):
         try:
-            return StoredExport(uri, verify(uri))
+            return StoredExport(uri, verify(uri, subject))
         except ExportError as error:
             log.warning("Not compared with %s: %s", uri, error)
         except Exception as error:  # whatever the file system's driver raises
@@ -165,6 +195,7 @@ def newest_export(
 def _candidates(
     folder: ObjectStoragePath,
     organization_id: str,
+    subject: Subject[Any],
     exclude: ObjectStoragePath,
     unreadable: list[str],
     *,
@@ -172,10 +203,10 @@ def _candidates(
 ) -> Iterator[tuple[bool, str, str]]:
     """Yield preference, creation time and URL of each comparable export; the greatest is the newest."""
     for path in list_files(folder, recursive=recursive):
-        if not EXPORT.is_manifest(path):
+        if not subject.manifest.is_manifest(path):
             continue
         try:
-            manifest = read_manifest(path)[0]
+            manifest = read_manifest(path, subject.manifest)[0]
         except ExportError:
             continue  # of something else, like an archive
         except Exception as error:  # whatever the file system's driver raises
@@ -183,5 +214,5 @@ def _candidates(
             unreadable.append(str(path))
             continue
         if manifest.organization_id == organization_id and manifest.format == "jsonl":
-            export = EXPORT.data_of(path)
+            export = subject.manifest.data_of(path)
             yield export.path != exclude.path, manifest.created_at, str(export)

@@ -1,4 +1,4 @@
-"""The diff of two exports, stored on disk: if every flow has changed, it is as large as the exports."""
+"""The diff of two exports, stored on disk: if every document has changed, it is as large as the exports."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from vi_airflow_provider.storage import tempfiles
 if TYPE_CHECKING:
     import sqlite3
 
-    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.audit.subject import D, Subject
 
 
 @contextmanager
-def spooled_diff(old: Iterable[Flow], new: Iterable[Flow]) -> Iterator[diff.Diff]:
+def spooled_diff(old: Iterable[D], new: Iterable[D], subject: Subject[D]) -> Iterator[diff.Diff]:
     """Compare two exports as :func:`audit.diff_exports` does; the diff is read from disk, as often as needed.
 
-    :raises ValueError: one of them is not sorted by flow id, or has a flow twice
+    :raises ValueError: one of them is not sorted by id, or has a document twice
     """
     with closing(tempfiles.database()) as database:
-        database.execute("CREATE TABLE drift (kind TEXT, flow TEXT)")
+        database.execute("CREATE TABLE drift (kind TEXT, document TEXT)")
         counts = dict.fromkeys(_READERS, 0)
-        for kind, flow in diff.compare(old, new):
-            database.execute("INSERT INTO drift VALUES (?, ?)", (kind, json.dumps(asdict(flow))))
+        for kind, document in diff.compare(old, new, subject):
+            database.execute("INSERT INTO drift VALUES (?, ?)", (kind, json.dumps(asdict(document))))
             counts[kind] += 1
-        yield diff.Diff(**{kind: _Spooled(database, kind, count) for kind, count in counts.items()})
+        found: dict[str, Any] = {kind: _Spooled(database, kind, count) for kind, count in counts.items()}
+        yield diff.Diff(**found, noun=subject.noun)
 
 
 class _Spooled(Collection[Any]):
-    """The flows of one kind, in the order in which they were found."""
+    """The documents of one kind, in the order in which they were found."""
 
     def __init__(self, database: sqlite3.Connection, kind: diff.Kind, count: int) -> None:
         self._database = database
@@ -44,25 +45,29 @@ class _Spooled(Collection[Any]):
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        query = "SELECT flow FROM drift WHERE kind = ? ORDER BY rowid"
-        for (flow,) in self._database.execute(query, (self._kind,)):
-            yield _READERS[self._kind](json.loads(flow))
+        query = "SELECT document FROM drift WHERE kind = ? ORDER BY rowid"
+        for (document,) in self._database.execute(query, (self._kind,)):
+            yield _READERS[self._kind](json.loads(document))
 
-    def __contains__(self, flow: object) -> bool:
-        return any(each == flow for each in self)
-
-
-def _flow(data: dict[str, Any]) -> diff.FlowRef:
-    return diff.FlowRef(**data)
+    def __contains__(self, document: object) -> bool:
+        return any(each == document for each in self)
 
 
-def _changed_flow(data: dict[str, Any]) -> diff.ChangedFlow:
+def _added(data: dict[str, Any]) -> diff.Ref:
+    return diff.Ref(**data)
+
+
+def _removed(data: dict[str, Any]) -> diff.Removed:
+    return diff.Removed(**data)
+
+
+def _changed(data: dict[str, Any]) -> diff.Changed:
     changes = [diff.Change(**change) for change in data.pop("changes")]
-    return diff.ChangedFlow(**data, changes=changes)
+    return diff.Changed(**data, changes=changes)
 
 
-_READERS: Final[dict[diff.Kind, Callable[[dict[str, Any]], diff.FlowRef]]] = {
-    "added": _flow,
-    "removed": _flow,
-    "changed": _changed_flow,
+_READERS: Final[dict[diff.Kind, Callable[[dict[str, Any]], diff.Ref]]] = {
+    "added": _added,
+    "removed": _removed,
+    "changed": _changed,
 }

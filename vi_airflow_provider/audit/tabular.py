@@ -1,20 +1,23 @@
-"""Flows as a table, one row per flow: csv that is safe in a spreadsheet, and parquet."""
+"""Documents as a table, one row per document: csv that is safe in a spreadsheet, and parquet."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from vi_airflow_provider.api.models import Flow
+
+T = TypeVar("T")
 
 #: A cell that begins with one of these is a formula; includes the wide and small forms of East Asian text.
 _SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b-"
@@ -33,7 +36,7 @@ _BATCH: Final = 500
 #: A sign in JSON is escaped by as many characters.
 _LONGEST_ESCAPE: Final = 6
 
-#: The columns of csv and parquet, and their types.
+#: The columns of csv and parquet of flows, and their types.
 COLUMNS: Final = {
     **dict.fromkeys(("flow_id", "name", "schema", "training_project"), "string"),
     **dict.fromkeys(("time_created", "last_updated"), "timestamp"),
@@ -46,8 +49,6 @@ COLUMNS: Final = {
 log = logging.getLogger(__name__)
 
 
-#: The columns that only a csv has, behind the others: the times of parquet are legible as they are.
-_LEGIBLE_TIMES: Final = {"created_at": "time_created", "updated_at": "last_updated"}
 #: The longest cell that Excel reads whole, in UTF-16 code units. A longer one is split.
 MAX_CELL: Final = 32_767
 
@@ -64,16 +65,38 @@ def _row(flow: Flow) -> dict[str, Any]:
         "generation": metadata.generation,
         "block_count": len(spec.blocks),
         "blocks": " > ".join(block.block for block in spec.blocks),
-        "attributes": _json(metadata.attributes),
+        "attributes": json_text(metadata.attributes),
         "digest": flow.digest,
         "etag": flow.etag,
         "self_link": flow.self_link,
         "organization_id": flow.organization_id,
-        "spec": _json(spec.to_wire()),
+        "spec": json_text(spec.to_wire()),
     }
 
 
-def write_csv(flows: Iterable[Flow], file: IO[str], pieces: Mapping[str, int], *, bom: bool) -> None:
+@dataclass(frozen=True)
+class Table(Generic[T]):
+    """The columns of a kind of document.
+
+    :param noun: what a row is, in the singular
+    :param columns: name and type of each column; the first one identifies a row
+    :param legible_times: the columns that only a csv has, behind the others, and the times that they show: those of
+        parquet are legible as they are
+    :param row: returns the values of the columns
+    """
+
+    noun: str
+    columns: Mapping[str, str]
+    legible_times: Mapping[str, str]
+    row: Callable[[T], dict[str, Any]]
+
+
+FLOW_TABLE: Final[Table[Flow]] = Table(
+    "flow", COLUMNS, {"created_at": "time_created", "updated_at": "last_updated"}, _row
+)
+
+
+def write_csv(documents: Iterable[T], file: IO[str], pieces: Mapping[str, int], table: Table[T], *, bom: bool) -> None:
     """Write a csv as in RFC 4180, with all text quoted.
 
     :param file: open for text, without translation of line ends
@@ -84,30 +107,35 @@ def write_csv(flows: Iterable[Flow], file: IO[str], pieces: Mapping[str, int], *
     if bom:
         file.write("\ufeff")
     writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow([*COLUMNS, *_LEGIBLE_TIMES, *(f"{name}_{number + 1}" for name, number in more)])
-    for flow in flows:
-        row = _row(flow)
-        cells = {name: _split(_cell(row[name], kind), flow, name) for name, kind in COLUMNS.items()}
+    writer.writerow([*table.columns, *table.legible_times, *(f"{name}_{number + 1}" for name, number in more)])
+    for document in documents:
+        row = table.row(document)
+        cells = _cells(row, table)
         writer.writerow(
             [
                 *(cell[0] for cell in cells.values()),
-                *(_iso_time(row[name]) for name in _LEGIBLE_TIMES.values()),
+                *(_iso_time(row[name]) for name in table.legible_times.values()),
                 *(cells[name][number] if number < len(cells[name]) else "" for name, number in more),
             ]
         )
 
 
-def count_pieces(flows: Iterable[Flow]) -> dict[str, int]:
+def _cells(row: Mapping[str, Any], table: Table[T]) -> dict[str, list[Any]]:
+    """Return the cells of a row by their columns, each in as many pieces as it needs."""
+    where = f"{table.noun} {row[f'{table.noun}_id']!r:.80}"
+    return {name: _split(_cell(row[name], kind), where, name) for name, kind in table.columns.items()}
+
+
+def count_pieces(documents: Iterable[T], table: Table[T]) -> dict[str, int]:
     """Return the columns of a csv with cells that Excel would cut, and into how many pieces these are split."""
     pieces: dict[str, int] = {}
     found: list[str] = []
-    for flow in flows:
-        row = _row(flow)
-        for name, kind in COLUMNS.items():
-            count = len(_split(_cell(row[name], kind), flow, name))
-            if count > 1:
-                pieces[name] = max(count, pieces.get(name, 1))
-                found.append(f"{name} of flow {flow.flow_id!r:.80}")
+    for document in documents:
+        row = table.row(document)
+        for name, cell in _cells(row, table).items():
+            if len(cell) > 1:
+                pieces[name] = max(len(cell), pieces.get(name, 1))
+                found.append(f"{name} of {table.noun} {row[f'{table.noun}_id']!r:.80}")
     if found:
         log.warning(
             "%d cells are longer than the %s characters that Excel reads, and are split into further columns: %s%s",
@@ -117,11 +145,11 @@ def count_pieces(flows: Iterable[Flow]) -> dict[str, int]:
 
 
 def may_have_long_cells(size: int) -> bool:
-    """Return whether a flow of this size as JSON can have a cell that Excel would cut."""
+    """Return whether a document of this size as JSON can have a cell that Excel would cut."""
     return size * _LONGEST_ESCAPE > MAX_CELL
 
 
-def _split(cell: Any, flow: Flow, name: str) -> list[Any]:
+def _split(cell: Any, where: str, name: str) -> list[Any]:
     """Split a cell that Excel would cut. A piece begins with a letter, so that none becomes a formula or a number."""
     if not isinstance(cell, str) or len(cell) * 2 <= MAX_CELL or _utf16_length(cell) <= MAX_CELL:
         return [cell]
@@ -131,7 +159,7 @@ def _split(cell: Any, flow: Flow, name: str) -> list[Any]:
         end = next((at for at in range(start + most, start, -1) if cell[at].isalpha() and cell[at - 1] != "\\"), 0)
         if not end:
             raise ViValidationError(
-                f"flow {flow.flow_id!r:.80}: {name} has more than {MAX_CELL:,} characters without a letter, which no "
+                f"{where}: {name} has more than {MAX_CELL:,} characters without a letter, which no "
                 "cell of a spreadsheet can hold; export to jsonl or parquet"
             )
         pieces.append(cell[start:end])
@@ -143,8 +171,10 @@ def _utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _iso_time(ms: int) -> str:
-    """Return a time of the wire as ISO 8601 in UTC; empty for one beyond the calendar."""
+def _iso_time(ms: int | None) -> str:
+    """Return a time of the wire as ISO 8601 in UTC; empty for one that is absent or beyond the calendar."""
+    if ms is None:
+        return ""
     try:
         time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
     except OverflowError:
@@ -154,7 +184,7 @@ def _iso_time(ms: int) -> str:
 
 def _cell(value: Any, kind: str) -> Any:
     """Neutralize formulas: a leading quote makes a cell text in every spreadsheet; in JSON, the sign is escaped."""
-    if kind == "json":
+    if kind == "json" and value is not None:
         return _SIGN.sub(_escaped, value)
     return _BLANK.sub("'", _SIGN.sub(_quoted, value)) if isinstance(value, str) else value
 
@@ -173,7 +203,7 @@ def _is_behind_semicolon(found: re.Match[str]) -> bool:
     return found.string.endswith(";", 0, found.start())
 
 
-def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
+def write_parquet(documents: Iterable[T], file: IO[bytes], table: Table[T]) -> None:
     """Write a parquet file, with typed columns.
 
     :raises ImportError: pyarrow is missing
@@ -187,9 +217,9 @@ def write_parquet(flows: Iterable[Flow], file: IO[bytes]) -> None:
         "timestamp": pa.timestamp("ms", tz="UTC"),
         "integer": pa.int64(),
     }
-    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    schema = pa.schema([(name, types[kind]) for name, kind in table.columns.items()])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _batches(map(_row, flows)):
+        for rows in _batches(map(table.row, documents)):
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
 
 
@@ -204,5 +234,6 @@ def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """Return JSON data as the text of a cell."""
     return canonical_json(value).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Writing exports: a file sorted by flow id, and a manifest that proves it complete.
+"""Writing exports: a file sorted by id, and a manifest that proves it complete.
 
 Publishing an export
 --------------------
@@ -39,17 +39,10 @@ import io
 import logging
 import shutil
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.audit import tabular
-from vi_airflow_provider.audit.manifest import (
-    EXPORT,
-    ExportError,
-    ExportManifest,
-    files_of,
-    manifest_facts,
-    read_manifest,
-)
+from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of, manifest_facts, read_manifest
 from vi_airflow_provider.storage.files import open_to_read, write_atomically
 from vi_airflow_provider.storage.manifest import sha256_of
 
@@ -58,8 +51,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from vi_airflow_provider.audit.spool import FlowSpool
-    from vi_airflow_provider.storage.manifest import Files
+    from vi_airflow_provider.audit.spool import Spool
+    from vi_airflow_provider.storage.manifest import Files, ManifestKind
 
 #: How often a task rewrites its manifest while other tasks write theirs.
 _ATTEMPTS: Final = 3
@@ -67,27 +60,27 @@ _ATTEMPTS: Final = 3
 log = logging.getLogger(__name__)
 
 
-def write_file(spool: FlowSpool, format_: str, *, compressed: bool, bom: bool = True) -> IO[bytes]:
+def write_file(spool: Spool[Any], format_: str, *, compressed: bool, bom: bool = True) -> IO[bytes]:
     """Write the export to a local file of the spool.
 
     :param bom: begin a csv with a byte order mark
-    :raises ViValidationError: the format cannot hold a flow; the message names flow and field
+    :raises ViValidationError: the format cannot hold a document; the message names it and the field
     """
-    raw = spool.file()
+    raw, table = spool.file(), spool.subject.table
     if format_ == "parquet":
         try:
-            tabular.write_parquet(spool.flows(), raw)
+            tabular.write_parquet(spool.documents(), raw, table)
         except ImportError:
             raise ExportError("parquet needs pyarrow: install vi-airflow-provider[parquet]") from None
         return raw
     with _maybe_gzip(raw, compressed) as file:
         if format_ == "jsonl":
-            for document in spool.documents():
-                file.write(document + b"\n")
+            for line in spool.lines():
+                file.write(line + b"\n")
         else:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            pieces = tabular.count_pieces(spool.flows(tabular.may_have_long_cells))
-            tabular.write_csv(spool.flows(), text, pieces, bom=bom)
+            pieces = tabular.count_pieces(spool.documents(tabular.may_have_long_cells), table)
+            tabular.write_csv(spool.documents(), text, pieces, table, bom=bom)
             text.detach()  # flushes it and leaves the file open
     return raw
 
@@ -103,7 +96,7 @@ def _maybe_gzip(raw: IO[bytes], compressed: bool) -> Iterator[IO[bytes]]:
 
 
 def publish(
-    spool: FlowSpool,
+    spool: Spool[Any],
     target: ObjectStoragePath,
     file: IO[bytes],
     version: ExportManifest,
@@ -117,13 +110,15 @@ def publish(
     :raises ExportError: other tasks keep replacing the export
     """
     files = files_of(str(target))
-    accepted = _accepted(files)
+    accepted = _accepted(files, spool.subject.manifest)
     companions = _companions(spool, files, version, accepted, report)
     before = {path: _copy(path, spool) for path in companions}
     try:
         _write(companions | {target: file})
     except BaseException:
-        if not _may_have_arrived(target, version.sha256) and not _is_contested(files, version, accepted):
+        if not _may_have_arrived(target, version.sha256) and not _is_contested(
+            files, spool.subject.manifest, version, accepted
+        ):
             for path, old in before.items():
                 _restore(path, old)
         raise
@@ -138,7 +133,7 @@ def _write(contents: Mapping[ObjectStoragePath, IO[bytes]]) -> None:
 
 
 def _companions(
-    spool: FlowSpool,
+    spool: Spool[Any],
     files: Files,
     version: ExportManifest,
     accepted: Sequence[ExportManifest],
@@ -146,16 +141,16 @@ def _companions(
 ) -> dict[ObjectStoragePath, IO[bytes]]:
     """Return the companions of a version in the order in which they are written."""
     manifest = spool.file()
-    EXPORT.write(manifest, manifest_facts(version, accepted), spool.fingerprints())
+    spool.subject.manifest.write(manifest, manifest_facts(version, accepted), spool.fingerprints())
     return {files.manifest: manifest} if report is None else {files.report: report, files.manifest: manifest}
 
 
-def _accepted(files: Files) -> list[ExportManifest]:
+def _accepted(files: Files, kind: ManifestKind) -> list[ExportManifest]:
     """Return the versions that a new manifest must accept, too, the one whose file is there first.
 
     The other one is the version that the present manifest describes: another task may be about to write its file.
     """
-    versions = _versions(files)
+    versions = _versions(files, kind)
     if len(versions) > 1:
         try:
             stored = sha256_of(files.data)
@@ -166,18 +161,18 @@ def _accepted(files: Files) -> list[ExportManifest]:
     return versions
 
 
-def _versions(files: Files) -> list[ExportManifest]:
+def _versions(files: Files, kind: ManifestKind) -> list[ExportManifest]:
     files.manifest.fs.invalidate_cache()  # other processes write, too
     try:
-        return read_manifest(files.manifest)
+        return read_manifest(files.manifest, kind)
     except ExportError:
         return []
 
 
-def _settle(spool: FlowSpool, files: Files, version: ExportManifest, report: IO[bytes] | None) -> None:
+def _settle(spool: Spool[Any], files: Files, version: ExportManifest, report: IO[bytes] | None) -> None:
     """Make sure that the manifest describes the file, although another task may have written its own meanwhile."""
     for _ in range(_ATTEMPTS):
-        versions = _versions(files)
+        versions = _versions(files, spool.subject.manifest)
         if versions and versions[0].sha256 == version.sha256:
             return
         log.warning("%s is being exported by another task, too; give each task a destination of its own", files.data)
@@ -187,10 +182,12 @@ def _settle(spool: FlowSpool, files: Files, version: ExportManifest, report: IO[
     raise ExportError(f"{files.data} keeps being replaced by other tasks; give each task a destination of its own")
 
 
-def _is_contested(files: Files, version: ExportManifest, accepted: Sequence[ExportManifest]) -> bool:
+def _is_contested(
+    files: Files, kind: ManifestKind, version: ExportManifest, accepted: Sequence[ExportManifest]
+) -> bool:
     """Return whether another task has written its manifest meanwhile, so that restoring ours would remove it."""
     try:
-        found = {each.sha256 for each in _versions(files)[:1]}
+        found = {each.sha256 for each in _versions(files, kind)[:1]}
     except Exception as error:  # whatever the file system's driver raises; it must not hide the original error
         log.warning("Cannot check who wrote %s: %s: %s", files.manifest, type(error).__name__, error)
         return False
@@ -209,7 +206,7 @@ def _may_have_arrived(target: ObjectStoragePath, sha256: str) -> bool:
         return True
 
 
-def _copy(path: ObjectStoragePath, spool: FlowSpool) -> IO[bytes] | None:
+def _copy(path: ObjectStoragePath, spool: Spool[Any]) -> IO[bytes] | None:
     if not path.exists():
         return None
     copy = spool.file()

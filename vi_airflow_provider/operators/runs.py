@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, conf
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
+from vi_airflow_provider.operators.export import ExportRunsOperator
 from vi_airflow_provider.operators.prune_runs import KillOverdueRunsOperator, PruneRunsOperator
 from vi_airflow_provider.operators.run_outputs import ExportRunLogsOperator, GetRunOutputsOperator
 from vi_airflow_provider.selection.arguments import boolean
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RUN_ID_KEY",
     "ExportRunLogsOperator",
+    "ExportRunsOperator",
     "GetRunOperator",
     "GetRunOutputsOperator",
     "KillOverdueRunsOperator",

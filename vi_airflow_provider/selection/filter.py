@@ -66,11 +66,12 @@ class FlowFilter(BaseModel):
             (self.name_pattern is None or name_matches(self.name_pattern, spec.name))
             and (self.training_project is None or spec.training_project == self.training_project)
             and attributes_match(self.attributes or {}, metadata.attributes)
-            and _within(metadata.time_created, self.created_after, self.created_before)
-            and _within(metadata.last_updated, self.updated_after, self.updated_before)
+            and within(metadata.time_created, self.created_after, self.created_before)
+            and within(metadata.last_updated, self.updated_after, self.updated_before)
             and (latest_update is None or EARLIEST <= metadata.last_updated <= latest_update)
         )
 
 
-def _within(ms: int, after: datetime | None, before: datetime | None) -> bool:
+def within(ms: int, after: datetime | None, before: datetime | None) -> bool:
+    """Return whether a wire time is in a period; of one that is not taken for a time, only a beginning is compared."""
     return (after is None or ms >= milliseconds(after)) and (before is None or EARLIEST <= ms < milliseconds(before))

@@ -1,7 +1,7 @@
 """Manifests: what proves that a data file is complete. One mechanism for archives and exports.
 
 A manifest is a JSON object beside its data file. It begins with facts (kind, version, count, sha256, …) and may end
-with the fingerprint of each flow, one per line, so that both can be read without holding all of them in memory.
+with the fingerprint of each document, one per line, so that both can be read without holding all of them in memory.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 #: The version of the manifests that this provider writes and reads.
 VERSION: Final = 1
-#: What separates the facts of a manifest from the fingerprints of its flows.
-_FLOWS: Final = ',\n "flows": {'
-_FLOWS_LINE: Final = b' "flows": {\n'
-_END_OF_FLOWS: Final = b" }\n"
+_END_OF_LIST: Final = b" }\n"
 #: The facts are within the first bytes: to find the newest of many manifests, only these are read.
 HEAD_BYTES: Final = 1 << 16
 
@@ -66,6 +63,13 @@ class ManifestKind:
     manifest: Suffix
     report: Suffix
     error: Callable[[str], Exception]
+    #: What it lists the fingerprints of, in the singular.
+    noun: str = "flow"
+
+    @property
+    def _list(self) -> str:
+        """What separates the facts of a manifest from the fingerprints."""
+        return f',\n "{self.noun}s": {{'
 
     def files(self, uri: str) -> Files:
         """Locate a data file and its companions."""
@@ -88,16 +92,16 @@ class ManifestKind:
         """Write a manifest.
 
         :param facts: JSON data; ``kind`` and ``version`` are added
-        :param fingerprints: flow ids and fingerprints, consumed as they are written
+        :param fingerprints: ids and fingerprints, consumed as they are written
         """
         head = json.dumps({**facts, "kind": self.name, "version": VERSION}, sort_keys=True, indent=1)
         text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         if fingerprints is None:
             text.write(f"{head}\n")
         else:
-            text.write(head.removesuffix("\n}") + _FLOWS)
-            for number, (flow_id, fingerprint) in enumerate(fingerprints):
-                text.write(f'{"," if number else ""}\n  {json.dumps(flow_id)}: "{fingerprint}"')
+            text.write(head.removesuffix("\n}") + self._list)
+            for number, (document_id, fingerprint) in enumerate(fingerprints):
+                text.write(f'{"," if number else ""}\n  {json.dumps(document_id)}: "{fingerprint}"')
             text.write("\n }\n}\n")
         text.detach()  # flushes it and leaves the file open
 
@@ -110,7 +114,7 @@ class ManifestKind:
         """
         with self._refusing(manifest):
             with open_to_read(manifest, HEAD_BYTES) as file:
-                head, found, _ = file.read(HEAD_BYTES).decode().partition(_FLOWS)
+                head, found, _ = file.read(HEAD_BYTES).decode().partition(self._list)
                 facts = json.loads(f"{head}}}" if found else head.encode() + file.read())
             if facts["kind"] != self.name or facts["version"] != VERSION:
                 wanted = f"{self.name!r} of version {VERSION}"
@@ -118,19 +122,19 @@ class ManifestKind:
             yield facts
 
     def fingerprints(self, manifest: ObjectStoragePath) -> Iterator[tuple[str, str]]:
-        """Yield id and fingerprint of each flow in a manifest, which is read as they are consumed.
+        """Yield id and fingerprint of each document in a manifest, which is read as they are consumed.
 
         :raises error: the manifest is missing or malformed
         """
         with self._refusing(manifest), open_to_read(manifest) as file:
             lines = iter(file)
-            if _FLOWS_LINE not in lines:
-                raise ValueError("it lists no flows")
+            if f"{self._list[2:]}\n".encode() not in lines:
+                raise ValueError(f"it lists no {self.noun}s")
             for line in lines:
-                if line == _END_OF_FLOWS:
+                if line == _END_OF_LIST:
                     return
-                ((flow_id, fingerprint),) = json.loads(b"{%b}" % line.strip().removesuffix(b",")).items()
-                yield flow_id, fingerprint
+                ((document_id, fingerprint),) = json.loads(b"{%b}" % line.strip().removesuffix(b",")).items()
+                yield document_id, fingerprint
             raise ValueError("it is truncated")
 
     @contextmanager

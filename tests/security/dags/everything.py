@@ -23,7 +23,7 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
-from vi_airflow_provider.operators.runs import StartRunOperator
+from vi_airflow_provider.operators.runs import ExportRunsOperator, StartRunOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.sensors.runs import RunStateSensor
 
@@ -54,6 +54,9 @@ def everything(conn: str) -> None:
     RestoreFlowsOperator(task_id=f"restore.{conn}", vi_conn_id=conn, archive=SCENARIO["archive"], if_exists="replace")
     ExportFlowsOperator(
         task_id=f"export.{conn}", vi_conn_id=conn, destination=f"{FILES}/exports/{conn}.jsonl", html_report=True
+    )
+    ExportRunsOperator(
+        task_id=f"export_runs.{conn}", vi_conn_id=conn, destination=f"{FILES}/runs/{conn}.jsonl", html_report=True
     )
     FlowExistsSensor(task_id=f"poke.{conn}", flow_id=f"{conn}-get", **gate)
     FlowExistsSensor(

@@ -18,7 +18,8 @@ from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.manifest import ExportManifest
 from vi_airflow_provider.audit.reader import read_export
-from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.spool import Spool
+from vi_airflow_provider.audit.subject import FLOWS as SUBJECT
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 from vi_airflow_provider.storage.manifest import sha256_and_size
 
@@ -62,7 +63,7 @@ def export(
 ) -> ExportManifest:
     """Write flows to a file with a manifest, and return its manifest."""
     target = ObjectStoragePath(uri)
-    with FlowSpool() as spool:
+    with Spool(SUBJECT) as spool:
         for each in flows:
             spool.add(each)
         file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"), bom=bom)

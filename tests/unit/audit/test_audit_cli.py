@@ -88,7 +88,7 @@ def test_different_exports_are_shown_as_a_diff_with_code_1(cli: Callable[..., Ou
         (["verify", "missing.jsonl"], "it does not exist"),
         (["verify", "nowhere://x/y.jsonl"], "nowhere"),
         (["diff", "good.jsonl", "missing.jsonl"], "/missing.jsonl"),
-        (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by flow id: 'a' follows 'b'"),
+        (["diff", "unsorted.jsonl", "good.jsonl"], "not sorted by id: 'a' follows 'b'"),
         (["diff", "good.jsonl", "text.jsonl"], "/text.jsonl is not a jsonl export"),
         (["diff", "good.jsonl", "folder"], "folder"),
     ],

@@ -15,9 +15,11 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from tests.documents import ORGANIZATION_ID
 from tests.unit.audit.support import attached_memory, export, flow
 from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.manifest import ExportManifest
 from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.subject import FLOWS, Subject
 from vi_airflow_provider.storage.manifest import sha256_and_size
 
 URI: Final = "memory://bucket/flows.jsonl"
@@ -36,6 +38,7 @@ class Task:
     waits: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     ended: bool = False
     error: BaseException | None = None
+    subject: Subject[Flow] = FLOWS
 
     def file(self) -> IO[bytes]:
         return BytesIO()
@@ -132,7 +135,7 @@ def test_file_has_its_manifest_in_every_order_of_two_publishers(fails_at: str, b
             first, second = done
             assert second.error is None, order
             assert isinstance(first.error, OSError) if fails_at else first.error is None, order
-            stored = verify(URI, every_flow=True)
+            stored = verify(URI, every_document=True)
             expected = {"b"} if fails_at else {"a", "b"}
             assert stored.created_at.rpartition(".")[2] in expected, order
 

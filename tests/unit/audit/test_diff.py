@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.audit.support import flow
 from vi_airflow_provider.api.canonical import canonical_json, comparable
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit.diff import ChangedFlow, Diff, FlowRef, diff_exports, diff_values
+from vi_airflow_provider.audit.diff import Changed, Diff, Ref, diff_exports, diff_values
 
 SCALARS: Final = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON: Final = st.recursive(
@@ -164,9 +164,10 @@ def exported(seeds: dict[str, int]) -> list[Flow]:
 @given(EXPORTS, EXPORTS)
 def test_exports_differ_as_dictionaries_do(old: dict[str, int], new: dict[str, int]) -> None:
     diff = diff_exports(iter(exported(old)), iter(exported(new)))
-    assert diff.added == [FlowRef(key, f"flow {key}") for key in sorted(new.keys() - old.keys())]
-    assert diff.removed == [FlowRef(key, f"flow {key}") for key in sorted(old.keys() - new.keys())]
-    assert [(each.flow_id, [str(change) for change in each.changes]) for each in diff.changed] == [
+    assert diff.added == [Ref(key, f"flow {key}") for key in sorted(new.keys() - old.keys())]
+    removed = [(each.id, each.name, each.last["flowId"]) for each in diff.removed]
+    assert removed == [(key, f"flow {key}", key) for key in sorted(old.keys() - new.keys())]
+    assert [(each.id, [str(change) for change in each.changes]) for each in diff.changed] == [
         (key, [f"spec.settings.seed: {old[key]} → {new[key]}"])
         for key in sorted(old.keys() & new.keys())
         if old[key] != new[key]
@@ -178,7 +179,7 @@ def test_exports_differ_as_dictionaries_do(old: dict[str, int], new: dict[str, i
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_unsorted_export_is_refused(ids: str, side: str) -> None:
     exports = {"old": [], "new": [], side: [flow(flow_id) for flow_id in ids]}
-    with pytest.raises(ValueError, match=f"not sorted by flow id: '{ids[-1]}' follows '{ids[-2]}'"):
+    with pytest.raises(ValueError, match=f"not sorted by id: '{ids[-1]}' follows '{ids[-2]}'"):
         diff_exports(**exports)
 
 
@@ -205,7 +206,7 @@ def test_flow_name_cannot_forge_a_line_or_control_a_terminal(trick: str) -> None
 
 def test_diff_is_available_as_json() -> None:
     diff = diff_exports([flow("a")], [flow("a", spec__name="x"), flow("b", spec__name="y")])
-    assert [type(each) for each in diff.changed] == [ChangedFlow]
+    assert [type(each) for each in diff.changed] == [Changed]
     assert diff.as_json() == {
         "added": [{"flow_id": "b", "name": "y"}],
         "removed": [],

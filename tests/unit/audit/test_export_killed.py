@@ -102,7 +102,7 @@ def test_killed_anywhere_leaves_no_file_or_a_verified_one(tmp_path: Path) -> Non
     for kind, last, *_ in cases:
         path = exported / f"{kind}-{last}" / "flows.jsonl"
         if path.exists():
-            manifest = verify(str(path), every_flow=True)
+            manifest = verify(str(path), every_document=True)
             assert len(ids(str(path))) == manifest.count, (seed, kind, last)
             seen[kind].add(manifest.count)
         else:

@@ -28,7 +28,7 @@ def vi(vi_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
 
 @pytest.mark.parametrize("filters", [{}, {"name_pattern": "*"}], ids=["all", "filtered"])
 @pytest.mark.parametrize("listing", LISTINGS, ids=lambda listing: "-".join(listing.values()))
-def test_export_has_every_flow_that_exists_throughout(
+def test_export_has_every_document_that_exists_throughout(
     listing: Any, filters: dict[str, Any], vi: Emulator, tmp_path: Path
 ) -> None:
     vi.configure(**listing)

@@ -362,6 +362,6 @@ def test_flow_at_the_limits_is_exported_and_read_again(format_: str, vi: Mocker,
     vi.get(FLOWS, json=wire_page(wire_flow(flowId="edge", spec__settings={"x": deep}, **numbers)))
     vi.get(SIMPLE_FLOWS, json=wire_page({"flowId": "edge"}))
     uri = run(tmp_path / f"flows.{format_}", html_report=True)["uri"]
-    assert verify(uri, every_flow=True).count == 1
+    assert verify(uri, every_document=True).count == 1
     if format_ == "jsonl":
         assert [each.spec.settings for each in read_export(uri)] == [{"x": deep}]

@@ -15,7 +15,9 @@ from vi_airflow_provider.api.models import Flow, SimpleFlow
 from vi_airflow_provider.audit import listing
 from vi_airflow_provider.audit.listing import Listing
 from vi_airflow_provider.audit.plan import Selection
-from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.sources import FlowSource
+from vi_airflow_provider.audit.spool import Spool
+from vi_airflow_provider.audit.subject import FLOWS
 
 EVERYTHING: Final = Selection.build({}, None)
 
@@ -52,11 +54,11 @@ def names(count: int) -> list[str]:
     return [f"f{number:02}" for number in range(count)]
 
 
-def collect(vi: OffsetVi, selection: Selection = EVERYTHING) -> tuple[list[str], Listing]:
-    with FlowSpool() as spool:
-        found = Listing(vi, selection, spool)
+def collect(vi: OffsetVi, selection: Selection = EVERYTHING) -> tuple[list[str], Listing[Flow, Flow]]:
+    with Spool(FLOWS) as spool:
+        found = Listing(FlowSource(vi), selection, spool)
         found.collect()
-        return [each.flow_id for each in spool.flows()], found
+        return [each.flow_id for each in spool.documents()], found
 
 
 def test_quiet_listing_takes_two_passes_and_no_single_request() -> None:
@@ -99,11 +101,11 @@ def test_flows_that_exist_throughout_are_exported(
 
     vi = OffsetVi(list(original), page, act)
     selection = Selection.build({} if pattern is None else {"name_pattern": pattern}, None)
-    with FlowSpool() as spool:
-        found = Listing(vi, selection, spool)
+    with Spool(FLOWS) as spool:
+        found = Listing(FlowSource(vi), selection, spool)
         found.collect()
         found.confirm_removed(each for each in original if not spool.knows(each))
-        exported = {each.flow_id for each in spool.flows()}
+        exported = {each.flow_id for each in spool.documents()}
     living = {each for each in original if each in vi.ids and (pattern != "f?[02468]" or int(each[1:]) % 2 == 0)}
     assert living <= exported <= {*original, *vi.ids, *exported}
 
@@ -129,8 +131,8 @@ def test_limited_export_is_a_single_pass() -> None:
 @pytest.mark.parametrize("exists", [True, False])
 def test_flow_is_requested_before_it_counts_as_removed(exists: bool) -> None:
     vi = OffsetVi(names(3), page=9)
-    with FlowSpool() as spool:
-        found = Listing(vi, EVERYTHING, spool)
+    with Spool(FLOWS) as spool:
+        found = Listing(FlowSource(vi), EVERYTHING, spool)
         found.collect()
         if exists:
             vi.ids.append("hidden")
@@ -143,8 +145,8 @@ def test_flow_is_requested_before_it_counts_as_removed(exists: bool) -> None:
 def test_flow_outside_of_the_selection_is_not_requested() -> None:
     vi = OffsetVi(names(3), page=9)
     selection: Any = Selection.build({"name_pattern": "f01"}, None)
-    with FlowSpool() as spool:
-        found = Listing(vi, selection, spool)
+    with Spool(FLOWS) as spool:
+        found = Listing(FlowSource(vi), selection, spool)
         found.collect()
         assert not found.confirm_removed(["f00"])
     assert not any(request.startswith("get") for request in vi.requests)

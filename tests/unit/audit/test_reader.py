@@ -117,13 +117,13 @@ def test_foreign_or_malformed_manifest_is_refused(content: Any, words: str, tmp_
 def test_verify_names_the_first_flows_that_contradict_the_manifest(name: str, tmp_path: Path) -> None:
     uri = str(tmp_path / name)
     export(uri, FLOWS)
-    assert verify(uri, every_flow=True).count == 4
+    assert verify(uri, every_document=True).count == 4
 
     changed = [flow("a", spec__name="another"), *FLOWS[2:], *(flow(f"new-{number}") for number in range(9))]
     export(str(tmp_path / "changed" / name), changed)
     (tmp_path / "changed" / name).replace(tmp_path / name)
     with pytest.raises(ExportError) as caught:
-        verify(uri, every_flow=True)
+        verify(uri, every_document=True)
     assert str(caught.value).splitlines() == [
         f"{uri} does not match its manifest: it was truncated or changed",
         "  a: changed since it was exported",
@@ -154,7 +154,7 @@ def test_changed_manifest_is_detected_although_the_file_is_whole(
     assert path.read_bytes().count(old) == 1
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(ExportError, match=words):
-        verify(uri, every_flow=True)
+        verify(uri, every_document=True)
 
 
 def test_interrupted_replacement_verifies_as_the_old_version(tmp_path: Path) -> None:
@@ -164,11 +164,11 @@ def test_interrupted_replacement_verifies_as_the_old_version(tmp_path: Path) -> 
     content = (tmp_path / "flows.jsonl").read_bytes()
     export(uri, FLOWS)
     (tmp_path / "flows.jsonl").write_bytes(content)
-    assert verify(uri, every_flow=True) == old
+    assert verify(uri, every_document=True) == old
     path = tmp_path / "flows.jsonl.manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"count": 2', b'"count": 3'))
     with pytest.raises(ExportError, match="does not match its manifest: it was truncated or changed: it has 2 flows"):
-        verify(uri, every_flow=True)
+        verify(uri, every_document=True)
 
 
 # --- the export before ------------------------------------------------------------------------------------------------

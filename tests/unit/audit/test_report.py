@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit.diff import ABSENT, Change, ChangedFlow, Diff, FlowRef
+from vi_airflow_provider.audit.diff import ABSENT, Change, Changed, Diff, Ref, Removed
 from vi_airflow_provider.audit.report import MOST_AT_ONCE, OPEN_CHANGES, ReportFacts, embedded_json, write_report
 from vi_airflow_provider.emulator.store.samples import sample_flows
 
@@ -42,7 +42,7 @@ HOSTILE: Final = (
     "]]>\u2028\u2029",
     '" onmouseover="owned()',
     "&lt;b&gt;&amp;",
-    "{{flows}} {{script}}",
+    "{{documents}} {{script}}",
 )
 
 
@@ -137,9 +137,9 @@ def test_numbers_that_javascript_would_round_or_refuse_are_text(value: float, sh
 def page_of(text: str, setting: Any) -> Page:
     """A page that has a text everywhere a text can be."""
     diff = Diff(
-        added=[FlowRef(text, text)],
-        removed=[FlowRef(text, text)],
-        changed=[ChangedFlow(text, text, [Change(text, "1", text)])],
+        added=[Ref(text, text)],
+        removed=[Removed(text, text, {"spec": {"name": text}})],
+        changed=[Changed(text, text, [Change(text, "1", text)])],
     )
     facts = replace(FACTS, organization_id=text, uri=text, compared_to=text or "-", sha256=text, provider_version=text)
     one = flow(name=text, blocks=[{"block": text, "settings": {"value": setting}, "style": {}}])
@@ -156,7 +156,7 @@ def test_content_of_a_flow_does_not_change_the_elements_of_the_page(text: str, s
 
 @pytest.mark.parametrize("text", [*HOSTILE, "\ud800"])
 def test_names_and_values_of_changes_are_shown_verbatim(text: str) -> None:
-    page = Page(report(diff=Diff(changed=[ChangedFlow("id", text, [Change("spec.name", text, ABSENT)])])))
+    page = Page(report(diff=Diff(changed=[Changed("id", text, [Change("spec.name", text, ABSENT)])])))
     shown = text.encode("utf-8", "replace").decode()
     assert shown in page.texts["bdi"]
     assert shown in page.texts["code"]
@@ -167,9 +167,9 @@ def test_names_and_values_of_changes_are_shown_verbatim(text: str) -> None:
 
 
 def test_page_refers_to_nothing_outside_itself() -> None:
-    text = report(flow(), diff=Diff(added=[FlowRef("flow-1", "Weld")]))
+    text = report(flow(), diff=Diff(added=[Ref("flow-1", "Weld")]))
     references = {value for _tag, name, value in Page(text).attributes if name in {"href", "src", "srcset", "action"}}
-    assert references == {"data:,", "#flows", "#added", "#expand=flow-1"}
+    assert references == {"data:,", "#documents", "#added", "#expand=flow-1"}
     style = "".join(Page(text).texts["style"])
     assert "url(" not in style
     assert "@import" not in style
@@ -213,7 +213,7 @@ def test_each_flow_is_written_before_the_next_is_read() -> None:
 def test_same_input_gives_the_same_page() -> None:
     flows = [Flow.model_validate(document) for document in sample_flows(20, "seed", "acme-vision", EXPORTED_MS)]
     again = [Flow.model_validate(dict(reversed(one.to_wire().items()))) for one in flows]
-    diff = Diff(added=[FlowRef(flows[0].flow_id, flows[0].spec.name)])
+    diff = Diff(added=[Ref(flows[0].flow_id, flows[0].spec.name)])
     assert report(*flows, diff=diff) == report(*again, diff=diff)
 
 
@@ -231,7 +231,7 @@ def cards(text: str) -> dict[str, str]:
 
 
 def test_cards_show_counts_and_identity_of_the_export() -> None:
-    diff = Diff([FlowRef("a", "A")], [], [ChangedFlow("b", "B", [Change("spec.name", '"A"', '"B"')])])
+    diff = Diff([Ref("a", "A")], [], [Changed("b", "B", [Change("spec.name", '"A"', '"B"')])])
     assert cards(report(diff=diff, facts=replace(FACTS, count=5000))) == {
         "Flows": "5,000",
         "Added": "1",
@@ -267,7 +267,7 @@ def test_comparison_without_changes_names_the_other_export() -> None:
 
 def test_long_value_is_folded_with_the_difference_in_view() -> None:
     old, new = (f'"{"same words " * 40}{word} and the same end"' for word in ("before", "after"))
-    text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("spec.prompt", old, new)])]))
+    text = report(diff=Diff(changed=[Changed("id", "Weld", [Change("spec.prompt", old, new)])]))
     for kind, value, differs in (("del", old, "before"), ("ins", new, "after")):
         summary, whole = re.findall(rf"<{kind}>.*?<summary><code>(.*?)</code>.*?</summary><code>(.*?)</code>", text)[0]
         assert f"<b>{differs}</b>" in summary
@@ -280,20 +280,20 @@ def test_long_value_is_folded_with_the_difference_in_view() -> None:
     ("old", "new"), [("a" * 500, "a" * 501), ("a" * 500, ABSENT), ("x" * 200, "y" * 200), ("1", "2")]
 )
 def test_both_values_of_a_change_are_complete(old: str, new: str) -> None:
-    text = report(diff=Diff(changed=[ChangedFlow("id", "Weld", [Change("path", old, new)])]))
+    text = report(diff=Diff(changed=[Changed("id", "Weld", [Change("path", old, new)])]))
     for kind, value in (("del", old), ("ins", new)):
         side = re.findall(rf"<{kind}>(.*?)</{kind}>", text)[0]
         assert value.strip("()") in re.sub("<.*?>", "", side)
 
 
 def test_many_changed_flows_are_folded() -> None:
-    changes = [ChangedFlow(f"id-{number}", "", [Change("a", "1", "2")]) for number in range(OPEN_CHANGES + 1)]
+    changes = [Changed(f"id-{number}", "", [Change("a", "1", "2")]) for number in range(OPEN_CHANGES + 1)]
     assert '<details class="changed-flow" open>' in report(diff=Diff(changed=changes[1:]))
     assert '<details class="changed-flow" open>' not in report(diff=Diff(changed=changes))
 
 
 def test_table_marks_added_and_changed_flows() -> None:
-    diff = Diff([FlowRef("b", "")], [FlowRef("z", "")], [ChangedFlow("c", "", [Change("a", "1", "2")])])
+    diff = Diff([Ref("b", "")], [Removed("z", "", {})], [Changed("c", "", [Change("a", "1", "2")])])
     flows = Page(report(flow("a"), flow("b"), flow("c"), diff=diff)).flows
     assert [shown["change"] for shown in flows] == ["", "added", "changed"]
 
@@ -326,6 +326,7 @@ def test_time_just_under_a_day_is_less_than_a_day() -> None:
 
 def test_many_changes_scroll_in_a_box() -> None:
     for number, boxes in ((MOST_AT_ONCE, 0), (MOST_AT_ONCE + 1, 3)):
-        refs = [FlowRef(f"id-{each}", "") for each in range(number)]
-        page = report(diff=Diff(refs, refs, [ChangedFlow(each.flow_id, "", []) for each in refs]))
+        refs = [Ref(f"id-{each}", "") for each in range(number)]
+        removed = [Removed(each.id, "", {}) for each in refs]
+        page = report(diff=Diff(refs, removed, [Changed(each.id, "", []) for each in refs]))
         assert page.count('<div class="many" role="region"') == boxes

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.audit.browser import Tab, needs_chromium
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit.diff import Change, ChangedFlow, Diff, FlowRef
+from vi_airflow_provider.audit.diff import Change, Changed, Diff, Ref, Removed
 from vi_airflow_provider.audit.report import ReportFacts, write_report
 from vi_airflow_provider.emulator.store.samples import sample_flows
 
@@ -47,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     documents = [hostile, a_flow(LONG_ID, "Twelve steps", steps), *sample_flows(298, 7, "acme-vision", EXPORTED_MS)]
     change = Change("spec.name", f'"{"long " * 60}"', json.dumps(HOSTILE))
     diff = Diff(
-        [FlowRef(LONG_ID, "Twelve steps")], [FlowRef("gone", HOSTILE)], [ChangedFlow(HOSTILE_ID, HOSTILE, [change])]
+        [Ref(LONG_ID, "Twelve steps")], [Removed("gone", HOSTILE, {})], [Changed(HOSTILE_ID, HOSTILE, [change])]
     )
     return write(tmp_path_factory.mktemp("report") / "report.html", documents, diff)
 

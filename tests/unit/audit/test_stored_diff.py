@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.audit.support import flow
-from vi_airflow_provider.audit.diff import FlowRef, diff_exports
+from vi_airflow_provider.audit.diff import Ref, diff_exports
 from vi_airflow_provider.audit.stored_diff import spooled_diff
+from vi_airflow_provider.audit.subject import FLOWS
 
 EXPORTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["x", "größer", '"\n\x00', "\ud800"]))
 
@@ -17,7 +18,7 @@ EXPORTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["x", "größ
 def test_stored_diff_equals_the_one_in_memory(old: dict[str, str], new: dict[str, str]) -> None:
     before, after = ([flow(each, spec__schema=name) for each, name in sorted(side.items())] for side in (old, new))
     expected = diff_exports(before, after)
-    with spooled_diff(before, after) as diff:
+    with spooled_diff(before, after, FLOWS) as diff:
         for _ in range(2):  # it can be read again
             assert diff.as_json() == expected.as_json()
             assert list(diff.lines()) == list(expected.lines())
@@ -28,14 +29,14 @@ def test_stored_diff_equals_the_one_in_memory(old: dict[str, str], new: dict[str
 
 
 def test_stored_diff_can_be_read_concurrently() -> None:
-    with spooled_diff([], [flow("a"), flow("b")]) as diff:
-        assert [(one.flow_id, other.flow_id) for one in diff.added for other in diff.added] == [
+    with spooled_diff([], [flow("a"), flow("b")], FLOWS) as diff:
+        assert [(one.id, other.id) for one in diff.added for other in diff.added] == [
             ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"),
         ]  # fmt: skip
-        assert FlowRef("a", "another name") not in diff.added
+        assert Ref("a", "another name") not in diff.added
         assert next(iter(diff.added)) in diff.added
 
 
 def test_stored_diff_refuses_unsorted_exports() -> None:
-    with pytest.raises(ValueError, match="not sorted by flow id"), spooled_diff([flow("b"), flow("a")], []):
+    with pytest.raises(ValueError, match="not sorted by id"), spooled_diff([flow("b"), flow("a")], [], FLOWS):
         pass

@@ -20,7 +20,8 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.audit.reader import read_export, verify
-from vi_airflow_provider.audit.spool import FlowSpool
+from vi_airflow_provider.audit.spool import Spool
+from vi_airflow_provider.audit.subject import FLOWS as SUBJECT
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.manifest import sha256_of
 
@@ -89,7 +90,7 @@ def test_spool_is_on_disk_without_a_name() -> None:
         return sum(link.name.endswith(" (deleted)") for link in links)
 
     before = nameless()
-    with FlowSpool() as spool:
+    with Spool(SUBJECT) as spool:
         for number in range(1000):
             spool.add(flow(f"f{number}", spec__settings={"text": f"{number} " * 2000}))
         writer.write_file(spool, "jsonl", compressed=False)
@@ -209,7 +210,7 @@ def test_file_stored_despite_a_lost_response_keeps_its_manifest(
 def test_export_that_others_keep_replacing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(str(tmp_path / "other.jsonl"), [])
     others = read_manifest(files_of(str(tmp_path / "other.jsonl")).manifest)
-    monkeypatch.setattr(writer, "read_manifest", lambda _: others)
+    monkeypatch.setattr(writer, "read_manifest", lambda *_: others)
     with pytest.raises(ExportError, match=r"flows\.jsonl keeps being replaced by other tasks"):
         export(str(tmp_path / "flows.jsonl"), FLOWS)
 
@@ -219,7 +220,7 @@ def test_lost_file_is_replaced(tmp_path: Path) -> None:
         export(str(tmp_path / "flows.jsonl"), flows)
         Path(tmp_path / "flows.jsonl").unlink()
     export(str(tmp_path / "flows.jsonl"), FLOWS)
-    assert verify(str(tmp_path / "flows.jsonl"), every_flow=True).count == len(FLOWS)
+    assert verify(str(tmp_path / "flows.jsonl"), every_document=True).count == len(FLOWS)
 
 
 def test_manifest_accepts_the_old_file_until_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

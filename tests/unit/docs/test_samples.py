@@ -29,6 +29,7 @@ RUN_EXAMPLES: Final = {
     "operators/export_run_logs.md": {"log"},
     "operators/prune_runs.md": {"prune"},
     "operators/kill_overdue_runs.md": {"kill_overdue"},
+    "operators/export_runs.md": {"export"},
 }
 #: The tutorial is run by `make test-package`, as a user would run it.
 NOT_RUN: Final = ("emulator.md", "tutorial.md", *RUN_EXAMPLES)

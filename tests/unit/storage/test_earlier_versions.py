@@ -31,18 +31,18 @@ def test_archive_is_read_unchanged() -> None:
 @pytest.mark.parametrize("name", ["flows.jsonl", "flows.jsonl.gz"])
 def test_jsonl_export_is_read_and_verified(name: str) -> None:
     uri = str(WRITTEN / name)
-    assert verify(uri, every_flow=True).count == 4
+    assert verify(uri, every_document=True).count == 4
     assert {each.flow_id: each.to_wire() for each in read_export(uri)} == DOCUMENTS
 
 
 def test_csv_export_is_verified() -> None:
-    assert verify(str(WRITTEN / "flows.csv"), every_flow=True).format == "csv"
+    assert verify(str(WRITTEN / "flows.csv"), every_document=True).format == "csv"
 
 
 def test_manifest_of_a_replaced_export_accepts_both_versions() -> None:
     new, old = read_manifest(files_of(str(WRITTEN / "interrupted.jsonl")).manifest)
     assert (new.count, old.count) == (4, 2)
-    assert verify(str(WRITTEN / "interrupted.jsonl"), every_flow=True) == old
+    assert verify(str(WRITTEN / "interrupted.jsonl"), every_document=True) == old
 
 
 def test_fingerprints_are_unchanged() -> None:
@@ -53,4 +53,4 @@ def test_fingerprints_are_unchanged() -> None:
 def test_export_is_compared_with_a_new_one() -> None:
     new = sorted([*FLOWS[2:], flow("a", spec__settings={"seed": 1, "rate": 1})], key=lambda each: each.flow_id)
     diff = diff_exports(read_export(str(WRITTEN / "flows.jsonl")), new)
-    assert (len(diff.added), [each.flow_id for each in diff.removed], len(diff.changed)) == (0, ["b"], 0)
+    assert (len(diff.added), [each.id for each in diff.removed], len(diff.changed)) == (0, ["b"], 0)

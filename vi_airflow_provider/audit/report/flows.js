@@ -84,7 +84,8 @@ const BOX = { least: 226, most: 340, top: 46, line: 18, pad: 14, gapX: 44, gapY:
 const TELLING = [/(^|\.)name$/, /(^id|Id)$/, /prompt$/i, /epochs$/i, /learning_?rate$/i, /batch_?size$/i, /mode$/i];
 const LINES = 3;
 
-function* leaves(value, path = "") {
+/** The members of JSON data that have no members of their own, each with its path. */
+export function* leaves(value, path = "") {
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
     for (const [key, member] of Object.entries(value)) yield* leaves(member, path ? `${path}.${key}` : key);
   } else {

@@ -1,25 +1,39 @@
-// Shows the flows in the page's JSON. The state is kept in the address (#q=weld&sort=-updated&expand=ID&theme=dark), so
-// that a view can be linked to.
+// Shows the flows or runs in the page's JSON. The state is kept in the address
+// (#q=weld&sort=-updated&expand=ID&theme=dark), so that a view can be linked to.
 
-import { DEFAULT_SORT, emptyState, flowTable } from "./flows.js";
+import { DEFAULT_SORT, flowTable } from "./flows.js";
+import { DEFAULT_RUN_SORT, comparison, runTable, usualMetric } from "./runs.js";
 
 const $ = (id) => document.getElementById(id);
 
-const specs = new Map();
-const flows = JSON.parse($("data").textContent).map(({ spec, ...flow }) => {
-  specs.set(flow.id, spec);
-  return { ...flow, name: spec.name, project: spec.trainingProject ?? "", blocks: spec.blocks.length };
-});
+const documents = JSON.parse($("data").textContent);
+const ofRuns = $("explorer").dataset.noun === "run";
+const defaultSort = ofRuns ? DEFAULT_RUN_SORT : DEFAULT_SORT;
+const state = { query: "", sort: defaultSort, open: new Set(), theme: "" };
+const table = ofRuns ? drawRuns() : drawFlows();
 
-const state = { ...emptyState(), theme: "" };
-const table = flowTable($("explorer"), { flows, state, spec: (flow) => specs.get(flow.id), onChange: writeHash });
+function drawFlows() {
+  const specs = new Map();
+  const flows = documents.map(({ spec, ...flow }) => {
+    specs.set(flow.id, spec);
+    return { ...flow, name: spec.name, project: spec.trainingProject ?? "", blocks: spec.blocks.length };
+  });
+  return flowTable($("explorer"), { flows, state, spec: (flow) => specs.get(flow.id), onChange: writeHash });
+}
+
+function drawRuns() {
+  const runs = documents.map((run) => ({ ...run, name: run.spec.name }));
+  state.metric = usualMetric(runs);
+  $("comparison").hidden = !comparison($("compared"), { runs, metric: state.metric });
+  return runTable($("explorer"), { runs, state, onChange: writeHash });
+}
 
 // --- the address ----------------------------------------------------------------------------------------------------
 
 function writeHash() {
   const parameters = new URLSearchParams();
   if (state.query) parameters.set("q", state.query);
-  if (state.sort !== DEFAULT_SORT) parameters.set("sort", state.sort);
+  if (state.sort !== defaultSort) parameters.set("sort", state.sort);
   for (const id of state.open) parameters.append("expand", id);
   if (state.theme) parameters.set("theme", state.theme);
   history.replaceState(null, "", `#${parameters}`);
@@ -31,7 +45,7 @@ function readHash() {
   if (!["q", "sort", "expand", "theme"].some((key) => parameters.has(key))) return false;
   const sort = parameters.get("sort") ?? "";
   state.query = parameters.get("q") ?? "";
-  state.sort = table.isSortable(sort) ? sort : DEFAULT_SORT;
+  state.sort = table.isSortable(sort) ? sort : defaultSort;
   state.open = new Set(parameters.getAll("expand"));
   if (parameters.has("theme")) setTheme(parameters.get("theme"));
   return true;

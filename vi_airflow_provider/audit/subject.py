@@ -1,0 +1,60 @@
+"""What an export is of: flows or runs. All that differs between the two is here, and nothing else asks which it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from vi_airflow_provider.api.canonical import canonical_json, comparable
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.models.document import Document
+from vi_airflow_provider.audit.manifest import EXPORT, RUN_EXPORT
+from vi_airflow_provider.audit.run_record import RunRecord, comparable_run
+from vi_airflow_provider.audit.run_table import RUN_TABLE
+from vi_airflow_provider.audit.tabular import FLOW_TABLE, Table
+from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.selection.run_filter import RunFilter
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.storage.manifest import ManifestKind
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class Subject(Generic[D]):
+    """A kind of document that can be exported.
+
+    :param model: reads a line of an export
+    :param name_of: returns the name by which a person knows a document
+    :param comparable: returns what counts in a comparison, from the wire form, which it may change
+    """
+
+    noun: str
+    manifest: ManifestKind
+    model: type[D]
+    filter: type[FlowFilter] | type[RunFilter]
+    table: Table[D]
+    name_of: Callable[[D], str]
+    comparable: Callable[[dict[str, Any]], dict[str, Any]]
+
+    def id_of(self, document: D) -> str:
+        """Return the id of a document."""
+        return str(getattr(document, f"{self.noun}_id"))
+
+    def fingerprint(self, wire: dict[str, Any]) -> str:
+        """Return the hexadecimal sha256 of what counts in a comparison.
+
+        :param wire: the wire form of a document, which may be changed
+        """
+        return hashlib.sha256(canonical_json(self.comparable(wire))).hexdigest()
+
+
+FLOWS: Final[Subject[Flow]] = Subject(
+    "flow", EXPORT, Flow, FlowFilter, FLOW_TABLE, lambda flow: flow.spec.name, comparable
+)
+RUNS: Final[Subject[RunRecord]] = Subject(
+    "run", RUN_EXPORT, RunRecord, RunFilter, RUN_TABLE, lambda run: run.spec.flow.name, comparable_run
+)

@@ -1,0 +1,71 @@
+"""Which runs are selected: a pure predicate, as ``filter`` has it for flows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import RunState
+from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Items, Text
+from vi_airflow_provider.selection.filter import within
+from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Run
+
+
+def _one_or_several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class RunFilter(BaseModel):
+    """The criteria that a run must meet to be selected; a criterion that is not given does not matter.
+
+    :param states: one state of a run, or several
+    :param flow_id: only runs that this provider started of this flow
+    :param training_project: id of the training project
+    :param attributes: attributes that the run must have, with these values
+    :param created_after: created at this time or later
+    :param created_before: created earlier than this
+    :param older_than: time since the last update, at least
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    states: Annotated[frozenset[RunState], Items, BeforeValidator(_one_or_several)] | None = None
+    flow_id: Text | None = None
+    training_project: Text | None = None
+    attributes: dict[str, AttributeValue] | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    older_than: Duration | None = None
+
+    @classmethod
+    def build(cls, **criteria: Any) -> RunFilter:
+        """Build a filter from the arguments of an operator.
+
+        :raises ViValidationError: a value is unusable; the message names the argument
+        """
+        try:
+            return cls(**criteria)
+        except ValidationError as error:
+            reason = describe_errors(error)
+        raise ViValidationError(reason)
+
+    def matches(self, run: Run, now: datetime) -> bool:
+        """Decide whether a run is selected. Times are compared as the API writes them: integer milliseconds."""
+        metadata = run.metadata
+        latest_update = None if self.older_than is None else latest_time(now, self.older_than)
+        return (
+            (self.states is None or run.state in self.states)
+            and (self.flow_id is None or metadata.attributes.get(FLOW_ID_ATTRIBUTE) == self.flow_id)
+            and (self.training_project is None or run.spec.training_project == self.training_project)
+            and attributes_match(self.attributes or {}, metadata.attributes)
+            and within(metadata.time_created, self.created_after, self.created_before)
+            and (latest_update is None or EARLIEST <= metadata.last_updated <= latest_update)
+        )
