@@ -43,6 +43,10 @@ L = TypeVar("L", bound="LazyModel")
 
 _get, _set = object.__getattribute__, object.__setattr__  # bypass __getattr__ and the frozen models
 
+#: The slots that every instance needs, set in half the time.
+_set_fields: Final = BaseModel.__dict__["__dict__"].__set__
+_set_private: Final = BaseModel.__dict__["__pydantic_private__"].__set__
+
 
 #: Held while an instance is completed. Reentrant, because documents nest.
 _decoding: Final = threading.RLock()
@@ -119,16 +123,20 @@ class LazyModel(BaseModel):
         return super().__getstate__()
 
 
+_new: Final = object.__new__
+_set_rest: Final = LazyModel.__dict__["_rest"].__set__
+
+
 def incomplete(model: type[L], known: dict[str, Any], rest: Rest) -> L:
     """Return an instance that holds the first fields of a model, and decodes the others on first access.
 
     :param known: the first fields by name, in order, with valid values; the instance keeps this dict
     :param rest: decodes the others
     """
-    instance = model.__new__(model)
-    _set(instance, "__dict__", known)
-    _set(instance, "__pydantic_private__", None)
-    _set(instance, "_rest", rest)
+    instance = _new(model)
+    _set_fields(instance, known)
+    _set_private(instance, None)
+    _set_rest(instance, rest)
     return instance
 
 
@@ -138,12 +146,13 @@ def completed(instance: LazyModel, given: set[str], extra: dict[str, Any]) -> No
     :param given: the names of the fields that the document has, including those of ``extra``
     :param extra: the fields that the model does not know
     """
-    held = instance.__dict__
-    ordered = {name: held[name] for name in type(instance).__pydantic_fields__}
-    _set(instance, "__dict__", ordered)
-    # pydantic may hold the old dict already and continue with it; everybody else sees the new one.
-    held.clear()
-    held.update(ordered)
+    held, names = instance.__dict__, type(instance).__pydantic_fields__
+    if list(held) != list(names):
+        ordered = {name: held[name] for name in names}
+        _set_fields(instance, ordered)
+        # pydantic may hold the old dict already and continue with it; everybody else sees the new one.
+        held.clear()
+        held.update(ordered)
     _set(instance, "__pydantic_fields_set__", given)
     _set(instance, "__pydantic_extra__", extra)
     _set(instance, "_rest", None)

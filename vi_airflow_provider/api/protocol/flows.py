@@ -29,17 +29,15 @@ from vi_airflow_provider.api.models import (
 from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.codec import Scan
 from vi_airflow_provider.api.protocol.exchange import Call
-from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
 from vi_airflow_provider.api.protocol.messages import Concurrently, Response, Steps
 from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
 from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
+from vi_airflow_provider.api.protocol.whole_flow import ListedFlows
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 M = TypeVar("M", bound=BaseModel)
-
-_flow_id: Final = attrgetter("flow_id")
 
 #: Metadata that the server maintains.
 _SERVER_METADATA: Final = frozenset({"timeCreated", "lastUpdated", "generation"})
@@ -61,7 +59,7 @@ class FlowCalls(ResourceCalls):
         :param prefetch: fetch the next page (never more) while a page is consumed; False for a consumer that stops
             once it has found what it searches for
         """
-        return self._paginator("flows", self._parse_listed_flow, _flow_id, page_size, limit, prefetch=prefetch)
+        return self._flows(page_size, limit, prefetch=prefetch)
 
     def iter_flow_pages(self, *, page_size: int | None = None, page_token: str | None = None) -> Paginator[Flow]:
         """Yield the pages of the listing, starting with the one that ``page_token`` names.
@@ -69,14 +67,12 @@ class FlowCalls(ResourceCalls):
         :param page_size: flows per request; the connection's setting by default, or else 100
         :param page_token: a ``next_page``; the server may accept it only with the page size that it was issued for
         """
-        return self._paginator(
-            "flows", self._parse_listed_flow, _flow_id, page_size, pace=Pace.CONSTANT, token=page_token
-        )
+        return self._flows(page_size, pace=Pace.CONSTANT, token=page_token)
 
     def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleFlow]:
         """Yield id and name of all flows."""
         parse = partial(codec.parse_document, SimpleFlow)
-        return self._paginator("simpleFlows", parse, _flow_id, page_size, limit)
+        return self._paginator("simpleFlows", parse, attrgetter("flow_id"), page_size, limit)
 
     def scan_flows(
         self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None
@@ -87,7 +83,7 @@ class FlowCalls(ResourceCalls):
         """
         flows: dict[str, Flow] = {}
         pages = 0
-        paginator = self._paginator("flows", self._parse_listed_flow, _flow_id, None, pace=Pace.LARGE)
+        paginator = self._flows(None, pace=Pace.LARGE)
         while (steps := paginator.next_page()) is not None:
             if pages == max_pages:
                 return Scan(list(flows.values()), pages, complete=False)
@@ -265,8 +261,9 @@ class FlowCalls(ResourceCalls):
         flow = codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
         return codec.same_flow(flow, flow_id, self.settings.organization_id, context)
 
-    def _parse_listed_flow(self, content: bytes, context: ErrorContext, json_path: str) -> Flow:
-        return parse_listed_flow(self.settings.organization_id, content, context, json_path)
+    def _flows(self, page_size: int | None, limit: int | None = None, **options: Any) -> Paginator[Flow]:
+        parse = ListedFlows(self.settings.organization_id).parse
+        return self._paginator("flows", parse, attrgetter("flow_id"), page_size, limit, **options)
 
     def _current_flow(self, flow_id: str, write: Call) -> Steps[Flow | None]:
         """Read the flow before an attempt to write it, within the retry budget of the write."""

@@ -7,6 +7,7 @@ labels and times are built. That costs a third of pydantic's validation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -25,7 +26,8 @@ Path: TypeAlias = tuple[str, ...]
 # The contract (VI_API.md section 4) in the wire's names. Other fields are skipped here, and kept by what follows.
 
 
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+#: An integer that the models accept.
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Object(msgspec.Struct):
@@ -52,9 +54,9 @@ class Spec(msgspec.Struct, rename="camel"):
 class Metadata(msgspec.Struct, rename="camel"):
     """The required fields of a document's metadata."""
 
-    time_created: _Int64
-    last_updated: _Int64
-    generation: _Int64
+    time_created: Int64
+    last_updated: Int64
+    generation: Int64
     attributes: dict[str, str]
 
 
@@ -71,11 +73,18 @@ class _Flow(msgspec.Struct, rename="camel"):
 _check: Final = msgspec.json.Decoder(_Flow).decode
 
 
-def parse_listed_flow(organization_id: str, content: bytes, context: ErrorContext, json_path: str) -> Flow:
+def parse_listed_flow(
+    organization_id: str,
+    content: bytes,
+    context: ErrorContext,
+    json_path: str,
+    on_decoding: Callable[[], None] | None = None,
+) -> Flow:
     """Check one flow of a page.
 
     :param organization_id: the organization whose flows were requested
     :param content: its JSON text, known to be UTF-8
+    :param on_decoding: is called when the contents of the flow are read
     :raises ViResponseError: a required field is missing or of a wrong type; the message names its path. Reading the
         settings raises it as well if they hold a number that is too large, or are nested too deeply
     """
@@ -86,7 +95,7 @@ def parse_listed_flow(organization_id: str, content: bytes, context: ErrorContex
         return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
     if checked.workspace_id != organization_id:
         return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
-    text = Text(content, context, json_path)
+    text = Text(content, context, json_path, on_decoding)
     known = {
         "kind": checked.kind,
         "organization_id": checked.workspace_id,
@@ -127,12 +136,15 @@ def lazy_metadata(checked: Metadata, text: Text) -> ResourceMetadata:
 class Text:
     """The JSON text of a document, decoded once for all the documents within it."""
 
-    __slots__ = ("_content", "_context", "_json_path", "_wire")
+    __slots__ = ("_content", "_context", "_json_path", "_on_decoding", "_wire")
 
-    def __init__(self, content: bytes, context: ErrorContext, json_path: str) -> None:
+    def __init__(
+        self, content: bytes, context: ErrorContext, json_path: str, on_decoding: Callable[[], None] | None = None
+    ) -> None:
         self._content = content
         self._context = context
         self._json_path = json_path
+        self._on_decoding = on_decoding
         self._wire: dict[str, Any] | None = None
 
     @property
@@ -140,6 +152,8 @@ class Text:
         """The document, decoded; parts of it may be shared with models."""
         if self._wire is None:
             self._wire = self.decoded()
+            if self._on_decoding is not None:
+                self._on_decoding()
         return self._wire
 
     def at(self, path: Path) -> Any:
