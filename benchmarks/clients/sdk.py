@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def list_flows(page_size: int | None = None, *, everything: bool = False) -> Callable[[], Any]:
     """``client.flows.list().all_items()``."""
-    client, read = _client(), reader(everything=everything)
+    client, read = new_client(), reader(everything=everything)
     pagination = {} if page_size is None else {"pagination": {"page_size": page_size}}
 
     def run() -> dict[str, int]:
@@ -28,7 +28,7 @@ def list_flows(page_size: int | None = None, *, everything: bool = False) -> Cal
 
 def delete_one_by_one(count: int) -> Callable[[], Any]:
     """A loop over ``client.flows.delete``."""
-    client = _client()
+    client = new_client()
 
     def run() -> dict[str, int]:
         return {"deleted": sum(client.flows.delete(flow_id(number)).deleted for number in range(count))}
@@ -36,7 +36,8 @@ def delete_one_by_one(count: int) -> Callable[[], Any]:
     return run
 
 
-def _client() -> Any:
+def new_client() -> Any:
+    """Return a client of the SDK."""
     # As in a task, Airflow is loaded in the same process.
     import airflow.sdk  # noqa: F401
     import vi  # type: ignore[import-untyped]

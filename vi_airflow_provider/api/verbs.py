@@ -7,12 +7,12 @@ and ``ViHook`` share one list, ``AsyncViClient`` has the same names in the other
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from types import FunctionType
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
@@ -110,16 +110,20 @@ async def _pages(client: AwaitableVerbs, paginator: Paginator[Flow]) -> AsyncIte
         yield flow_page(await client._run(steps))
 
 
+_RETURNED: Final = re.compile(r"(?:Steps|Paginator)\[(.*)\]")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _described(method: F, verb: Callable[..., Any], returns: str) -> F:
+def _described(method: F, verb: Any, returns: str) -> F:
     """Give a method the signature that ``help()`` shows: the verb's, with what the method returns."""
-    signature = inspect.signature(verb)
-    inner = re.fullmatch(r"(?:Steps|Paginator)\[(.*)\]", str(signature.return_annotation))
+    inner = _RETURNED.fullmatch(verb.__annotations__["return"])
     result = returns.format(inner[1] if inner else "")
-    method.__signature__ = signature.replace(return_annotation=result)  # type: ignore[attr-defined]
-    method.__annotations__ = {**method.__annotations__, "return": result}
+    method.__annotations__ = {**verb.__annotations__, "return": result}
+    # ``inspect`` looks for the signature in what a function wraps; to build one for each verb delays the first call.
+    wrapped = FunctionType(verb.__code__, verb.__globals__, verb.__name__, verb.__defaults__)
+    wrapped.__kwdefaults__, wrapped.__annotations__ = verb.__kwdefaults__, method.__annotations__
+    method.__wrapped__ = wrapped  # type: ignore[attr-defined]
     return method
 
 
