@@ -27,7 +27,7 @@ LAYERS: Final[tuple[frozenset[str], ...]] = tuple(
             {"hooks", "links", "assets"},
             {"task"},
             {"triggers"},
-            {"operators", "sensors"},
+            {"operators", "sensors", "notifications", "policies"},
             {"ui", "cli"},
         ),
     )

@@ -45,6 +45,7 @@ def get_provider_info() -> dict[str, Any]:
                 "vi_airflow_provider.triggers.events",
             )
         ],
+        "notifications": ["vi_airflow_provider.notifications.webhook.ViReportNotifier"],
         "asset-uris": [_ASSET_URIS],
         "dataset-uris": [_ASSET_URIS],  # the name that Airflow 2.11 reads
         "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink", "vi_airflow_provider.links.runs.ViRunLink"],

@@ -1,0 +1,138 @@
+"""`ViReportNotifier` posts to a webhook, and shows its URL nowhere."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp.test_utils
+import aiohttp.web
+import pytest
+import requests
+import requests_mock
+
+from vi_airflow_provider.api.errors import ViNetworkError
+from vi_airflow_provider.notifications.webhook import ViReportNotifier
+
+SECRET = "/services/T000/B000/never-shown"
+REPORT = {"dry_run": False, "selected": 3, "deleted": 3, "spared": 0}
+
+
+class TaskInstance:
+    task_id, map_index = "prune", -1
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.values.get(key)
+
+
+def context(error: Exception | None = None, **values: Any) -> Any:
+    found = {"ti": TaskInstance(**values), "dag": SimpleNamespace(dag_id="cleanup")}
+    return found if error is None else found | {"exception": error}
+
+
+def define(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    connection = {"conn_type": "http", "host": host, "password": SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_WEBHOOK", json.dumps(connection))
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests_mock.Mocker]:
+    define(monkeypatch, "https://chat.example")
+    with requests_mock.Mocker() as mocker:
+        mocker.post(f"https://chat.example{SECRET}", text="ok")
+        yield mocker
+
+
+def notifier(**options: Any) -> ViReportNotifier:
+    made = ViReportNotifier(**options)
+    made.title = "cleanup"  # Airflow renders it
+    return made
+
+
+def test_result_is_posted_as_text(webhook: requests_mock.Mocker) -> None:
+    notifier().notify(context(return_value=REPORT))
+    assert [sent.json() for sent in webhook.request_history] == [{"text": "cleanup prune: cleanup: 3 deleted"}]
+
+
+def test_failure_is_posted_with_its_error(webhook: requests_mock.Mocker) -> None:
+    notifier(only_changes=True).notify(context(ValueError("<!here> no\nluck")))
+    assert webhook.request_history[0].json() == {"text": "cleanup prune failed: &lt;!here&gt; no luck"}
+
+
+def test_report_that_a_failed_cleanup_left_is_read(webhook: requests_mock.Mocker) -> None:
+    notifier().notify(context(report=REPORT))
+    assert webhook.request_history[0].json()["text"].endswith("3 deleted")
+
+
+def test_success_without_changes_can_be_left_out(webhook: requests_mock.Mocker) -> None:
+    notifier(only_changes=True).notify(context(return_value=REPORT | {"selected": 0, "deleted": 0}))
+    assert webhook.request_history == []
+
+
+def shown_by(error: BaseException) -> str:
+    """Return what a log with tracebacks and their locals shows of an error, without the frame of the test."""
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next
+    found = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(found.format())
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 404, "text": SECRET},
+        {"status_code": 302, "headers": {"Location": "https://elsewhere.example"}},
+        {"exc": requests.ConnectionError(f"Max retries exceeded with url: {SECRET}")},
+        {"exc": requests.ReadTimeout(f"https://chat.example{SECRET}")},
+    ],
+)
+def test_refusal_names_the_connection_and_not_the_url(
+    webhook: requests_mock.Mocker, response: dict[str, Any]
+) -> None:
+    webhook.post(f"https://chat.example{SECRET}", **response)
+    with pytest.raises(ViNetworkError, match="connection 'vi_webhook'") as raised:
+        notifier().notify(context(return_value=REPORT))
+    assert "never-shown" not in shown_by(raised.value)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_triggerer_posts_without_blocking(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    received = []
+
+    async def receive(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        received.append((request.path, await request.json()))
+        return aiohttp.web.Response(status=status)
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/{path:.*}", receive)
+    async with aiohttp.test_utils.TestServer(app) as server:
+        define(monkeypatch, f"http://127.0.0.1:{server.port}")
+        if status == 200:
+            await notifier().async_notify(context(return_value=REPORT))
+        else:
+            with pytest.raises(ViNetworkError, match="status 500") as raised:
+                await notifier().async_notify(context(return_value=REPORT))
+            assert "never-shown" not in shown_by(raised.value)
+    assert received == [(SECRET, {"text": "cleanup prune: cleanup: 3 deleted"})]
+
+
+async def test_deadline_without_a_task_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+
+    async def receive(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        sent.append(await request.json())
+        return aiohttp.web.Response()
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/{path:.*}", receive)
+    async with aiohttp.test_utils.TestServer(app) as server:
+        define(monkeypatch, f"http://127.0.0.1:{server.port}")
+        await notifier().async_notify({})
+    assert sent == [{"text": "cleanup: done"}]

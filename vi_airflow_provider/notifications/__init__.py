@@ -1,0 +1,1 @@
+"""Notifications about what tasks of this provider have done."""

@@ -1,0 +1,139 @@
+"""``ViReportNotifier``: posts what a task of this provider has done to a webhook, such as that of a chat service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, redact
+
+from vi_airflow_provider.api.errors import ViNetworkError, one_line
+from vi_airflow_provider.notifications.messages import describe, escaped, is_eventful
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+#: Seconds to connect, and to wait for the response.
+_TIMEOUT: Final = 10.0
+
+
+class ViReportNotifier(BaseNotifier):
+    """Post a line about the result of a task to a webhook, as JSON with the key ``text``.
+
+    Slack, Mattermost, Microsoft Teams and Google Chat accept this form. Use it as ``on_success_callback`` or
+    ``on_failure_callback`` of ``PruneFlowsOperator``, ``ExportFlowsOperator``, ``StartRunOperator`` and their siblings
+    for runs, or as the callback of a deadline. The message has counts, states, metrics and links; names of flows are
+    escaped. A failure to send is logged by Airflow, and never changes the state of a task.
+
+    :param webhook_conn_id: id of an Airflow connection of type ``http``: its host is the URL of the webhook. Put the
+        secret part of the path, if there is one, into its password: it is appended to the host.
+    :param only_changes: do not report a success that has changed nothing: a cleanup that selected nothing, or an audit
+        without drift
+    :param title: first words of the message; a template
+    """
+
+    template_fields: Sequence[str] = ("webhook_conn_id", "title")
+
+    def __init__(
+        self,
+        *,
+        webhook_conn_id: str = "vi_webhook",
+        only_changes: bool = False,
+        title: str = "{{ dag.dag_id if dag is defined and dag else 'Airflow' }}",
+    ) -> None:
+        super().__init__()
+        self.webhook_conn_id = webhook_conn_id
+        self.only_changes = only_changes
+        self.title = title
+
+    def notify(self, context: Context) -> None:
+        """Send from a worker or the DAG processor.
+
+        :raises ViNetworkError: the webhook did not accept the message; the URL is not shown
+        """
+        text = self._text(context)
+        if text is not None:
+            self._check(_post(self.webhook_conn_id, text))
+
+    async def async_notify(self, context: Context) -> None:
+        """Send from the triggerer, where the callbacks of deadlines run.
+
+        :raises ViNetworkError: the webhook did not accept the message; the URL is not shown
+        """
+        text = self._text(context)
+        if text is not None:
+            self._check(await _post_async(self.webhook_conn_id, text))
+
+    def _text(self, context: Context) -> str | None:
+        """Return the message, ``None`` if there is nothing to report."""
+        ti: Any = context.get("ti")
+        error = context.get("exception")
+        result = None if ti is None else _result_of(ti)
+        if error is None and self.only_changes and not is_eventful(result):
+            return None
+        where = "" if ti is None else f" {escaped(ti.task_id)}"
+        if error is not None:
+            return f"{escaped(self.title)}{where} failed: {escaped(redact(str(error)))}"
+        return f"{escaped(self.title)}{where}: {describe(result) or 'done'}"
+
+    def _check(self, reason: str | None) -> None:
+        if reason is not None:
+            conn_id = one_line(self.webhook_conn_id, 100)
+            raise ViNetworkError(
+                f"the webhook of the connection {conn_id!r} did not accept the message: {reason}",
+                advice="Check the host and the password of this connection.",
+            )
+
+
+# Both return a reason instead of raising, so that no traceback has a frame whose locals hold the URL.
+
+
+def _post(conn_id: str, text: str) -> str | None:
+    """Send a message; return why it was not accepted."""
+    import requests
+
+    url = _url(BaseHook.get_connection(conn_id))
+    try:
+        response = requests.post(url, json={"text": text}, timeout=_TIMEOUT, allow_redirects=False)
+    except requests.RequestException as error:
+        return type(error).__name__
+    return _refusal(response.status_code)
+
+
+async def _post_async(conn_id: str, text: str) -> str | None:
+    """Send a message without blocking the event loop; return why it was not accepted."""
+    import aiohttp
+
+    url = _url(await get_async_connection(conn_id))
+    timeout = aiohttp.ClientTimeout(total=2 * _TIMEOUT)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+            session.post(url, json={"text": text}, allow_redirects=False) as response,
+        ):
+            return _refusal(response.status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return type(error).__name__
+
+
+def _result_of(ti: Any) -> Any:
+    """Return what the task has returned, or the report that a failed cleanup has left."""
+    for key in ("return_value", "report"):
+        value = ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+        if value is not None:
+            return value
+    return None
+
+
+def _url(connection: Any) -> str:
+    """Return the URL of the webhook, which is a secret."""
+    host = connection.host or ""
+    if "://" not in host:
+        host = f"{connection.schema or 'https'}://{host}"
+    return host + (connection.password or "")
+
+
+def _refusal(status: int) -> str | None:
+    return None if 200 <= status < 300 else f"status {status}"
