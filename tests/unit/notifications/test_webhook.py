@@ -93,9 +93,7 @@ def shown_by(error: BaseException) -> str:
         {"exc": requests.ReadTimeout(f"https://chat.example{SECRET}")},
     ],
 )
-def test_refusal_names_the_connection_and_not_the_url(
-    webhook: requests_mock.Mocker, response: dict[str, Any]
-) -> None:
+def test_refusal_names_the_connection_and_not_the_url(webhook: requests_mock.Mocker, response: dict[str, Any]) -> None:
     webhook.post(f"https://chat.example{SECRET}", **response)
     with pytest.raises(ViNetworkError, match="connection 'vi_webhook'") as raised:
         notifier().notify(context(return_value=REPORT))
