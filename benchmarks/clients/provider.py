@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,24 +58,45 @@ def delete_flows(count: int, concurrency: int) -> Callable[[], Any]:
     return run
 
 
-def export_flows(page_size: int | None = None) -> Callable[[], Any]:
+def export_flows(page_size: int | None = None, suffix: str = "jsonl") -> Callable[[], Any]:
     """``ExportFlowsOperator`` to a file on the local disk."""
-    from vi_airflow_provider.operators.flows import ExportFlowsOperator
-
     folder = tempfile.TemporaryDirectory(prefix="vi-benchmark-")
 
     def run() -> dict[str, int]:
-        destination = (Path(folder.name) / "flows.jsonl").as_uri()
-        export = ExportFlowsOperator(task_id="export", destination=destination, page_size=page_size)
-        return {"flows": export.execute({})["count"]}
+        return {"flows": _exported(Path(folder.name) / f"flows.{suffix}", page_size)}
 
     return run
+
+
+def check_export(command: str) -> Callable[[], Any]:
+    """``python -m vi_airflow_provider.audit``: verify an export, or compare it with itself. Only that is measured."""
+    from vi_airflow_provider.audit.__main__ import main
+
+    folder = tempfile.TemporaryDirectory(prefix="vi-benchmark-")
+
+    def run() -> dict[str, float]:
+        file = Path(folder.name) / "flows.jsonl"
+        flows = _exported(file, None)
+        cpu, wall = time.process_time(), time.perf_counter()
+        code = main([command, *[str(file)] * (2 if command == "diff" else 1)])
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if code:
+            raise RuntimeError(f"{command} exits with {code}")
+        return {"flows": flows, "wall": wall, "cpu": cpu}
+
+    return run
+
+
+def _exported(file: Path, page_size: int | None) -> int:
+    from vi_airflow_provider.operators.flows import ExportFlowsOperator
+
+    export = ExportFlowsOperator(task_id="export", destination=file.as_uri(), page_size=page_size)
+    return int(export.execute({})["count"])
 
 
 def gates() -> Callable[..., Any]:
     """``FlowExistsSensor(deferrable=True)``: the trigger to which it defers, for each flow."""
     import json
-    import time
 
     from airflow.providers.common.compat.sdk import TaskDeferred
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 def canonical_json(value: Any) -> bytes:
@@ -22,7 +24,7 @@ def canonical_json(value: Any) -> bytes:
     :raises TypeError: the value is not JSON data
     """
     try:
-        text = msgspec.json.encode(value, order="sorted")
+        text = _encode(value)
     except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
         text = b"null"
     if b"null" in text and not _encodable(value):

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -101,7 +102,7 @@ class ManifestKind:
         else:
             text.write(head.removesuffix("\n}") + self._list)
             for number, (document_id, fingerprint) in enumerate(fingerprints):
-                text.write(f'{"," if number else ""}\n  {json.dumps(document_id)}: "{fingerprint}"')
+                text.write(f'{"," if number else ""}\n  {encode_basestring_ascii(document_id)}: "{fingerprint}"')
             text.write("\n }\n}\n")
         text.detach()  # flushes it and leaves the file open
 

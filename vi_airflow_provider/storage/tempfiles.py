@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from typing import IO
+from typing import IO, Final
+
+#: Bytes that are written at a time: with the default of some kilobytes, each document is a write of its own.
+_BUFFER: Final = 1 << 18
 
 
 def file() -> IO[bytes]:
     """Return a new file, open for writing and reading."""
-    return tempfile.TemporaryFile()
+    return tempfile.TemporaryFile(buffering=_BUFFER)
 
 
 def database() -> sqlite3.Connection:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -34,6 +33,7 @@ from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
 from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
+from vi_airflow_provider.api.protocol.simple_documents import parse_simple_flow
 from vi_airflow_provider.api.protocol.whole_flow import ListedFlows
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
@@ -71,8 +71,7 @@ class FlowCalls(ResourceCalls):
 
     def list_simple_flows(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleFlow]:
         """Yield id and name of all flows."""
-        parse = partial(codec.parse_document, SimpleFlow)
-        return self._paginator("simpleFlows", parse, attrgetter("flow_id"), page_size, limit)
+        return self._paginator("simpleFlows", parse_simple_flow, attrgetter("flow_id"), page_size, limit)
 
     def scan_flows(
         self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None

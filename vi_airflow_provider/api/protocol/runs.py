@@ -34,6 +34,7 @@ from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
 from vi_airflow_provider.api.protocol.retry import reached_server
+from vi_airflow_provider.api.protocol.simple_documents import parse_simple_run
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 #: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
@@ -75,7 +76,7 @@ class RunCalls(ResourceCalls):
 
     def list_simple_runs(self, *, page_size: int | None = None, limit: int | None = None) -> Paginator[SimpleRun]:
         """Yield id and name of all runs."""
-        return self._paginator("simpleRuns", partial(codec.parse_document, SimpleRun), _run_id, page_size, limit)
+        return self._paginator("simpleRuns", parse_simple_run, _run_id, page_size, limit)
 
     def find_runs(
         self,

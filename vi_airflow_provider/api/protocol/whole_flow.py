@@ -58,7 +58,7 @@ class _Flow(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 _decode: Final = msgspec.json.Decoder(_Flow).decode
 
 
-class _Given:
+class Given:
     """What an instance lacks that has all its fields: which of them the document had, and no unknown ones."""
 
     __slots__ = ("_names",)
@@ -67,17 +67,18 @@ class _Given:
         self._names = names
 
     def decode(self, instance: Any, _asked: str | None) -> None:
+        """Complete the instance."""
         completed(instance, self._names.copy(), {})
 
     def wire(self, _flow: Flow) -> None:
         """Return nothing: the contents may have been changed."""
 
 
-_FLOW: Final = _Given(set(Flow.model_fields))
-_BLOCK: Final = _Given(set(FlowBlock.model_fields))
-_METADATA: Final = _Given(set(ResourceMetadata.model_fields))
-_SPEC: Final = _Given(set(FlowSpec.model_fields))
-_SPEC_WITHOUT_PROJECT: Final = _Given(set(FlowSpec.model_fields) - {"training_project"})
+_FLOW: Final = Given(set(Flow.model_fields))
+_BLOCK: Final = Given(set(FlowBlock.model_fields))
+_METADATA: Final = Given(set(ResourceMetadata.model_fields))
+_SPEC: Final = Given(set(FlowSpec.model_fields))
+_SPEC_WITHOUT_PROJECT: Final = Given(set(FlowSpec.model_fields) - {"training_project"})
 
 
 class ListedFlows:
