@@ -231,6 +231,8 @@ def _report_facts(
         selection=describe(manifest.filters),
         caveats=caveats,
         noun=subject.noun,
+        compared_at=old and datetime.fromisoformat(old.manifest.created_at),
+        compared_sha256=old and old.manifest.sha256,
     )
 
 

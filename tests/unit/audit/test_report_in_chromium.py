@@ -119,6 +119,22 @@ async def test_row_is_opened_by_a_click_anywhere_but_on_a_link(tab: Tab, report:
     assert await tab.evaluate("document.querySelector('tr.detail').hidden")
 
 
+async def test_opened_row_shows_what_has_changed(tab: Tab, report: str) -> None:
+    await tab.open(f"{report}#expand={HOSTILE_ID}")
+    assert await tab.texts(".detail .values .path") == ["spec.name"]
+    assert await tab.texts(".detail .values ins code") == [json.dumps(HOSTILE)]
+
+
+async def test_changes_are_offered_as_csv(tab: Tab, report: str) -> None:
+    await tab.open(report)
+    await tab.evaluate("URL.createObjectURL = (blob) => { made = blob; return '#changes'; }")
+    await tab.evaluate("document.querySelector('#download a').click()")
+    text = await tab.evaluate("made.text()")
+    header, *lines = text.removeprefix("\ufeff").splitlines()
+    assert header == '"change","flow_id","name","path","old","new"'
+    assert [line.split(",")[0] for line in lines] == ['"changed"', '"added"', '"removed"']
+
+
 async def test_header_sorts_and_announces_the_order(tab: Tab, report: str) -> None:
     await tab.open(report)
     click = "document.querySelector('th[data-sort=name] button').click()"

@@ -19,12 +19,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vi_airflow_provider.audit.report import resources
 from vi_airflow_provider.audit.report.ages import Ages
-from vi_airflow_provider.audit.report.changes import MOST_AT_ONCE, OPEN_CHANGES, changes
+from vi_airflow_provider.audit.report.changes import MOST_AT_ONCE, OPEN_CHANGES, changes, verdict
 from vi_airflow_provider.audit.report.entries import ENTRIES
 from vi_airflow_provider.audit.report.markup import embedded_json, show_time, text
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.audit.diff import Diff
+    from vi_airflow_provider.audit.diff import Changed, Diff
 
 __all__ = ["MOST_AT_ONCE", "OPEN_CHANGES", "ReportFacts", "embedded_json", "write_report"]
 
@@ -46,6 +46,18 @@ class ReportFacts:
     caveats: Sequence[str] = ()
     #: What the export is of, in the singular.
     noun: str = "flow"
+    #: When the export that this one is compared with was made, and its checksum.
+    compared_at: datetime | None = None
+    compared_sha256: str | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The other export, as HTML."""
+        if self.compared_to is None:
+            return None
+        date = f"{show_time(self.compared_at)}, " if self.compared_at else ""
+        checksum = f", sha256 <code>{text(self.compared_sha256)}</code>" if self.compared_sha256 else ""
+        return f"{date}<code>{text(self.compared_to)}</code>{checksum}"
 
 
 def write_report(file: IO[str], facts: ReportFacts, documents: Iterable[Any], diff: Diff | None) -> None:
@@ -66,8 +78,9 @@ def write_report(file: IO[str], facts: ReportFacts, documents: Iterable[Any], di
         "organization": lambda: [text(facts.organization_id)],
         "date": lambda: [f"{facts.exported_at.astimezone(UTC):%Y-%m-%d}"],
         "scope": lambda: _scope(facts),
+        "verdict": lambda: [verdict(facts.noun, _since(facts), diff)],
         "cards": lambda: _cards(facts, diff),
-        "changes": lambda: changes(facts.compared_to, diff),
+        "changes": lambda: changes(facts.baseline, diff),
         "documents": lambda: _documents(facts.noun, documents, diff, ages),
         "ages": ages.histogram,
         "provenance": lambda: _provenance(facts),
@@ -85,6 +98,10 @@ def _content_security_policy(style: str, script: str) -> str:
         f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
+
+
+def _since(facts: ReportFacts) -> str:
+    return f" since {show_time(facts.compared_at)}" if facts.compared_at else ""
 
 
 def _scope(facts: ReportFacts) -> Iterator[str]:
@@ -119,13 +136,30 @@ def _documents(noun: str, documents: Iterable[Any], diff: Diff | None, ages: Age
     change: dict[str, str] = {}
     if diff is not None:
         change = {each.id: "added" for each in diff.added} | {each.id: "changed" for each in diff.changed}
+    details = _ById(() if diff is None else diff.changed)
     separator = "[\n"
     for document in documents:
         ages.add(document)
         entry = ENTRIES[noun](document)
-        yield separator + embedded_json({**entry, "change": change.get(entry["id"], "")})
+        entry["change"] = change.get(entry["id"], "")
+        if changed := details.find(entry["id"]):
+            entry["changes"] = [[each.path, each.old, each.new] for each in changed.changes]
+        yield separator + embedded_json(entry)
         separator = ",\n"
     yield "[]" if separator == "[\n" else "\n]"
+
+
+class _ById:
+    """Finds changed documents by increasing ids, without holding all of them."""
+
+    def __init__(self, changed: Iterable[Changed]) -> None:
+        self._changed = iter(changed)
+        self._next = next(self._changed, None)
+
+    def find(self, document_id: str) -> Changed | None:
+        while self._next is not None and self._next.id < document_id:
+            self._next = next(self._changed, None)
+        return self._next if self._next is not None and self._next.id == document_id else None
 
 
 def _provenance(facts: ReportFacts) -> Iterator[str]:
@@ -134,7 +168,7 @@ def _provenance(facts: ReportFacts) -> Iterator[str]:
         "SHA-256": f"<code>{text(facts.sha256)}</code>",
         "Exported": show_time(facts.exported_at),
         "Selection": f"<code>{text(facts.selection or f'all {facts.noun}s')}</code>",
-        "Compared to": f"<code>{text(facts.compared_to)}</code>" if facts.compared_to else "nothing",
+        "Compared to": facts.baseline or "nothing",
         "Written by": f"vi-airflow-provider {text(facts.provider_version)}",
     }
     for label, value in rows.items():

@@ -1,6 +1,8 @@
 // Shows the flows or runs in the page's JSON. The state is kept in the address
 // (#q=weld&sort=-updated&expand=ID&theme=dark), so that a view can be linked to.
 
+import { changeList, changesCsv } from "./changes.js";
+import { el } from "./dom.js";
 import { DEFAULT_SORT, flowTable } from "./flows.js";
 import { DEFAULT_RUN_SORT, comparison, runTable, usualMetric } from "./runs.js";
 
@@ -11,6 +13,29 @@ const ofRuns = $("explorer").dataset.noun === "run";
 const defaultSort = ofRuns ? DEFAULT_RUN_SORT : DEFAULT_SORT;
 const state = { query: "", sort: defaultSort, open: new Set(), theme: "" };
 const table = ofRuns ? drawRuns() : drawFlows();
+offerChanges();
+
+/** What changed in a document, for the top of its row. */
+function extra({ changes }) {
+  return changes ? [changeList(changes)] : [];
+}
+
+/** Offer the changes as a file, which is made here: the page fetches nothing. */
+function offerChanges() {
+  const removed = [...document.querySelectorAll(".removed-flow > summary")].map((node) => ({
+    id: node.querySelector(".id").textContent, name: node.querySelector(".name").textContent,
+  }));
+  const named = documents.filter(({ change }) => change).map((each) => ({ ...each, name: each.spec.name }));
+  if (!named.length && !removed.length) return;
+  const link = el("a", { href: "#changes", download: "changes.csv" }, "Download the changes as CSV");
+  link.addEventListener("click", () => {
+    const text = changesCsv(ofRuns ? "run" : "flow", named, removed);
+    if (link.href.startsWith("blob:")) URL.revokeObjectURL(link.href);
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  });
+  $("download").append(link);
+  $("download").hidden = false;
+}
 
 function drawFlows() {
   const specs = new Map();
@@ -18,14 +43,14 @@ function drawFlows() {
     specs.set(flow.id, spec);
     return { ...flow, name: spec.name, project: spec.trainingProject ?? "", blocks: spec.blocks.length };
   });
-  return flowTable($("explorer"), { flows, state, spec: (flow) => specs.get(flow.id), onChange: writeHash });
+  return flowTable($("explorer"), { flows, state, spec: (flow) => specs.get(flow.id), extra, onChange: writeHash });
 }
 
 function drawRuns() {
   const runs = documents.map((run) => ({ ...run, name: run.spec.name }));
   state.metric = usualMetric(runs);
   $("comparison").hidden = !comparison($("compared"), { runs, metric: state.metric });
-  return runTable($("explorer"), { runs, state, onChange: writeHash });
+  return runTable($("explorer"), { runs, state, extra, onChange: writeHash });
 }
 
 // --- the address ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Final
 
 _STYLES: Final = ("flows.css", "report.css")
 #: Each module follows those that it imports.
-_MODULES: Final = ("dom.js", "table.js", "flows.js", "curves.js", "runs.js", "report.js")
+_MODULES: Final = ("dom.js", "table.js", "flows.js", "curves.js", "runs.js", "changes.js", "report.js")
 _IMPORT: Final = re.compile(r'^import (\{[^}]+\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:const|function\*?) (\w+))", re.MULTILINE)
 

@@ -2,7 +2,7 @@
 // owns.
 
 import { bestOutput, brief, curvesPanel, lessIsBetter, mark, metricNames, metricPoints } from "./curves.js";
-import { attributeList, count, el, fact, time } from "./dom.js";
+import { attributeList, count, el, fact, shorten, time } from "./dom.js";
 import { leaves, pipelinePanel } from "./flows.js";
 import { dataTable } from "./table.js";
 
@@ -73,7 +73,7 @@ export function runTable(root, { runs, state, extra = () => [], onChange }) {
     { label: "Attributes", kind: "wide attributes", cell: (run) => attributeList(run.attributes) },
     { key: "checkpoints", label: "Checkpoints", kind: "number medium",
       cell: (run) => [run.outputs === null ? "" : String(run.outputs.length)] },
-    { key: "best", label: "Best", note: state.metric, kind: "number", cell: (run) => bestCell(run, state.metric) },
+    { key: "best", label: "Best", note: shorten(state.metric, 14), kind: "number", cell: (run) => bestCell(run, state.metric) },
     { key: "seconds", label: "Duration", kind: "number medium",
       cell: (run) => [run.seconds < 0 ? "" : span(run.seconds)] },
     { key: "created", label: "Created", note: "UTC", kind: "number medium", cell: (run) => [time(run.created)] },
@@ -120,7 +120,7 @@ function metricPanel(run, metric) {
 /** A labeled list to choose from. */
 function choice(label, options, chosen, choose) {
   const list = el("select", {}, ...options.map((option) => {
-    const [value, text] = Array.isArray(option) ? option : [option, option];
+    const [value, text] = Array.isArray(option) ? option : [option, shorten(option, 40)];
     return el("option", value === chosen ? { value, selected: "" } : { value }, text);
   }));
   list.addEventListener("change", () => choose(list.value));
