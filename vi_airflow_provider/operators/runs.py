@@ -69,7 +69,7 @@ class StartRunOperator(ViBaseOperator):
     :param wait_for_completion: wait until the run has ended; without it, return as soon as it is started
     :param deferrable: wait on the triggerer instead of in a worker
     :param poll_interval: time between two polls (seconds, timedelta or ISO 8601 duration)
-    :param timeout: time that the run may take in all; then it is killed
+    :param timeout: time that the task may wait for the run; then the run is killed. A retry has it again
     :param max_queue_time: time that the run may wait for an accelerator; then it is killed
     :param max_duration: time that the run may train; then it is killed
     :param max_runs: number of runs that may be started until the task is cleared, if runs fail
@@ -217,12 +217,13 @@ class StartRunOperator(ViBaseOperator):
         from vi_airflow_provider.triggers.runs import RunTrigger
 
         interval, now = job.arguments.poll_interval, time.time()
-        limit = job.watch.judge(taken.run, now).next_limit
+        watch = job.watch(taken)
+        limit = watch.judge(taken.run, now).next_limit
         trigger = RunTrigger(
             vi_conn_id=self.vi_conn_id,
             run_id=taken.run.run_id,
             owner=job.identity.owner,
-            limits=job.arguments.limits.as_json(),
+            limits=watch.limits.as_json(),
             poll_interval=interval,
             first_poll=min(now + interval, math.inf if limit is None else limit),
             cancel_on_kill=self.cancel_on_kill,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from vi_airflow_provider.api.canonical import spec_digest
@@ -158,19 +159,19 @@ class TrainingJob:
     url: Callable[[Run], str]
     stop: threading.Event
 
-    @property
-    def watch(self) -> RunWatch:
-        """Decides whether waiting goes on."""
-        return RunWatch(self.arguments.limits)
+    def watch(self, taken: TakenUp) -> RunWatch:
+        """Return what decides whether waiting for a run goes on."""
+        return RunWatch(replace(self.arguments.limits, wait_deadline=taken.wait_deadline))
 
     def take_up(self) -> TakenUp:
-        """Start the run, or find it again.
+        """Start the run, or find it again. The wait for it begins now.
 
         :raises RunFailedError: no run may be started or taken over
         :raises StoppedError: the task is to end
         """
         try:
-            return take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self._pause)
+            taken = take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self._pause)
+            return taken._replace(wait_deadline=self.arguments.limits.timeout_from(time.time()))
         except RunRefusedError as refused:
             if refused.run.state in (RunState.FAILED, RunState.KILLED):
                 show_last_lines(self.client, refused.run.run_id)
@@ -187,19 +188,21 @@ class TrainingJob:
 
         async def wait() -> WaitEnd:
             async with await connect() as client:
-                return await self._wait(client, taken.run, tail=tail)
+                return await self._wait(client, taken, tail=tail)
 
-        return run_in_thread(wait, self.stop.is_set)._replace(adopted=taken.adopted)
+        end = run_in_thread(wait, self.stop.is_set)
+        return end._replace(adopted=taken.adopted, wait_deadline=taken.wait_deadline)
 
-    async def _wait(self, client: AsyncViClient, run: Run, *, tail: bool) -> WaitEnd:
-        logs = LogTail(client, run.run_id)
+    async def _wait(self, client: AsyncViClient, taken: TakenUp, *, tail: bool) -> WaitEnd:
+        logs = LogTail(client, taken.run.run_id)
 
         async def on_poll() -> None:
             if tail:
                 await logs.show()
 
         interval = self.arguments.poll_interval
-        return await wait_for(client, run, self.watch, self.identity, poll_interval=interval, on_poll=on_poll)
+        watch = self.watch(taken)
+        return await wait_for(client, taken.run, watch, self.identity, poll_interval=interval, on_poll=on_poll)
 
     def check_stopped(self) -> None:
         """Raise :class:`StoppedError` if the task is to end."""
@@ -238,7 +241,7 @@ class TrainingJob:
             self._check_owner(run)
             if not run.state.is_ended:
                 log.info("Run %s has left the queue in the meantime, and goes on.", run.run_id)
-                return TakenUp(run, end.adopted)
+                return TakenUp(run, end.adopted, end.wait_deadline)
             if run.state is not RunState.SUCCEEDED:  # which it may have done while it was killed
                 raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
         if run.state is not RunState.SUCCEEDED:

@@ -75,7 +75,6 @@ class Order:
 
     def stamps(self, run_number: int, now_ms: int) -> dict[str, str]:
         """Return all attributes of a run that is to be started."""
-        lease = self.limits.lease
         own = {
             **self.terms.identity.stamps(),
             stamps.FLOW_DIGEST: self.terms.digest,
@@ -84,16 +83,24 @@ class Order:
         }
         if self.flow_id is not None:
             own[stamps.FLOW_ID] = self.flow_id
-        if lease is not None:
-            own[stamps.DEADLINE] = str(now_ms + round(lease * 1000))
-        return {key: value for key, value in self.attributes.items() if not key.startswith(PREFIX)} | own
+        theirs = {key: value for key, value in self.attributes.items() if not key.startswith(PREFIX)}
+        return theirs | own | self.lease(now_ms)
+
+    def lease(self, now_ms: int) -> dict[str, str]:
+        """Return the stamp of a lease that begins now, or none if the run has no limit."""
+        lease = self.limits.lease
+        return {} if lease is None else {stamps.DEADLINE: str(now_ms + round(lease * 1000))}
 
 
 class TakenUp(NamedTuple):
-    """The run of a task, and whether it was active already."""
+    """The run of a task, and whether it was active already.
+
+    :param wait_deadline: when the wait for it ends, in seconds since the epoch; ``None`` for no end
+    """
 
     run: Run
     adopted: bool
+    wait_deadline: float | None = None
 
 
 def take_up(
@@ -131,7 +138,7 @@ def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any],
             log.info("Run %s has succeeded in an earlier try.", run.run_id)
             return TakenUp(run, adopted=False)
         case Adopt(run, run_number, warning):
-            return TakenUp(_adopt(client, order, run, run_number, warning), adopted=True)
+            return TakenUp(_adopt(client, order, run, run_number, warning, now), adopted=True)
         case Restart(run, then):
             _end_before_restart(client, run.run_id, order.terms.identity.owner, sleep, now)
             return _start(client, order, then, now)
@@ -190,12 +197,16 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
         return run
 
 
-def _adopt(client: BlockingVerbs, order: Order, run: Run, run_number: int, warning: str | None) -> Run:
+def _adopt(
+    client: BlockingVerbs, order: Order, run: Run, run_number: int, warning: str | None, now: Callable[[], float]
+) -> Run:
     log.info("Run %s is active already, and is taken over: %s.", run.run_id, run.state.value)
     if warning is not None:
         log.warning("Run %s: %s.", run.run_id, warning)
-    owner = order.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
-    return client.update_run(run.run_id, attributes=owner)
+    attributes = order.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
+    if order.limits.timeout is not None:  # another wait begins, and with it the lease
+        attributes |= order.lease(round(now() * 1000))
+    return client.update_run(run.run_id, attributes=attributes)
 
 
 def taken_over(run: Run, owner: str) -> bool:

@@ -51,13 +51,17 @@ class RunEnd(StrEnum):
 
 
 class WaitEnd(NamedTuple):
-    """The end of a wait, as the trigger reports it to the worker."""
+    """The end of a wait, as the trigger reports it to the worker.
+
+    :param wait_deadline: as of :class:`~vi_airflow_provider.training.starting.TakenUp`, for a wait that goes on
+    """
 
     run_id: str
     outcome: RunEnd
     limit: Limit | None = None
     error: ViError | None = None
     adopted: bool = False
+    wait_deadline: float | None = None
 
 
 def build_event(end: WaitEnd) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def build_event(end: WaitEnd) -> dict[str, Any]:
         "limit": None if end.limit is None else end.limit.value,
         "error": None if end.error is None else error_to_json(end.error),
         "adopted": end.adopted,
+        "wait_deadline": end.wait_deadline,
     }
 
 
@@ -89,6 +94,7 @@ def read_event(event: Any) -> WaitEnd:
             None if limit is None else Limit(limit),
             None if error is None else error_from_json(error),
             adopted=bool(event.get("adopted")),
+            wait_deadline=None if event.get("wait_deadline") is None else float(event["wait_deadline"]),
         )
     except (TypeError, LookupError, ValueError, AttributeError) as problem:
         reason = one_line(f"{event!r:.100} ({problem!r})")

@@ -1,8 +1,13 @@
 """How long a run may take, and whether waiting for it goes on: a pure function of the run and the time.
 
-A worker that polls and a trigger on the triggerer call the same function. Limits count from times of the *server*, so
-that neither a retry nor a restart of the triggerer nor an adoption extends them. The worker's clock is translated by
-the skew between the two, which the run itself remembers from its start.
+A worker that polls and a trigger on the triggerer call the same function. Two kinds of limits differ in what a retry
+makes of them; a restart of the triggerer extends neither:
+
+- Limits of the *run* (``max_queue_time``, ``max_duration``) count from times of the server, so that neither a retry nor
+  an adoption extends them. The worker's clock is translated by the skew between the two, which the run itself remembers
+  from its start.
+- Limits of the *wait* (``wait_deadline``, ``task_deadline``) are points in time on the worker's clock. Each try sets
+  its own.
 """
 
 from __future__ import annotations
@@ -30,18 +35,25 @@ class Limits:
 
     :param max_queue_time: from the start of the run until it leaves the queue
     :param max_duration: from leaving the queue until the end
-    :param timeout: from the start of the run until the end
+    :param timeout: from the start of the wait until the end of the run
+    :param wait_deadline: when the timeout ends, on the clock of this machine in seconds since the epoch; unknown before
+        the wait has begun
     :param task_deadline: when the task ends, on the clock of this machine in seconds since the epoch
     """
 
     max_queue_time: float | None = None
     max_duration: float | None = None
     timeout: float | None = None
+    wait_deadline: float | None = None
     task_deadline: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the limits as JSON data."""
         return asdict(self)
+
+    def timeout_from(self, begin: float) -> float | None:
+        """Return when the timeout of a wait ends that begins now, ``None`` without a timeout."""
+        return None if self.timeout is None else begin + self.timeout
 
     @property
     def lease(self) -> float | None:
@@ -93,8 +105,8 @@ class RunWatch(NamedTuple):
             ends.append((Limit.MAX_QUEUE_TIME, created + limits.max_queue_time))
         if limits.max_duration is not None and state is not RunState.QUEUED:
             ends.append((Limit.MAX_DURATION, (created if started is None else started) + limits.max_duration))
-        if limits.timeout is not None:
-            ends.append((Limit.TIMEOUT, created + limits.timeout))
+        if limits.wait_deadline is not None:
+            ends.append((Limit.TIMEOUT, limits.wait_deadline))
         if limits.task_deadline is not None:
             ends.append((Limit.EXECUTION_TIMEOUT, limits.task_deadline))
         return ends

@@ -156,4 +156,5 @@ class RunTrigger(BaseTrigger):
             due = next_poll(earliest, self.poll_interval, offset)
 
     def _end(self, outcome: RunEnd, **facts: Any) -> WaitEnd:
-        return WaitEnd(self.run_id, outcome, adopted=self.adopted, **facts)
+        wait_deadline = (self.limits or {}).get("wait_deadline")
+        return WaitEnd(self.run_id, outcome, adopted=self.adopted, wait_deadline=wait_deadline, **facts)

@@ -105,18 +105,19 @@ def run(conditions: list[dict[str, Any]], skew: float = 0.0) -> Run:
         (Limits(max_queue_time=60), RUNNING, None, None),
         (Limits(max_duration=60), QUEUED, None, None),
         (Limits(max_duration=60), RUNNING, 160, Limit.MAX_DURATION),
-        (Limits(timeout=500), QUEUED, 500, Limit.TIMEOUT),
-        (Limits(timeout=500), RUNNING, 500, Limit.TIMEOUT),
+        (Limits(wait_deadline=CREATED + 500), QUEUED, 500, Limit.TIMEOUT),
+        (Limits(wait_deadline=CREATED + 500), RUNNING, 500, Limit.TIMEOUT),
         (Limits(task_deadline=CREATED + 30), RUNNING, 30, Limit.EXECUTION_TIMEOUT),
         (Limits(), RUNNING, None, None),
     ],
 )
 @pytest.mark.parametrize("skew", [0.0, 7200.0, -7200.0])
-def test_limits_count_from_server_times_whatever_the_clocks(
+def test_limits_hold_whatever_the_clocks(
     limits: Limits, conditions: list[dict[str, Any]], end: float | None, limit: Limit | None, skew: float
 ) -> None:
-    local = CREATED if limits.task_deadline is not None else CREATED - skew
-    watch, observed = RunWatch(limits), run(conditions, 0.0 if limits.task_deadline is not None else skew)
+    of_the_wait = limits.task_deadline is not None or limits.wait_deadline is not None
+    local = CREATED if of_the_wait else CREATED - skew
+    watch, observed = RunWatch(limits), run(conditions, skew)
     for offset in (0.0, (end or 1e6) - 0.01):
         assert watch.judge(observed, local + offset).exceeded is None
     if end is not None:
@@ -127,7 +128,7 @@ def test_limits_count_from_server_times_whatever_the_clocks(
 
 def test_ended_run_has_exceeded_nothing() -> None:
     ended = [{"condition": "Succeeded", "status": "Reached", "lastTransitionTime": CREATED * 1000}]
-    verdict = RunWatch(Limits(timeout=1)).judge(run(ended), CREATED + 1e9)
+    verdict = RunWatch(Limits(wait_deadline=1)).judge(run(ended), CREATED + 1e9)
     assert (verdict.ended, verdict.exceeded) == (True, None)
 
 
