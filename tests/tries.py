@@ -100,7 +100,7 @@ def killed_while_waiting(
     context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=START)}
     operator.pre_execute(context)
 
-    def announce_and_be_killed(_: Any, run: Any) -> None:
+    def announce_and_be_killed(_: Any, run: Any, _generation: str) -> None:
         ti.xcom_push(RUN_ID_KEY, run.run_id)
         operator.on_kill()
 

@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 #: Where the classes of documents are defined; importing them would load their libraries.
 _OWN_MODULES: Final = "vi_airflow_provider.api."
+#: The states of a task that a person has ended. In any other one, another try follows, or the task is waiting.
+ENDED_BY_A_PERSON: Final = frozenset({"failed", "success", "removed", "skipped", "upstream_failed", "restarting"})
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 

@@ -18,7 +18,7 @@ from vi_airflow_provider.operators.export import ExportRunsOperator
 from vi_airflow_provider.operators.prune_runs import KillOverdueRunsOperator, PruneRunsOperator
 from vi_airflow_provider.operators.run_outputs import ExportRunLogsOperator, GetRunOutputsOperator
 from vi_airflow_provider.selection.arguments import boolean
-from vi_airflow_provider.task import task_state
+from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,8 +47,6 @@ __all__ = [
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"
-#: The states of a task that a person has ended. In any other one, another try follows and takes the run over.
-_ENDED_BY_A_PERSON = frozenset({"failed", "success", "removed", "skipped", "upstream_failed", "restarting"})
 
 
 class StartRunOperator(ViBaseOperator):
@@ -139,9 +137,9 @@ class StartRunOperator(ViBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run or find it again, then wait for it here or on the triggerer."""
         with self._job(context) as job:
-            taken = job.take_up()
+            taken = job.take_up(self._known_run(context, job.identity.generation))
             job.check_stopped()
-            self._announce(context, taken.run)
+            self._announce(context, taken.run, job.identity.generation)
             if not boolean("wait_for_completion", self.wait_for_completion):
                 return job.summary(taken.run, adopted=taken.adopted, with_outputs=taken.run.state.is_ended)
             if self.deferrable and not taken.run.state.is_ended:
@@ -233,10 +231,24 @@ class StartRunOperator(ViBaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
         raise AssertionError("defer() does not return")
 
-    def _announce(self, context: Context, run: Run) -> None:
-        """Store the id and the link before the task waits."""
+    def _announce(self, context: Context, run: Run, generation: str) -> None:
+        """Store the id and the link before the task waits; the id also where a later try finds it (Airflow 3.3)."""
         context["ti"].xcom_push(key=RUN_ID_KEY, value=run.run_id)
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=self._url_of(run))
+        store: Any = context.get("task_state_store")
+        try:
+            if store is not None:
+                store.set(RUN_ID_KEY, {"run_id": run.run_id, "generation": generation})
+        except Exception as error:  # the run is paid for, and found without it
+            self.log.warning("The id of the run could not be stored: %s: %s", type(error).__name__, error)
+
+    def _known_run(self, context: Context, generation: str) -> str | None:
+        """Return the id of the run that an earlier try has started since the task was last cleared, if it is known."""
+        store: Any = context.get("task_state_store")
+        stored = None if store is None else store.get(RUN_ID_KEY)
+        if isinstance(stored, dict) and stored.get("generation") == generation:
+            return str(stored.get("run_id"))
+        return None
 
     def _url_of(self, run: Run) -> str:
         return run_url(self.hook.settings, run)
@@ -256,7 +268,7 @@ class StartRunOperator(ViBaseOperator):
     def _kill_if_meant(self, context: Context) -> bool:
         """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
         state = task_state(context)
-        if state not in _ENDED_BY_A_PERSON or not self.cancel_on_kill:
+        if state not in ENDED_BY_A_PERSON or not self.cancel_on_kill:
             self.log.info("The task is ended in state %s; its run goes on.", state)
             return False
         from vi_airflow_provider.training import job

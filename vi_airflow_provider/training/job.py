@@ -20,6 +20,7 @@ from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides
 from vi_airflow_provider.training.starting import (
     Order,
+    RunGoneError,
     RunRefusedError,
     RunTakenOverError,
     TakenUp,
@@ -118,16 +119,17 @@ class JobArguments:
             best_metric=BestMetric.build(given["best_metric"]),
         )
 
-    def order(self, client: BlockingVerbs, identity: TaskIdentity) -> Order:
+    def order(self, client: BlockingVerbs, identity: TaskIdentity, known: str | None = None) -> Order:
         """Read the flow, and return what is to be trained.
 
+        :param known: as of :class:`Order`
         :raises ViNotFoundError: there is no such flow
         """
         flow_id, spec = self._flow(client)
         spec = apply_overrides(spec, self.overrides)
         terms = Terms(identity, spec_digest(spec.to_wire()), self.max_runs, self.on_clear)
         project = self.training_project or spec.training_project
-        return Order(spec, terms, self.limits, flow_id, project, self.attributes)
+        return Order(spec, terms, self.limits, flow_id, project, self.attributes, known)
 
     def _flow(self, client: BlockingVerbs) -> tuple[str | None, FlowSpec]:
         if self.flow_id is not None:
@@ -163,19 +165,23 @@ class TrainingJob:
         """Return what decides whether waiting for a run goes on."""
         return RunWatch(replace(self.arguments.limits, wait_deadline=taken.wait_deadline))
 
-    def take_up(self) -> TakenUp:
+    def take_up(self, known: str | None = None) -> TakenUp:
         """Start the run, or find it again. The wait for it begins now.
 
+        :param known: id of the run that an earlier try is known to have started
         :raises RunFailedError: no run may be started or taken over
         :raises StoppedError: the task is to end
         """
         try:
-            taken = take_up(self.client, self.arguments.order(self.client, self.identity), sleep=self._pause)
+            order = self.arguments.order(self.client, self.identity, known)
+            taken = take_up(self.client, order, sleep=self._pause)
             return taken._replace(wait_deadline=self.arguments.limits.timeout_from(time.time()))
         except RunRefusedError as refused:
             if refused.run.state in (RunState.FAILED, RunState.KILLED):
                 show_last_lines(self.client, refused.run.run_id)
             reason = str(refused)
+        except RunGoneError as gone:
+            reason = str(gone)
         raise RunFailedError(reason, final=True)
 
     def wait(self, connect: Callable[[], Awaitable[AsyncViClient]], taken: TakenUp, *, tail: bool) -> WaitEnd:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a run may take to end after it was killed, before another one is started.
 KILL_PATIENCE: Final = 300.0
+#: Seconds for which a run that was started may not be found yet: a server may show a write late.
+HIDDEN: Final = 10.0
 #: Seconds between two reads while a killed run is to end.
 _KILL_POLL: Final = 2.0
 #: How often a run is looked for that exists, as a start was refused for it, and could not be read before.
@@ -45,6 +47,10 @@ class RunRefusedError(Exception):
     def __init__(self, reason: str, run: Run) -> None:
         super().__init__(reason)
         self.run = run
+
+
+class RunGoneError(Exception):
+    """The run that an earlier try has started does not exist any more, and no other one may be started."""
 
 
 class RunTakenOverError(Exception):
@@ -64,6 +70,7 @@ class Order:
     :param spec: with the overrides applied
     :param flow_id: the flow that the spec is from, if it is known
     :param attributes: what the author of the DAG wants to find the run by
+    :param known: id of the run that an earlier try of this generation is known to have started
     """
 
     spec: FlowSpec
@@ -72,6 +79,7 @@ class Order:
     flow_id: str | None = None
     training_project: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    known: str | None = None
 
     def stamps(self, run_number: int, now_ms: int) -> dict[str, str]:
         """Return all attributes of a run that is to be started."""
@@ -115,6 +123,7 @@ def take_up(
     :param sleep: waits between two reads while a killed run ends; raises if the task has to end
     :raises RunRefusedError: nothing may be started or taken over
     :raises RunTakenOverError: a later try of the task owns the run
+    :raises RunGoneError: the run of an earlier try does not exist any more
     :raises RunStillActiveError: the run of a cleared task does not end
     """
     for _ in range(_MAX_LOOKS - 1):
@@ -127,7 +136,7 @@ def take_up(
 
 
 def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any], now: Callable[[], float]) -> TakenUp:
-    decision = decide(_latest(client, order.terms), order.terms)
+    decision = decide(_latest_or_gone(client, order, sleep, now), order.terms)
     sleep(0)  # a task that has to end starts nothing
     match decision:
         case Refuse(reason, run):
@@ -155,6 +164,26 @@ def _end_before_restart(
     run = kill_and_see_it_end(client, run_id, KILLED_FOR_RESTART, matches=ours, sleep=sleep, now=now)
     if not run.has_stopped:
         raise RunTakenOverError(f"run {run_id} was taken over by a later try of this task")
+
+
+def _latest_or_gone(
+    client: BlockingVerbs, order: Order, sleep: Callable[[float], Any], now: Callable[[], float]
+) -> Numbered | None:
+    """Find the run with the highest number, but no earlier one than the run that is known to have been started.
+
+    :raises RunGoneError: that one is not found, and a server that shows a write late had time to show it
+    """
+    deadline = now() + HIDDEN
+    while True:
+        latest = _latest(client, order.terms)
+        first = 0 if latest is None else latest.number + 1
+        identity = order.terms.identity
+        missing = {identity.id_of(number) for number in range(first, max(identity.try_number, 1))}
+        if order.known not in missing:
+            return latest
+        if now() >= deadline:
+            raise RunGoneError(f"run {order.known} was started by an earlier try, and does not exist any more")
+        sleep(_KILL_POLL)
 
 
 def _latest(client: BlockingVerbs, terms: Terms) -> Numbered | None:

@@ -19,7 +19,7 @@ from vi_airflow_provider.api.errors import (
     one_line,
 )
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of, owner_stamps
-from vi_airflow_provider.training.starting import RunTakenOverError
+from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
 from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 EVENT_VERSION: Final = 1
 #: Consecutive failed polls that end a wait.
 MAX_FAILURES: Final = 10
-#: Seconds for which a run that was started may not be found yet: a server may show a write late.
-HIDDEN: Final = 10.0
 #: Longest pause in seconds after a failed poll, however long ``Retry-After`` is.
 _MAX_PAUSE: Final = 3600.0
 

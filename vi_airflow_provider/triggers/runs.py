@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -16,11 +17,12 @@ from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, n
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.gates.run_source import RUNS
 from vi_airflow_provider.hooks.vi import ViHook
+from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 from vi_airflow_provider.training.identity import OWNER
 from vi_airflow_provider.training.killing import hasty, kill_own_run
-from vi_airflow_provider.training.starting import RunTakenOverError
+from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
-from vi_airflow_provider.training.waiting import HIDDEN, MAX_FAILURES, RunEnd, WaitEnd, build_event, own
+from vi_airflow_provider.training.waiting import MAX_FAILURES, RunEnd, WaitEnd, build_event, own
 from vi_airflow_provider.training.watch import Limits, RunWatch
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller
 
@@ -33,13 +35,21 @@ if TYPE_CHECKING:
 
 #: Seconds that a kill may take when a person has ended the task.
 KILL_PATIENCE: Final = 10.0
+_AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")
+
+#: The event loop keeps no reference to its tasks.
+_killing: set[asyncio.Task[None]] = set()
 
 
 class RunTrigger(BaseTrigger):
     """Waits until a run has ended or exceeds a limit, and yields exactly one event.
 
-    It never ends a run by itself, except when a person fails or clears the task (Airflow 3.3): a restart of the
-    triggerer must not. Arguments are JSON, hold no secret, and keep their names across versions.
+    It never ends a run by itself, except when a person ends the task: a restart of the triggerer must not. From 3.3 on,
+    Airflow tells the two apart and calls :meth:`on_kill`. Before, it cancels the trigger for either reason, and the
+    state of the task tells which: a task that is still deferred waits on. A task that was cleared is in no state that
+    proves it; its next try kills the run.
+
+    Arguments are JSON, hold no secret, and keep their names across versions.
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param run_id: id of the run
@@ -47,7 +57,7 @@ class RunTrigger(BaseTrigger):
     :param limits: :class:`~vi_airflow_provider.training.watch.Limits` as JSON data
     :param poll_interval: seconds between two polls
     :param first_poll: time of the first poll, in seconds since the epoch
-    :param cancel_on_kill: kill the run when a person fails or clears the task
+    :param cancel_on_kill: kill the run when a person ends the task
     :param adopted: whether the task has taken over an active run; goes into the event
     """
 
@@ -72,6 +82,7 @@ class RunTrigger(BaseTrigger):
         self.first_poll = first_poll
         self.cancel_on_kill = cancel_on_kill
         self.adopted = adopted
+        self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -82,12 +93,16 @@ class RunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield how the wait ended."""
         watch = RunWatch(Limits(**(self.limits or {})))
-        async with (
-            shared_client(self.vi_conn_id) as client,
-            shared_poller(self.vi_conn_id, RUNS) as poller,
-            poller.subscribe(RunTarget(run_id=self.run_id)),
-        ):
-            end = await self._wait(watch, poller, client)
+        try:
+            async with (
+                shared_client(self.vi_conn_id) as client,
+                shared_poller(self.vi_conn_id, RUNS) as poller,
+                poller.subscribe(RunTarget(run_id=self.run_id)),
+            ):
+                end = await self._wait(watch, poller, client)
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
         yield TriggerEvent(build_event(end))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -98,6 +113,30 @@ class RunTrigger(BaseTrigger):
             async with asyncio.timeout(KILL_PATIENCE):
                 await self._kill()
         except (ViError, TimeoutError) as error:
+            self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
+
+    async def cleanup(self) -> None:
+        """Kill the run if the trigger was cancelled because a person has ended the task (Airflow before 3.3).
+
+        Airflow repeats the cancellation every second, so a task of its own does the work.
+        """
+        if self._cancelled and self.cancel_on_kill and not _AIRFLOW_CALLS_ON_KILL:
+            killing = asyncio.create_task(self._kill_if_meant())
+            _killing.add(killing)
+            killing.add_done_callback(_killing.discard)
+            await asyncio.shield(killing)
+
+    async def _kill_if_meant(self) -> None:
+        from asgiref.sync import sync_to_async
+
+        # Not limited in time: on 3.0, a request to the supervisor that is given up breaks those that follow.
+        state = await sync_to_async(_stored_state)(getattr(self, "task_instance", None))
+        if state not in ENDED_BY_A_PERSON:
+            self.log.info("The trigger is cancelled while the task is in state %s; its run goes on.", state)
+            return
+        try:
+            await self._kill()
+        except Exception as error:  # whatever it is, no one else handles it
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
 
     async def _kill(self) -> None:
@@ -158,3 +197,14 @@ class RunTrigger(BaseTrigger):
     def _end(self, outcome: RunEnd, **facts: Any) -> WaitEnd:
         wait_deadline = (self.limits or {}).get("wait_deadline")
         return WaitEnd(self.run_id, outcome, adopted=self.adopted, wait_deadline=wait_deadline, **facts)
+
+
+def _stored_state(ti: Any) -> str | None:
+    """Return the state that Airflow has stored of a trigger's task, ``None`` if it cannot be read."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2 gives a trigger the task instance itself
+        return task_state({"ti": ti})
+    known = {name: getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    runtime: Any = SimpleNamespace(get_task_states=RuntimeTaskInstance.get_task_states, **known)
+    return task_state({"ti": runtime})

@@ -248,8 +248,8 @@ def test_key_that_is_rotated_during_the_wait_is_read_again(
     ((name, valid),) = vi_emulator.environment.items()
     announce, report = StartRunOperator._announce, Progress.report
 
-    def wait_with_another_key(operator: StartRunOperator, context: Any, run: Any) -> None:
-        announce(operator, context, run)
+    def wait_with_another_key(operator: StartRunOperator, *run: Any) -> None:
+        announce(operator, *run)
         monkeypatch.setenv(name, valid.replace(vi_emulator.secret_key, vi_emulator.secret_key[:-4] + "old!"))
 
     def replace_key(progress: Progress, verdict: Any) -> None:
