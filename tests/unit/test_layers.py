@@ -45,7 +45,7 @@ PUBLIC: Final = {
     "triggers.flows": "FlowTrigger",
     "triggers.runs": "RunTrigger",
     "triggers.run_states": "RunStateTrigger",
-    "triggers.events": "FlowEventTrigger",
+    "triggers.events": "FlowEventTrigger RunEventTrigger",
     "links.flows": "ViFlowLink",
     "api.models": "Flow FlowBlock FlowSpec FlowPage SimpleFlow DeletedFlow ResourceMetadata",
     "api.errors": "ViError ViConfigurationError ViValidationError ViAuthenticationError ViPermissionError "

@@ -49,6 +49,25 @@ class RunTarget(BaseModel):
     training_project: Text | None = None
     attributes: Annotated[tuple[tuple[str, AttributeValue], ...], BeforeValidator(_pairs)] = ()
 
+    @classmethod
+    def watched(
+        cls, flow_id: str | None, training_project: str | None, attributes: Mapping[str, str] | None
+    ) -> RunTarget:
+        """Return what all runs with these properties match; ``None`` does not matter.
+
+        :raises ViValidationError: a value is unusable; the message names it
+        """
+        wanted = {"flow_id": flow_id, "training_project": training_project, "attributes": attributes}
+        try:
+            target = cls(**given(wanted))
+        except ValidationError as error:
+            reason = describe_errors(error)
+        else:
+            if flow_id is not None:
+                checked_id(flow_id)
+            return target
+        raise ViValidationError(reason)
+
     def __str__(self) -> str:
         if self.run_id is not None:
             return f"run {self.run_id}"

@@ -1,9 +1,9 @@
-"""What a ``FlowEventTrigger`` remembers of the flows, kept in the asset's state store (Airflow 3.3).
+"""What an event trigger remembers of the documents that it watches, kept in the asset's state store (Airflow 3.3).
 
 Airflow holds an event in memory until it has written it to its database, and does not confirm that. A snapshot that was
 stored along with its event would hide the changes for good if the triggerer were killed in between. So a snapshot
-whose changes were reported is *pending* until a later poll, ``HANDOVER`` seconds after the event at the earliest. Until
-then, a restart reports the changes again: at least once, never less.
+whose changes were reported is *pending* until ``HANDOVER`` seconds after the event. Until then, a restart reports the
+changes again: at least once, never less.
 
 A flow that is created, reported and deleted before its snapshot is stored would leave no trace, and its deletion would
 go unreported. Therefore, the ids of created flows are stored before their event.
@@ -16,7 +16,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.api.canonical import canonical_json
-from vi_airflow_provider.gates.changes import REPORTED, FlowVersion, Snapshot
+from vi_airflow_provider.gates.changes import Snapshot, Version
+from vi_airflow_provider.gates.flow_changes import REPORTED
 from vi_airflow_provider.gates.timers import in_turns
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ class VersionStore:
 
     :param store: the asset's state store; ``None`` where Airflow has none
     :param watched: what the trigger watches; a trigger that watches something else starts over
+    :param kind: the kind of documents
     """
 
-    def __init__(self, store: Any, watched: Mapping[str, Any], log: Any) -> None:
+    def __init__(self, store: Any, watched: Mapping[str, Any], log: Any, kind: str = "flows") -> None:
         self._store = store
-        self._key = f"vi_flows_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
+        self._key = f"vi_{kind}_{hashlib.sha256(canonical_json(watched)).hexdigest()[:16]}"
         self._log = log
         self._stored: Snapshot | None = None
         self._number = 0
@@ -71,7 +73,7 @@ class VersionStore:
 
     async def announce(self, snapshot: Snapshot) -> None:
         """Store which flows an event is about to report as created."""
-        created = [flow_id for flow_id, change in snapshot.changes.items() if change.event == "created"]
+        created = [flow_id for flow_id, change in snapshot.changes.items() if "created" in change.events]
         if created and self._store is not None and self._stored is not None:
             self._created |= dict.fromkeys(created, self._number)
             await self._write(self._stored)
@@ -91,8 +93,13 @@ class VersionStore:
         else:  # not in its place, or frequent changes would put off the first write forever
             self._latest = entry
 
+    @property
+    def safe_at(self) -> float:
+        """When the next snapshot may be stored; infinite if there is none."""
+        return math.inf if self._pending is None else self._pending.safe_at
+
     async def save(self, now: float) -> None:
-        """Store what is safe; called before and after each poll, so that an event has at least one interval."""
+        """Store what is safe; called before and after each poll, and once an event is handed over."""
         if self._latest is not None and now >= self._latest.safe_at:
             self._pending, self._latest = self._latest, None
         if self._pending is not None and now >= self._pending.safe_at and await self._ensure_stored(self._pending):
@@ -132,5 +139,5 @@ def _read(value: Any) -> Snapshot | None:
     reported = dict.fromkeys(value.get("reported") or (), REPORTED) if current else {}
     return Snapshot(
         str(organization_id),
-        reported | {flow_id: FlowVersion(*version) for flow_id, version in versions.items()},
+        reported | {flow_id: Version(*version) for flow_id, version in versions.items()},
     )

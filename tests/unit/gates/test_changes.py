@@ -11,8 +11,9 @@ import pytest
 from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from tests.unit.gates.watching import INTERVAL, Client, Watching
-from vi_airflow_provider.gates import changes
-from vi_airflow_provider.gates.changes import ChangeDetector, Snapshot
+from vi_airflow_provider.gates import flow_changes
+from vi_airflow_provider.gates.changes import Snapshot
+from vi_airflow_provider.gates.flow_changes import FlowChangeDetector
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 from vi_airflow_provider.triggers.version_store import HANDOVER
@@ -201,7 +202,7 @@ def test_an_unconfirmed_deletion_survives_a_restart(vi: VirtualVi, clock: Virtua
 
 
 def detect(clock: VirtualClock, client: Any, before: Snapshot | None) -> Snapshot:
-    detector = ChangeDetector(FlowFilter.build(), flow_id=None, events=changes.EVENTS, spec_changes_only=False)
+    detector = FlowChangeDetector(FlowFilter.build(), flow_id=None, events=flow_changes.EVENTS, spec_changes_only=False)
     return clock.run(detector.poll(client, before))
 
 

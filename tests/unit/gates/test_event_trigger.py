@@ -16,7 +16,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates.changes import MAX_LISTED
 from vi_airflow_provider.gates.pacing import MAX_PAUSE
-from vi_airflow_provider.triggers import events
+from vi_airflow_provider.triggers import change_events
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 from vi_airflow_provider.triggers.shared import shared_client
 
@@ -454,6 +454,6 @@ def test_watchers_share_the_client_of_their_connection(
         entered.append(conn_id)
         return shared_client(conn_id)
 
-    monkeypatch.setattr(events, "shared_client", lend)
+    monkeypatch.setattr(change_events, "shared_client", lend)
     watching.run(100)
     assert entered == ["vi_default"]

@@ -13,8 +13,9 @@ import pytest
 from tests.unit.gates.watching import Client
 from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.gates import changes
-from vi_airflow_provider.gates.changes import ChangeDetector, FlowVersion, Snapshot
+from vi_airflow_provider.gates import changes, flow_changes
+from vi_airflow_provider.gates.changes import Snapshot, Version
+from vi_airflow_provider.gates.flow_changes import FlowChangeDetector
 from vi_airflow_provider.gates.poller import GETS_PER_PAGE, Listing, SharedPoller
 from vi_airflow_provider.gates.timers import BATCH
 from vi_airflow_provider.selection.filter import FlowFilter
@@ -145,15 +146,15 @@ async def test_20_000_changes_never_occupy_the_event_loop(monkeypatch: pytest.Mo
         return flow.flow_id
 
     monkeypatch.setattr(Flow, "digest", property(counted))
-    as_data = changes.Change.as_data
+    as_data = flow_changes.FlowChange.as_data
 
-    def built(change: changes.Change, flow_id: str) -> dict[str, Any]:
+    def built(change: flow_changes.FlowChange, flow_id: str) -> list[dict[str, Any]]:
         operations["built"] += 1
         return as_data(change, flow_id)
 
-    monkeypatch.setattr(changes.Change, "as_data", built)
+    monkeypatch.setattr(flow_changes.FlowChange, "as_data", built)
     client: Any = Client("one", *(f"f{number}" for number in range(20_000)))
-    detector = ChangeDetector(FlowFilter.build(), flow_id=None, events=changes.EVENTS, spec_changes_only=False)
+    detector = FlowChangeDetector(FlowFilter.build(), flow_id=None, events=flow_changes.EVENTS, spec_changes_only=False)
     before = Snapshot("one")
     assert await longest_turn(detector.poll(client, before), "digest") <= BATCH
     snapshot = await detector.poll(client, before)
@@ -176,8 +177,8 @@ async def test_20_000_deletions_and_their_state_never_occupy_the_event_loop() ->
             assert len(value["versions"]) == 20_000
 
     other = asyncio.create_task(bystander())
-    versions = {f"f{number}": FlowVersion("v", "d") for number in range(20_000)}
-    detector = ChangeDetector(FlowFilter.build(), flow_id="x", events=changes.EVENTS, spec_changes_only=False)
+    versions = {f"f{number}": Version("v", "d") for number in range(20_000)}
+    detector = FlowChangeDetector(FlowFilter.build(), flow_id="x", events=flow_changes.EVENTS, spec_changes_only=False)
     snapshot = await detector.poll(Client("one"), Snapshot("one", versions))  # type: ignore[arg-type]
     assert len(snapshot.changes) == 20_000
     assert turns >= 20_000 / 500

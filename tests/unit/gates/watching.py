@@ -1,4 +1,4 @@
-"""A ``FlowEventTrigger`` as Airflow runs, kills and restarts it, and the events that outlive a kill."""
+"""An event trigger as Airflow runs, kills and restarts it, and the events that outlive a kill."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.documents import wire_flow
 from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.triggers.change_events import ChangeEventTrigger
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 
 INTERVAL = 60.0
@@ -42,17 +43,22 @@ class StateStore:
 
 
 class Watching:
-    """A watcher as Airflow runs and restarts it."""
+    """A watcher as Airflow runs and restarts it.
 
-    def __init__(self, clock: VirtualClock) -> None:
+    :param kind: the class of its trigger
+    """
+
+    def __init__(self, clock: VirtualClock, kind: type[ChangeEventTrigger] = FlowEventTrigger) -> None:
         self._clock = clock
+        self._kind = kind
         self.store: StateStore | None = StateStore()
         #: The time of each event, in seconds since the beginning, and its payload.
         self.events: list[tuple[float, dict[str, Any]]] = []
 
     def run(self, until: float, **arguments: Any) -> None:
         """Watch until a time, in a triggerer that was started just now."""
-        trigger = stored(FlowEventTrigger(**{"poke_interval": INTERVAL, **arguments}))
+        interval = "poke_interval" if self._kind is FlowEventTrigger else "poll_interval"
+        trigger = stored(self._kind(**{interval: INTERVAL, **arguments}))
         trigger.asset_state_store = self.store
 
         async def watch() -> None:
@@ -82,7 +88,8 @@ class Watching:
     @property
     def changes(self) -> list[tuple[str, str]]:
         """The changes that were reported so far: flow id and event."""
-        return [(change["flow_id"], change["event"]) for _, payload in self.events for change in payload["changes"]]
+        key = "flow_id" if self._kind is FlowEventTrigger else "run_id"
+        return [(change[key], change["event"]) for _, payload in self.events for change in payload["changes"]]
 
 
 class Client:
