@@ -28,6 +28,7 @@ _TRANSPORT = {"type": "file", "log_file_path": str(LINEAGE), "append": True}
 _POLICY = [
     {"scope": {}, "controls": {"emit": False}},
     {"scope": {"dag_id": "lineage"}, "controls": {"emit": True}},
+    {"scope": {"dag_id": "train_a_model"}, "controls": {"emit": True}},
 ]
 
 os.environ |= {

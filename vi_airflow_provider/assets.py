@@ -1,4 +1,8 @@
-"""Flows as Airflow assets: ``vi://<organization id>/flows/<flow id>``, or ``…/flows`` for a whole organization."""
+"""Flows and their models as Airflow assets.
+
+``vi://<organization id>/flows/<flow id>`` is a flow, ``…/flows`` all flows of an organization, and
+``…/flows/<flow id>/models`` the models that are trained of a flow.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
 _ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
-_PATH = re.compile(r"/flows(/[A-Za-z0-9_-]{1,255})?")
+_PATH = re.compile(r"/flows(/[A-Za-z0-9_-]{1,255}(/models)?)?")
 
 
 def flow_uri(organization_id: str, flow_id: str | None = None) -> str:
@@ -22,9 +26,29 @@ def flow_uri(organization_id: str, flow_id: str | None = None) -> str:
     return f"vi://{organization_id}/flows" + (f"/{flow_id}" if flow_id else "")
 
 
-def create_asset(*, organization_id: str, flow_id: str | None = None, extra: dict[str, Any] | None = None) -> Asset:
-    """Create the asset of a flow, or of all flows of an organization (factory of the scheme ``vi``)."""
-    return Asset(uri=flow_uri(organization_id, flow_id), extra=extra)
+def models_uri(organization_id: str, flow_id: str) -> str:
+    """Return the URI of the models of a flow."""
+    return f"{flow_uri(organization_id, flow_id)}/models"
+
+
+def create_asset(
+    *, organization_id: str, flow_id: str | None = None, models: bool = False, extra: dict[str, Any] | None = None
+) -> Asset:
+    """Create the asset of a flow, of its models, or of all flows of an organization (factory of the scheme ``vi``).
+
+    :raises ValueError: models of no flow
+    """
+    if not models:
+        return Asset(uri=flow_uri(organization_id, flow_id), extra=extra)
+    if not flow_id:
+        raise ValueError("models: give the flow_id of the flow that is trained")
+    return Asset(uri=models_uri(organization_id, flow_id), extra=extra)
+
+
+def is_of_models(asset: object) -> bool:
+    """Return whether an outlet is the asset of the models of a flow."""
+    uri = urlsplit(str(getattr(asset, "uri", "")))
+    return uri.scheme == "vi" and uri.path.rstrip("/").endswith("/models") and uri.path.count("/") > 2
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
@@ -34,7 +58,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     path = uri.path.rstrip("/")
     if not _ORGANIZATION.fullmatch(uri.netloc) or not _PATH.fullmatch(path) or uri.query or uri.fragment:
-        raise ValueError("URI format vi:// must be vi://<organization id>/flows or …/flows/<flow id>")
+        raise ValueError("URI format vi:// must be vi://<organization id>/flows, …/flows/<flow id> or …/models")
     return uri._replace(path=path)
 
 

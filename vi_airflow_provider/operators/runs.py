@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.assets import is_of_models
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
@@ -88,6 +90,9 @@ class StartRunOperator(ViBaseOperator):
     ui_color = "#fdf0dc"
     _context: Context | None = None
     _stop: threading.Event | None = None
+    #: The run as it was seen last, and the result if it has succeeded, for OpenLineage.
+    _run: Run | None = None
+    _result: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -137,10 +142,11 @@ class StartRunOperator(ViBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run or find it again, then wait for it here or on the triggerer."""
         with self._job(context) as job:
+            waits = self._waits()
             taken = job.take_up(self._known_run(context, job.identity.generation))
             job.check_stopped()
             self._announce(context, taken.run, job.identity.generation)
-            if not boolean("wait_for_completion", self.wait_for_completion):
+            if not waits:
                 return job.summary(taken.run, adopted=taken.adopted, with_outputs=taken.run.state.is_ended)
             if self.deferrable and not taken.run.state.is_ended:
                 self._defer(job, taken)
@@ -231,6 +237,20 @@ class StartRunOperator(ViBaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
         raise AssertionError("defer() does not return")
 
+    def _waits(self) -> bool:
+        """Return whether the task waits for the run.
+
+        :raises ViValidationError: it does not, and has the models of a flow as outlet, of which Airflow would announce
+            a new one as soon as the run is started
+        """
+        waits = boolean("wait_for_completion", self.wait_for_completion)
+        if not waits and (early := [outlet for outlet in self.outlets if is_of_models(outlet)]):
+            raise ViValidationError(
+                f"outlets: {early[0].uri} would announce a model before there is one; wait for the run, or give the "
+                "outlet to a task after it"
+            )
+        return waits
+
     def _announce(self, context: Context, run: Run, generation: str) -> None:
         """Store the id and the link before the task waits; the id also where a later try finds it (Airflow 3.3)."""
         context["ti"].xcom_push(key=RUN_ID_KEY, value=run.run_id)
@@ -251,10 +271,12 @@ class StartRunOperator(ViBaseOperator):
         return None
 
     def _url_of(self, run: Run) -> str:
+        self._run = run
         return run_url(self.hook.settings, run)
 
     def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result, and give it to the events of the outlets that are assets."""
+        self._result = result
         model = result["best"] or result["model"] or {}
         events: Any = context.get("outlet_events")
         for outlet in self.outlets if events is not None else ():
@@ -262,6 +284,14 @@ class StartRunOperator(ViBaseOperator):
                 facts = {name: model.get(name) for name in ("run_output_id", "epoch", "metrics")}
                 events[outlet].extra = {"run_id": result["run_id"], **facts, "digest": result["flow_digest"]}
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Report to OpenLineage what was trained of what; no model if the run did not succeed."""
+        if self._run is None:
+            return None
+        from vi_airflow_provider.training.lineage import run_lineage
+
+        return run_lineage(self._run, self._result)
 
     # --- the end of the task -----------------------------------------------------------------------------------
 

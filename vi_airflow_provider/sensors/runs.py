@@ -69,11 +69,10 @@ class RunStateSensor(GateSensor):
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        from vi_airflow_provider.gates.run_condition import RunGate
-
         target = {name: getattr(self, name) for name in ("run_id", "flow_id", "training_project", "attributes")}
         condition = {"states": self.states, "fail_on": self.fail_on}
-        return RunGate.build(target, condition, newest=boolean("newest", self.newest))
+        gate: RunGate = self._states.RunGate.build(target, condition, newest=boolean("newest", self.newest))
+        return gate
 
     @contextmanager
     def session(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
@@ -106,7 +105,7 @@ class RunStateSensor(GateSensor):
 
     @property
     def _states(self) -> Any:
-        """What is imported only when the wait ends here, or goes on in the triggerer."""
+        """What is imported only when the task executes."""
         from vi_airflow_provider.triggers import run_states
 
         return run_states

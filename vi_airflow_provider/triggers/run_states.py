@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.models import Run, RunOutput
 
+__all__ = ["RunGate", "RunStateTrigger", "summarize_found"]
+
 
 def summarize_found(run: Run, outputs: Sequence[RunOutput], url: str) -> dict[str, Any]:
     """Return what a task returns that has waited for a run, in every mode.

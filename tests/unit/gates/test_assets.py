@@ -13,7 +13,7 @@ from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import Asset
 
 from vi_airflow_provider import get_provider_info
-from vi_airflow_provider.assets import convert_asset_to_openlineage, create_asset, flow_uri, sanitize_uri
+from vi_airflow_provider.assets import convert_asset_to_openlineage, create_asset, flow_uri, is_of_models, sanitize_uri
 
 AIRFLOW_3: Final = not airflow_version.startswith("2.")
 ALL: Final = "vi://acme-vision/flows"
@@ -33,6 +33,8 @@ def test_flows_have_a_uri(flow_id: str | None, uri: str) -> None:
         (ALL + "/", ALL),
         (ONE, ONE),
         (ONE + "/", ONE),
+        (ONE + "/models/", ONE + "/models"),
+        ("vi://acme-vision/flows/models", "vi://acme-vision/flows/models"),
         ("vi://Acme_Vision/flows/A-b_C", "vi://Acme_Vision/flows/A-b_C"),
         ("vi://5b1d7c1e-2f64-4a0b-9a55-0c6f2f1f7a10/flows", "vi://5b1d7c1e-2f64-4a0b-9a55-0c6f2f1f7a10/flows"),
     ],
@@ -47,6 +49,8 @@ WRONG: Final = [
     "vi://acme-vision/",
     "vi://acme-vision/runs",
     "vi://acme-vision/flows/a/b",
+    "vi://acme-vision/flows/a/models/b",
+    "vi://acme-vision/flows//models",
     "vi://acme-vision/flows/a b",
     "vi://acme-vision/flows/..",
     "vi://acme-vision/Flows",
@@ -115,3 +119,18 @@ def test_lineage_identifies_a_flow_by_organization_and_id(uri: str, name: str, m
     monkeypatch.setitem(sys.modules, "airflow.providers.common.compat.openlineage.facet", facet)
     dataset: Any = convert_asset_to_openlineage(Asset(uri=uri), None)
     assert dataset == ("vi://acme-vision", name)
+
+
+def test_models_of_a_flow_have_a_uri() -> None:
+    assert create_asset(organization_id="acme-vision", flow_id="flow_abc123", models=True).uri == f"{ONE}/models"
+    with pytest.raises(ValueError, match="flow_id"):
+        create_asset(organization_id="acme-vision", models=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [(f"{ONE}/models", True), (ONE, False), ("vi://acme-vision/flows/models", False), ("s3://bucket/a/models", False)],
+)
+def test_assets_of_models_are_told_from_others(uri: str, expected: bool) -> None:
+    assert is_of_models(SimpleNamespace(uri=uri)) is expected
+    assert not is_of_models(object())

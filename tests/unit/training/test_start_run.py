@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, TaskDeferred
 
 from tests.tries import START, Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
+from vi_airflow_provider.assets import create_asset
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
@@ -79,6 +80,14 @@ def test_event_of_an_outlet_tells_about_the_model(vi_emulator: Emulator, flow_id
     result = operator.execute(context)
     assert events[asset].extra["run_id"] == result["run_id"]
     assert events[asset].extra["digest"] == result["flow_digest"]
+
+
+def test_models_are_not_announced_without_waiting_for_them(vi_emulator: Emulator, flow_id: str) -> None:
+    models = create_asset(organization_id=vi_emulator.organization_id, flow_id=flow_id, models=True)
+    operator = StartRunOperator(task_id="train", flow_id=flow_id, wait_for_completion="False", outlets=[models])
+    with pytest.raises(AirflowFailException, match="would announce a model"):
+        operator.execute({"ti": Try(), "dag_run": SimpleNamespace(start_date=START)})  # type: ignore[typeddict-item]
+    assert starts(vi_emulator) == []
 
 
 def test_without_waiting_the_summary_is_of_the_run_as_it_is(vi_emulator: Emulator, flow_id: str) -> None:
