@@ -19,7 +19,14 @@ from tests.documents import wire_bytes, wire_flow
 from tests.tasks import TaskInstance
 from vi_airflow_provider.audit import reader
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
-from vi_airflow_provider.cleanup.archive import ArchiveError, prefix_of, read_archive, unique_name, write_archive
+from vi_airflow_provider.cleanup.archive import (
+    ArchiveError,
+    prefix_of,
+    read_archive,
+    read_run_archive,
+    unique_name,
+    write_archive,
+)
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import (
     CreateFlowOperator,
@@ -31,7 +38,7 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
-from vi_airflow_provider.operators.runs import ExportRunsOperator
+from vi_airflow_provider.operators.runs import ExportRunsOperator, KillOverdueRunsOperator, PruneRunsOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.storage.urls import url_secrets
 
@@ -47,6 +54,11 @@ def vi(vi_emulator: Emulator) -> Emulator:
     vi_emulator.reset(flows=0)
     spec = {"tolerations": {}, "settings": {}, **SPEC, "blocks": []}
     vi_emulator.store.put_flow("f", {"spec": spec, "metadata": {"attributes": {NAME: NAME}}})
+    stamps = {NAME: NAME, "vi_airflow.task": NAME, "vi_airflow.deadline": "1700000000000"}
+    for run_id, seconds in (("ended", 0), ("active", 3600)):
+        vi_emulator.plans.add(run=run_id, run_seconds=seconds, queue_seconds=0)
+        flow = {**spec, "name": f"{NAME} of a run"}
+        vi_emulator.store.put_run(run_id, {"spec": {"flow": flow}, "metadata": {"attributes": stamps}})
     return vi_emulator
 
 
@@ -59,6 +71,18 @@ TASKS: Final[dict[str, Callable[[str], Any]]] = {
     "prune": lambda files: PruneFlowsOperator(
         task_id="t", older_than="PT0S", dry_run=False, archive_to=files, max_delete_fraction=1
     ),
+    "prune runs": lambda files: PruneRunsOperator(
+        task_id="t",
+        older_than="PT0S",
+        dry_run=False,
+        archive_to=files,
+        max_delete_fraction=1,
+        keep_best=1,
+        best_metric=(NAME, "max"),
+        protect_names=[NAME],
+    ),
+    "kill overdue": lambda _: KillOverdueRunsOperator(task_id="t", dry_run=False),
+    "bad state": lambda _: PruneRunsOperator(task_id="t", older_than="PT0S", states=NAME),
     "export": lambda files: ExportFlowsOperator(task_id="t", destination=f"{files}/flows.csv", format="csv"),
     "compare": lambda files: ExportFlowsOperator(
         task_id="t", destination=f"{files}/new.jsonl", compare_to=f"{files}/old.jsonl", html_report=True
@@ -235,6 +259,14 @@ def test_any_archive_is_read_or_rejected(folder: Path, data: st.DataObject, cont
     (folder / "a.flows.jsonl").write_bytes(content)
     (folder / "a.flows.manifest.json").write_bytes(data.draw(manifests(content, "vi-flow-archive")))
     assert_read_or_rejected(lambda: list(read_archive(str(folder / "a.flows.jsonl"))), ArchiveError)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data(), content=st.lists(LINES, max_size=3).map(b"".join))
+def test_any_archive_of_runs_is_read_or_rejected(folder: Path, data: st.DataObject, content: bytes) -> None:
+    (folder / "a.runs.jsonl").write_bytes(content)
+    (folder / "a.runs.manifest.json").write_bytes(data.draw(manifests(content, "vi-run-archive")))
+    assert_read_or_rejected(lambda: list(read_run_archive(str(folder / "a.runs.jsonl"))), ArchiveError)
 
 
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:

@@ -208,7 +208,20 @@ def read_run_archive(uri: str) -> Iterator[dict[str, Any]]:
     if _kind_of(uri) is ARCHIVE:
         raise ArchiveError(f"{uri} is no archive of runs: the name of one ends with {RUNS_SUFFIX}")
     _check(read_manifest(uri))
-    yield from map(json.loads, _lines(uri))
+    for number, line in enumerate(_lines(uri), 1):
+        yield _record(line, f"{uri}, line {number}")
+
+
+def _record(line: bytes, place: str = "the archive") -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+    else:
+        if isinstance(record, dict):
+            return record
+        reason = "it is not the record of a run"
+    raise ArchiveError(f"{place}: {reason}")
 
 
 def _flow(line: bytes, place: str) -> Flow:
@@ -252,4 +265,4 @@ def _lines(uri: str) -> Iterator[bytes]:
 
 
 FLOWS: Final = Form(ARCHIVE, SUFFIX, _check_restorable)
-RUNS: Final = Form(RUN_ARCHIVE, RUNS_SUFFIX, json.loads)
+RUNS: Final = Form(RUN_ARCHIVE, RUNS_SUFFIX, _record)

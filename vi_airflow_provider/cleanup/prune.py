@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
 from vi_airflow_provider.cleanup.deletion import delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
@@ -168,7 +168,7 @@ class Cleanup:
 def _log_plan(noun: str, plan: Plan, settled: int | None, refusal: str | None, *, dry_run: bool) -> None:
     log.info("%s", summary(noun, plan, settled, dry_run=dry_run))
     for rule in plan.unmatched:
-        log.warning("No %s matches %s. If the rule is to spare %ss, check its spelling.", noun, rule, noun)
+        log.warning("No %s matches %s. If the rule is to spare %ss, check its spelling.", noun, one_line(rule), noun)
     if refusal and dry_run:
         log.warning("Without dry_run, a guard would refuse this: %s", refusal)
     if plan.spared:

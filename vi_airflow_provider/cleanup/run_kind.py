@@ -7,7 +7,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vi_airflow_provider.api.errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
+from vi_airflow_provider.api.errors import (
+    ViAuthenticationError,
+    ViError,
+    ViNotFoundError,
+    ViPermissionError,
+    one_line,
+)
 from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
 from vi_airflow_provider.api.transport.loop_thread import raise_if, run_in_thread
@@ -84,7 +90,7 @@ class RunKind(Kind):
         async def read(client: AsyncViClient, run_id: str) -> Measured:
             return await _measured(client, run_id, metric)
 
-        log.info("The metric %s of %d runs is read.", metric.name, len(ids))
+        log.info("The metric %s of %d runs is read.", one_line(metric.name), len(ids))
         ordered = list(ids)
         return dict(zip(ordered, _each(ordered, read, means), strict=True))
 
