@@ -41,6 +41,8 @@ SPEC: Final = wire_spec(name="written")
 #: Runs that have ended; a listing has the active one first.
 RUNS: Final = FLOWS
 ACTIVE: Final = "active"
+#: The lease of the active run has passed.
+LEASE: Final = {"vi_airflow.deadline": "1700000000000"}
 #: The run that is started.
 STARTED: Final = "started"
 
@@ -57,11 +59,12 @@ def new_backend() -> Backend:
     """Return a backend of the emulator with the flows and runs, all but the active run years old."""
     now = [1_700_000_000_000]
     backend = Backend(Settings(flows=0), clock=lambda: now[0])
+    backend.store.runs.plans.add(checkpoints=1)  # on one page, so that faults of pages concern the listing of the runs
     for flow_id in FLOWS:
         backend.store.put_flow(flow_id, {"spec": wire_spec(name=flow_id)})
         backend.store.put_run(flow_id, {"spec": {"flow": wire_spec(name="trained")}})
         now[0] += DAY_MS
-    backend.store.put_run(ACTIVE, {"spec": {"flow": wire_spec(name="trained")}})
+    backend.store.put_run(ACTIVE, {"spec": {"flow": wire_spec(name="trained")}, "metadata": {"attributes": LEASE}})
     return backend
 
 

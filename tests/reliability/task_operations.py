@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.documents import wire_flow, wire_spec
 from tests.reliability.faults import DELETED_BY_OTHERS
-from tests.reliability.operations import FLOWS, GONE, KEPT, OK, STALE, Documents, Operation, Setup, differs
+from tests.reliability.operations import (
+    ACTIVE,
+    FLOWS,
+    GONE,
+    KEPT,
+    OK,
+    RUNS,
+    STALE,
+    Documents,
+    Operation,
+    Setup,
+    differs,
+    run_key,
+)
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
@@ -146,6 +159,71 @@ def _prune(setup: Setup) -> str:
     return result
 
 
+def _prune_runs(setup: Setup) -> str:
+    """Delete the stale runs one by one; the record of each deleted run must be in the archive."""
+    from tests.tasks import TaskInstance
+    from tests.unit.cleanup.run_support import records
+    from vi_airflow_provider.cleanup.report import PruneError
+    from vi_airflow_provider.operators.runs import PruneRunsOperator
+
+    task = PruneRunsOperator(
+        task_id="prune_runs",
+        older_than="P90D",
+        protect_ids=[run_id for run_id in RUNS if run_id not in STALE],
+        dry_run=False,
+        max_delete_fraction=1.0,
+        archive_to=setup.folder.as_uri(),
+        concurrency=1,
+    )
+    ti = TaskInstance()
+    before = set(setup.backend.store.run_ids())
+    context: Any = {"ti": ti}
+    try:
+        report = task.execute(context)
+    except PruneError:
+        report = ti.pushed["report"]
+    finally:
+        gone = before - set(setup.backend.store.run_ids()) - set(DELETED_BY_OTHERS)
+        assert gone <= records(setup.folder).keys() <= set(STALE)
+    failed = [run["reason"] for run in report["outcomes"] if run["outcome"] == "failed"]
+    if failed:
+        (error,) = {reason.removeprefix("it could not be archived: ").partition(":")[0] for reason in failed}
+        return str(error)
+    return "ViConflictError" if report["busy"] else OK
+
+
+def _runs_pruned(before: Documents, after: Documents) -> int:
+    stale, others = {run_key(run_id) for run_id in STALE}, {run_key(run_id) for run_id in DELETED_BY_OTHERS}
+    changed = differs(before, after)
+    assert changed <= stale | others
+    assert not changed & after.keys()
+    return len(changed & stale)
+
+
+def _kill_overdue(setup: Setup) -> str:
+    """Kill the active run, whose lease has passed."""
+    from tests.tasks import TaskInstance
+    from vi_airflow_provider.operators.runs import KillOverdueRunsOperator
+    from vi_airflow_provider.training.overdue import OverdueError
+
+    ti = TaskInstance()
+    context: Any = {"ti": ti}
+    try:
+        report = KillOverdueRunsOperator(task_id="kill_overdue", grace=0, dry_run=False).execute(context)
+    except OverdueError:
+        report = ti.pushed["report"]
+    assert {outcome["run_id"] for outcome in report["outcomes"]} <= {ACTIVE}  # none, if an earlier try has killed it
+    failed = {outcome["reason"].partition(":")[0] for outcome in report["outcomes"] if outcome["outcome"] != "killed"}
+    return str(min(failed, default=OK))
+
+
+def _overdue_killed(before: Documents, after: Documents) -> int:
+    changed = differs(before, after) - {run_key(run_id) for run_id in DELETED_BY_OTHERS}
+    assert changed <= {run_key(ACTIVE)}
+    assert all(after[key]["spec"]["killedAt"] for key in changed)
+    return len(changed)
+
+
 def _pruned(before: Documents, after: Documents) -> int:
     changed = differs(before, after)
     assert changed <= {*STALE, *DELETED_BY_OTHERS} >= before.keys() - after.keys()
@@ -193,6 +271,19 @@ TASKS: Final = (
     Operation("export", "GET", {_ONLY_SYNC: _export}, lists=True),
     Operation("prune, listing", "GET", {_ONLY_SYNC: _prune}, 3, _pruned, lists=True),
     Operation("prune, deleting", "DELETE", {"AsyncViClient": _prune}, 3, _pruned, skip=3, continues=True, rereads=True),
+    Operation("prune runs, listing", "GET", {_ONLY_SYNC: _prune_runs}, 3, _runs_pruned, lists=True),
+    Operation(
+        "prune runs, deleting",
+        "DELETE",
+        {"AsyncViClient": _prune_runs},
+        3,
+        _runs_pruned,
+        skip=13,
+        continues=True,
+        rereads=True,
+    ),
+    Operation("kill overdue, listing", "GET", {_ONLY_SYNC: _kill_overdue}, 1, _overdue_killed, lists=True),
+    Operation("kill overdue, killing", "PATCH", {_ONLY_SYNC: _kill_overdue}, 1, _overdue_killed, skip=4, rereads=True),
     Operation("restore, reading", "GET", {_ONLY_SYNC: _restore}, 2, _restored),
     Operation("restore, writing", "PUT", {_ONLY_SYNC: _restore}, 2, _restored, skip=3, rereads=True),
 )

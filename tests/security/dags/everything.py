@@ -23,7 +23,12 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
-from vi_airflow_provider.operators.runs import ExportRunsOperator, StartRunOperator
+from vi_airflow_provider.operators.runs import (
+    ExportRunsOperator,
+    KillOverdueRunsOperator,
+    PruneRunsOperator,
+    StartRunOperator,
+)
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.sensors.runs import RunStateSensor
 
@@ -69,7 +74,22 @@ def everything(conn: str) -> None:
     train = StartRunOperator(task_id=f"train.{conn}", deferrable=True, poll_interval=0.2, **flow)
     start = StartRunOperator(task_id=f"start.{conn}", wait_for_completion=False, **flow)
     # In this order, so that the run is still active when the sensor begins to wait.
-    train >> start >> RunStateSensor(task_id=f"state.{conn}", newest=True, deferrable=True, **{**gate, **flow})
+    state = RunStateSensor(task_id=f"state.{conn}", newest=True, deferrable=True, **{**gate, **flow})
+    kill_overdue = KillOverdueRunsOperator(task_id=f"overdue.{conn}", vi_conn_id=conn, dry_run=False)
+    prune_runs = PruneRunsOperator(
+        task_id=f"prune_runs.{conn}",
+        vi_conn_id=conn,
+        older_than="PT0S",
+        attributes={"vi_airflow.flow_id": f"{conn}-get"},
+        keep_best=0,
+        best_metric=("f1", "max"),
+        keep_succeeded=1,
+        dry_run=False,
+        archive_to=f"{FILES}/archives",
+        trigger_rule="all_done",
+    )
+    train >> start >> state >> prune_runs
+    kill_overdue >> prune_runs
 
 
 def something(conn: str) -> None:
