@@ -290,7 +290,9 @@ def test_renamed_archives_are_recognized_by_their_manifest(runs: Runs, for_real:
 
 
 @pytest.mark.parametrize("moment", ["before the archive", "before the delete"])
-def test_run_that_a_colleague_edits_is_left_alone(runs: Runs, for_real: dict[str, Any], moment: str) -> None:
+def test_run_that_a_colleague_edits_is_left_alone(
+    runs: Runs, for_real: dict[str, Any], folder: Path, moment: str
+) -> None:
     runs.start("a"), runs.start("b")
     skip = 0 if moment == "before the archive" else 1
     runs.emulator.colleague.edit_run("a", method="GET", path="/runs/a$", skip=skip, times=1)
@@ -298,6 +300,7 @@ def test_run_that_a_colleague_edits_is_left_alone(runs: Runs, for_real: dict[str
     assert outcomes(report) == {"a": "changed", "b": "deleted"}
     assert counts(report) == {"changed": 1, "deleted": 1}
     assert runs.ids == {"a"}
+    assert ("a" in records(folder)) is (moment == "before the delete")
 
 
 def test_run_that_is_started_again_is_left_alone(runs: Runs, for_real: dict[str, Any]) -> None:

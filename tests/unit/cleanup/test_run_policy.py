@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.documents import wire_run
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Run, RunState
+from vi_airflow_provider.cleanup.outcome import may_be_deleted
 from vi_airflow_provider.cleanup.policy import UNKNOWN_AGE, YOUNG, Measured, Plan, plan_retention
 from vi_airflow_provider.cleanup.run_policy import UNREADABLE, RunRetentionPolicy
 from vi_airflow_provider.cleanup.subject import ACTIVE, KILLED_ONLY, RESTARTED, flow_of, obstacle
@@ -253,6 +254,16 @@ def test_unreadable_metric_spares_the_runs_of_its_flow() -> None:
     made = plan(runs, Metrics(a=0.5, unreadable=UNKNOWN), **OLD, keep_best=1, best_metric=F1)
     assert {d.document_id for d in made.selected} == {"other"}
     assert {d.reason for d in made.spared} == {UNREADABLE}
+
+
+def test_run_that_goes_on_is_not_deleted_although_its_version_is_the_same() -> None:
+    """A server that does not change the etag when it restarts a run must not cause its delete."""
+    ended = run()
+    (decision,) = plan([ended], **OLD).selected
+    version: dict[str, Any] = {"etag": ended.etag, "metadata__lastUpdated": ended.metadata.last_updated}
+    assert may_be_deleted(decision, run(**version))
+    for life in ("running", "queued", "restarted"):
+        assert not may_be_deleted(decision, run(life=life, **version))
 
 
 # --- which metrics are read ----------------------------------------------------------------------------------------
