@@ -31,7 +31,7 @@ SUITE_2 := tests/unit tests/dags tests/security
 # Use the CA store of the system, as pip does: a corporate proxy may have its own CA.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-soak test-smoke test-package \
+.PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-browser test-soak test-smoke test-package \
 	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel release clean
 
 help:  ## Show this list
@@ -56,6 +56,7 @@ test-lane-1:
 test-lane-2:
 	@$(MAKE) --no-print-directory test-2
 	@$(MAKE) --no-print-directory test-system
+	@$(MAKE) --no-print-directory test-browser
 	@$(MAKE) --no-print-directory test-smoke
 	@$(MAKE) --no-print-directory test-package
 	@$(MAKE) --no-print-directory docs
@@ -84,6 +85,9 @@ test-2:  ## Unit, security and example DAG tests on Airflow 2.11.2
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2 whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
+
+test-browser: $(AIRFLOW_3)/.ready  ## The page, Airflow's forms and the example DAGs in Chromium; skipped without one
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/browser
 
 test-package: $(UV) $(AIRFLOW_3)/.ready $(PACKAGING)/.ready  ## Build the package, check it, and run the tutorial with the wheel in a clean environment
 	@rm -rf $(VENV)/package
@@ -152,7 +156,7 @@ COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no
 
 # lowest.txt pins direct dependencies to the lowest versions that pyproject.toml allows; everything else is the newest.
 pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/*.in
-	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint}.in -o requirements/airflow-3.3.txt
+	$(COMPILE) requirements/{airflow-3.3,test,test-sdk,test-s3,lint,browser}.in -o requirements/airflow-3.3.txt
 	$(COMPILE) --no-deps --no-annotate --resolution lowest-direct -o requirements/lowest.txt
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
 	$(COMPILE) requirements/{airflow-3.3,test,mutants}.in -o requirements/mutants.txt

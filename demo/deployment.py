@@ -135,6 +135,14 @@ class Deployment:
             self._pause(0.5)
         raise TimeoutError(f"Airflow did not become healthy within {seconds:.0f} s; see the logs in {self.home}")
 
+    def log_in(self, username: str, password: str) -> str:
+        """Call the API as this user from now on, and return the user's token; by default, no login is needed.
+
+        :raises urllib.error.HTTPError: Airflow does not know the user
+        """
+        self._token = self._request("POST", "/auth/token", {"username": username, "password": password})["access_token"]
+        return self._token
+
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Call the REST API and return its JSON.
 
