@@ -31,7 +31,7 @@ SUITE_2 := tests/unit tests/dags tests/security
 # Use the CA store of the system, as pip does: a corporate proxy may have its own CA.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-browser test-soak test-smoke test-package \
+.PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-browser test-ui-versions test-soak test-smoke test-package \
 	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel release clean
 
 help:  ## Show this list
@@ -87,7 +87,12 @@ test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of A
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
 test-browser: $(AIRFLOW_3)/.ready  ## The page, Airflow's forms and the example DAGs in Chromium; skipped without one
-	$(AIRFLOW_3)/bin/python $(PYTEST) tests/browser
+	$(AIRFLOW_3)/bin/python $(PYTEST) tests/browser --ignore tests/browser/versions
+
+# Not in `make test`: two more environments and servers take minutes.
+test-ui-versions: $(AIRFLOW_3)/.ready $(VENV)/airflow-3.1/.ready $(VENV)/fab/.ready  ## The page on Airflow 3.1.8, and with FAB below a sub-path
+	SERVER=$(VENV)/airflow-3.1/bin/python $(AIRFLOW_3)/bin/python $(PYTEST) tests/browser/versions
+	SERVER=$(VENV)/fab/bin/python AUTH=fab $(AIRFLOW_3)/bin/python $(PYTEST) tests/browser/versions
 
 test-package: $(UV) $(AIRFLOW_3)/.ready $(PACKAGING)/.ready  ## Build the package, check it, and run the tutorial with the wheel in a clean environment
 	@rm -rf $(VENV)/package
@@ -161,6 +166,7 @@ pins: $(UV)  ## Upgrade requirements/*.txt from pyproject.toml and requirements/
 	$(COMPILE) requirements/{airflow-3.3,test,distributed}.in -o requirements/distributed.txt
 	$(COMPILE) requirements/{airflow-3.3,test,mutants}.in -o requirements/mutants.txt
 	$(COMPILE) requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) requirements/{airflow-3.3,fab}.in -o requirements/fab.txt
 	$(COMPILE) requirements/{airflow-3.3,docs}.in -o requirements/docs.txt
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url requirements/package.in -o requirements/package.txt
 	for airflow in lowest 2.11 3.0 3.1 3.2; do \
@@ -184,7 +190,7 @@ $(VENV)/airflow-%/.ready: requirements/airflow-$$(firstword $$(subst -, ,$$*)).t
 		vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
-$(BENCH)/.ready $(DOCS)/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
+$(BENCH)/.ready $(DOCS)/.ready $(VENV)/fab/.ready $(VENV)/distributed/.ready $(VENV)/mutants/.ready: $(VENV)/%/.ready: requirements/%.txt pyproject.toml vi_airflow_provider/provider_info.py | $(UV)
 	$(environment)
 
 $(PACKAGING)/.ready: requirements/package.txt | $(UV)
