@@ -27,13 +27,11 @@ PATIENCE: Final = 30_000
 
 
 def require() -> None:
-    """Skip the tests of a module without a browser, unless one is required."""
-    if not REQUIRED:
-        pytest.importorskip("playwright", reason="needs Playwright (requirements/browser.in)")
+    """Skip a test without a browser, unless one is required."""
     if CHROMIUM is None:
         if REQUIRED:
             pytest.fail("BROWSER_TESTS=required, but chromium is not on the PATH", pytrace=False)
-        pytest.skip("needs chromium on the PATH, or its path in CHROMIUM", allow_module_level=True)
+        pytest.skip("needs chromium on the PATH, or its path in CHROMIUM")
 
 
 @contextmanager

@@ -75,14 +75,25 @@ EXAMPLES = (
 )
 
 
-@pytest.mark.parametrize("dag_id", EXAMPLES)
-def test_example_is_triggered_from_its_form(dag_id: str, page: Page, site: Site) -> None:
+def trigger(page: Page, site: Site, dag_id: str) -> int:
+    """Trigger a DAG from its form, with the values that the form shows; return the status of the response."""
     page.goto(f"{site.airflow.url}/dags/{dag_id}")
     page.get_by_role("button", name="Trigger Dag").click()
     form = page.get_by_role("dialog")
     with page.expect_response(lambda response: response.url.endswith("/dagRuns")) as triggered:
         form.get_by_role("button", name="Trigger", exact=True).click()
-    assert triggered.value.status == 200, triggered.value.text()
+    return triggered.value.status
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_example_is_triggered_from_its_form(dag_id: str, open_as: Open, site: Site) -> None:
+    window = open_as()
+    window.expected = ["500"]
+    # SQLite may be locked by another component of Airflow for a moment.
+    statuses = [trigger(window.page, site, dag_id)]
+    while statuses[-1] == 500 and len(statuses) < 5:
+        statuses.append(trigger(window.page, site, dag_id))
+    assert statuses[-1] == 200
 
 
 def test_triggered_examples_do_their_work(site: Site) -> None:

@@ -180,6 +180,7 @@ def test_runs_are_filtered_and_opened(page: Page, site: Site) -> None:
     expect(page.locator(f"{ROWS} .pill").first).to_have_text("succeeded")
     page.locator(f"{ROWS} button").first.click()
     expect(page.get_by_role("region", name="Checkpoints")).to_be_visible()
+    expect(page.locator("svg.curve").first).to_be_visible()
     expect(page.get_by_role("region", name="Metrics").locator("tbody tr").first).to_be_visible()
     assert address(page)["state"] == ["succeeded"]
 

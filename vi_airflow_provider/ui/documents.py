@@ -20,7 +20,8 @@ from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Plan, RetentionPolicy, plan_retention
 from vi_airflow_provider.cleanup.prune import Order
 from vi_airflow_provider.cleanup.report import Report
-from vi_airflow_provider.training.identity import DEADLINE, FLOW_ID, TASK
+from vi_airflow_provider.training.identity import FLOW_ID, TASK
+from vi_airflow_provider.training.overdue import lease_end
 from vi_airflow_provider.training.summary import describe_output, summarize_listed
 
 #: Arguments of ``PruneFlowsOperator`` that decide what is deleted, with the operator's defaults.
@@ -84,13 +85,12 @@ def flow_document(flow: Flow, settings: ViSettings) -> bytes:
 def run_row(run: Run, settings: ViSettings, now_ms: float) -> dict[str, Any]:
     """Return what the listing reports of a run, with its task, and whether its lease has expired."""
     attributes = run.metadata.attributes
-    deadline = attributes.get(DEADLINE, "")
-    lease = int(deadline) if deadline.isascii() and deadline.isdecimal() and len(deadline) < 16 else None
+    lease = lease_end(run)
     return {
         **summarize_listed(run, url=settings.ui_url(attributes.get(FLOW_ID, ""), run.run_id)),
         "task": attributes.get(TASK) or None,
         "deadline": lease,
-        "overdue": lease is not None and lease < now_ms and not run.has_stopped,
+        "overdue": lease is not None and lease <= now_ms and not run.state.is_ended,
     }
 
 

@@ -105,9 +105,7 @@ def test_route_is_open_to_those_who_may_read_the_connection(
 
 def test_page_is_in_the_menu_and_shows_flows_runs_and_previews(served: Served, browser: Browser) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.add_cookies(
-        [{"name": "_token", "value": served.tokens["admin"], "url": served.url, "httpOnly": True}]  # type: ignore[list-item]
-    )
+    context.add_cookies([{"name": "_token", "value": served.tokens["admin"], "url": served.url, "httpOnly": True}])
     window = chromium.Watched(context)
     page = window.page
     page.goto(f"{served.url}/dags")

@@ -194,7 +194,7 @@ function stateFilter(rows, current, choose) {
 }
 
 function runDetails(run, readOutputs) {
-  const place = el("div", { class: "curves" });
+  const place = el("div", { class: "checkpoints" });
   section(place, {
     title: "Checkpoints",
     busy: "checkpoints",
@@ -208,7 +208,7 @@ function runDetails(run, readOutputs) {
     el("p", { class: "actions" }, el("a", { class: "button", href: run.url, target: "_blank", rel: "noopener" }, "Open in Vi")),
     run.overdue
       ? el("p", { class: "caveat" }, "This run is past its lease: the task that started it is gone, or overdue. ",
-        "KillRunOperator ends it.")
+        "KillOverdueRunsOperator kills such runs.")
       : "",
     el("dl", { class: "facts" },
       fact("Run id", el("code", {}, run.run_id)),
