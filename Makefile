@@ -32,7 +32,7 @@ SUITE_2 := tests/unit tests/dags tests/security
 export UV_SYSTEM_CERTS := 1
 
 .PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-browser test-ui-versions test-soak test-smoke test-package \
-	coverage mutants soak bench test-distributed reliability architecture test-lowest matrix audit-deps docs format pins wheel release clean
+	coverage mutants soak bench test-distributed reliability architecture screenshots test-lowest matrix audit-deps docs format pins wheel release clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -82,6 +82,9 @@ test-2:  ## Unit, security and example DAG tests on Airflow 2.11.2
 		echo '$(AIRFLOW_2)/bin/python $(PYTEST) $(SUITE_2)' && \
 		$(AIRFLOW_2)/bin/python $(PYTEST) $(SUITE_2); \
 	fi
+
+screenshots: $(AIRFLOW_3)/.ready  ## Take the pictures of docs/ui.md with Chromium
+	$(AIRFLOW_3)/bin/python -m demo.screenshots
 
 test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2 whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system

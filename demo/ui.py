@@ -38,7 +38,7 @@ def serve(home: Path, stopping: threading.Event, command: tuple[str, ...] = AIRF
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     with (
-        Emulator(flows=40) as vi,
+        Emulator(flows=40, runs=20) as vi,
         Deployment(home, port=_usable_port(), stopping=stopping, command=command) as airflow,
     ):
         try:
@@ -64,7 +64,8 @@ def _guide(airflow: Deployment, vi: Emulator) -> str:
     lines = [
         f"\n  Airflow      {airflow.url}   (no login)",
         f"  DAGs         {airflow.url}/dags: switch one on, or trigger it",
-        f"  Connection   {airflow.url}/connections: vi_default has a Test button\n",
+        f"  Connection   {airflow.url}/connections: vi_default has a Test button",
+        f"  Datature Vi  {airflow.url}/plugin/vi: flows, cleanup preview, gates, runs, audits (menu Browse)\n",
         "To see the audit report a difference, trigger one for yesterday, change flows, trigger one for today:",
         f"  {cli} dags unpause --yes audit_flow_specs",
         f"  {cli} dags trigger audit_flow_specs --logical-date {yesterday}",
