@@ -95,7 +95,7 @@ def pages() -> Iterator[tuple[Page, Shot]]:
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for shot in SHOTS:
-            height = 1440 if shot.width > 1280 else 900
+            height = 1440 if shot.width > 1280 else 1000
             context = browser.new_context(viewport={"width": shot.width, "height": height}, reduced_motion="reduce")
             context.add_init_script(f"localStorage.setItem('theme', '{shot.theme}')")
             yield context.new_page(), shot

@@ -23,7 +23,7 @@ FLAGS: Final = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 #: Milliseconds; on a busy machine, Airflow's UI takes seconds to load.
-PATIENCE: Final = 30_000
+PATIENCE: Final = 60_000
 
 
 def require() -> None:

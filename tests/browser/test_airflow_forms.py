@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Site
+from tests.browser.conftest import EXAMPLES, Open, Site
 from tests.deployed import eventually
 
 
@@ -62,17 +62,6 @@ def test_failed_test_names_the_key_and_does_not_show_it(page: Page, site: Site) 
     assert (status, result["status"]) == (200, False)
     assert "secret key" in result["message"]
     assert wrong not in result["message"] + page.content()
-
-
-EXAMPLES = (
-    "approve_cleanup",
-    "audit_flow_specs",
-    "cleanup_stale_flows",
-    "gate_training_on_flow",
-    "prune_stale_flows",
-    "train_flow",
-    "train_when_flow_changes",
-)
 
 
 def trigger(page: Page, site: Site, dag_id: str) -> int:

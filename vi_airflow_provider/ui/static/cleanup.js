@@ -28,7 +28,7 @@ export function cleanupView(root, { connection, parameters, write }) {
   const ending = new AbortController();
   let running = new AbortController();
   const form = el("form", { class: "policy" });
-  const status = el("div", { role: "status", class: "state" });
+  const status = el("div", { role: "status", class: "notice" });
   const result = el("div", { class: "place" });
   const source = el("div", { class: "source" });
 

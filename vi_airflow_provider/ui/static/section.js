@@ -21,7 +21,7 @@ export function section(root, { title, load, draw, busy, progress, refused, note
   let current = new AbortController();
   const refresh = el("button", { type: "button", class: "button small" }, "Refresh");
   const age = el("span", { class: "quiet age" });
-  const status = el("div", { class: "state", role: "status" });
+  const status = el("div", { class: "notice", role: "status" });
   const place = el("div", { class: "place" });
   const whole = el("section", { "aria-label": title },
     el("div", { class: "heading" }, el("h2", {}, title), note ? el("p", { class: "quiet" }, note) : "", age, refresh),
