@@ -14,6 +14,8 @@ from tests.tasks import TaskInstance
 from tests.unit.cleanup.run_support import Runs, operator, outcomes, records, run
 from tests.unit.cleanup.support import counts, when
 from vi_airflow_provider.api.async_client import AsyncViClient
+from vi_airflow_provider.audit.manifest import ExportError
+from vi_airflow_provider.audit.reader import verify
 from vi_airflow_provider.cleanup import run_record
 from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive, read_run_archive
 from vi_airflow_provider.cleanup.report import PruneError
@@ -253,7 +255,13 @@ def test_log_of_a_record_is_bounded_and_redacted(
 ) -> None:
     runs.start("a")
     key = runs.emulator.secret_key
-    lines = ["first" * 50, f"key {key}", "get https://user:hidden-word@host/x\x1b[31m", "x" * 10_000, "last"]
+    lines = [
+        "first" * 50,
+        f"key {key}",
+        "get https://user:hidden-word@host/x\x1b[31m",
+        "x" * 1_990 + key + "x" * 9_000,
+        "last",
+    ]
     runs.faults.add(path="/logs", status=200, body=json.dumps({"items": [{"line": line} for line in lines]}))
     monkeypatch.setattr(run_record, "MAX_CHARACTERS", 2_200)
     run(operator(**for_real))
@@ -264,7 +272,7 @@ def test_log_of_a_record_is_bounded_and_redacted(
     everything = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"hidden-word" not in everything
     assert b"\\u001b" not in everything
-    assert key[10:30].encode() not in everything
+    assert key[:8].encode() not in everything
 
 
 def test_archive_of_runs_cannot_be_restored(runs: Runs, for_real: dict[str, Any]) -> None:
@@ -272,6 +280,13 @@ def test_archive_of_runs_cannot_be_restored(runs: Runs, for_real: dict[str, Any]
     archive = run(operator(**for_real))["archive"]
     with pytest.raises(ArchiveError, match=r"is an archive of runs, and a deleted run cannot be restored$"):
         run(RestoreFlowsOperator(task_id="restore", archive=archive))
+
+
+def test_archive_of_runs_is_named_by_the_reader_of_exports(runs: Runs, for_real: dict[str, Any]) -> None:
+    runs.start("a")
+    archive = run(operator(**for_real))["archive"]
+    with pytest.raises(ExportError, match="is a 'vi-run-archive', not a 'vi-flow-export'"):
+        verify(archive)
 
 
 def test_renamed_archives_are_recognized_by_their_manifest(runs: Runs, for_real: dict[str, Any], folder: Path) -> None:
