@@ -20,8 +20,9 @@ States of a listing::
                               small, where it was                                small, from the start
 
 Only a *full* first page shows that the server accepts the size: one that returns fewer documents may still count its
-pages in units of the requested size. What a trial finds is kept for all listings of a client (:class:`LearnedSizes`).
-Each further trial is smaller, and a settled walk keeps its size, so the walks of a listing are few.
+pages in units of the requested size, and even end the listing too early. So a short page, with or without a cursor, is
+followed by a trial with as many documents as it had. What a trial finds is kept for all listings of a client
+(:class:`LearnedSizes`). Each further trial is smaller, and a settled walk keeps its size, so the walks are few.
 """
 
 from __future__ import annotations
@@ -136,17 +137,29 @@ class Walk:
         return replace(self.small or Walk(SMALL), number=self.number + 1, settled=True)
 
     def _after_trial(self, page: PageFacts, learned: LearnedSizes, small: Walk) -> Walk | None:
-        capped = page.next_page is not None and page.documents < self.size
-        # A small page had a cursor, so there is more than it held: some servers send nothing for a size they refuse.
-        absurd = page.next_page is None and page.documents <= small.pages * small.size
-        slow = page.seconds > max(PAGE_SECONDS, small.seconds * page.documents)
-        if capped and _WORTH * SMALL <= (size := page.documents // SMALL * SMALL) < self.size:
-            learned.ceiling = size
-            return Walk(size, number=self.number + 1, small=small)
-        if capped or absurd or slow:
+        if page.documents < self.size:
+            return self._after_short_trial(page, learned, small)
+        if page.seconds > max(PAGE_SECONDS, small.seconds * page.documents):
             return self.refused(learned)
-        learned.proven = self.size
+        learned.proven = max(self.size, learned.proven or 0)
         return None if page.next_page is None else replace(self, token=page.next_page, pages=1, small=None)
+
+    def _after_short_trial(self, page: PageFacts, learned: LearnedSizes, small: Walk) -> Walk | None:
+        capped = page.next_page is not None
+        if capped:
+            size = page.documents // SMALL * SMALL
+            learned.ceiling = min(learned.ceiling, max(size, SMALL))
+        elif page.documents <= small.pages * small.size:
+            # A small page had a cursor, so there is more: some servers send nothing for a size that they refuse.
+            return self.refused(learned)
+        elif learned.proven is not None and page.documents < learned.proven:
+            return None
+        else:
+            # The end, or the cap of a server that counts its pages in the requested size: a full page will show it.
+            size = page.documents
+        if size >= _WORTH * SMALL:
+            return Walk(size, number=self.number + 1, small=small)
+        return self.refused(learned) if capped else replace(small, number=self.number + 1, settled=True)
 
 
 def first_walk(size: int | None, limit: int | None, token: str | None, pace: Pace, learned: LearnedSizes) -> Walk:
