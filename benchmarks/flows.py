@@ -30,15 +30,16 @@ def age_in_days(number: int) -> int:
 
 
 def flow(number: int, now: int) -> bytes:
-    """Return the document of the flow with this number, as sent over the wire.
+    """Return the document of the flow with this number, as sent over the wire. A higher number was created later.
 
     :param now: reference time for its age, in milliseconds since the epoch
     """
     last_updated = now - age_in_days(number) * DAY
+    created = now - (OLDEST + 10) * DAY + number
     return _TEMPLATES[number % _VARIANTS] % {
         b"id": flow_id(number).encode(),
         b"number": b"%d" % number,
-        b"created": b"%d" % (last_updated - 9 * DAY),
+        b"created": b"%d" % created,
         b"updated": b"%d" % last_updated,
     }
 

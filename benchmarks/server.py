@@ -1,8 +1,8 @@
 """A server that is never the bottleneck: one precomputed listing, served by a bare ``asyncio.Protocol``.
 
 ``python -m benchmarks.server COUNT`` generates that many flows, prints its port, and serves until its standard input is
-closed. All flows are stored in one block of bytes, so a page of any size is a slice of it. It implements only what the
-clients use: list, get, delete. It checks no credentials.
+closed. All flows are stored in one block of bytes, newest first, so a page of any size is a slice of it. It implements
+only what the clients use: list, get, delete. It checks no credentials.
 
 ``PUT /bench?flows=N&latency_ms=M`` offers the first N flows, undoes deletions, delays each response by M milliseconds
 and resets the counters; ``?flows=N`` alone changes only the number of flows. ``GET /bench`` returns the counters.
@@ -32,13 +32,14 @@ class Listing:
 
     def __init__(self, count: int) -> None:
         now = round(time.time() * 1000)
-        documents = [flow(number, now) for number in range(count)]
+        documents = [flow(number, now) for number in reversed(range(count))]
         self._bytes = memoryview(b",".join(documents))
         self._starts = [0]
         for document in documents:
             self._starts.append(self._starts[-1] + len(document) + 1)
+        self._count = count
         self._numbers = {flow_id(number): number for number in range(count)}
-        self._ids = [b'{"flowId":"%s"}' % flow_id.encode() for flow_id in self._numbers]
+        self._ids = [b'{"flowId":"%s"}' % flow_id(number).encode() for number in reversed(range(count))]
         self.latency = 0.0
         self.begin(count)
 
@@ -57,8 +58,8 @@ class Listing:
             ids_only = url.path == _SIMPLE_FLOWS
             self.requests["id_pages" if ids_only else "pages"] += 1
             query = parse_qs(url.query)
-            start, size = int(query.get("p", ["0"])[0]), int(query.get("s", [str(_PAGE_SIZE)])[0])
-            return b"200 OK", self._page(start, size, ids_only=ids_only)
+            last, size = int(query.get("p", [str(self.shown)])[0]), int(query.get("s", [str(_PAGE_SIZE)])[0])
+            return b"200 OK", self._page(last, size, ids_only=ids_only)
         number = self._numbers.get(url.path.removeprefix(f"{_FLOWS}/"), self.shown)
         absent = number >= self.shown or number in self._deleted
         if method == "DELETE":
@@ -73,13 +74,15 @@ class Listing:
         counts = {"connections": self.connections, "cpu": _cpu_seconds() - self._cpu, "deleted": len(self._deleted)}
         return json.dumps(self.requests | counts).encode()
 
-    def _page(self, start: int, size: int, *, ids_only: bool) -> list[bytes | memoryview]:
-        end = min(start + size, self.shown)
-        cursor = b'"%d"' % end if end < self.shown else b"null"
-        items = b",".join(self._ids[start:end]) if ids_only else self._slice(start, end)
+    def _page(self, last: int, size: int, *, ids_only: bool) -> list[bytes | memoryview]:
+        """Return the flows with numbers below ``last``, which the cursor names: it holds while flows appear."""
+        first = max(0, last - size)
+        cursor = b'"%d"' % first if first else b"null"
+        items = b",".join(self._ids[self._count - last : self._count - first]) if ids_only else self._slice(first, last)
         return [b'{"items":[', items, b'],"nextPage":%s,"prevPage":null}' % cursor]
 
-    def _slice(self, start: int, end: int) -> memoryview:
+    def _slice(self, first: int, last: int) -> memoryview:
+        start, end = self._count - last, self._count - first
         return self._bytes[self._starts[start] : max(self._starts[start], self._starts[end] - 1)]
 
 

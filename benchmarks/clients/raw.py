@@ -37,10 +37,9 @@ def list_pages(page_size: int) -> Callable[[], Any]:
         return bytes(buffer[max(0, received - _TAIL) : received])
 
     def run() -> dict[str, int]:
-        cursor, pages = "0", 0
-        while cursor:
-            found = _CURSOR.search(read(cursor))
-            cursor, pages = (found[1].decode() if found else ""), pages + 1
+        pages, found = 1, _CURSOR.search(read(""))
+        while found:
+            pages, found = pages + 1, _CURSOR.search(read(found[1].decode()))
         return {"pages_read": pages}
 
     return run

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vi_airflow_provider.api.models import last_update
-from vi_airflow_provider.gates.poller import Listing
+from vi_airflow_provider.gates.source import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -17,34 +17,48 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.gates.condition import Target
+    from vi_airflow_provider.gates.source import Extent
 
 
 class FlowSource:
     """The flows of an organization, by :class:`~vi_airflow_provider.gates.condition.Target`."""
 
-    listed = True
+    listed: Final = True
+    has_head: Final = True
 
     def needs_listing(self, key: Target) -> bool:
         """A name can only be found in the listing."""
         return key.flow_id is None
 
+    def must_be_created(self, key: Target) -> bool:
+        """Return whether a flow that was not found must be created, and not moved to the training project.
+
+        A flow may also be renamed. That is no way to create one, so it may be found later.
+        """
+        return key.flow_id is None or key.training_project is None
+
+    def created(self, document: Flow) -> int:
+        """Return the time of creation, as the listing shows it."""
+        return document.metadata.time_created
+
     async def get(self, client: AsyncViClient, key: Target) -> Flow | None:
         """Return the flow, ``None`` if it does not exist."""
         return await client.find_flow(flow_id=key.flow_id, name=key.flow_name, training_project=key.training_project)
 
-    async def scan(
-        self, client: AsyncViClient, keys: Collection[Target], max_pages: int | None
-    ) -> Listing[Target, Flow]:
+    async def scan(self, client: AsyncViClient, keys: Collection[Target], extent: Extent) -> Listing[Target, Flow]:
         """Read the listing for several flows."""
         flow_ids = {key.flow_id for key in keys if key.flow_id is not None}
         names = {key.flow_name for key in keys if key.flow_name is not None}
-        found = await client.scan_flows(flow_ids, names, max_pages)
+        found = await client.scan_flows(
+            flow_ids, names, extent.max_pages, page_token=extent.page_token, enough=extent.enough
+        )
         by_id: dict[str, list[Flow]] = {}
         by_name: dict[str, list[Flow]] = {}
         for flow in found.flows:
             by_id.setdefault(flow.flow_id, []).append(flow)
             by_name.setdefault(flow.spec.name, []).append(flow)
-        return Listing(found.pages, found.complete, partial(_latest, by_id, by_name))
+        find = partial(_latest, by_id, by_name) if found.flows else None
+        return Listing(found.pages, found.complete, find, found.next_page)
 
 
 def _latest(by_id: Mapping[str, Sequence[Flow]], by_name: Mapping[str, Sequence[Flow]], key: Target) -> Flow | None:

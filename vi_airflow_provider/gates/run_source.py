@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vi_airflow_provider.api.errors import ViNotFoundError
 from vi_airflow_provider.api.protocol.page_sizes import SMALL
 from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
-from vi_airflow_provider.gates.poller import Listing
+from vi_airflow_provider.gates.reader import GETS_PER_PAGE
 from vi_airflow_provider.gates.run_condition import RunTarget, age
+from vi_airflow_provider.gates.source import Extent, Listing
 from vi_airflow_provider.gates.timers import BATCH
 
 if TYPE_CHECKING:
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
 class RunSource:
     """The runs of an organization, by :class:`~vi_airflow_provider.gates.run_condition.RunTarget`."""
 
-    listed = True
+    listed: Final = True
+    has_head: Final = False
+
+    def must_be_created(self, key: RunTarget) -> bool:
+        """Return false: a run is waited for after its start, or changes until it matches."""
+        return False
+
+    def created(self, document: Run) -> int:
+        """Return the time of creation."""
+        return document.metadata.time_created
 
     def needs_listing(self, key: RunTarget) -> bool:
         """The newest run that matches can only be found in the listing."""
@@ -35,15 +45,13 @@ class RunSource:
     async def get(self, client: AsyncViClient, key: RunTarget) -> Run | None:
         """Return the run as it is now, ``None`` if it does not exist."""
         if key.run_id is None:
-            return (await _read_listing(client, (key,))).find(key)
+            return (await _read_listing(client, (key,))).found(key)
         try:
             return await client.get_run(key.run_id)
         except ViNotFoundError:
             return None
 
-    async def scan(
-        self, client: AsyncViClient, keys: Collection[RunTarget], max_pages: int | None
-    ) -> Listing[RunTarget, Run]:
+    async def scan(self, client: AsyncViClient, keys: Collection[RunTarget], extent: Extent) -> Listing[RunTarget, Run]:
         """Read the listing for several runs.
 
         It comes newest first, so for ids it ends early where all of them are new. The API does not promise the order,
@@ -52,7 +60,7 @@ class RunSource:
         run_ids = {key.run_id for key in keys if key.run_id is not None}
         if any(key.run_id is None for key in keys):
             return await _read_listing(client, keys)
-        scan = await client.scan_runs(run_ids, max_pages)
+        scan = await client.scan_runs(run_ids, extent.max_pages, gets_per_page=GETS_PER_PAGE)
         found = {run.run_id: run for run in scan.runs}
         return Listing(scan.pages, scan.complete, lambda key: found.get(key.run_id or ""))
 
@@ -60,7 +68,16 @@ class RunSource:
 class CheckpointSource:
     """The checkpoints of runs, by the id of the run: read when a wait ends, by all waits for that run at once."""
 
-    listed = False
+    listed: Final = False
+    has_head: Final = False
+
+    def must_be_created(self, key: str) -> bool:
+        """Return false: each poll reads the checkpoints as they are."""
+        return False
+
+    def created(self, document: list[RunOutput]) -> int:
+        """Is not called, as there is no head."""
+        raise NotImplementedError
 
     def needs_listing(self, key: str) -> bool:
         """Each run has a listing of its own."""
@@ -70,9 +87,7 @@ class CheckpointSource:
         """Return the checkpoints of all pages."""
         return [output async for output in client.list_run_outputs(key)]
 
-    async def scan(
-        self, client: AsyncViClient, keys: Collection[str], max_pages: int | None
-    ) -> Listing[str, list[RunOutput]]:
+    async def scan(self, client: AsyncViClient, keys: Collection[str], extent: Extent) -> Listing[str, list[RunOutput]]:
         """Is not called, as there is no listing for several runs."""
         raise NotImplementedError
 

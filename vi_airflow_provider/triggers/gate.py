@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from vi_airflow_provider.gates.condition import Awaited
-    from vi_airflow_provider.gates.poller import SharedPoller, Source
+    from vi_airflow_provider.gates.poller import SharedPoller
+    from vi_airflow_provider.gates.source import Source
 
 K = TypeVar("K")
 D = TypeVar("D")

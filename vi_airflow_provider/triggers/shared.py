@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from vi_airflow_provider.api.async_client import AsyncViClient
-    from vi_airflow_provider.gates.poller import Source
+    from vi_airflow_provider.gates.source import Source
 
 K = TypeVar("K")
 D = TypeVar("D")

@@ -18,12 +18,10 @@ from tests.transports import Clock, settings_for, upper_bound
 from vi_airflow_provider.api.errors import (
     ViError,
     ViRateLimitError,
-    ViResponseError,
     ViServerError,
     ViTimeoutError,
     ViValidationError,
 )
-from vi_airflow_provider.api.protocol.codec import Scan
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Send, Sleep, Steps
 from vi_airflow_provider.api.protocol.outcomes import error_class
 from vi_airflow_provider.api.protocol.retry import may_retry, retry_after
@@ -195,49 +193,6 @@ def test_a_flow_of_another_training_project_is_not_found(project: str | None, fo
         with pytest.raises(StopIteration) as done:
             steps.send(FLOW if "flow_id" in question else Response(200, {}, wire_bytes(wire_page(wire_flow()))))
         assert (done.value.value is not None) == found
-
-
-def scanned(steps: Steps[Scan], *pages: dict[str, Any]) -> Scan:
-    script = iter(pages)
-    next(steps)
-    try:
-        while True:
-            steps.send(Response(200, {}, wire_bytes(next(script))))
-    except StopIteration as done:
-        found: Scan = done.value
-        return found
-
-
-NAMED: Final = [wire_flow(flowId=name, spec__name=f"name of {name}") for name in "abcd"]
-
-
-@pytest.mark.parametrize(
-    ("ids", "names", "found"),
-    [
-        ({"a"}, set(), "a"),
-        (set(), {"name of b"}, "b"),
-        ({"a"}, {"name of c"}, "ac"),
-        (set(), set(), ""),
-        ({"x"}, {"y"}, ""),
-    ],
-    ids=str,
-)
-def test_a_scan_finds_ids_and_names(ids: set[str], names: set[str], found: str) -> None:
-    scan = scanned(protocol().scan_flows(ids, names), wire_page(*NAMED[:2], nextPage="2"), wire_page(*NAMED[2:]))
-    assert ("".join(flow.flow_id for flow in scan.flows), scan.pages, scan.complete) == (found, 2, True)
-
-
-@pytest.mark.parametrize(("most", "complete"), [(1, False), (2, True), (None, True)])
-def test_a_scan_reports_whether_it_is_complete(most: int | None, complete: bool) -> None:
-    pages = wire_page(*NAMED[:2], nextPage="2"), wire_page(*NAMED[2:])
-    scan = scanned(protocol().scan_flows({"a", "c"}, set(), most), *pages)
-    assert (len(scan.flows), scan.complete) == ((2, True) if complete else (1, False))
-
-
-def test_a_scan_does_not_skip_invalid_items() -> None:
-    for broken in ({"error": "x"}, {"flowId": 5, "spec": {"name": "n"}}, {**NAMED[0], "etag": None}, "a", None):
-        with pytest.raises(ViResponseError):
-            scanned(protocol().scan_flows({"a"}, set()), wire_page(broken))
 
 
 # --- waits ---------------------------------------------------------------------------------------------------------

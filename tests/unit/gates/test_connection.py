@@ -23,7 +23,8 @@ from vi_airflow_provider.gates.client import RefreshingClient
 from vi_airflow_provider.gates.condition import Target
 from vi_airflow_provider.gates.flow_source import FLOWS
 from vi_airflow_provider.gates.pacing import CONNECTION_MAX_AGE
-from vi_airflow_provider.gates.poller import MAX_SINGLE_GETS, SharedPoller
+from vi_airflow_provider.gates.poller import SharedPoller
+from vi_airflow_provider.gates.reader import MAX_SINGLE_GETS
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.triggers import shared
 from vi_airflow_provider.triggers.flows import FlowTrigger
@@ -255,7 +256,7 @@ def test_a_rotated_ca_file_gets_a_new_client(
 def test_event_triggers_and_gates_share_the_client(vi: VirtualVi, clock: VirtualClock) -> None:
     async def main() -> bool:
         async with shared_client("vi_default") as one, shared_poller("vi_default", FLOWS) as poller:
-            return poller._client is one
+            return poller._reader._client is one
 
     assert clock.run(main())
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,9 @@ from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates import changes, flow_changes
 from vi_airflow_provider.gates.changes import Snapshot, Version
 from vi_airflow_provider.gates.flow_changes import FlowChangeDetector
-from vi_airflow_provider.gates.poller import GETS_PER_PAGE, Listing, SharedPoller
+from vi_airflow_provider.gates.poller import SharedPoller
+from vi_airflow_provider.gates.reader import GETS_PER_PAGE
+from vi_airflow_provider.gates.source import Extent, Listing
 from vi_airflow_provider.gates.timers import BATCH
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.triggers.version_store import VersionStore
@@ -62,14 +65,17 @@ class Key:
 class Direct:
     """Calls without a client."""
 
+    client = SimpleNamespace(settings=SimpleNamespace(endpoint="https://vi.test", organization_id="one"))
+
     async def call(self, ask: Callable[[Any], Awaitable[Any]]) -> Any:
-        return await ask(None)
+        return await ask(self.client)
 
 
 class Documents:
     """Documents that can be fetched singly, and a listing that is too long, or complete."""
 
     listed = True
+    has_head = False
 
     def __init__(self, *, listing: bool | None) -> None:
         self._listing = listing
@@ -79,6 +85,12 @@ class Documents:
     def needs_listing(self, _key: Key) -> bool:
         return False
 
+    def must_be_created(self, _key: Key) -> bool:
+        return False
+
+    def created(self, document: int) -> int:
+        return document
+
     async def get(self, _client: Any, key: Key) -> int:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -87,7 +99,7 @@ class Documents:
         operations["get"] += 1
         return key.number
 
-    async def scan(self, _client: Any, _keys: Collection[Key], _max_pages: int | None) -> Listing[Key, int]:
+    async def scan(self, _client: Any, _keys: Collection[Key], _extent: Extent) -> Listing[Key, int]:
         if self._listing is None:
             raise ViServerError("503")
         operations["scan"] += 1
@@ -97,7 +109,7 @@ class Documents:
             operations["find"] += 1
             return key.number
 
-        return Listing(1 if self._listing else 10**6, self._listing, find)
+        return Listing(1, True, find) if self._listing else Listing(10**6, False, None)
 
 
 async def poll_all(count: int, documents: Documents, *, rounds: int = 2) -> None:
@@ -111,7 +123,7 @@ async def poll_all(count: int, documents: Documents, *, rounds: int = 2) -> None
             found = await asyncio.gather(*(poller.poll(key) for key in keys), return_exceptions=True)
             assert found == list(range(count)) or documents._listing is None
             operations["polls"] += count
-    assert (poller._jobs, poller._results) == ({}, {})
+    assert (poller._single_jobs, poller._group_jobs, poller._results) == ({}, [], {})
 
 
 @pytest.mark.parametrize("listing", [True, False, None], ids=["listed", "singly", "failing"])

@@ -40,11 +40,23 @@ class FlowHeaderSpec(msgspec.Struct):
     name: str
 
 
+class FlowHeaderMetadata(msgspec.Struct):
+    """The part of the metadata that a header holds."""
+
+    timeCreated: Any = None  # noqa: N815
+
+
 class FlowHeader(msgspec.Struct):
-    """Id and name of an undecoded item; reading them costs a tenth of its validation."""
+    """Id, name and time of creation of an undecoded item; reading them costs a tenth of its validation."""
 
     flowId: str  # noqa: N815
     spec: FlowHeaderSpec
+    metadata: FlowHeaderMetadata | None = None
+
+    @property
+    def created(self) -> Any:
+        """The time of creation as it was sent, which may be anything."""
+        return None if self.metadata is None else self.metadata.timeCreated
 
 
 #: Bytes that are decoded at a time.
@@ -80,11 +92,12 @@ class RawPage(Generic[M]):
 
 
 class Scan(NamedTuple):
-    """What a scan of a listing found, and how much of it was read."""
+    """What a scan of a listing found, how much of it was read, and the cursor of the page behind that."""
 
     flows: list[Flow]
     pages: int
     complete: bool
+    next_page: str | None = None
 
 
 def parse_page(parse: Callable[[bytes, ErrorContext, str], M], response: Response, context: ErrorContext) -> RawPage[M]:

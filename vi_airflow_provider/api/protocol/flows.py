@@ -26,7 +26,7 @@ from vi_airflow_provider.api.models import (
     last_update,
 )
 from vi_airflow_provider.api.protocol import codec
-from vi_airflow_provider.api.protocol.codec import Scan
+from vi_airflow_provider.api.protocol.codec import FlowHeader, Scan
 from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.messages import Concurrently, Response, Steps
 from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
@@ -74,22 +74,41 @@ class FlowCalls(ResourceCalls):
         return self._paginator("simpleFlows", parse_simple_flow, attrgetter("flow_id"), page_size, limit)
 
     def scan_flows(
-        self, flow_ids: Collection[str], names: Collection[str | None], max_pages: int | None = None
+        self,
+        flow_ids: Collection[str],
+        names: Collection[str | None],
+        max_pages: int | None = None,
+        *,
+        page_token: str | None = None,
+        enough: Callable[[list[Any], int], bool] | None = None,
     ) -> Steps[Scan]:
         """Read the listing for flows with these ids or names. Only those are validated, which is most of the cost.
 
         :param max_pages: stop after this many pages; the scan is not ``complete`` then
+        :param page_token: start with the page that it names
+        :param enough: takes the creation times of each page, unchecked, and the number of times that the listing began
+            before; the scan stops when it returns true
         """
         flows: dict[str, Flow] = {}
         pages = 0
-        paginator = self._flows(None, pace=Pace.LARGE)
+        pace = Pace.LARGE if max_pages is None else Pace.CONSTANT
+        paginator = self._flows(None, pace=pace, token=page_token)
         while (steps := paginator.next_page()) is not None:
             if pages == max_pages:
-                return Scan(list(flows.values()), pages, complete=False)
+                return Scan(list(flows.values()), pages, complete=False, next_page=page_token)
             page = yield from steps
             pages += 1
-            for flow in page.documents(lambda header: header.flowId in flow_ids or header.spec.name in names):
+            page_token = page.next_page
+            created: list[Any] = []
+
+            def wanted(header: FlowHeader, created: list[Any] = created) -> bool:
+                created.append(header.created)
+                return header.flowId in flow_ids or header.spec.name in names
+
+            for flow in page.documents(wanted):
                 flows.setdefault(flow.flow_id, flow)  # another walk over the listing repeats flows
+            if enough is not None and enough(created, page.walk) and page_token is not None:
+                return Scan(list(flows.values()), pages, complete=False, next_page=page_token)
         return Scan(list(flows.values()), pages, complete=True)
 
     # --- reads -------------------------------------------------------------------------------------------------

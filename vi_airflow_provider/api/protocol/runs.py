@@ -109,21 +109,26 @@ class RunCalls(ResourceCalls):
         unique = {run.run_id: run for run in found}  # a listing that changes while it is read may repeat a run
         return sorted(unique.values(), key=lambda run: (run.metadata.time_created, run.run_id), reverse=True)
 
-    def scan_runs(self, run_ids: Collection[str], max_pages: int | None = None) -> Steps[RunScan]:
+    def scan_runs(
+        self, run_ids: Collection[str], max_pages: int | None = None, *, gets_per_page: int | None = None
+    ) -> Steps[RunScan]:
         """Read the listing for runs with these ids, until all of them are found. Only those are validated.
 
         :param max_pages: stop after this many pages; the scan is not ``complete`` then
+        :param gets_per_page: how many GETs take as long as a page: stop when as many pages in a row have found nothing
+            as it takes to fetch the missing runs
         """
         runs: list[Run] = []
         missing = set(run_ids)
-        pages = 0
+        pages = in_vain = 0
         paginator = self._all_runs()
         while missing and (steps := paginator.next_page()) is not None:
-            if pages == max_pages:
+            if pages == max_pages or (gets_per_page is not None and in_vain * gets_per_page >= len(missing)):
                 return RunScan(runs, pages, complete=False)
             page = yield from steps
             pages += 1
             found = list(run_codec.wanted_runs(page, missing))
+            in_vain = 0 if found else in_vain + 1
             missing -= {run.run_id for run in found}
             runs += found
         return RunScan(runs, pages, complete=True)
