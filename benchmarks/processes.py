@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
 
 from benchmarks.flows import ORGANIZATION_ID
 from demo.local_airflow import environment
@@ -40,13 +41,17 @@ class Server:
         self._port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self._port}"
 
-    def begin(self, flows: int, latency_ms: float) -> None:
-        """Offer a number of flows with a latency, and reset the counters."""
-        self._control("PUT", f"/bench?flows={flows}&latency_ms={latency_ms}")
+    def begin(self, flows: int, latency_ms: float, *, runs: int = 0) -> None:
+        """Offer a number of flows and of active runs with a latency, and reset the counters."""
+        self._control("PUT", f"/bench?flows={flows}&runs={runs}&latency_ms={latency_ms}")
 
     def show(self, flows: int) -> None:
         """Change the number of flows."""
         self._control("PUT", f"/bench?flows={flows}")
+
+    def end_runs(self, ended: int) -> None:
+        """End the first runs."""
+        self._control("PUT", f"/bench?ended={ended}")
 
     def counts(self) -> dict[str, Any]:
         """Return the requests since ``begin``, and the CPU seconds spent on them."""
@@ -129,6 +134,8 @@ def worker_environment(home: Path, url: str) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _FOREIGN)}
     host = {"host": url, "login": ORGANIZATION_ID, "password": _SECRET_KEY}
+    place = urlsplit(url)
+    databricks = {"host": place.hostname, "port": place.port, "schema": place.scheme}
     headers = {"Authorization": f"Bearer {_SECRET_KEY}", "Organization-Id": ORGANIZATION_ID}
     (home / "dags").mkdir(parents=True, exist_ok=True)
     return {
@@ -138,6 +145,12 @@ def worker_environment(home: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW_CONN_VI_DEFAULT": json.dumps({"conn_type": "vi", **host}),
         "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps({"conn_type": "http", "host": url, "extra": headers}),
+        "AIRFLOW_CONN_DBT_CLOUD_DEFAULT": json.dumps(
+            {"conn_type": "dbt_cloud", "host": place.netloc, "login": "1", "password": "token"}
+        ),
+        "AIRFLOW_CONN_DATABRICKS_DEFAULT": json.dumps(
+            {"conn_type": "databricks", **databricks, "login": "user", "password": "password"}
+        ),
         "BENCHMARK_URL": url,
         "BENCHMARK_ORGANIZATION_ID": ORGANIZATION_ID,
         "BENCHMARK_SECRET_KEY": _SECRET_KEY,

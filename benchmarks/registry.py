@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.suites import deleting, exporting, first_call, gates, imports, listing, operators, streaming
+from benchmarks.suites import deleting, exporting, first_call, gates, imports, listing, operators, runs, streaming
 
 if TYPE_CHECKING:
     from benchmarks.suite import Suite
 
-SUITES: Final[tuple[Suite, ...]] = (listing, streaming, deleting, exporting, gates, imports, first_call, operators)
+SUITES: Final[tuple[Suite, ...]] = (
+    listing,
+    streaming,
+    deleting,
+    exporting,
+    gates,
+    runs,
+    imports,
+    first_call,
+    operators,
+)

@@ -121,3 +121,28 @@ def gates() -> Callable[..., Any]:
         return wait({flow: FlowTrigger(**json.loads(text.replace(never, flow))) for flow in flows}, **times)
 
     return run
+
+
+def runs() -> Callable[..., Any]:
+    """``RunTrigger``, to which ``StartRunOperator(deferrable=True)`` defers, for each run."""
+    import time
+
+    from benchmarks.clients.waiting import wait
+    from benchmarks.runs import OWNER, run_id
+    from vi_airflow_provider.triggers.runs import RunTrigger
+
+    def run(count: int, poll: float, **times: float) -> dict[str, Any]:
+        first_poll = time.time() + poll
+        triggers = {
+            str(number): RunTrigger(
+                vi_conn_id="vi_default",
+                run_id=run_id(number),
+                owner=OWNER,
+                poll_interval=poll,
+                first_poll=first_poll,
+            )
+            for number in range(count)
+        }
+        return wait(triggers, **times)
+
+    return run

@@ -24,21 +24,21 @@ def wait(triggers: Mapping[str, BaseTrigger], *, settle: float, steady: float, p
 
     Measuring the lag of the loop costs more CPU than our gates do, so CPU and lag are measured one after the other.
 
-    :param triggers: by the id of the flow that each waits for
+    :param triggers: by what each waits for
     :param settle: seconds before the measurement
     :param steady: seconds of the CPU measurement, and again of the lag measurement
     :param patience: minimum seconds after the CPU measurement in which gates may still open
-    :return: CPU seconds and lags of the steady state, and the time at which each gate ``opened``
+    :return: CPU seconds and lags of the steady state, and the times at which each yielded an event (``opened``)
     """
     return asyncio.run(_wait(triggers, settle, steady, patience))
 
 
 async def _wait(triggers: Mapping[str, BaseTrigger], settle: float, steady: float, patience: float) -> dict[str, Any]:
-    opened: dict[str, float] = {}
+    opened: dict[str, list[float]] = {}
 
-    async def gate(flow: str, trigger: BaseTrigger) -> None:
+    async def gate(key: str, trigger: BaseTrigger) -> None:
         async for _ in trigger.run():
-            opened[flow] = time.time()
+            opened.setdefault(key, []).append(time.time())
 
     # The lag of an idle loop is what the machine itself contributes.
     idle = await _lags(_IDLE)

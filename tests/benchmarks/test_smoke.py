@@ -41,8 +41,9 @@ class TestSmoke:
 
         assert all(row["wall"] > 0 and row["cpu"] > 0 for row in rows)
 
-    def test_gate_opens_when_its_flow_appears(self, smoke: Results) -> None:
-        for each in smoke.of_suite("gates"):
+    @pytest.mark.parametrize("suite", ["gates", "runs"])
+    def test_each_awaited_thing_that_happens_makes_one_event(self, smoke: Results, suite: str) -> None:
+        for each in smoke.of_suite(suite):
             assert each.values("opened") == each.values("watched")
             assert each.values("watched")[0] > 0
 

@@ -9,7 +9,7 @@ import pytest
 from tests.documents import wire_bytes, wire_flow, wire_page, wire_run
 from tests.transports import settings_for
 from vi_airflow_provider.api.errors import ViResponseError
-from vi_airflow_provider.api.protocol.messages import Response, Send, Steps
+from vi_airflow_provider.api.protocol.messages import Response, Send, Sleep, Steps
 from vi_airflow_provider.api.verbs import ViProtocol
 
 T = TypeVar("T")
@@ -101,3 +101,16 @@ def test_a_scan_does_not_skip_invalid_items() -> None:
     for broken in ({"error": "x"}, {"flowId": 5, "spec": {"name": "n"}}, {**NAMED[0], "etag": None}, "a", None):
         with pytest.raises(ViResponseError):
             scanned(protocol().scan_flows({"a"}, set()), wire_page(broken))
+
+
+@pytest.mark.parametrize("kind", ["flows", "runs"])
+def test_a_scan_gives_way_while_it_validates_many_documents(kind: str) -> None:
+    """An event loop has other tasks, and validating a page takes milliseconds."""
+    ids = [f"id-{number}" for number in range(60)]
+    items = [wire_flow(flowId=each) if kind == "flows" else wire_run(runId=each) for each in ids]
+    calls = protocol()
+    steps: Steps[Any] = calls.scan_flows(ids, set()) if kind == "flows" else calls.scan_runs(ids)
+    next(steps)
+    assert [steps.send(Response(200, {}, wire_bytes(wire_page(*items)))), next(steps)] == [Sleep(0), Sleep(0)]
+    with pytest.raises(StopIteration):
+        next(steps)

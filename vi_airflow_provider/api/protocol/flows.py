@@ -28,7 +28,7 @@ from vi_airflow_provider.api.models import (
 from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.codec import FlowHeader, Scan
 from vi_airflow_provider.api.protocol.exchange import Call
-from vi_airflow_provider.api.protocol.messages import Concurrently, Response, Steps
+from vi_airflow_provider.api.protocol.messages import DOCUMENTS_PER_TURN, Concurrently, Response, Sleep, Steps
 from vi_airflow_provider.api.protocol.outcomes import ErrorContext, is_success
 from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
@@ -105,8 +105,10 @@ class FlowCalls(ResourceCalls):
                 created.append(header.created)
                 return header.flowId in flow_ids or header.spec.name in names
 
-            for flow in page.documents(wanted):
+            for number, flow in enumerate(page.documents(wanted), 1):
                 flows.setdefault(flow.flow_id, flow)  # another walk over the listing repeats flows
+                if number % DOCUMENTS_PER_TURN == 0:
+                    yield Sleep(0)
             if enough is not None and enough(created, page.walk) and page_token is not None:
                 return Scan(list(flows.values()), pages, complete=False, next_page=page_token)
         return Scan(list(flows.values()), pages, complete=True)

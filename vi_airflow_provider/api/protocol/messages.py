@@ -11,11 +11,14 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from vi_airflow_provider.api.errors import one_line
 
 T = TypeVar("T")
+
+#: Documents of a page that are validated before other tasks get their turn: less than a millisecond's work.
+DOCUMENTS_PER_TURN: Final = 25
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Wait before the next step."""
+    """Wait before the next step; no time at all gives way to the other tasks of an event loop."""
 
     seconds: float
 

@@ -28,7 +28,7 @@ from vi_airflow_provider.api.models import (
 from vi_airflow_provider.api.protocol import codec, run_codec
 from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_run import parse_listed_run
-from vi_airflow_provider.api.protocol.messages import Steps
+from vi_airflow_provider.api.protocol.messages import DOCUMENTS_PER_TURN, Sleep, Steps
 from vi_airflow_provider.api.protocol.outcomes import is_success
 from vi_airflow_provider.api.protocol.page_sizes import Pace
 from vi_airflow_provider.api.protocol.paging import Paginator
@@ -127,7 +127,11 @@ class RunCalls(ResourceCalls):
                 return RunScan(runs, pages, complete=False)
             page = yield from steps
             pages += 1
-            found = list(run_codec.wanted_runs(page, missing))
+            found = []
+            for run in run_codec.wanted_runs(page, missing):
+                found.append(run)
+                if len(found) % DOCUMENTS_PER_TURN == 0:
+                    yield Sleep(0)
             in_vain = 0 if found else in_vain + 1
             missing -= {run.run_id for run in found}
             runs += found
