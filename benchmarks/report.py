@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import scale
 from benchmarks.processes import ROOT
 from benchmarks.registry import SUITES
 from benchmarks.suites import listing
@@ -70,6 +71,7 @@ Each figure is the median of the rounds, followed by the minimum and maximum. Ra
 
 {versions}
 {sections}
+{scale.section(results)}
 ## Limits
 
 - Everything runs on one machine over loopback, without TLS, a proxy or limited bandwidth.

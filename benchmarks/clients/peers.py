@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 def dbt_runs() -> Callable[..., Any]:
     """``DbtCloudRunJobTrigger``, to which ``DbtCloudRunJobOperator(deferrable=True)`` defers."""
-    from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook
-    from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
+    from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook  # type: ignore[import-not-found]
+    from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger  # type: ignore[import-not-found]
 
     from benchmarks.clients.waiting import wait
 
@@ -37,7 +37,9 @@ def dbt_runs() -> Callable[..., Any]:
 
 def databricks_runs() -> Callable[..., Any]:
     """``DatabricksExecutionTrigger``, to which ``DatabricksSubmitRunOperator(deferrable=True)`` defers."""
-    from airflow.providers.databricks.triggers.databricks import DatabricksExecutionTrigger
+    from airflow.providers.databricks.triggers.databricks import (  # type: ignore[import-not-found]
+        DatabricksExecutionTrigger,
+    )
 
     from benchmarks.clients.waiting import wait
 
