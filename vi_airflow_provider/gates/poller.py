@@ -14,6 +14,8 @@ Invariants:
 - A key leaves its job when its result is noted, before the waiters are woken; otherwise a poll that begins in between
   would join a job that has already woken its waiters.
 - A job belongs to all its waiters. A cancelled poll leaves the queue; it must not cancel the job's task.
+- Thousands of keys may wait for a GET of their own. They wait as jobs in ``_queue``, and not as tasks: the cyclic
+  garbage collector stops the event loop for a time that grows with the number of objects.
 - Nothing here takes time in proportion to all keys for each key, and no loop over keys runs without giving way
   (``in_turns``): both would stall the triggers of every other DAG.
 """
@@ -21,18 +23,19 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections import deque
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.gates.reader import Reader
+from vi_airflow_provider.gates.reader import GETS_PER_PAGE, Reader
 from vi_airflow_provider.gates.timers import WakeQueue, in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 
     from vi_airflow_provider.gates.client import RefreshingClient
-    from vi_airflow_provider.gates.reader import Plan, Result
+    from vi_airflow_provider.gates.reader import Plan, Read, Result
     from vi_airflow_provider.gates.source import Source
 
 K = TypeVar("K")
@@ -40,15 +43,18 @@ D = TypeVar("D")
 
 
 class _Job(Generic[K]):
-    """Requests in flight for some keys, and the polls that wait for the results.
+    """Requests for some keys, queued or in flight, and the polls that wait for the results.
 
     :param keys: keys whose results are not noted yet
     """
 
+    __slots__ = ("failure", "keys", "waiters")
+
     def __init__(self, keys: dict[K, None]) -> None:
         self.keys = keys
         self.waiters = WakeQueue()
-        self.task: asyncio.Task[None]
+        #: Why it has no results.
+        self.failure: BaseException | None = None
 
 
 class SharedPoller(Generic[K, D]):
@@ -65,6 +71,10 @@ class SharedPoller(Generic[K, D]):
         #: The jobs for one key, and those for many.
         self._single_jobs: dict[K, _Job[K]] = {}
         self._group_jobs: list[_Job[K]] = []
+        #: The jobs for one key that have not begun.
+        self._queue: deque[_Job[K]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fetching = 0
 
     @asynccontextmanager
     async def subscribe(self, key: K) -> AsyncIterator[None]:
@@ -92,20 +102,25 @@ class SharedPoller(Generic[K, D]):
                 raise LookupError(f"{key} is not subscribed to")
             job = self._job_of(key) or self._start(self._reader.plan(key))
             await job.waiters.wait()
-            job.task.result()
+            if job.failure is not None:
+                raise job.failure.with_traceback(None)  # which would grow with each poll that shares it
             result = self._results.get(key)
         if isinstance(result.found, ViError):
-            raise result.found.with_traceback(None)  # which would grow with each poll that shares it
+            raise result.found.with_traceback(None)
         if result.found is None and result.listed and certain:
             return await self._reader.get(key)
         return result.found
 
     async def close(self) -> None:
         """Cancel the requests in flight."""
-        jobs = [*self._group_jobs, *self._single_jobs.values()]
-        for job in jobs:
-            job.task.cancel()
-        await asyncio.gather(*(job.task for job in jobs), return_exceptions=True)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._queue:
+            job = self._queue.popleft()
+            job.failure = asyncio.CancelledError()
+            self._end(job)
         await self._reader.close()
 
     def _job_of(self, key: K) -> _Job[K] | None:
@@ -116,13 +131,57 @@ class SharedPoller(Generic[K, D]):
 
     def _start(self, plan: Plan[K, D]) -> _Job[K]:
         job = _Job(dict.fromkeys(plan.keys))
-        if len(job.keys) == 1:
-            self._single_jobs[next(iter(job.keys))] = job
-        else:
+        if plan.read is not None:
             self._group_jobs.append(job)
-        job.task = asyncio.create_task(self._run(job, plan), name="vi-poll")
-        job.task.add_done_callback(lambda _: self._end(job))
+            self._spawn(self._run(job, plan.keys, plan.read))
+            return job
+        self._single_jobs[next(iter(job.keys))] = job
+        self._queue.append(job)
+        if self._fetching < GETS_PER_PAGE:
+            self._fetching += 1
+            self._spawn(self._fetch())
         return job
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="vi-poll")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, job: _Job[K], keys: Collection[K], read: Read[K, D]) -> None:
+        with self._ending(job):
+            result_of = await read(keys)
+            async for key in in_turns(keys):
+                self._note(job, key, result_of(key))
+
+    async def _fetch(self) -> None:
+        """Fetch the keys in the queue, one after the other."""
+        try:
+            while self._queue:
+                job = self._queue.popleft()
+                with self._ending(job):
+                    (key,) = job.keys
+                    self._note(job, key, await self._reader.fetch(key))
+        finally:
+            self._fetching -= 1
+
+    def _note(self, job: _Job[K], key: K, result: Result[D]) -> None:
+        if key in self._keys:
+            self._results[key] = result
+            self._reader.note(key, result)
+        del job.keys[key]
+        self._forget(key, job)
+
+    @contextmanager
+    def _ending(self, job: _Job[K]) -> Iterator[None]:
+        """End a job, whatever happens; its waiters learn of an exception."""
+        try:
+            yield
+        except BaseException as failure:
+            job.failure = failure
+            if not isinstance(failure, Exception):
+                raise
+        finally:
+            self._end(job)
 
     def _end(self, job: _Job[K]) -> None:
         if job in self._group_jobs:
@@ -130,15 +189,6 @@ class SharedPoller(Generic[K, D]):
         for key in job.keys:  # of one that failed: not all of its keys have a result
             self._forget(key, job)
         job.waiters.wake()
-
-    async def _run(self, job: _Job[K], plan: Plan[K, D]) -> None:
-        result_of = await plan.read(plan.keys)
-        async for key in in_turns(plan.keys):
-            if key in self._keys:
-                result = self._results[key] = result_of(key)
-                self._reader.note(key, result)
-            del job.keys[key]
-            self._forget(key, job)
 
     def _forget(self, key: K, job: _Job[K]) -> None:
         if self._single_jobs.get(key) is job:

@@ -96,11 +96,15 @@ class Result(NamedTuple, Generic[D]):
 Results: TypeAlias = "Callable[[K], Result[D]]"
 
 
+#: Reads several keys together.
+Read: TypeAlias = "Callable[[Collection[K]], Awaitable[Results[K, D]]]"
+
+
 class Plan(NamedTuple, Generic[K, D]):
-    """Keys that are read together, and how."""
+    """Keys that are read together, and how; ``None`` for one key that is fetched by itself."""
 
     keys: Collection[K]
-    read: Callable[[Collection[K]], Awaitable[Results[K, D]]]
+    read: Read[K, D] | None
 
 
 class Reader(Generic[K, D]):
@@ -136,7 +140,7 @@ class Reader(Generic[K, D]):
         if self._listing_pays(head=head):
             covered = () if head else self.keys.covered
             return Plan((*self.keys.open, *covered), self._read_listing)
-        return Plan((key,), self._get_each)
+        return Plan((key,), None)
 
     def note(self, key: K, result: Result[D]) -> None:
         """Learn from the result of a subscribed key."""
@@ -146,6 +150,16 @@ class Reader(Generic[K, D]):
                 self.keys.cover(key)
         elif not isinstance(result.found, ViError):
             self.keys.uncover(key)
+
+    async def fetch(self, key: K) -> Result[D]:
+        """Fetch a document by itself, and note when."""
+        async with self._slots:
+            asked_at = _now()
+            try:
+                found = await self._call(lambda client: self._source.get(client, key))
+            except ViError as error:
+                return Result(asked_at, error)
+        return Result(asked_at, found, absent_at=asked_at)
 
     async def get(self, key: K) -> D | None:
         """Fetch a document by itself."""
@@ -195,19 +209,10 @@ class Reader(Generic[K, D]):
 
         async def work() -> None:
             for key in remaining:
-                results[key] = await self._get_result(key)
+                results[key] = await self.fetch(key)
 
         await asyncio.gather(*(work() for _ in range(min(len(keys), GETS_PER_PAGE))))
         return results.__getitem__
-
-    async def _get_result(self, key: K) -> Result[D]:
-        async with self._slots:
-            asked_at = _now()
-            try:
-                found = await self._call(lambda client: self._source.get(client, key))
-            except ViError as error:
-                return Result(asked_at, error)
-        return Result(asked_at, found, absent_at=asked_at)
 
     async def _read_listing(self, keys: Collection[K]) -> Results[K, D]:
         # If each document can be fetched by itself, a listing that takes longer than that is not read to its end.

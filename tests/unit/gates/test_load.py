@@ -144,6 +144,37 @@ async def test_4_000_single_requests_never_occupy_the_event_loop() -> None:
     assert operations["get"] == 2 * 4000
 
 
+async def test_thousands_of_keys_that_wait_for_a_request_are_no_tasks() -> None:
+    """The garbage collector would stop the event loop to examine them."""
+    documents = Documents(listing=False)
+    poller: SharedPoller[Key, int] = SharedPoller(Direct(), documents)  # type: ignore[arg-type]
+    keys = [Key(number) for number in range(1000)]
+    async with AsyncExitStack() as stack:
+        for key in keys:
+            await stack.enter_async_context(poller.subscribe(key))
+        poller._reader._pages = 10**6
+        before = len(asyncio.all_tasks())
+        polls = [asyncio.create_task(poller.poll(key)) for key in keys]
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) - before <= len(polls) + GETS_PER_PAGE
+        assert await asyncio.gather(*polls) == list(range(1000))
+
+
+async def test_polls_end_when_the_poller_closes() -> None:
+    poller: SharedPoller[Key, int] = SharedPoller(Direct(), Documents(listing=False))  # type: ignore[arg-type]
+    keys = [Key(number) for number in range(100)]
+    async with AsyncExitStack() as stack:
+        for key in keys:
+            await stack.enter_async_context(poller.subscribe(key))
+        poller._reader._pages = 10**6
+        polls = [asyncio.create_task(poller.poll(key)) for key in keys]
+        await asyncio.sleep(0)
+        await poller.close()
+        ends = await asyncio.gather(*polls, return_exceptions=True)
+    assert {type(end) for end in ends} <= {int, asyncio.CancelledError}
+    assert asyncio.CancelledError in map(type, ends)
+
+
 async def test_the_results_of_a_listing_are_noted_in_turns() -> None:
     assert await longest_turn(poll_all(4000, Documents(listing=True)), "find") <= BATCH
     assert operations["scan"] == 2
