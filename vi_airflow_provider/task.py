@@ -121,7 +121,7 @@ class ViTaskMixin:
 
     def _mask_url_secrets(self) -> None:
         """Mask the secrets in URLs, although execution refuses such URLs: Airflow stores rendered fields before."""
-        from vi_airflow_provider.storage.urls import url_secrets
+        from vi_airflow_provider.storage.url_secrets import url_secrets
 
         for value in (getattr(self, name) for name in self.template_fields):
             for secret in url_secrets(value) if isinstance(value, str) else ():

@@ -40,7 +40,7 @@ from vi_airflow_provider.operators.flows import (
 )
 from vi_airflow_provider.operators.runs import ExportRunsOperator, KillOverdueRunsOperator, PruneRunsOperator
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
-from vi_airflow_provider.storage.urls import url_secrets
+from vi_airflow_provider.storage.url_secrets import url_secrets
 
 # --- logs ----------------------------------------------------------------------------------------------------------
 

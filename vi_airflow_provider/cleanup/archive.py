@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import IO, Any, Final
@@ -76,6 +76,8 @@ class Manifest:
     count: int
     sha256: str
     organization_id: str
+    #: ISO 8601; known once it is stored.
+    created_at: str = field(default="", compare=False)
 
 
 def files_of(uri: str) -> Files:
@@ -238,7 +240,8 @@ def read_manifest(uri: str) -> Manifest:
     :raises ArchiveError: the manifest is missing, malformed or of another kind
     """
     with _kind_of(uri).facts(files_of(uri).manifest) as facts:
-        return Manifest(uri, int(facts["count"]), str(facts["sha256"]), str(facts["organization_id"]))
+        count, created_at = int(facts["count"]), str(facts.get("created_at", ""))
+        return Manifest(uri, count, str(facts["sha256"]), str(facts["organization_id"]), created_at)
 
 
 def _check(manifest: Manifest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -84,6 +84,17 @@ class Order:
             page_size=optional_count("page_size", limits["page_size"]),
         )
 
+    def for_reviewed(self, report: Report) -> Self:
+        """Return the order to delete exactly what a review selects, as far as it is unchanged by then."""
+        if isinstance(self.source, GivenPlan):
+            protections = self.source.protections
+        else:
+            protections = Protections.build(**{name: self.rules[name] for name in _PROTECTIONS})
+        plan = report.plan
+        return replace(
+            self, source=GivenPlan(self.kind, plan.selected, protections, plan.total, report.organization_id)
+        )
+
 
 def _folder(archive_to: Any, allow_unarchived: object) -> str | None:
     if archive_to is None and allow_unarchived is not True:
@@ -115,24 +126,37 @@ class Cleanup:
         :raises PruneError: some could not be deleted; the others were
         :raises StoppedError: the task was killed
         """
-        kind = order.kind
-        plan, settled = self._plan(order)
-        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, kind.noun)
-        given = isinstance(order.source, GivenPlan)
-        _log_plan(kind.noun, plan, len(settled) if given else None, refusal, dry_run=order.dry_run)
-        organization_id = self.client.settings.organization_id
         if order.dry_run:
-            results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
-            return _finish(Report(organization_id, plan, settled + results, order.dry_run, refusal, noun=kind.noun))
+            return _finish(self.review(order))
+        plan, settled, refusal = self._guarded_plan(order)
         if refusal:
             raise GuardError(f"{refusal} Nothing was deleted.")
         archived, earlier = self._archive(order, plan, attempt)
         settled += archived.settled
         if archived.decisions:
-            settled += delete_unchanged(kind, archived.decisions, self._means(order))
+            settled += delete_unchanged(order.kind, archived.decisions, self._means(order))
         return _finish(
-            Report(organization_id, plan, settled, order.dry_run, None, archived.uri, earlier, noun=kind.noun)
+            Report(self._organization, plan, settled, False, None, archived.uri, earlier, noun=order.kind.noun)
         )
+
+    def review(self, order: Order) -> Report:
+        """Return what would be deleted; delete nothing."""
+        plan, settled, refusal = self._guarded_plan(order, dry_run=True)
+        results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
+        return Report(self._organization, plan, settled + results, True, refusal, noun=order.kind.noun)
+
+    @property
+    def _organization(self) -> str:
+        return self.client.settings.organization_id
+
+    def _guarded_plan(self, order: Order, *, dry_run: bool = False) -> tuple[Plan, list[DeleteResult], str | None]:
+        """Return the plan, the results for what is no longer as a given plan has it, and why a guard refuses."""
+        plan, settled = self._plan(order)
+        noun = order.kind.noun
+        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
+        given = isinstance(order.source, GivenPlan)
+        _log_plan(noun, plan, len(settled) if given else None, refusal, dry_run=dry_run)
+        return plan, settled, refusal
 
     def _means(self, order: Order) -> Means:
         return Means(self.connect, order.concurrency, self.stopped)
@@ -158,8 +182,7 @@ class Cleanup:
         if not plan.selected:
             return Archived(None, []), earlier
         details = {"policy": json.loads(json.dumps(order.rules, default=str))}
-        organization_id = self.client.settings.organization_id
-        archived = order.kind.archive(plan.selected, destination, organization_id, details, self._means(order))
+        archived = order.kind.archive(plan.selected, destination, self._organization, details, self._means(order))
         if archived.uri is not None:
             log.info("%d %ss are archived and verified: %s", len(archived.decisions), order.kind.noun, archived.uri)
         return archived, earlier

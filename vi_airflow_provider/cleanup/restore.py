@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -33,6 +34,14 @@ class ExistsError(Exception):
 
 class RestoreError(Exception):
     """Some flows were edited during the restore, so they were left alone; the others were restored."""
+
+
+class Standing(StrEnum):
+    """How a flow of an archive relates to the organization as it is now."""
+
+    MISSING = "missing"
+    AS_ARCHIVED = "as_archived"
+    DIFFERENT = "different"
 
 
 @dataclass
@@ -97,8 +106,7 @@ class Restore:
         different = []
         for flow in flows:
             raise_if(self.stopped)
-            existing = self.client.find_flow(flow_id=flow.flow_id)
-            if existing is not None and _content(existing) != _content(flow):
+            if standing(self.client, flow) is Standing.DIFFERENT:
                 different.append(flow.flow_id)
         if different:
             raise ExistsError(
@@ -120,6 +128,14 @@ class Restore:
             self._left.append(flow.flow_id)
             reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
             log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
+
+
+def standing(client: ViClient, flow: Flow) -> Standing:
+    """Read the flow of this id, and compare what a restore would bring back."""
+    existing = client.find_flow(flow_id=flow.flow_id)
+    if existing is None:
+        return Standing.MISSING
+    return Standing.AS_ARCHIVED if _content(existing) == _content(flow) else Standing.DIFFERENT
 
 
 def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow import __version__ as airflow_version
@@ -14,7 +13,8 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from vi_airflow_provider import __version__, get_provider_info
-from vi_airflow_provider.api.errors import ViConfigurationError, ViError, ViNotFoundError
+from vi_airflow_provider.api.connection_check import check_connection
+from vi_airflow_provider.api.errors import ViConfigurationError, ViError
 from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
 from vi_airflow_provider.api.verbs import BlockingVerbs
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
@@ -133,24 +133,10 @@ class ViHook(BlockingVerbs, BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Read one flow, and report in one sentence what works, or which layer does not."""
         try:
-            settings = self.settings
-            # A person is waiting: no retries.
-            quick = replace(
-                settings.without_retries(),
-                read_timeout=min(settings.read_timeout, 15),
-                retry_budget=min(settings.retry_budget, 20),
-            )
-            with _new_client(quick) as client:
-                count = len(list(client.list_flows(limit=1)))
-        except ViNotFoundError as error:
-            return False, (
-                f"{settings.endpoint} knows no organization {settings.organization_id!r} (404): check the organization "
-                f"id (login) and the API endpoint (host). {error}"
-            )
+            found = check_connection(self.settings, _new_client)
         except (ViError, AirflowNotFoundException) as error:
             return False, str(error)
-        found = "can read its flows" if count else "can read its flows (there are none yet)"
-        return True, f"Connected to {settings.endpoint}: the key {found} in organization {settings.organization_id}."
+        return found.error is None, found.message
 
     # --- the verbs ---------------------------------------------------------------------------------------------
 

@@ -81,14 +81,8 @@ class FlowSelectionOperator(ViBaseOperator):
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        from itertools import islice
-
-        from vi_airflow_provider.selection.filter import FlowFilter
+        from vi_airflow_provider.selection.filter import FlowFilter, selected_flows
 
         wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
         limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size)
-        # Without a filter, the listing itself can stop at the limit and request no more than that. With a filter, any
-        # page may be the last one that is needed, so no page is prefetched.
-        bound = limit if wanted == FlowFilter() else None
-        flows = hook.list_flows(page_size=page_size, limit=bound, prefetch=limit == bound)
-        return islice(wanted.select(flows, datetime.now(UTC)), limit)
+        return selected_flows(hook, wanted, datetime.now(UTC), limit, page_size)

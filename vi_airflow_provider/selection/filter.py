@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.api.verbs import BlockingVerbs
 
 
 class FlowFilter(BaseModel):
@@ -70,6 +72,21 @@ class FlowFilter(BaseModel):
             and within(metadata.last_updated, self.updated_after, self.updated_before)
             and (latest_update is None or EARLIEST <= metadata.last_updated <= latest_update)
         )
+
+
+def selected_flows(
+    source: BlockingVerbs, wanted: FlowFilter, now: datetime, limit: int | None, page_size: int | None
+) -> Iterator[Flow]:
+    """Yield the flows of an organization that match at the time ``now``, read as they are consumed.
+
+    :param limit: stop after this number of matching flows
+    :param page_size: flows per request; the connection's setting by default
+    """
+    # Without a filter, the listing itself can stop at the limit and request no more than that. With a filter, any page
+    # may be the last one that is needed, so no page is prefetched.
+    bound = limit if wanted == FlowFilter() else None
+    flows = source.list_flows(page_size=page_size, limit=bound, prefetch=limit == bound)
+    return islice(wanted.select(flows, now), limit)
 
 
 def within(ms: int, after: datetime | None, before: datetime | None) -> bool:

@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: These have no folders to create, and mkdir would create a bucket of whatever name was mistyped.
-WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
 LOCAL: Final = frozenset({"", "file", "local"})
 #: How much of a file a driver buffers; by default some buffer 50 MB. S3 accepts no parts under 5 MB.
 _BLOCK: Final = 8 << 20

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from vi_airflow_provider.storage.urls import url_secrets
+from vi_airflow_provider.storage.url_secrets import url_secrets
 
 #: A secret key of any organization.
 _KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os.path
 import re
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.storage.files import LOCAL, WITHOUT_FOLDERS
+from vi_airflow_provider.storage.files import LOCAL
+from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS, url_secrets
 
-#: A password: everything from the first colon to the last ``@``, slashes and further ``@`` included.
-_PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
-#: Of ``hdfs://namenode:8020/x@y``, the number is a port; of ``sftp://user:8020@host``, it is a password. URLs of object
-#: stores have no ports.
-_PORT: Final = re.compile(r"\d{1,5}/")
-#: The signature of a URL that is pre-signed for S3, Google or Azure.
-_SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
 #: A local path that is absolute to every driver; with two slashes at its start, to some it is not.
 _ABSOLUTE: Final = re.compile(r"/(?!/)")
 #: The extra of this package that installs the driver of a scheme.
@@ -27,15 +21,6 @@ _EXTRAS: Final = {
     **dict.fromkeys(("gs", "gcs"), "gcs"),
     **dict.fromkeys(("abfs", "abfss", "adl"), "azure"),
 }
-
-
-def url_secrets(url: str) -> list[str]:
-    """Return the passwords and signatures that a URL carries, as they are written and decoded."""
-    scheme = url.partition("://")[0].lower()
-    passwords = [found["password"] for found in _PASSWORD.finditer(url)]
-    secrets = [text for text in passwords if scheme in WITHOUT_FOLDERS or not _PORT.match(text)]
-    secrets += _SIGNATURE.findall(url)
-    return list(dict.fromkeys(form for secret in secrets for form in (secret, unquote(secret))))
 
 
 def refuse_secrets(name: str, url: str) -> None:
@@ -48,6 +33,14 @@ def refuse_secrets(name: str, url: str) -> None:
             f"{name}: the URL carries a password or a signature, and would be shown in many places; "
             "name an Airflow connection instead, as in s3://my_conn@bucket/key"
         )
+
+
+def absolute(uri: str) -> str:
+    """Return a path that a person has typed, or a URL, independent of the working directory.
+
+    ObjectStoragePath does not know the working directory in every version of Airflow.
+    """
+    return uri if "://" in uri else str(Path(uri).absolute())
 
 
 def resolve_destination(name: str, value: Any) -> ObjectStoragePath:

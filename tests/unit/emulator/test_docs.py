@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from vi_airflow_provider.emulator.__main__ import _parser
 from vi_airflow_provider.emulator.colleague import Colleague
 from vi_airflow_provider.emulator.fault_rules import FaultBook, FaultFields
 from vi_airflow_provider.emulator.habits import Action, HabitFields
+from vi_airflow_provider.emulator.options import OPTIONS
 from vi_airflow_provider.emulator.settings import Choices
 from vi_airflow_provider.emulator.store.lifecycle import ConditionOrder, Scenario, Vocabulary
 from vi_airflow_provider.emulator.store.plans import PlanBook
@@ -50,6 +50,6 @@ def test_every_word_of_a_plan_or_habit_is_documented() -> None:
 
 
 def test_every_rule_field_and_option_is_documented() -> None:
-    options = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help"}
+    options = {flag for flags, _ in OPTIONS for flag in flags}
     names = set(FaultFields.__annotations__) | options | set(HabitFields.__annotations__) | set(Choices.__annotations__)
     assert {name for name in names if f"`{name}`" not in PAGE} == set()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage import urls
-from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination, url_secrets
+from vi_airflow_provider.storage.url_secrets import url_secrets
+from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""The secrets that a URL carries. Without Airflow, so that text of a server can be redacted anywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+#: Object stores have no folders to create, and mkdir would create a bucket of whatever name was mistyped.
+WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl"})
+#: A password: everything from the first colon to the last ``@``, slashes and further ``@`` included.
+_PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
+#: Of ``hdfs://namenode:8020/x@y``, the number is a port; of ``sftp://user:8020@host``, it is a password. URLs of object
+#: stores have no ports.
+_PORT: Final = re.compile(r"\d{1,5}/")
+#: The signature of a URL that is pre-signed for S3, Google or Azure.
+_SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
+
+
+def url_secrets(url: str) -> list[str]:
+    """Return the passwords and signatures that a URL carries, as they are written and decoded."""
+    scheme = url.partition("://")[0].lower()
+    passwords = [found["password"] for found in _PASSWORD.finditer(url)]
+    secrets = [text for text in passwords if scheme in WITHOUT_FOLDERS or not _PORT.match(text)]
+    secrets += _SIGNATURE.findall(url)
+    return list(dict.fromkeys(form for secret in secrets for form in (secret, unquote(secret))))
