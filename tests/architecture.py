@@ -56,12 +56,12 @@ Node = str | Waypoint
 
 
 def imported_rooms() -> dict[str, set[str]]:
-    """Return the rooms that each room imports, without itself and without what everything may import."""
+    """Return the rooms that each room imports, without itself, what everything may import, and the one beside."""
     used: defaultdict[str, set[str]] = defaultdict(set)
     for file in files_of(NAME):
         room = room_of(module_of(file))
         if room not in EVERYWHERE:
-            used[room] |= rooms_used_by(file) - EVERYWHERE - {room}
+            used[room] |= rooms_used_by(file) - EVERYWHERE - {room, BESIDE}
     return dict(used)
 
 

@@ -34,6 +34,8 @@ LAYERS: Final[tuple[frozenset[str], ...]] = tuple(
 )
 #: A room beside the layers, which imports no other.
 BESIDE: Final = "emulator"
+#: The one room that imports the emulator: its command line starts one.
+MAY_START_THE_EMULATOR: Final = "cli"
 #: What every module may import: the version, and the metadata of the provider.
 EVERYWHERE: Final = {"", "provider_info"}
 #: Rooms without Airflow, and rooms that may import one name of it.

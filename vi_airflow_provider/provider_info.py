@@ -50,6 +50,7 @@ def get_provider_info() -> dict[str, Any]:
         "dataset-uris": [_ASSET_URIS],  # the name that Airflow 2.11 reads
         "extra-links": ["vi_airflow_provider.links.flows.ViFlowLink", "vi_airflow_provider.links.runs.ViRunLink"],
         "config": {"vi": _config()},
+        "cli": ["vi_airflow_provider.cli.definition.get_airflow_commands"],  # Airflow 3.2 and later
         "connection-types": [
             {
                 "connection-type": "vi",

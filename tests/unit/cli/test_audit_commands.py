@@ -1,0 +1,93 @@
+"""``vi-airflow audit`` and ``flows export``: what ``python -m vi_airflow_provider.audit`` and the operator do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from tests.unit.audit.support import export, flow
+from tests.unit.cli.conftest import Cli
+from vi_airflow_provider.audit.__main__ import main
+from vi_airflow_provider.emulator import Emulator
+
+
+@pytest.fixture
+def old_and_new(tmp_path: Path) -> tuple[Path, Path]:
+    # Airflow 3.0 discovers file systems once, and prints to stdout what it finds.
+    ObjectStoragePath("file:///").exists()
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    export(str(old), [flow("a"), flow("gone", spec__name="Old\x1b[2J")], filters={"limit": 5})
+    export(str(new), [flow("a", spec__settings={"seed": 8}), flow("new", spec__name="New one")])
+    return old, new
+
+
+@pytest.mark.parametrize("arguments", [("verify", "new"), ("verify", "missing"), ("diff", "old", "new")])
+def test_text_and_codes_are_those_of_the_module(
+    cli: Cli, old_and_new: tuple[Path, Path], capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    command, *names = arguments
+    paths = [str(old_and_new[0].with_name(f"{name}.jsonl")) for name in names]
+    code = main([command, *paths])
+    expected = (code, *capsys.readouterr())
+    assert cli("audit", command, *paths) == expected
+    assert cli("audit", command, *paths, "-o", "plain") == expected
+
+
+def test_diff_is_json_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
+    code, out, err = cli("audit", "diff", *old_and_new, "-o", "json")
+    assert code == 1
+    assert err.startswith("The exports have different selections: ")
+    assert "\x1b" not in out
+    assert cli("audit", "diff", *old_and_new, "-o", "json").data == [
+        {"kind": "added", "flow_id": "new", "name": "New one"},
+        {"kind": "removed", "flow_id": "gone", "name": "Old\x1b[2J"},
+        {
+            "kind": "changed",
+            "flow_id": "a",
+            "name": "Weld seam defects - Qwen3-VL 4B",
+            "changes": [{"path": "spec.settings.seed", "old": "7", "new": "8"}],
+        },
+    ]
+    assert cli("audit", "diff", old_and_new[0], old_and_new[0], "-o", "json") == (0, "[]\n", "")
+
+
+def test_verify_prints_the_manifest_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
+    found = cli("audit", "verify", old_and_new[0], "-o", "json").data
+    assert (found["uri"], found["count"], found["filters"]) == (str(old_and_new[0]), 2, {"limit": 5})
+
+
+def test_relative_path_is_meant_from_the_working_directory(
+    cli: Cli, old_and_new: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(old_and_new[0].parent)
+    assert cli("audit", "verify", "old.jsonl").code == 0
+
+
+def test_export_is_complete_and_its_drift_is_code_1(cli: Cli, vi_emulator: Emulator, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    done = cli("flows", "export", first, "-o", "json")
+    assert (done.code, done.data["count"], done.data["added"]) == (0, 40, None)
+    assert cli("audit", "verify", first).code == 0
+    arguments = ("--compare-to", first, "--fail-on-drift")
+    assert cli("flows", "export", second, *arguments).code == 0
+    vi_emulator.store.delete_flow(vi_emulator.store.flow_ids()[-1])
+    code, out, err = cli("flows", "export", second, *arguments)
+    assert code == 1
+    assert str(second) in out
+    assert err == f"The flows differ from {first}: 0 added, 1 removed, 0 changed.\n"
+    assert cli("flows", "export", second, "--compare-to", f"{tmp_path}/").code == 0
+    assert cli("flows", "export", second, "--compare-to", "previous").code == 0
+
+
+def test_export_takes_the_filters_of_a_list(cli: Cli, tmp_path: Path) -> None:
+    done = cli("flows", "export", tmp_path / "1.csv", "--limit", "3", "--no-csv-bom", "--html-report", "-o", "json")
+    assert done.data["count"] == 3
+    assert (tmp_path / "1.csv").read_bytes().startswith(b'"flow_id"')
+    assert Path(done.data["report_uri"]).exists()
+
+
+def test_export_to_compare_with_must_be_readable(cli: Cli, tmp_path: Path) -> None:
+    code, out, _ = cli("flows", "export", tmp_path / "1.jsonl", "--compare-to", tmp_path / "none.jsonl")
+    assert (code, out, list(tmp_path.iterdir())) == (2, "", [])

@@ -1,0 +1,110 @@
+"""What a command reports when it fails: one sentence, and an exit code by which a script decides what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Final
+
+from vi_airflow_provider.api import errors
+from vi_airflow_provider.api.errors import ViError, one_line
+from vi_airflow_provider.storage.console import OutputError
+
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands; the first four are those of ``python -m vi_airflow_provider.audit``."""
+
+    OK = 0
+    #: Exports differ, nothing was found, a guard or the user refuses, or some flows could not be written.
+    NO = 1
+    #: An argument is unusable, or an export or archive is missing, damaged or unreadable.
+    UNUSABLE = 2
+    OUTPUT = 3
+    #: The connection is missing or unusable; nothing was sent, or TLS has failed.
+    CONNECTION = 4
+    #: 401, 403.
+    DENIED = 5
+    NOT_FOUND = 6
+    #: 409, in use; or changed since it was read.
+    CONFLICT = 7
+    #: 429, 5xx, time-outs and the network: the same command may succeed later.
+    TEMPORARY = 8
+    #: A response that violates the contract, and whatever was not foreseen.
+    UNEXPECTED = 9
+    INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to do; the message is for a person."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+#: From special to general: the first class that fits counts.
+_CODES: Final[Mapping[type[Exception], ExitCode]] = {
+    OutputError: ExitCode.OUTPUT,
+    errors.ViConfigurationError: ExitCode.CONNECTION,
+    errors.ViCertificateError: ExitCode.CONNECTION,
+    errors.ViValidationError: ExitCode.UNUSABLE,
+    errors.ViAuthenticationError: ExitCode.DENIED,
+    errors.ViPermissionError: ExitCode.DENIED,
+    errors.ViNotFoundError: ExitCode.NOT_FOUND,
+    errors.ViConflictError: ExitCode.CONFLICT,
+    errors.ViRateLimitError: ExitCode.TEMPORARY,
+    errors.ViServerError: ExitCode.TEMPORARY,
+    errors.ViTimeoutError: ExitCode.TEMPORARY,
+    errors.ViNetworkError: ExitCode.TEMPORARY,
+}
+
+
+#: The option that a repeatable argument is built from.
+_ARGUMENTS: Final = {
+    "attributes": "attribute",
+    "protect_ids": "protect_id",
+    "protect_names": "protect_name",
+    "protect_attributes": "protect_attribute",
+}
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """Return the exit code for an error that ended a command."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    if isinstance(error, CommandError):
+        return error.code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.UNEXPECTED)
+
+
+def sentence(error: BaseException, options: Collection[str] = ()) -> str:
+    """Return what to tell a person about an error.
+
+    :param options: names of arguments that a message may begin with, and that the person knows as options
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted."
+    if isinstance(error, CommandError):
+        return str(error)
+    if not isinstance(error, ViError | OutputError):
+        return one_line(f"{type(error).__name__}: {error}", 2_000)
+    name, colon, rest = str(error).partition(":")
+    name = _ARGUMENTS.get(name, name)
+    return one_line(f"--{name.replace('_', '-')}:{rest}" if colon and name in options else str(error), 2_000)
+
+
+@contextmanager
+def reporting(codes: Mapping[type[Exception], ExitCode]) -> Iterator[None]:
+    """Give the errors that a room of the package raises in a block their exit codes.
+
+    :param codes: from special to general; ``Exception`` stands for whatever the driver of a storage raises
+    """
+    try:
+        yield
+    except tuple(codes) as error:
+        kind, code = next((kind, code) for kind, code in codes.items() if isinstance(error, kind))
+        if kind is Exception and isinstance(error, CommandError | ViError | OutputError):
+            raise
+        text = one_line(f"{type(error).__name__}: {error}") if kind is Exception else str(error)
+        raise CommandError(text, code) from error
