@@ -13,7 +13,7 @@ from tests.deployed import eventually
 from vi_airflow_provider.emulator import Emulator
 
 #: Number of DAGs in the folder `dags` and the example.
-DAGS = 9
+DAGS = 11
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from tests.deployed import eventually, start, task_instances, xcom
 from vi_airflow_provider.emulator import Emulator
 
 WORKER, TRIGGERER = "train_in_a_worker", "train_on_the_triggerer"
+MODEL, DEPLOY = "train_a_model", "deploy_a_model"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def result(training: Training) -> Any:
     return xcom(training.airflow, training.dag_id, training.run_id, "train")
 
 
+def deployments(airflow: Deployment) -> list[Any]:
+    """Return the events that each successful run of the deploying DAG was started by."""
+    runs = airflow.api("GET", f"/dags/{DEPLOY}/dagRuns")["dag_runs"]
+    return [xcom(airflow, DEPLOY, run["dag_run_id"], "deploy") for run in runs if run["state"] == "success"]
+
+
 @pytest.fixture
 def train(airflow: Deployment, vi: Emulator) -> Iterator[Any]:
     """Start a DAG that trains a flow; what is still active at the end of the test is killed."""
@@ -110,7 +117,8 @@ def train(airflow: Deployment, vi: Emulator) -> Iterator[Any]:
 def test_runs_outlive_processes_and_end_when_a_person_means_it(airflow: Deployment, vi: Emulator, train: Any) -> None:
     crashed, failed = train(WORKER), train(WORKER)
     failed_deferred, cleared, abandoned = (train(TRIGGERER) for _ in range(3))
-    for training in (crashed, failed):
+    model, no_model = train(MODEL), train(MODEL)
+    for training in (crashed, failed, model, no_model):
         training.wait_for("running")
     for training in (failed_deferred, cleared, abandoned):
         training.wait_for("deferred")
@@ -121,6 +129,7 @@ def test_runs_outlive_processes_and_end_when_a_person_means_it(airflow: Deployme
     # A person fails or clears a task: its run is killed. A cleared task trains again, and keeps its new run.
     failed.fail()
     failed_deferred.fail()
+    no_model.fail()
     cleared.clear()
     for training in (failed, failed_deferred, cleared):
         training.wait_for_kill()
@@ -138,9 +147,15 @@ def test_runs_outlive_processes_and_end_when_a_person_means_it(airflow: Deployme
 
     # All runs that are left succeed, each paid for once.
     vi.advance(2 * 3600)
-    for training in (crashed, cleared, abandoned):
+    for training in (crashed, cleared, abandoned, model):
         training.wait_for_success()
     assert result(crashed)["run_id"] == crashed.runs()[0]["runId"]
     assert result(cleared)["run_id"] == new["runId"]
-    everything = (crashed, failed, failed_deferred, cleared, abandoned)
-    assert [training.starts() for training in everything] == [[1], [1], [1], [1, 1], [1]]
+    everything = (crashed, failed, failed_deferred, cleared, abandoned, model, no_model)
+    assert [training.starts() for training in everything] == [[1], [1], [1], [1, 1], [1], [1], [1]]
+
+    # The model that was trained schedules its deployment, and the run that was killed does not.
+    (deployed,) = eventually(lambda: deployments(airflow), "the model was not deployed")
+    trained = result(model)
+    expected = {"run_id": trained["run_id"], "run_output_id": trained["model"]["run_output_id"]}
+    assert [{name: extra[name] for name in expected} for extra in deployed] == [expected]
