@@ -74,15 +74,6 @@ class LazyModel(BaseModel):
 
     __slots__ = ("_rest",)
 
-    @classmethod
-    def model_rebuild(cls, *, force: bool = False, **options: Any) -> bool | None:
-        """Build the validator and the serializer, as pydantic does, but in one thread at a time.
-
-        The documents defer this until they are first validated or dumped, which threads may do concurrently.
-        """
-        with _decoding:
-            return super().model_rebuild(force=force, **options)
-
     if not TYPE_CHECKING:  # or mypy would accept every misspelt attribute
 
         def __getattr__(self, name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -214,44 +213,3 @@ def test_threads_may_read_one_flow_concurrently(request: pytest.FixtureRequest) 
             thread.join(5)
         blocks = [block.settings for block in whole.spec.blocks]
         assert seen == [(blocks, whole.spec.training_project, whole.to_wire())] * 4
-
-
-#: In a fresh process, where no document was built: threads that validate and dump at once, and a dump by another model.
-FIRST_USE: Final = """
-import sys, threading
-from typing import Any
-from pydantic import BaseModel
-from tests.documents import wire_bytes, wire_flow
-from tests.unit.api.test_lazy_flow import listed
-from vi_airflow_provider.api.models import Flow, FlowSpec
-
-class Holder(BaseModel):
-    value: Any
-
-sys.setswitchinterval(1e-6)
-flow, content, texts = listed(wire_flow()), wire_bytes(wire_flow()), []
-assert not Flow.__pydantic_complete__
-start = threading.Barrier(8)
-uses = [
-    lambda: Flow.model_validate_json(content).model_dump_json(),
-    lambda: flow.model_dump_json(),
-    lambda: Holder(value=flow).model_dump_json(exclude_unset=True),
-    lambda: FlowSpec.model_validate(flow.spec.model_dump()).model_dump_json(),
-]
-
-def use(number):
-    start.wait(10)
-    texts.append((number % 4, uses[number % 4]()))
-
-threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert len(texts) == 8 and len(set(texts)) == 4, texts
-"""
-
-
-def test_documents_are_built_when_threads_first_use_them() -> None:
-    done = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False)  # noqa: S603
-    assert (done.returncode, done.stderr) == (0, "")

@@ -30,7 +30,6 @@ class Document(LazyModel):
     model_config = ConfigDict(
         frozen=True,
         extra="allow",
-        defer_build=True,
         alias_generator=to_camel,
         validate_by_alias=True,
         validate_by_name=True,
