@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 # Before Airflow is imported: without it, Airflow 3 asks the supervisor of a task for connections, and there is none.
@@ -23,6 +26,18 @@ def settings_of(conn_id: str) -> ViSettings:
     :raises ViConfigurationError: a field is unusable
     """
     try:
-        return ViHook(conn_id).settings
+        with _without_log():
+            return ViHook(conn_id).settings
     except AirflowNotFoundException:
         raise LookupError(conn_id) from None
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Log nothing: Airflow 2.11 logs why it cannot read a connection, and may quote the secret key."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
