@@ -11,7 +11,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 # Never Authorization, and nothing else that could carry a secret.
-HEADERS = ("accept", "content-length", "content-type", "organization-id", "user-agent")
+HEADERS = (
+    *("accept", "accept-encoding", "content-length", "content-type"),
+    *("if-range", "organization-id", "range", "user-agent"),
+)
 CAPACITY = 10_000
 _SIGNATURE = re.compile(r"(\bsignature=)[^&\s]+")
 

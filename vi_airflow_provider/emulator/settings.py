@@ -10,6 +10,7 @@ from typing import TypedDict
 from vi_airflow_provider.emulator.store.behaviour import (
     Behaviour,
     CursorKind,
+    DownloadRanges,
     LogShape,
     Order,
     OutputShape,
@@ -45,6 +46,10 @@ class Modes(TypedDict, total=False):
     log_cap: int
     output_shape: OutputShape
     download_seconds: float
+    download_bytes: int
+    download_ranges: DownloadRanges
+    download_break: int
+    download_pause_ms: float
 
 
 class Changes(Modes, total=False):

@@ -63,6 +63,42 @@ class GetRunOutputsOperator(RunArtifactsBaseOperator):
         return artifacts.outputs(self.select, self.best_metric, self.destination)
 
 
+class ExportModelOperator(RunArtifactsBaseOperator):
+    """Store the model of a checkpoint in any storage, with a manifest: whole or not at all.
+
+    A retry continues the download where the storage host can, and finds a model that is stored already. Memory does not
+    grow with the size of the model. The pre-signed URL of the download is shown nowhere, and the secret key is not sent
+    to its host.
+
+    :param run_id: the run's id
+    :param select: which checkpoint: the ``"latest"``, the ``"best"``, or one with this id; by default the best one if
+        ``best_metric`` is given, else the latest
+    :param best_metric: name of a metric and ``"max"`` or ``"min"``, by which the best checkpoint is selected
+    :param destination: URL of the file, as ObjectStoragePath takes it
+    :return: ``{"uri", "manifest_uri", "run_id", "size", "sha256", "run_output_id", "epoch", "kind", "metrics",
+        "storage_object"}``
+    """
+
+    template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        select: str | None = None,
+        best_metric: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.select = select
+        self.best_metric = best_metric
+
+    def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
+        """Store the model."""
+        return artifacts.export_model(self.select, self.best_metric, self.destination)
+
+
 class ExportRunLogsOperator(RunArtifactsBaseOperator):
     """Write the log of a run, of all its blocks, to a file.
 

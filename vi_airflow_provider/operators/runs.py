@@ -18,7 +18,7 @@ from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
 from vi_airflow_provider.operators.export import ExportRunsOperator
 from vi_airflow_provider.operators.prune_runs import KillOverdueRunsOperator, PruneRunsOperator
-from vi_airflow_provider.operators.run_outputs import ExportRunLogsOperator, GetRunOutputsOperator
+from vi_airflow_provider.operators.run_outputs import ExportModelOperator, ExportRunLogsOperator, GetRunOutputsOperator
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RUN_ID_KEY",
+    "ExportModelOperator",
     "ExportRunLogsOperator",
     "ExportRunsOperator",
     "GetRunOperator",

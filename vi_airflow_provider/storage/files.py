@@ -82,9 +82,7 @@ def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> Non
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    old = path.stat() if path.exists() else None
-    if old is not None and not stat.S_ISREG(old.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file, so it is not replaced", str(path))
+    old = _replaceable(path)
     # In the same folder: across file systems, a move is a copy, which can be seen incomplete.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     temporary = Path(name)
@@ -93,12 +91,32 @@ def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        _adopt_attributes(temporary, old)
-        temporary.replace(path)
+        _move(temporary, path, old)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_file(temporary: Path, path: Path) -> None:
+    """Move a complete local file of the same folder to where a reader expects it, as :func:`write_atomically` does.
+
+    :raises OSError: the path is a device, a pipe or a folder; nothing is moved
+    """
+    _move(temporary, path, _replaceable(path))
+
+
+def _move(temporary: Path, path: Path, old: os.stat_result | None) -> None:
+    _adopt_attributes(temporary, old)
+    temporary.replace(path)
     _sync_folder(path.parent)
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """Return the file that is replaced, if there is one."""
+    old = path.stat() if path.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file, so it is not replaced", str(path))
+    return old
 
 
 def _adopt_attributes(new: Path, old: os.stat_result | None) -> None:

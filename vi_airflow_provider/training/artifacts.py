@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.transport.download import Downloader
 from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.redaction import safe_json
 from vi_airflow_provider.storage.urls import resolve_destination
 from vi_airflow_provider.training.log_export import export_log
+from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
 from vi_airflow_provider.training.summary import (
     MAX_BYTES,
     BestMetric,
@@ -42,6 +44,9 @@ class RunArtifacts:
     :param client: retries as usual
     :param run: the run as it is now
     """
+
+    #: The model that was exported, for OpenLineage.
+    exported: ExportedModel | None = None
 
     def __init__(self, client: BlockingVerbs, settings: ViSettings, run: Run) -> None:
         self._client = client
@@ -79,6 +84,24 @@ class RunArtifacts:
             write_atomically(target, file)
         log.info("%d checkpoints of run %s written: %s", len(outputs), self._run.run_id, target)
         return {"uri": str(target), "sha256": digest.hexdigest()}
+
+    def export_model(self, select: object, best_metric: object, destination: object) -> dict[str, Any]:
+        """Store the content of a checkpoint, and return where, and what it is.
+
+        :raises ViValidationError: an argument is unusable
+        """
+        metric, target = BestMetric.build(best_metric), resolve_destination("destination", destination)
+        output = select_output(self._client, self._run.run_id, select, metric)
+        self.exported = exported = export_model(self._client, Downloader(self._settings).download, output, target)
+        version = exported.version
+        result: dict[str, Any] = {
+            "uri": str(exported.files.data),
+            "manifest_uri": str(exported.files.manifest),
+            "run_id": version.run_id,
+            "size": version.size,
+            "sha256": version.sha256,
+        }
+        return result | described_output(output, metric, MAX_BYTES - size_of(result))
 
     def export_log(self, destination: object) -> dict[str, Any]:
         """Write the log to a file, and return its place, its number of lines and its sha256."""

@@ -26,6 +26,7 @@ RUN_EXAMPLES: Final = {
     "operators/list_runs.md": {"recent", "read"},
     "sensors/run_state.md": {"start", "trained"},
     "operators/get_run_outputs.md": {"metrics"},
+    "operators/export_model.md": {"model"},
     "operators/export_run_logs.md": {"log"},
     "operators/prune_runs.md": {"prune"},
     "operators/kill_overdue_runs.md": {"kill_overdue"},

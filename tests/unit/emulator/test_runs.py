@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.emulator.support import Client, ClientFactory, FakeClock
+from tests.unit.emulator.support import Client, ClientFactory, FakeClock, Response
 from vi_airflow_provider.emulator import Emulator
 
 RUN = "0b9f2b0e-6f0e-4c5e-9f3a-3d0f4e9b7a11"
@@ -292,6 +292,9 @@ class TestOutputs:
         assert api("GET", path).json == output
         assert api("GET", f"/runs/{RUN}/outputs/nope?intent=sdkLocalDeploy").status == 404
 
+    def get(self, api: Client, path: str) -> Response:
+        return api("GET", path, headers={"Authorization": None})
+
     def test_download_needs_no_key_and_expires(
         self, vi: Emulator, api: Client, body: dict[str, Any], clock: FakeClock
     ) -> None:
@@ -303,11 +306,13 @@ class TestOutputs:
         download = output["status"]["contents"]["downloadUrl"]
         assert download["expiresAt"] == clock() + 60_000
         path = "/" + download["url"].removeprefix(vi.url)
-        assert api("GET", path, headers={"Authorization": None}).body.startswith(b"weights of ")
-        assert api("GET", path[:-1] + "0" if path[-1] != "0" else path[:-1] + "1").status == 403
-        assert api("GET", path.partition("?")[0]).status == 403
-        clock.advance(60)
-        assert api("GET", path).status == 403
+        assert self.get(api, path).body.startswith(b"weights of ")
+        forged = path[:-1] + ("0" if path[-1] != "0" else "1")
+        clock.advance(59)
+        assert [self.get(api, other).status for other in (path, forged, path.partition("?")[0])] == [200, 403, 403]
+        assert api("GET", path).status == 400
+        clock.advance(1)
+        assert self.get(api, path).status == 403
         log = json.dumps([request.to_json() for request in vi.requests])
         assert path.rpartition("=")[2] not in log
         assert "signature=<signature>" in log

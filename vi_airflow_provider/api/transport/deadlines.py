@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import select
 import socket
 import threading
 import time
@@ -111,6 +112,14 @@ class _Reads(io.RawIOBase):
         self._sock.settimeout(min(self._timeout, remaining))
         return self._raw.readinto(buffer)
 
+    def is_ready(self) -> bool:
+        """Has more arrived, so that a read does not wait?"""
+        if getattr(self._sock, "pending", int)():  # decrypted already
+            return True
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         self._raw.close()
         super().close()
@@ -122,6 +131,19 @@ class _Response(http.client.HTTPResponse):
         self._call = current.get()
         self._call.read_from(sock)
         self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock))
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Read what has arrived of the body into the caller's memory: at least a byte, unless the body has ended."""
+        if self.chunked:
+            piece = self.read1(len(buffer))
+            buffer[: len(piece)] = piece
+            return len(piece)
+        count, arriving = 0, cast("_Reads", self.fp.raw)
+        while (more := self.fp.readinto1(buffer[count:])) > 0:
+            count += more
+            if count == len(buffer) or not arriving.is_ready():
+                break
+        return count
 
     def _close_conn(self) -> None:
         # At the end of the body, before another call can get the connection.

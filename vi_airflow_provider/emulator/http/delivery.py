@@ -75,12 +75,16 @@ class Exchange:
         transport.abort()
         await self._disconnected()
 
+    async def hang_up(self) -> None:
+        """Close the connection once the bytes so far are written."""
+        self.scope["state"]["transport"].close()
+        await self._disconnected()
+
     async def _truncate(self, body: bytes, halfway: Halfway | None) -> None:
         await self.send(_part(body[: len(body) // 2], more=True))
         if halfway is not None:
             await halfway()
-        self.scope["state"]["transport"].close()  # once the bytes so far are written
-        await self._disconnected()
+        await self.hang_up()
 
     async def _drip(self, body: bytes, pause: float, halfway: Halfway | None) -> None:
         disconnected = asyncio.ensure_future(self._disconnected())

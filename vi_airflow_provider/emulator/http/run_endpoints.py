@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vi_airflow_provider.emulator.backend import Backend
+from vi_airflow_provider.emulator.http.downloads import downloads
 from vi_airflow_provider.emulator.http.responses import json_response
 from vi_airflow_provider.emulator.http.verbs import ROOT, Endpoint, Verbs, route
 from vi_airflow_provider.emulator.store.errors import ApiError
@@ -27,7 +28,7 @@ def run_routes(backend: Backend) -> list[Route]:
         route(ROOT + "/runs/{id}/logs", GET=_logs(backend)),
         route(ROOT + "/runs/{id}/outputs", GET=_outputs(backend, verbs)),
         route(ROOT + "/runs/{id}/outputs/{output}", GET=_output(backend)),
-        route(DOWNLOADS_PREFIX + "{id}/{output}", GET=_download(backend)),
+        route(DOWNLOADS_PREFIX + "{id}/{output}", GET=downloads(backend)),
         route(ROOT + "/flows/{id}/accelerators", GET=_accelerators(backend), POST=_accelerators(backend)),
         route(ROOT + "/flows/{id}/aggregationStatistics", GET=_statistics(backend.store.flows.read)),
         route(ROOT + "/flows/{id}/aggregationStatistics:generate", POST=_statistics(backend.store.flows.read)),
@@ -104,15 +105,6 @@ def _output_query(request: Request) -> dict[str, str]:
     if query.get("intent") != INTENT:
         raise ApiError(400, f"intent must be {INTENT}")
     return query
-
-
-def _download(backend: Backend) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        query = request.query_params
-        content = backend.store.outputs.download(request.url.path, query.get("expires", ""), query.get("signature", ""))
-        return Response(content, media_type="application/octet-stream")
-
-    return endpoint
 
 
 def _accelerators(backend: Backend) -> Endpoint:

@@ -13,6 +13,7 @@ PutOnExisting = Literal["replace", "restart", "refuse"]
 RunIds = Literal["any", "uuid4"]
 LogShape = Literal["items", "lines", "data", "text"]
 OutputShape = Literal["page", "document"]
+DownloadRanges = Literal["etag", "no_etag", "none"]
 
 #: The settings that are one of several words.
 CHOICES: Final = {
@@ -23,6 +24,7 @@ CHOICES: Final = {
     "run_ids": get_args(RunIds),
     "log_shape": get_args(LogShape),
     "output_shape": get_args(OutputShape),
+    "download_ranges": get_args(DownloadRanges),
 }
 
 
@@ -47,6 +49,10 @@ class Behaviour:
     * `log_cap`: the lines that a response of a log has at most, from its start or from `since` on; 0 for no bound
     * `output_shape`: one output is a page of one, or a document
     * `download_seconds`: how long a pre-signed download is valid
+    * `download_bytes`: size of a checkpoint, whose content is generated while it is sent; 0 for a short text
+    * `download_ranges`: parts of a download can be requested, with an ETag or without one, or not at all
+    * `download_break`: the connection closes after this number of bytes of a download; 0 for never
+    * `download_pause_ms`: a pause after each 64 KiB of a download
     """
 
     cursor: CursorKind = "key"
@@ -63,18 +69,23 @@ class Behaviour:
     log_cap: int = 0
     output_shape: OutputShape = "page"
     download_seconds: float = 900.0
+    download_bytes: int = 0
+    download_ranges: DownloadRanges = "etag"
+    download_break: int = 0
+    download_pause_ms: float = 0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        for name in ("read_delay_ms", "document_delay_ms"):
+        for name in ("read_delay_ms", "document_delay_ms", "download_pause_ms"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 noun = name.removesuffix("_ms").replace("_", " ")
                 raise ValueError(f"{noun} must be zero or more milliseconds, not {value}")
-        if self.log_cap < 0:
-            raise ValueError(f"log cap must be zero or more lines, not {self.log_cap}")
+        for name in ("log_cap", "download_bytes", "download_break"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name.replace('_', ' ')} must be zero or more, not {getattr(self, name)}")
         for name in ("run_seconds", "download_seconds"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -19,6 +19,7 @@ from vi_airflow_provider.emulator.store.lifecycle import Life
 from vi_airflow_provider.emulator.store.listing import Page, Place
 from vi_airflow_provider.emulator.store.runs import Runs
 from vi_airflow_provider.emulator.store.schema import Document, check_id, etag
+from vi_airflow_provider.emulator.store.weights import Weights
 
 DOWNLOADS_PREFIX: Final = "/downloads/"
 DEFAULT_EPOCHS: Final = 40
@@ -64,15 +65,15 @@ class Outputs:
         contents = {"downloadUrl": {"url": url, "expiresAt": expires}}
         return {**output, "status": {**output["status"], "contents": contents}}
 
-    def download(self, path: str, expires: str, signature: str) -> bytes:
-        """The bytes behind a pre-signed URL; 403 if it is forged or has expired."""
+    def download(self, path: str, expires: str, signature: str) -> Weights:
+        """The content behind a pre-signed URL; 403 if it is forged or has expired."""
         if not (expires.isascii() and expires.isdecimal() and len(expires) < 20):
             raise ApiError(403, "The URL is not signed")
         if not secrets.compare_digest(signature.encode(), self._signature(path, int(expires)).encode()):
             raise ApiError(403, "The signature does not match")
         if int(expires) <= self._ledger.clock():
             raise ApiError(403, "The URL has expired")
-        return f"weights of {path.removeprefix(DOWNLOADS_PREFIX)}\n".encode() * 64
+        return Weights(path.removeprefix(DOWNLOADS_PREFIX), self._ledger.behaviour.download_bytes)
 
     def _signature(self, path: str, expires: int) -> str:
         return hashlib.blake2b(f"{path}?{expires}".encode(), key=self._secret, digest_size=24).hexdigest()
