@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import urllib.parse
+import urllib.request
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> None:
     local_airflow.create_database()
     store_connections()
     create_flows()
+    train_a_model()
+    remember_downloads()
     store_inline_triggers()
     outcome: dict[str, Any] = {"states": {}, "tested": {}}
     for dag in local_airflow.load_dags(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])).values():
@@ -69,6 +72,39 @@ def create_flows() -> None:
     folder, _, name = SCENARIO["archive"].removesuffix(".flows.jsonl").rpartition("/")
     write_archive(folder, name, {flow.flow_id: canonical_json(flow.to_wire())}, flow.organization_id, {})
     hook.close()
+
+
+def train_a_model() -> None:
+    """Start a run and let it end; the storage host rejects the download of one of its checkpoints."""
+    from vi_airflow_provider.hooks.vi import ViHook
+
+    hook = ViHook("env")
+    hook.start_run(SPEC, run_id="trained")
+    control(hook.settings.endpoint, "clock", {"advance_seconds": 3600})
+    rejected = {"path": f"/downloads/trained/{SCENARIO['rejected']}$", "status": 403, "times": None}
+    control(hook.settings.endpoint, "faults", rejected)
+    hook.close()
+
+
+def control(endpoint: str, name: str, body: dict[str, Any]) -> None:
+    """Call the control API of the emulator."""
+    request = urllib.request.Request(f"{endpoint}/_emulator/{name}", json.dumps(body).encode())  # noqa: S310 - loopback
+    urllib.request.urlopen(request).close()  # noqa: S310
+
+
+def remember_downloads() -> None:
+    """Write every pre-signed URL to a file that is not searched."""
+    from vi_airflow_provider.training import model_export
+
+    url_of: Any = model_export._url_of
+
+    def remembered(output: Any) -> Any:
+        url = url_of(output)
+        with Path(SCENARIO["downloads"]).open("a") as file:
+            file.write(f"{url}\n")
+        return url
+
+    setattr(model_export, "_url_of", remembered)  # noqa: B010 - mypy does not accept the assignment
 
 
 def store_inline_triggers() -> None:

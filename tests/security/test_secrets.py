@@ -158,6 +158,10 @@ SOMETHING: Final = ("db", "refused", "tls", "proxy_quotes")
 #: Stored in the database; the others are set in the environment.
 STORED: Final = ("db", "refused", "newline", "proxy_quotes", "key_as_extra")
 WORKING: Final = {"env", "db", "newline"}
+#: A checkpoint whose download the storage host rejects.
+REJECTED: Final = "epoch-013-1"
+#: On working connections: the flow does not exist, or the URL of the model is rejected.
+FAILING: Final = {"defer.db", "rejected_model.env"}
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,8 @@ def run_airflow(home: Path, vi: str, echoing_server: str) -> None:
         ],
         "stored": {name: {**conns[name], "extra": _text(conns[name]["extra"])} for name in STORED},
         "wait": "PT0.5S",
+        "rejected": REJECTED,
+        "downloads": str(home.parent / f"{home.name}-downloads"),
         "planted": PLANTED,
         "working": sorted(WORKING),
     }
@@ -266,7 +272,7 @@ def test_each_task_succeeds_or_fails_as_intended(evidence: Evidence) -> None:
     states = evidence.outcome["states"]
     assert len(states) > 40
     for task_id, state in states.items():
-        succeeds = task_id.rpartition(".")[2] in WORKING and task_id != "defer.db"  # whose flow does not exist
+        succeeds = task_id.rpartition(".")[2] in WORKING and task_id not in FAILING
         assert state == ("success" if succeeds or task_id == "leak" else "failed"), task_id
     assert {name for name, (works, _) in evidence.outcome["tested"].items() if works} == WORKING
     assert {name for name, seen in evidence.outcome["events"].items() if seen} == WORKING
@@ -275,6 +281,13 @@ def test_each_task_succeeds_or_fails_as_intended(evidence: Evidence) -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_part_of_a_secret_is_written_anywhere(evidence: Evidence, name: str) -> None:
     assert places_that_leak(evidence.home, SECRETS[name]) == set()
+
+
+def test_no_part_of_a_pre_signed_url_is_written_anywhere(evidence: Evidence) -> None:
+    urls = (evidence.home.parent / f"{evidence.home.name}-downloads").read_text().splitlines()
+    assert len(urls) == 4  # one for the model that is stored, three that are rejected
+    for url in urls:
+        assert places_that_leak(evidence.home, url.rpartition("signature=")[2]) == set()
 
 
 def test_stored_connections_are_encrypted(evidence: Evidence) -> None:
@@ -306,6 +319,12 @@ def test_search_covers_everything_that_a_task_writes(evidence: Evidence) -> None
     assert b"Traceback (most recent call last)" in searched["printed.log"]
     assert b"urllib3.connectionpool" in searched["printed.log"]
     assert json.loads(searched["emulator-requests.json"])["requests"]
-    assert {Path(name).suffix for name in searched if name.startswith("files/")} >= {".jsonl", ".json", ".html"}
+    assert {Path(name).suffix for name in searched if name.startswith("files/")} >= {
+        ".jsonl",
+        ".json",
+        ".html",
+        ".log",
+        ".bin",
+    }
     classes = {classpath.rpartition(".")[2] for classpath, _ in evidence.outcome["triggers"]}
     assert classes == {"FlowTrigger", "FlowEventTrigger", "RunTrigger", "RunStateTrigger"}

@@ -24,7 +24,10 @@ from vi_airflow_provider.operators.flows import (
     UpdateFlowOperator,
 )
 from vi_airflow_provider.operators.runs import (
+    ExportModelOperator,
+    ExportRunLogsOperator,
     ExportRunsOperator,
+    GetRunOutputsOperator,
     KillOverdueRunsOperator,
     PruneRunsOperator,
     StartRunOperator,
@@ -62,6 +65,22 @@ def everything(conn: str) -> None:
     )
     ExportRunsOperator(
         task_id=f"export_runs.{conn}", vi_conn_id=conn, destination=f"{FILES}/runs/{conn}.jsonl", html_report=True
+    )
+    GetRunOutputsOperator(
+        task_id=f"outputs.{conn}", vi_conn_id=conn, run_id="trained", destination=f"{FILES}/outputs/{conn}.jsonl"
+    )
+    ExportModelOperator(
+        task_id=f"model.{conn}", vi_conn_id=conn, run_id="trained", destination=f"{FILES}/models/{conn}.bin"
+    )
+    ExportModelOperator(
+        task_id=f"rejected_model.{conn}",
+        vi_conn_id=conn,
+        run_id="trained",
+        select=SCENARIO["rejected"],
+        destination=f"{FILES}/models/{conn}-rejected.bin",
+    )
+    ExportRunLogsOperator(
+        task_id=f"log.{conn}", vi_conn_id=conn, run_id="trained", destination=f"{FILES}/logs/{conn}.log"
     )
     FlowExistsSensor(task_id=f"poke.{conn}", flow_id=f"{conn}-get", **gate)
     FlowExistsSensor(

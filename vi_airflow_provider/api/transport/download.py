@@ -10,6 +10,7 @@ breaks at the same place each time, and cannot resume, does not go on for ever.
 
 from __future__ import annotations
 
+import http.client
 import logging
 import random
 import sys
@@ -228,7 +229,7 @@ def _read(response: requests.Response, begin: Begin, sink: Sink) -> Failure | No
             missing = None if missing is None else missing - count
     except TimeoutError:
         return Failure(FailureKind.TIMEOUT, "the content was still arriving", status)
-    except requests_failures.ERRORS as error:
+    except (http.client.HTTPException, *requests_failures.ERRORS) as error:
         return requests_failures.failure(error, outer, status)
     return None if sink.held.is_complete else Failure(FailureKind.BROKEN, status=status)
 
