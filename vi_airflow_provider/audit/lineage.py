@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from vi_airflow_provider.storage.datasets import dataset_name
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -10,9 +12,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.audit.manifest import ExportManifest
     from vi_airflow_provider.audit.subject import Subject
-
-#: The scheme under which OpenLineage names a store that fsspec knows under several.
-_SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "": "file", "local": "file"}
 
 
 def export_lineage(
@@ -45,13 +44,3 @@ def export_lineage(
     )
     read = Dataset(namespace=f"vi://{manifest.organization_id}", name=f"{subject.noun}s")
     return OperatorLineage(inputs=[read], outputs=[written])
-
-
-def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
-    """Return namespace and name of a file, as OpenLineage names datasets."""
-    scheme = _SCHEMES.get(path.protocol, path.protocol)
-    location = path.path.removeprefix(f"{path.protocol}://")
-    if scheme == "file":
-        return "file", f"/{location.lstrip('/')}"
-    bucket, _, key = location.rpartition("@")[2].lstrip("/").partition("/")
-    return f"{scheme}://{bucket}", key

@@ -80,6 +80,8 @@ class ExportModelOperator(RunArtifactsBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
+    #: What was stored, for OpenLineage.
+    _artifacts: RunArtifacts | None = None
 
     def __init__(
         self,
@@ -96,7 +98,12 @@ class ExportModelOperator(RunArtifactsBaseOperator):
 
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Store the model."""
+        self._artifacts = artifacts
         return artifacts.export_model(self.select, self.best_metric, self.destination)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Report to OpenLineage which model was stored, and where."""
+        return None if self._artifacts is None else self._artifacts.lineage()
 
 
 class ExportRunLogsOperator(RunArtifactsBaseOperator):

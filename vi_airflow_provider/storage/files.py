@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LOCAL: Final = frozenset({"", "file", "local"})
 #: How much of a file a driver buffers; by default some buffer 50 MB. S3 accepts no parts under 5 MB.
 _BLOCK: Final = 8 << 20
+#: Parts of an upload; object stores accept 10,000.
+_PARTS: Final = 9_000
 
 
 def open_to_read(path: ObjectStoragePath, block_size: int = _BLOCK) -> IO[bytes]:
@@ -77,8 +80,14 @@ def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> Non
         _replace(Path(path.path).resolve(), write)
     else:
         # An object store shows an upload when it is complete; the transaction discards it if it fails midway.
-        with path.fs.transaction, path.fs.open(path.path, "wb", block_size=_BLOCK) as file:
+        with path.fs.transaction, path.fs.open(path.path, "wb", block_size=_block_of(content)) as file:
             write(file)
+
+
+def _block_of(content: bytes | IO[bytes]) -> int:
+    """Return how much is uploaded at a time."""
+    size = len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
+    return max(_BLOCK, math.ceil(size / _PARTS))
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:

@@ -16,6 +16,7 @@ from vi_airflow_provider.storage.redaction import safe_json
 from vi_airflow_provider.storage.urls import resolve_destination
 from vi_airflow_provider.training.log_export import export_log
 from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
+from vi_airflow_provider.training.model_lineage import model_lineage
 from vi_airflow_provider.training.summary import (
     MAX_BYTES,
     BestMetric,
@@ -45,8 +46,8 @@ class RunArtifacts:
     :param run: the run as it is now
     """
 
-    #: The model that was exported, for OpenLineage.
-    exported: ExportedModel | None = None
+    #: The model that was exported.
+    _exported: ExportedModel | None = None
 
     def __init__(self, client: BlockingVerbs, settings: ViSettings, run: Run) -> None:
         self._client = client
@@ -92,7 +93,7 @@ class RunArtifacts:
         """
         metric, target = BestMetric.build(best_metric), resolve_destination("destination", destination)
         output = select_output(self._client, self._run.run_id, select, metric)
-        self.exported = exported = export_model(self._client, Downloader(self._settings).download, output, target)
+        self._exported = exported = export_model(self._client, Downloader(self._settings).download, output, target)
         version = exported.version
         result: dict[str, Any] = {
             "uri": str(exported.files.data),
@@ -102,6 +103,10 @@ class RunArtifacts:
             "sha256": version.sha256,
         }
         return result | described_output(output, metric, MAX_BYTES - size_of(result))
+
+    def lineage(self) -> Any:
+        """Return what OpenLineage is told about the export of a model, ``None`` without one."""
+        return None if self._exported is None else model_lineage(self._run, self._exported)
 
     def export_log(self, destination: object) -> dict[str, Any]:
         """Write the log to a file, and return its place, its number of lines and its sha256."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from typing import Any, Final
@@ -270,6 +271,15 @@ def test_failure_is_an_error_without_the_url(
     assert "s3cr3t" not in shown
     assert "s3cr3t" not in caplog.text
     assert len(server.received) == len(acts)
+
+
+def test_full_disk_is_no_failure_of_the_network() -> None:
+    class FullDisk(Memory):
+        def write(self, count: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ScriptedServer([Act(http_bytes(200, CONTENT))]) as server, pytest.raises(OSError, match="No space"):
+        downloaded(server, FullDisk())
 
 
 def test_library_logs_its_other_requests(caplog: pytest.LogCaptureFixture) -> None:

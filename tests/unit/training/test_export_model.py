@@ -149,6 +149,23 @@ def test_object_store_gets_the_model_whole(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_openlineage_gets_the_checkpoint_and_the_file(
+    vi_emulator: Emulator, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = ExportModelOperator(task_id="task", run_id=run_id, destination=f"{tmp_path}/model.bin")
+    assert task.get_openlineage_facets_on_complete(None) is None
+    result = task.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+    monkeypatch.setattr("socket.socket.connect", None)  # it makes no request
+    lineage = task.get_openlineage_facets_on_complete(None)
+    (read,), (written,) = lineage.inputs, lineage.outputs
+    flow_id = vi_emulator.store.flow_ids()[0]
+    assert (read.namespace, read.name) == (f"vi://{vi_emulator.organization_id}", f"flows/{flow_id}/models")
+    assert read.facets["version"].datasetVersion == result["run_output_id"]
+    assert (written.namespace, written.name) == ("file", f"{tmp_path}/model.bin")
+    assert written.facets["version"].datasetVersion == result["sha256"]
+    assert written.outputFacets["outputStatistics"].size == SIZE
+
+
 # --- interruptions -------------------------------------------------------------------------------------------------
 
 

@@ -216,22 +216,29 @@ def _read(response: requests.Response, begin: Begin, sink: Sink) -> Failure | No
         if sink.held.size:
             log.info("The storage host does not continue the download, which starts over.")
         sink.begin(begin.version)
+    status, missing = response.status_code, begin.length
+    while missing != 0:
+        buffer = sink.buffer()
+        count = _arrived(response, buffer if missing is None else buffer[:missing])
+        if isinstance(count, Failure):
+            return count
+        if count == 0:
+            return None if missing is None else Failure(FailureKind.BROKEN, status=status)
+        sink.write(count)  # outside of the try: a full disk is no broken connection
+        missing = None if missing is None else missing - count
+    return None if sink.held.is_complete else Failure(FailureKind.BROKEN, status=status)
+
+
+def _arrived(response: requests.Response, buffer: memoryview) -> int | Failure:
+    """Read what has arrived; return the number of bytes."""
     outer, status = sys.exception(), response.status_code
     body: Any = response.raw._fp  # of urllib3's own methods, each copies
-    missing = begin.length
     try:
-        while missing != 0:
-            buffer = sink.buffer()
-            count = body.read_into(buffer if missing is None else buffer[:missing])
-            if count == 0:
-                return None if missing is None else Failure(FailureKind.BROKEN, status=status)
-            sink.write(count)
-            missing = None if missing is None else missing - count
+        return body.read_into(buffer)  # type: ignore[no-any-return]
     except TimeoutError:
         return Failure(FailureKind.TIMEOUT, "the content was still arriving", status)
     except (http.client.HTTPException, *requests_failures.ERRORS) as error:
         return requests_failures.failure(error, outer, status)
-    return None if sink.held.is_complete else Failure(FailureKind.BROKEN, status=status)
 
 
 def _origin(url: Secret) -> tuple[str, str]:
