@@ -38,7 +38,14 @@ from vi_airflow_provider.operators.flows import (
     RestoreFlowsOperator,
     UpdateFlowOperator,
 )
-from vi_airflow_provider.operators.runs import ExportRunsOperator, KillOverdueRunsOperator, PruneRunsOperator
+from vi_airflow_provider.operators.runs import (
+    ExportModelOperator,
+    ExportRunLogsOperator,
+    ExportRunsOperator,
+    GetRunOutputsOperator,
+    KillOverdueRunsOperator,
+    PruneRunsOperator,
+)
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.storage.url_secrets import url_secrets
 
@@ -59,6 +66,11 @@ def vi(vi_emulator: Emulator) -> Emulator:
         vi_emulator.plans.add(run=run_id, run_seconds=seconds, queue_seconds=0)
         flow = {**spec, "name": f"{NAME} of a run"}
         vi_emulator.store.put_run(run_id, {"spec": {"flow": flow}, "metadata": {"attributes": stamps}})
+    vi_emulator.configure(run_seconds=1)
+    vi_emulator.store.put_run(
+        "r", {"spec": {"flow": {**spec, "blocks": [{"block": NAME, "settings": {}, "style": {}}]}}}
+    )
+    vi_emulator.advance(1)
     return vi_emulator
 
 
@@ -103,6 +115,16 @@ TASKS: Final[dict[str, Callable[[str], Any]]] = {
     "bad choice": lambda _: DeleteFlowOperator(task_id="t", flow_id="f", if_missing=NAME),  # type: ignore[arg-type]
     "bad folder": lambda _: DeleteFlowOperator(task_id="t", flow_id="f", archive_to=NAME),
     "bad file": lambda _: ExportFlowsOperator(task_id="t", destination=NAME),
+    "outputs": lambda files: GetRunOutputsOperator(task_id="t", run_id="r", destination=f"{files}/outputs.jsonl"),
+    "log": lambda files: ExportRunLogsOperator(task_id="t", run_id="r", destination=f"{files}/run.log"),
+    "model": lambda files: ExportModelOperator(task_id="t", run_id="r", destination=f"{files}/model"),
+    "no such metric": lambda files: ExportModelOperator(
+        task_id="t", run_id="r", best_metric=(NAME, "max"), destination=f"{files}/model"
+    ),
+    "no such checkpoint": lambda files: ExportModelOperator(
+        task_id="t", run_id="r", select=NAME, destination=f"{files}/model"
+    ),
+    "bad model": lambda _: ExportModelOperator(task_id="t", run_id="r", destination=NAME),
     "deferred": lambda _: FlowExistsSensor(task_id="t", flow_name=NAME + "x", deferrable=True),
 }
 
@@ -186,9 +208,12 @@ def test_url_with_a_secret_is_rejected_for_every_file_argument(url: str, vi: Emu
         DeleteFlowOperator(task_id="t", flow_id="f", archive_to=url),
         PruneFlowsOperator(task_id="t", older_than="PT0S", dry_run=False, archive_to=url, max_delete_fraction=1),
         RestoreFlowsOperator(task_id="t", archive=url),
+        GetRunOutputsOperator(task_id="t", run_id="r", destination=url),
+        ExportRunLogsOperator(task_id="t", run_id="r", destination=url),
+        ExportModelOperator(task_id="t", run_id="r", destination=url),
     ):
         with pytest.raises(AirflowFailException, match="the URL carries a password or a signature") as caught:
-            task.execute({})
+            task.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
         assert "0123456789abcdef" not in str(caught.value)
     assert vi.store.flow_ids() == ["f"]
 
