@@ -60,6 +60,10 @@ REST: Final = {"content-range": "bytes 40-99/100", "content-length": "60", "etag
         (206, REST, HELD, Begin(40, 60, VERSION)),
         (206, {"content-range": "bytes 40-49/100"}, HELD, Begin(40, 10, VERSION)),
         (206, REST | {"content-range": "bytes 41-99/100"}, HELD, StartOver()),
+        *(
+            (206, {"content-range": f"bytes {part}"}, HELD, StartOver())
+            for part in ("41-99/100", "39-99/100", "0-99/100", "40-99/101")
+        ),
         (206, REST | {"content-range": "bytes 0-99/100"}, HELD, StartOver()),
         (206, REST | {"content-range": "bytes 40-100/101"}, HELD, StartOver()),
         (206, REST | {"content-range": "bytes 40-100/100"}, HELD, StartOver()),

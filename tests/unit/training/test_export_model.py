@@ -22,6 +22,7 @@ from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.emulator.request_log import RecordedRequest
 from vi_airflow_provider.emulator.store.weights import Weights
 from vi_airflow_provider.operators.runs import ExportModelOperator
+from vi_airflow_provider.storage.spool import ContentSpool
 from vi_airflow_provider.training.model_export import read_manifest
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=1000, runs=0)
@@ -237,6 +238,28 @@ def test_host_that_rejects_every_url_ends_the_download(vi_emulator: Emulator, ru
     with pytest.raises(ViNetworkError, match="rejects new URLs: 400"):
         export(run_id, tmp_path / "model.bin")
     assert len(downloads(vi_emulator)) == 3
+
+
+def test_killed_between_manifest_and_file_both_models_are_accepted(
+    vi_emulator: Emulator, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model.bin"
+    old = vi_emulator.store.outputs.of(run_id)[0]["runOutputId"]
+    first = export(run_id, target, select=old)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ContentSpool, "move_to", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export(run_id, target)
+    described, replaced = read_manifest(str(target))
+    assert hashlib.sha256(target.read_bytes()).hexdigest() == replaced.sha256 == first["sha256"]
+    vi_emulator.clear_requests()
+    assert export(run_id, target)["sha256"] == described.sha256
+    assert target.read_bytes() == content_of(vi_emulator, run_id)
+    assert downloads(vi_emulator) == []
 
 
 # --- what is refused, and what is shown ----------------------------------------------------------------------------

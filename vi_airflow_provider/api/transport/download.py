@@ -84,7 +84,7 @@ class _Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trust_env = False  # a netrc file would add a header with a password
+        self.trust_env = False  # neither a netrc file nor variables: what applies is decided here
         self.mount("https://", deadlines.Adapter(pool_maxsize=1))
         self.mount("http://", deadlines.Adapter(pool_maxsize=1))
 
