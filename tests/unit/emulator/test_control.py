@@ -67,7 +67,11 @@ def test_requests_are_listed_and_cleared(client: Client) -> None:
         "method": "GET",
         "path": f"{client.root}/flows",
         "query": "s=3",
-        "headers": {"user-agent": "me", "organization-id": client.headers["Organization-Id"]},
+        "headers": {
+            "accept-encoding": "identity",
+            "user-agent": "me",
+            "organization-id": client.headers["Organization-Id"],
+        },
         "status": 200,
     }
     assert client("DELETE", "//_emulator/requests").status == 204

@@ -144,7 +144,7 @@ def test_object_store_gets_the_model_whole(
         assert not ObjectStoragePath(target).exists()
         result = export(run_id, target)
         assert ObjectStoragePath(target).read_bytes() == content_of(vi_emulator, run_id)
-        assert result["uri"] == target
+        assert result["uri"] == str(ObjectStoragePath(target))  # older drivers write three slashes
         assert export(run_id, target) == result
     assert [request.headers.get("range") for request in downloads(vi_emulator)][-1] == "bytes=2000000-"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
