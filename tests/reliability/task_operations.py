@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.documents import wire_flow, wire_spec
+from tests.documents import wire_flow, wire_run, wire_spec
 from tests.reliability.faults import DELETED_BY_OTHERS
 from tests.reliability.operations import (
     ACTIVE,
@@ -26,10 +26,15 @@ from tests.reliability.operations import (
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
+
+    from vi_airflow_provider.audit.subject import Subject
 
 
 def _gate(setup: Setup) -> str:
@@ -89,24 +94,38 @@ def _run(task: Any) -> Any:
 
 
 def _export(setup: Setup) -> str:
-    """Export over an earlier export, which must survive a failure."""
-    from vi_airflow_provider.audit.reader import read_export, verify
+    """Export the flows over an earlier export."""
+    from vi_airflow_provider.audit.subject import FLOWS as SUBJECT
     from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-    target = setup.folder / "flows.jsonl"
-    old = _old_export()
+    return _export_over(_old_export(), SUBJECT, ExportFlowsOperator, setup, FLOWS)
+
+
+def _export_runs(setup: Setup) -> str:
+    """Export the runs with their checkpoints over an earlier export."""
+    from vi_airflow_provider.audit.subject import RUNS as SUBJECT
+    from vi_airflow_provider.operators.runs import ExportRunsOperator
+
+    return _export_over(_old_run_export(), SUBJECT, ExportRunsOperator, setup, (*RUNS, ACTIVE))
+
+
+def _export_over(old: dict[str, bytes], subject: Subject[Any], task: Any, setup: Setup, existing: Sequence[str]) -> str:
+    """Export over an earlier export, which must survive a failure."""
+    from vi_airflow_provider.audit.reader import read_documents, verify
+
+    target = setup.folder / f"{subject.noun}s.jsonl"
     for name, content in old.items():
         (setup.folder / name).write_bytes(content)
     try:
-        _run(ExportFlowsOperator(task_id="export", destination=str(target)))
+        _run(task(task_id="export", destination=str(target)))
     except ViError:
         assert {path.name: path.read_bytes() for path in setup.folder.iterdir()} == old
         raise
     assert {path.name for path in setup.folder.iterdir()} == old.keys()
-    verify(str(target))
-    ids = [flow.flow_id for flow in read_export(str(target))]
+    verify(str(target), subject, every_document=True)
+    ids = [subject.id_of(document) for document in read_documents(str(target), subject)]
     assert len(ids) == len(set(ids))
-    assert set(ids) >= set(FLOWS) - set(DELETED_BY_OTHERS)
+    assert set(ids) >= set(existing) - set(DELETED_BY_OTHERS)
     return OK
 
 
@@ -118,6 +137,19 @@ def _old_export() -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         export(f"{folder}/flows.jsonl", [flow("old")])
+        return contents(Path(folder))
+
+
+@cache
+def _old_run_export() -> dict[str, bytes]:
+    import tempfile
+
+    from tests.unit.audit.support import contents, export
+    from vi_airflow_provider.audit.run_record import record_run
+    from vi_airflow_provider.audit.subject import RUNS as SUBJECT
+
+    with tempfile.TemporaryDirectory() as folder:
+        export(f"{folder}/runs.jsonl", [record_run(Run.model_validate(wire_run(runId="old")), [])], subject=SUBJECT)
         return contents(Path(folder))
 
 
@@ -269,6 +301,7 @@ _ONLY_SYNC: Final = "ViClient"
 TASKS: Final = (
     Operation("gate", "GET", {"AsyncViClient": _gate}, lists=True, polls=True),
     Operation("export", "GET", {_ONLY_SYNC: _export}, lists=True),
+    Operation("export runs", "GET", {_ONLY_SYNC: _export_runs}, lists=True),
     Operation("prune, listing", "GET", {_ONLY_SYNC: _prune}, 3, _pruned, lists=True),
     Operation("prune, deleting", "DELETE", {"AsyncViClient": _prune}, 3, _pruned, skip=3, continues=True, rereads=True),
     Operation("prune runs, listing", "GET", {_ONLY_SYNC: _prune_runs}, 3, _runs_pruned, lists=True),

@@ -20,6 +20,7 @@ from vi_airflow_provider.audit.manifest import ExportManifest
 from vi_airflow_provider.audit.reader import read_export
 from vi_airflow_provider.audit.spool import Spool
 from vi_airflow_provider.audit.subject import FLOWS as SUBJECT
+from vi_airflow_provider.audit.subject import Subject
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 from vi_airflow_provider.storage.manifest import sha256_and_size
 
@@ -54,16 +55,17 @@ def format_of(name: str) -> str:
 
 def export(
     uri: str,
-    flows: Iterable[Flow],
+    flows: Iterable[Any],
     format_: str = "jsonl",
     *,
+    subject: Subject[Any] = SUBJECT,
     report: bytes | None = None,
     bom: bool = True,
     **facts: Any,
 ) -> ExportManifest:
-    """Write flows to a file with a manifest, and return its manifest."""
+    """Write flows, or documents of another subject, to a file with a manifest, and return its manifest."""
     target = ObjectStoragePath(uri)
-    with Spool(SUBJECT) as spool:
+    with Spool(subject) as spool:
         for each in flows:
             spool.add(each)
         file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"), bom=bom)
