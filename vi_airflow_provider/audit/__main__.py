@@ -1,4 +1,4 @@
-"""``python -m vi_airflow_provider.audit``: verify an export against its manifest, or show what changed."""
+"""``python -m vi_airflow_provider.audit``: verify an export, show what changed, or write a page over a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.audit import comparison
 from vi_airflow_provider.audit.manifest import ExportError
+from vi_airflow_provider.audit.report.index import IndexNotWrittenError, write_index
 from vi_airflow_provider.storage.console import OutputError, print_lines
 from vi_airflow_provider.storage.urls import absolute
 
@@ -20,18 +21,24 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0: success; 1: the exports differ; 2: an export cannot be trusted or read; 3: the output cannot be written.
+    0: success; 1: the exports differ; 2: an export cannot be trusted or read; 3: what is printed, or the page, cannot
+    be written.
     """
     chosen = _parser().parse_args(arguments)
     with ExitStack() as resources:
         try:
             if chosen.command == "verify":
                 code, lines = _verify(chosen.uri)
+            elif chosen.command == "index":
+                code, lines = _index(chosen.folder, chosen.output)
             else:
                 code, lines = _diff(chosen.old, chosen.new, resources)
         except ExportError as error:  # it may name several flows, each on a line
             print(error, file=sys.stderr)
             return 2
+        except IndexNotWrittenError as error:
+            print(one_line(str(error)), file=sys.stderr)
+            return 3
         except Exception as error:  # whatever a storage's driver raises: an outage must not be reported as a difference
             print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
             return 2
@@ -46,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     diff = commands.add_parser("diff", help="show what changed between two jsonl exports")
     diff.add_argument("old", type=absolute, help="path or URL of the older export")
     diff.add_argument("new", type=absolute, help="path or URL of the newer export")
+    index = commands.add_parser("index", help="write a page over the exports of a folder and its subfolders")
+    index.add_argument("folder", type=absolute, help="path or URL of the folder")
+    index.add_argument("--output", type=absolute, help="the page (default: index.html in the folder)")
     return parser
 
 
@@ -58,6 +68,11 @@ def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]
     if caveat := comparison.caveat(old, new):
         print(caveat, file=sys.stderr)
     return int(bool(changes)), comparison.diff_lines(changes)
+
+
+def _index(folder: str, output: str | None) -> tuple[int, Iterable[str]]:
+    page, index = write_index(folder, output)
+    return 0, [f"{page}: {index.count} exports, {len(index.unreadable)} unreadable manifests"]
 
 
 def _print(lines: Iterable[str], code: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ VERSION: Final = 1
 _END_OF_LIST: Final = b" }\n"
 #: The facts are within the first bytes: to find the newest of many manifests, only these are read.
 HEAD_BYTES: Final = 1 << 16
+#: How a manifest states its kind; all kinds of this provider begin alike.
+_KIND: Final = re.compile(rb'^ "kind": "(vi-[a-z-]+)",?$', re.MULTILINE)
 
 
 class Suffix(NamedTuple):
@@ -171,12 +174,21 @@ class ManifestKind:
         return self.error(f"{uri} does not match its manifest: it was truncated or changed{detail}")
 
 
+def kind_of(manifest: ObjectStoragePath) -> str | None:
+    """Return the kind that a manifest of this provider states, which its reader may not know; ``None`` for other files.
+
+    :raises Exception: whatever the file system's driver raises
+    """
+    with open_to_read(manifest, HEAD_BYTES) as file:
+        found = _KIND.search(file.read(HEAD_BYTES))
+    return found and found[1].decode()
+
+
 def _kind_beside(data: ObjectStoragePath) -> str | None:
     """Return the kind of an archive by its manifest, which has another name than that of an export."""
     manifest = data.parent / (data.name.removesuffix(".jsonl") + ".manifest.json")
     try:
-        with open_to_read(manifest, HEAD_BYTES) as file:
-            return str(json.loads(file.read(HEAD_BYTES))["kind"])
+        return kind_of(manifest)
     except Exception:  # there is none, or it cannot be read
         return None
 

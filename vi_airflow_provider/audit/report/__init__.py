@@ -9,8 +9,6 @@ of its own, which the page in Airflow imports and :mod:`~vi_airflow_provider.aud
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from vi_airflow_provider.audit.report import resources
 from vi_airflow_provider.audit.report.ages import Ages
 from vi_airflow_provider.audit.report.changes import MOST_AT_ONCE, OPEN_CHANGES, changes, verdict
 from vi_airflow_provider.audit.report.entries import ENTRIES
-from vi_airflow_provider.audit.report.markup import embedded_json, show_time, text
+from vi_airflow_provider.audit.report.markup import content_security_policy, embedded_json, show_time, text
 
 if TYPE_CHECKING:
     from vi_airflow_provider.audit.diff import Changed, Diff
@@ -70,7 +68,7 @@ def write_report(file: IO[str], facts: ReportFacts, documents: Iterable[Any], di
     ages = Ages(facts.exported_at, facts.noun)
     # A slot is written when the template reaches it: the histogram follows the documents that it counts.
     slots: dict[str, Callable[[], Iterable[str]]] = {
-        "csp": lambda: [_content_security_policy(style, script)],
+        "csp": lambda: [content_security_policy(style, script)],
         "style": lambda: [style],
         "script": lambda: [script],
         "noun": lambda: [facts.noun],
@@ -88,16 +86,6 @@ def write_report(file: IO[str], facts: ReportFacts, documents: Iterable[Any], di
     literal_then_slot = re.split(r"\{\{(\w+)\}\}", resources.template())
     for position, part in enumerate(literal_then_slot):
         file.writelines(slots[part]() if position % 2 else [part])
-
-
-def _content_security_policy(style: str, script: str) -> str:
-    def source(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
-
-    return (
-        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _since(facts: ReportFacts) -> str:

@@ -27,6 +27,16 @@ def style() -> str:
     return "\n".join(map(_text, _STYLES))
 
 
+def index_template() -> str:
+    """Return the page that lists the exports of a folder, with slots as those of :func:`template`."""
+    return _text("index.html")
+
+
+def index_style() -> str:
+    """Return the style of that page."""
+    return "\n".join(map(_text, (*_STYLES, "index.css")))
+
+
 def script() -> str:
     """Return the modules as one script."""
     return "\n".join(('"use strict";', "(() => {", *map(_as_function, _MODULES), "})();"))
