@@ -30,20 +30,21 @@ an XCom passed by ``expand_kwargs``    no        this module prevents it; Airflo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, mask_secret
 
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.links.flows import ViFlowLink
-from vi_airflow_provider.selection.arguments import checked_flow_id
+from vi_airflow_provider.selection.arguments import checked_flow_id, choice
+from vi_airflow_provider.selection.literals import refuse_literals
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys, xcom_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -58,6 +59,7 @@ _OWN_MODULES: Final = "vi_airflow_provider.api."
 ENDED_BY_A_PERSON: Final = frozenset({"failed", "success", "removed", "skipped", "upstream_failed", "restarting"})
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
+_ARGUMENT_OF: Final[Mapping[str, str]] = {field: argument for argument, field in _FIELD_OF.items()}
 
 
 class ViTaskMixin:
@@ -78,6 +80,30 @@ class ViTaskMixin:
         from vi_airflow_provider.hooks.vi import ViHook
 
         return ViHook(self.vi_conn_id)
+
+    # --- the DAG file ------------------------------------------------------------------------------------------
+
+    #: The values that an argument may have, by its name.
+    choices: ClassVar[Mapping[str, Collection[str]]] = {}
+    #: Groups of arguments of which at least one must be given.
+    required: ClassVar[Sequence[Collection[str]]] = ()
+
+    def refuse_literals(self) -> None:
+        """Refuse an argument of a task in a DAG that can never be right; the last step of each ``__init__``.
+
+        :raises ViValidationError: Airflow shows it as an import error of the DAG file
+        """
+        # The arguments of an instance of a mapped task are data. They are checked when it is executed.
+        if self.has_dag() and not getattr(self, "_BaseOperator__from_mapped", False):
+            arguments = {_ARGUMENT_OF.get(field, field): value for field, value in vars(self).items()}
+            refuse_literals(self.task_id, arguments, self.choices, self.required)
+
+    def chosen(self, name: str) -> str:
+        """Return an argument that has one of a few values.
+
+        :raises ViValidationError: it has another one
+        """
+        return choice(name, getattr(self, name), self.choices[name])
 
     # --- rendering ---------------------------------------------------------------------------------------------
 

@@ -108,6 +108,8 @@ class PruneBaseOperator(CleanupOperator):
         "page_size",
     )
     ui_color = "#fbe4e4"
+    choices: ClassVar = {"age_of": ("last_updated", "time_created"), "protect_unmatched": ("warn", "fail")}
+    required = (("older_than", "plan"),)
     #: The arguments of the policy.
     rules: ClassVar[tuple[str, ...]] = RULES
 
@@ -154,6 +156,7 @@ class PruneBaseOperator(CleanupOperator):
         self.allow_unarchived = allow_unarchived
         self.concurrency = concurrency
         self.page_size = page_size
+        self.refuse_literals()
 
     def _do_render_template_fields(self, *arguments: Any, **options: Any) -> None:
         """Render the templates, and refuse a protection of which nothing is left: it would protect nothing."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
-from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_seconds
+from vi_airflow_provider.selection.arguments import boolean, optional_count, optional_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +40,12 @@ class ViRunBaseOperator(ViBaseOperator):
 
     template_fields: Sequence[str] = (*ViBaseOperator.template_fields, "run_id")
     operator_extra_links = (ViRunLink(),)
+    required = (("run_id",),)
 
     def __init__(self, *, run_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id = run_id
+        self.refuse_literals()
 
     def _announce(self, context: Context, run: Run) -> str:
         """Store the link to the run, and return its address."""
@@ -62,6 +64,7 @@ class GetRunOperator(ViRunBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "if_missing", "best_metric")
+    choices: ClassVar = {"if_missing": ("fail", "skip")}
 
     def __init__(
         self,
@@ -73,12 +76,13 @@ class GetRunOperator(ViRunBaseOperator):
         super().__init__(**kwargs)
         self.if_missing = if_missing
         self.best_metric = best_metric
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and return."""
         summary = summaries()
         with self.session(context) as hook:
-            if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
+            if_missing = self.chosen("if_missing")
             metric = summary.BestMetric.build(self.best_metric)
             try:
                 run = hook.get_run(self.run_id)
@@ -104,6 +108,7 @@ class KillRunOperator(ViRunBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "if_ended", "wait")
+    choices: ClassVar = {"if_ended": ("success", "skip", "fail")}
 
     def __init__(
         self,
@@ -115,11 +120,12 @@ class KillRunOperator(ViRunBaseOperator):
         super().__init__(**kwargs)
         self.if_ended = if_ended
         self.wait = wait
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, str]:
         """Kill, and return what became of it."""
         with self.session(context) as hook:
-            if_ended = choice("if_ended", self.if_ended, ("success", "skip", "fail"))
+            if_ended = self.chosen("if_ended")
             wait = boolean("wait", self.wait)
             outcome = self._kill(context, hook, wait=wait)
         self.log.info("Run %s: %s.", self.run_id, outcome)
@@ -160,6 +166,7 @@ class ListRunsOperator(ViBaseOperator):
         *ViBaseOperator.template_fields,
         *("states", "flow_id", "training_project", "attributes", "older_than", "limit", "result"),
     )
+    choices: ClassVar = {"result": ("summaries", "ids")}
 
     def __init__(
         self,
@@ -183,12 +190,13 @@ class ListRunsOperator(ViBaseOperator):
         self.limit = limit
         self.result = result
         self.max_xcom_bytes = max_xcom_bytes
+        self.refuse_literals()
 
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
         summary = summaries()
         with self.session(context) as hook:
-            shape = choice("result", self.result, ("summaries", "ids"))
+            shape = self.chosen("result")
             bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
             runs = self._selected(hook)
             ids = [run.run_id for run in runs]

@@ -38,6 +38,8 @@ class ExportOperator(ViBaseOperator):
     """
 
     template_fields: Sequence[str] = (*ViBaseOperator.template_fields, *_ARGUMENTS)
+    choices: ClassVar = {"format": ("jsonl", "csv", "parquet")}
+    required = (("destination",),)
     #: What is exported, in the singular.
     noun: ClassVar[Literal["flow", "run"]]
     page_size: int | None
@@ -63,6 +65,7 @@ class ExportOperator(ViBaseOperator):
         self.fail_on_drift = fail_on_drift
         self.html_report = html_report
         self.csv_bom = csv_bom
+        self.refuse_literals()
 
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select documents, as they were given."""
@@ -178,6 +181,7 @@ class ExportRunsOperator(ExportOperator):
         self.older_than = older_than
         self.limit = limit
         self.page_size = page_size
+        self.refuse_literals()
 
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select runs, as they were given."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
@@ -52,6 +52,7 @@ class ListFlowsOperator(FlowSelectionOperator):
     """
 
     template_fields = (*FlowSelectionOperator.template_fields, "result")
+    choices: ClassVar = {"result": ("flows", "summaries", "ids")}
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class ListFlowsOperator(FlowSelectionOperator):
         super().__init__(**kwargs)
         self.result = result
         self.max_xcom_bytes = max_xcom_bytes
+        self.refuse_literals()
 
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
@@ -98,16 +100,19 @@ class GetFlowOperator(ViBaseOperator):
     """
 
     template_fields = (*ViBaseOperator.template_fields, "flow_id", "if_missing")
+    choices: ClassVar = {"if_missing": ("fail", "skip")}
+    required = (("flow_id",),)
 
     def __init__(self, *, flow_id: str, if_missing: Literal["fail", "skip"] = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.flow_id = flow_id
         self.if_missing = if_missing
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and return."""
         with self.session(context, self.flow_id) as hook:
-            if_missing = choice("if_missing", self.if_missing, ("fail", "skip"))
+            if_missing = self.chosen("if_missing")
             try:
                 flow = hook.get_flow(self.flow_id)
             except ViNotFoundError:
@@ -143,6 +148,8 @@ class DeleteFlowOperator(CleanupOperator):
         "dry_run_requested",
     )
     ui_color = "#fbe4e4"
+    choices: ClassVar = {"if_missing": ("success", "skip", "fail"), "if_changed": ("fail", "skip")}
+    required = (("flow_id",),)
 
     def __init__(
         self,
@@ -163,14 +170,15 @@ class DeleteFlowOperator(CleanupOperator):
         self.archive_to = archive_to
         # Not `dry_run`, which is a method of every operator (`airflow tasks test --dry-run`).
         self.dry_run_requested = dry_run
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the flow, after the reads and the archive that are asked for."""
         from vi_airflow_provider.cleanup import single
 
         with self.session(context, self.flow_id) as hook:
-            if_missing = choice("if_missing", self.if_missing, ("success", "skip", "fail"))
-            if_changed = choice("if_changed", self.if_changed, ("fail", "skip"))
+            if_missing = self.chosen("if_missing")
+            if_changed = self.chosen("if_changed")
             attempt = single.Attempt(**self.attempt(context, self.flow_id))
             order = single.Order.of(self.flow_id, attempt, self.expected_etag, self.archive_to, self.dry_run_requested)
             try:
@@ -198,6 +206,8 @@ class CreateFlowOperator(ViBaseOperator):
 
     template_fields = (*ViBaseOperator.template_fields, "spec", "attributes", "flow_id", "if_exists")
     ui_color = "#e4f5e6"
+    choices: ClassVar = {"if_exists": ("fail", "skip", "replace")}
+    required = (("spec",),)
 
     def __init__(
         self,
@@ -213,6 +223,7 @@ class CreateFlowOperator(ViBaseOperator):
         self.attributes = attributes
         self.flow_id = flow_id
         self.if_exists = if_exists
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, then write if needed; each attempt to write reads again."""
@@ -221,7 +232,7 @@ class CreateFlowOperator(ViBaseOperator):
         # An empty id is refused: a template rendered to nothing.
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
         with self.session(context, flow_id) as hook:
-            if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
+            if_exists = self.chosen("if_exists")
             desired = DesiredFlow.build(self.spec, self.attributes)
             self.check_xcom(desired.document())
             guard = WriteGuard(desired, replace=if_exists == "replace")
@@ -261,6 +272,10 @@ class UpdateFlowOperator(ViBaseOperator):
 
     template_fields = (*ViBaseOperator.template_fields, "flow_id", "spec", "attributes")
     ui_color = "#e4f5e6"
+    required = (
+        ("flow_id",),
+        ("spec", "attributes"),
+    )
 
     def __init__(
         self,
@@ -274,6 +289,7 @@ class UpdateFlowOperator(ViBaseOperator):
         self.flow_id = flow_id
         self.spec = spec
         self.attributes = attributes
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change and return."""

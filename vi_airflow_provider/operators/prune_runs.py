@@ -57,6 +57,7 @@ class PruneRunsOperator(PruneBaseOperator):
         self.keep_best = keep_best
         self.best_metric = best_metric
         self.keep_succeeded = keep_succeeded
+        self.refuse_literals()
 
     def _kind(self, prune: ModuleType) -> Any:
         summary = summaries()
@@ -106,6 +107,7 @@ class KillOverdueRunsOperator(CleanupOperator):
         self.dry_run_requested = dry_run
         self.max_kill = max_kill
         self.page_size = page_size
+        self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the overdue runs, and unless it is a dry run, kill them."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from vi_airflow_provider.operators.cleanup import CleanupOperator
-from vi_airflow_provider.selection.arguments import choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +29,8 @@ class RestoreFlowsOperator(CleanupOperator):
 
     template_fields = (*CleanupOperator.template_fields, "archive", "flow_ids", "if_exists")
     ui_color = "#e4f5e6"
+    choices: ClassVar = {"if_exists": ("fail", "skip", "replace")}
+    required = (("archive",),)
 
     def __init__(
         self,
@@ -43,13 +44,14 @@ class RestoreFlowsOperator(CleanupOperator):
         self.archive = archive
         self.flow_ids = flow_ids
         self.if_exists = if_exists
+        self.refuse_literals()
 
     def execute(self, context: Context) -> list[str]:
         """Check the archive, compare its flows with the server's, then write."""
         from vi_airflow_provider.cleanup import restore
 
         with self.session(context) as hook:
-            if_exists = choice("if_exists", self.if_exists, ("fail", "skip", "replace"))
+            if_exists = self.chosen("if_exists")
             flows = restore.archived_flows(self.archive, self.flow_ids)
             try:
                 return restore.Restore(hook.get_conn(), if_exists, self.killed).run(flows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vi_airflow_provider.operators.existing_runs import ViRunBaseOperator
 
@@ -44,6 +44,7 @@ class GetRunOutputsOperator(RunArtifactsBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
+    choices: ClassVar = {"select": ("latest", "best", "all")}
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class GetRunOutputsOperator(RunArtifactsBaseOperator):
         self.select = select
         self.best_metric = best_metric
         self.destination = destination
+        self.refuse_literals()
 
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Return the selected checkpoints."""
@@ -122,6 +124,7 @@ class ExportRunLogsOperator(RunArtifactsBaseOperator):
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.destination = destination
+        self.refuse_literals()
 
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Write the log."""

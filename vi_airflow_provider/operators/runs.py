@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
@@ -94,6 +94,8 @@ class StartRunOperator(ViBaseOperator):
     #: The run as it was seen last, and the result if it has succeeded, for OpenLineage.
     _run: Run | None = None
     _result: dict[str, Any] | None = None
+    choices: ClassVar = {"on_clear": ("restart", "adopt")}
+    required = (("flow_id", "flow"),)
 
     def __init__(
         self,
@@ -133,6 +135,7 @@ class StartRunOperator(ViBaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.best_metric = best_metric
         self.tail_logs = tail_logs
+        self.refuse_literals()
 
     def pre_execute(self, context: Any) -> None:
         """Remember the task instance: Airflow may call :meth:`on_kill` on an operator that has executed nothing."""

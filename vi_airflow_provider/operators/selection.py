@@ -70,6 +70,7 @@ class FlowSelectionOperator(ViBaseOperator):
         self.older_than = older_than
         self.limit = limit
         self.page_size = page_size
+        self.refuse_literals()
 
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select flows, as they were given."""

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.validation import checked_id
+from vi_airflow_provider.api.validation import checked_id, describe_errors
+
+T = TypeVar("T")
 
 _TIMEDELTA_TEXT: Final = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?")
 #: More digits than any count needs; Python refuses to convert a text of thousands of them.
@@ -42,7 +45,9 @@ def _duration(value: Any) -> Any:
             return value
     elif isinstance(value, timedelta):
         return timedelta.__pos__(value)  # a plain one: the arithmetic of pendulum's subclasses differs
-    raise ValueError("a timedelta or an ISO 8601 duration like P90D expected")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    example = f"timedelta(days={value!r:.20}), if days are meant" if is_number else "'P90D' or timedelta(days=90)"
+    raise ValueError(f"{value!r:.80} is not a timedelta or an ISO 8601 duration; write {example}")
 
 
 def _not_negative(value: timedelta) -> timedelta:
@@ -53,14 +58,22 @@ def _not_negative(value: timedelta) -> timedelta:
 
 def _instant(value: Any) -> datetime:
     value = _plain(value)
+    given = value
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = _parsed(value)
     if not isinstance(value, datetime):
-        raise ValueError("a datetime or an ISO 8601 time expected")
+        raise ValueError(f"{given!r:.80} is not a datetime or an ISO 8601 time; write '2026-01-31T00:00:00+00:00'")
     if value.utcoffset() is None:
-        raise ValueError("it has no time zone")
+        raise ValueError(f"{str(given)!r:.80} has no time zone; write '{value:%Y-%m-%dT%H:%M:%S}+00:00' for UTC")
     date, time = (value.year, value.month, value.day), (value.hour, value.minute, value.second, value.microsecond)
     return datetime(*date, *time, tzinfo=value.tzinfo, fold=value.fold)
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:
@@ -91,6 +104,7 @@ def _items(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 _SPAN: Final = TypeAdapter(Duration)
 Instant = Annotated[datetime, BeforeValidator(_instant)]
+_TIME: Final = TypeAdapter(Instant)
 Text = Annotated[str, BeforeValidator(_text)]
 #: In front of a collection type: its argument may be any sequence.
 Items: Final = BeforeValidator(_items)
@@ -98,11 +112,35 @@ Items: Final = BeforeValidator(_items)
 AttributeValue = Annotated[str, AfterValidator(_attribute_value)]
 
 
+#: What other spellings of true and false mean.
+_MEANT: Final = {"yes": True, "on": True, "1": True, "y": True, "no": False, "off": False, "0": False, "n": False}
+
+
+def duration(name: str, value: Any) -> timedelta:
+    """Return an argument that is a time span with a unit."""
+    return _validated(_SPAN, name, value)
+
+
+def instant(name: str, value: Any) -> datetime:
+    """Return an argument that is a time with a time zone."""
+    return _validated(_TIME, name, value)
+
+
+def _validated(kind: TypeAdapter[T], name: str, value: Any) -> T:
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        reason = f"{name}: {describe_errors(error).removeprefix('document: ')}"
+    raise ViValidationError(reason)
+
+
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return an argument that takes one of a few values."""
     if isinstance(value, str) and value in allowed:
         return value
-    raise _refused(name, value, f"one of {', '.join(map(repr, allowed))}")
+    close = get_close_matches(value, allowed, 1) if isinstance(value, str) else []
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise _refused(name, value, f"one of {', '.join(map(repr, allowed))}{hint}")
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -112,7 +150,8 @@ def boolean(name: str, value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    raise _refused(name, value, "true or false")
+    known = _MEANT.get(str(value).lower())
+    raise _refused(name, value, "true or false" if known is None else f"true or false; write {known}")
 
 
 def optional_count(name: str, value: Any) -> int | None:
@@ -159,7 +198,8 @@ def fraction(name: str, value: Any) -> Fraction:
     except (ValueError, ZeroDivisionError):
         number = Fraction(-1)
     if not 0 <= number <= 1:
-        raise _refused(name, value, "a number from 0 to 1")
+        percent = 1 < number <= 100 or str(value).endswith("%")
+        raise _refused(name, value, f"a number from 0 to 1{'; write 0.5 for 50 %' if percent else ''}")
     return number
 
 

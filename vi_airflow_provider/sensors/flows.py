@@ -20,6 +20,7 @@ class FlowExistsSensor(FlowGateSensor):
     """
 
     template_fields = (*FlowGateSensor.template_fields, "flow_id", "flow_name", "training_project")
+    required = (("flow_id", "flow_name"),)
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class FlowExistsSensor(FlowGateSensor):
         self.flow_id = flow_id
         self.flow_name = flow_name
         self.training_project = training_project
+        self.refuse_literals()
 
     def _target(self) -> dict[str, Any]:
         """Return the arguments that identify the flow."""
@@ -60,6 +62,7 @@ class FlowSpecSensor(FlowGateSensor):
         "attributes",
         "unchanged_for",
     )
+    required = (("flow_id",),)
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class FlowSpecSensor(FlowGateSensor):
         self.attributes = attributes
         self.unchanged_for = unchanged_for
         self.absent = absent
+        self.refuse_literals()
 
     def _target(self) -> dict[str, Any]:
         """Return the argument that identifies the flow."""

@@ -42,6 +42,7 @@ class RunStateSensor(GateSensor):
     )
     operator_extra_links = (ViRunLink(),)
     _kind = "run"
+    required = (("run_id", "flow_id", "training_project", "attributes"),)
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class RunStateSensor(GateSensor):
         self.newest = newest
         self.states = states
         self.fail_on = fail_on
+        self.refuse_literals()
 
     def gate(self) -> RunGate:
         """Return what this sensor waits for, checked.

@@ -179,8 +179,8 @@ def test_another_value_is_no_collection_of_texts(value: Any) -> None:
 
 # --- refused -------------------------------------------------------------------------------------------------------
 
-NO_DURATION: Final = "a timedelta or an ISO 8601 duration like P90D expected"
-NO_TIME: Final = "a datetime or an ISO 8601 time expected"
+NO_DURATION: Final = "is not a timedelta or an ISO 8601 duration; write "
+NO_TIME: Final = "is not a datetime or an ISO 8601 time; write "
 REFUSED: Final[list[tuple[Any, Any, str]]] = [
     (Duration, 90, NO_DURATION),
     (Duration, 90.0, NO_DURATION),
@@ -188,7 +188,7 @@ REFUSED: Final[list[tuple[Any, Any, str]]] = [
     (Duration, str(pendulum.duration(days=90)), NO_DURATION),  # "12 weeks 6 days"
     (Duration, pendulum.duration(days=-1), "it is negative"),
     (Duration, START - pendulum.datetime(2026, 7, 1), "it is negative"),
-    (Instant, pendulum.naive(2026, 7, 1), "it has no time zone"),
+    (Instant, pendulum.naive(2026, 7, 1), "has no time zone; write '2026-07-01T00:00:00+00:00' for UTC"),
     (Instant, pendulum.date(2026, 7, 1), NO_TIME),
     (Instant, date(2026, 7, 1), NO_TIME),
     (Instant, 1_782_907_200, NO_TIME),

@@ -1,0 +1,82 @@
+"""A literal that can never be right is refused when the DAG file is parsed; what Airflow fills in later is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pendulum
+import pytest
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.selection.literals import is_literal, refuse_literals
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"older_than": 90}, "older_than: 90 is not a timedelta or an ISO 8601 duration; write timedelta(days=90), if"),
+    ({"older_than": "90 d"}, "older_than: '90 d' is not a timedelta or an ISO 8601 duration; write 'P90D'"),
+    ({"older_than": timedelta(days=-1)}, "older_than: it is negative"),
+    ({"unchanged_for": 1.5}, "unchanged_for: 1.5 is not a timedelta"),
+    ({"dry_run": "no"}, "dry_run: 'no' is not true or false; write False"),
+    ({"dry_run": 1}, "dry_run: 1 is not true or false; write True"),
+    ({"html_report": "maybe"}, "html_report: 'maybe' is not true or false"),
+    ({"created_after": datetime(2026, 1, 31)}, "has no time zone; write '2026-01-31T00:00:00+00:00' for UTC"),
+    ({"created_before": "2026-01-31T12:00"}, "has no time zone; write '2026-01-31T12:00:00+00:00' for UTC"),
+    ({"updated_after": "yesterday"}, "updated_after: 'yesterday' is not a datetime or an ISO 8601 time; write '2026"),
+    ({"updated_before": 7}, "updated_before: 7 is not a datetime"),
+    ({"limit": -1}, "limit: -1 is not a whole number"),
+    ({"keep_last": 2.5}, "keep_last: 2.5 is not a whole number"),
+    ({"max_delete": True}, "max_delete: True is not a whole number"),
+    ({"max_delete_fraction": 50}, "max_delete_fraction: 50 is not a number from 0 to 1; write 0.5 for 50 %"),
+    ({"grace": "soon"}, "grace: 'soon' is not a number of seconds, a timedelta or an ISO 8601 duration like PT1H"),
+    ({"format": "xlsx"}, "format: 'xlsx' is not one of 'jsonl', 'csv', 'parquet'"),
+    ({"format": "parket"}, "format: 'parket' is not one of 'jsonl', 'csv', 'parquet'; did you mean 'parquet'?"),
+    ({"flow_id": None, "flow_name": None}, "one of flow_id, flow_name is required"),
+]  # fmt: skip
+
+FINE: list[dict[str, Any]] = [
+    {"older_than": "P90D"},
+    {"older_than": pendulum.duration(days=90)},
+    {"older_than": "{{ params.age }}"},
+    {"older_than": "<< params.age >>"},
+    {"older_than": None},
+    {"older_than": object()},
+    {"dry_run": False},
+    {"dry_run": "false"},
+    {"dry_run": "{{ params.dry_run }}"},
+    {"created_after": datetime(2026, 1, 31, tzinfo=UTC)},
+    {"created_after": pendulum.datetime(2026, 1, 31)},
+    {"created_after": "2026-01-31T00:00:00Z"},
+    {"limit": "10"},
+    {"limit": 0},
+    {"max_delete_fraction": 0.29},
+    {"grace": 0},
+    {"format": "csv"},
+    {"format": None},
+    {"flow_id": "x", "flow_name": None},
+    {"flow_id": None},
+    {"name_pattern": "no", "attributes": {"dry_run": "no"}},
+]
+
+CHOICES = {"format": ("jsonl", "csv", "parquet")}
+REQUIRED = [("flow_id", "flow_name")]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_literal_is_refused_by_task_and_argument(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ViValidationError) as raised:
+        refuse_literals("nightly", values, CHOICES, REQUIRED)
+    assert str(raised.value).startswith("task 'nightly': ")
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("values", FINE, ids=str)
+def test_everything_else_waits_for_the_task(values: dict[str, Any]) -> None:
+    refuse_literals("nightly", values, CHOICES, REQUIRED)
+
+
+TEMPLATES = ["{{ x }}", "{% if x %}1{% endif %}", "[[ x ]]", "<% x %>"]
+
+
+@pytest.mark.parametrize("value", [*TEMPLATES, None, [1], {"a": 1}, object()])
+def test_templates_and_objects_are_no_literals(value: Any) -> None:
+    assert not is_literal(value)
