@@ -6,7 +6,8 @@ import asyncio
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.connection import get_async_connection
@@ -18,6 +19,7 @@ from vi_airflow_provider.api.errors import ViConfigurationError, ViError
 from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
 from vi_airflow_provider.api.verbs import BlockingVerbs
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
+from vi_airflow_provider.selection.filter import FlowCriteria, FlowFilter, selected_flows
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
+    from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.api.protocol.messages import Steps
     from vi_airflow_provider.api.protocol.paging import Paginator
     from vi_airflow_provider.api.verbs import ViProtocol
@@ -139,6 +142,28 @@ class ViHook(BlockingVerbs, BaseHook):
         return found.error is None, found.message
 
     # --- the verbs ---------------------------------------------------------------------------------------------
+
+    def list_flows(
+        self,
+        *,
+        page_size: int | None = None,
+        limit: int | None = None,
+        prefetch: bool = True,
+        **criteria: Unpack[FlowCriteria],
+    ) -> Iterator[Flow]:
+        """Yield all flows, or those that match, newest first, one page at a time as they are consumed.
+
+        :param page_size: flows per request; the connection's setting by default, or else pages that begin small and
+            grow
+        :param limit: stop after this many
+        :param prefetch: fetch the next page (never more) while a page is consumed; False for a consumer that stops
+            once it has found what it searches for
+        :param criteria: those of ``ListFlowsOperator``: ``name_pattern``, ``training_project``, ``attributes``,
+            ``created_after``, ``created_before``, ``updated_after``, ``updated_before``, ``older_than``
+        :raises ViValidationError: a criterion is unusable; the message names it
+        """
+        wanted = FlowFilter.build(**criteria)
+        return selected_flows(self.get_conn(), wanted, datetime.now(UTC), limit, page_size, prefetch=prefetch)
 
     @property
     def _calls(self) -> ViProtocol:

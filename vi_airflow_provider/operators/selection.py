@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.operators.base import ViBaseOperator
@@ -10,7 +9,7 @@ from vi_airflow_provider.selection.arguments import optional_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.hooks.vi import ViHook
@@ -82,8 +81,6 @@ class FlowSelectionOperator(ViBaseOperator):
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        from vi_airflow_provider.selection.filter import FlowFilter, selected_flows
-
-        wanted = FlowFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
+        criteria: Any = {name: getattr(self, name) for name in _CRITERIA}
         limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size)
-        return selected_flows(hook, wanted, datetime.now(UTC), limit, page_size)
+        return hook.list_flows(page_size=page_size, limit=limit, **criteria)

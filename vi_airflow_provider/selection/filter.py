@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.api.validation import checked_count, describe_errors
 from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Text, milliseconds
 from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time, name_matches
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow
     from vi_airflow_provider.api.verbs import BlockingVerbs
+
+
+class FlowCriteria(TypedDict, total=False):
+    """The criteria of :class:`FlowFilter` as arguments, in every form that the filter accepts."""
+
+    name_pattern: str | None
+    training_project: str | None
+    attributes: Mapping[str, str] | None
+    created_after: datetime | str | None
+    created_before: datetime | str | None
+    updated_after: datetime | str | None
+    updated_before: datetime | str | None
+    older_than: timedelta | str | None
 
 
 class FlowFilter(BaseModel):
@@ -75,17 +89,25 @@ class FlowFilter(BaseModel):
 
 
 def selected_flows(
-    source: BlockingVerbs, wanted: FlowFilter, now: datetime, limit: int | None, page_size: int | None
+    source: BlockingVerbs,
+    wanted: FlowFilter,
+    now: datetime,
+    limit: int | None,
+    page_size: int | None,
+    *,
+    prefetch: bool = True,
 ) -> Iterator[Flow]:
     """Yield the flows of an organization that match at the time ``now``, read as they are consumed.
 
     :param limit: stop after this number of matching flows
     :param page_size: flows per request; the connection's setting by default
     """
+    if limit is not None:
+        checked_count(limit, "limit", 0)
     # Without a filter, the listing itself can stop at the limit and request no more than that. With a filter, any page
     # may be the last one that is needed, so no page is prefetched.
     bound = limit if wanted == FlowFilter() else None
-    flows = source.list_flows(page_size=page_size, limit=bound, prefetch=limit == bound)
+    flows = source.list_flows(page_size=page_size, limit=bound, prefetch=prefetch and limit == bound)
     return islice(wanted.select(flows, now), limit)
 
 

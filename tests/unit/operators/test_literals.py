@@ -52,7 +52,8 @@ def test_wrong_literal_in_a_dag_file_is_refused(
 
 def test_template_and_xcom_are_checked_by_the_task() -> None:
     with DAG("nightly", start_date=START, schedule=None):
-        ids = flows.ListFlowsOperator(task_id="ids", result="{{ params.result }}")
+        rendered: Any = "{{ params.result }}"
+        ids: Any = flows.ListFlowsOperator(task_id="ids", result=rendered)
         flows.PruneFlowsOperator(task_id="prune", older_than="{{ params.age }}", dry_run=ids.output)
         flows.GetFlowOperator.partial(task_id="get").expand(flow_id=ids.output)
 
