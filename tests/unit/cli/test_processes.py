@@ -86,7 +86,10 @@ def on_a_terminal(*arguments: str, typed: str = "", program: str = COMMAND, **va
     """Run a command on a terminal of its own; return its exit code, and all that the terminal got."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(program, [program, *arguments], {**os.environ, "TERM": "xterm", **variables})  # noqa: S606
+        try:
+            os.execve(program, [program, *arguments], {**os.environ, "TERM": "xterm", **variables})  # noqa: S606
+        finally:
+            os._exit(127)  # a program that is not installed: this process must not go on as a second pytest
     os.write(terminal, typed.encode())
     shown = b""
     while True:
