@@ -97,6 +97,7 @@ class ExportModelOperator(RunArtifactsBaseOperator):
         self.destination = destination
         self.select = select
         self.best_metric = best_metric
+        self.refuse_literals()
 
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Store the model."""

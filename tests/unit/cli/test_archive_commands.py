@@ -64,7 +64,10 @@ def test_damaged_archive_is_reported_with_code_2(cli: Cli, deleted: tuple[Flow, 
     ("arguments", "message"),
     [
         (("find", "/no/such/folder"), "/no/such/folder is not a folder"),
-        (("find", "/tmp", "--archived-after", "2026-01-01"), "--archived-after: it has no time zone."),  # noqa: S108
+        (
+            ("find", "/tmp", "--archived-after", "2026-01-01"),  # noqa: S108
+            "--archived-after: '2026-01-01' has no time zone; write '2026-01-01T00:00:00+00:00' for UTC.",
+        ),
         (("show", "/no/such.flows.jsonl"), "manifest /no/such.flows.manifest.json: it does not exist"),
         (("restore", "/no/such.flows.jsonl", "--yes"), "manifest /no/such.flows.manifest.json: it does not exist"),
     ],

@@ -62,8 +62,16 @@ def test_list_is_filtered_as_the_operator_does(cli: Cli, vi_emulator: Emulator) 
     ("option", "value", "message"),
     [
         ("--limit", "x", "--limit: 'x' is not a whole number."),
-        ("--older-than", "90", "--older-than: a timedelta or an ISO 8601 duration like P90D expected."),
-        ("--updated-after", "2026-01-01T00:00:00", "--updated-after: it has no time zone."),
+        (
+            "--older-than",
+            "90",
+            "--older-than: '90' is not a timedelta or an ISO 8601 duration; write 'P90D' or timedelta(days=90).",
+        ),
+        (
+            "--updated-after",
+            "2026-01-01T00:00:00",
+            "--updated-after: '2026-01-01T00:00:00' has no time zone; write '2026-01-01T00:00:00+00:00' for UTC.",
+        ),
         ("--attribute", "team", "--attribute: 'team' is not of the form KEY=VALUE."),
     ],
 )
