@@ -56,6 +56,10 @@ def test_export_on_s3_is_verified_and_compared(
 
     names = {f"audit/{day}.jsonl.gz{end}" for day in ("2026-09-30", "2026-10-01") for end in ("", *COMPANIONS)}
     assert set(keys(s3)) == names
+    assert main(["index", FOLDER]) == 0
+    page = s3.get_object(Bucket=BUCKET, Key="audit/index.html")["Body"].read().decode()
+    assert page.count('href="./2026-10-01.jsonl.gz') == 3
+    capsys.readouterr()
     for result in (first, second):
         assert verify(result["uri"], every_document=True).sha256 == result["sha256"]
         assert sum(1 for _ in read_export(result["uri"])) == result["count"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from vi_airflow_provider.audit import comparison
 from vi_airflow_provider.audit.diff import Kind
 from vi_airflow_provider.audit.manifest import ExportError
+from vi_airflow_provider.audit.report.index import IndexNotWrittenError, write_index, written
 from vi_airflow_provider.cli.errors import ExitCode, reporting
 from vi_airflow_provider.cli.output import show_document, show_rows
 from vi_airflow_provider.storage.console import print_lines, printable
@@ -46,6 +47,14 @@ def diff(arguments: Any) -> int:
         else:
             print_lines(comparison.diff_lines(changes))
         return ExitCode.NO if changes else ExitCode.OK
+
+
+def index(arguments: Any) -> int:
+    """Write a page over the exports of a folder."""
+    output = arguments.page and absolute(arguments.page)
+    with reporting({IndexNotWrittenError: ExitCode.OUTPUT, **_CODES}):
+        print_lines([written(*write_index(absolute(arguments.folder), output))])
+    return ExitCode.OK
 
 
 def _rows(changes: Diff) -> Iterator[dict[str, Any]]:

@@ -301,6 +301,16 @@ _AUDIT = Group(
                 *_SHOW,
             ),
         ),
+        Command(
+            "index",
+            "Write a page over the exports of a folder and its subfolders",
+            "audit.index",
+            (
+                _option("folder", metavar="FOLDER", help="path or URL of the folder"),
+                _option("--page", metavar="FILE", help="the page (default: index.html in the folder)"),
+                _VERBOSE,
+            ),
+        ),
     ),
 )
 _CONNECTION = Group(

@@ -20,7 +20,7 @@ from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.audit import comparison
 from vi_airflow_provider.audit.__main__ import main
 from vi_airflow_provider.audit.index import Index, read_index
-from vi_airflow_provider.audit.report.index import write_index
+from vi_airflow_provider.audit.report.index import index_page, write_index
 from vi_airflow_provider.audit.run_record import record_run
 from vi_airflow_provider.audit.subject import RUNS
 from vi_airflow_provider.cleanup.archive import write_archive
@@ -72,6 +72,13 @@ def test_files_are_read_only_if_the_manifests_do_not_tell(nights: Path, monkeypa
     monkeypatch.setattr(comparison, "compared", recorded)
     assert changes(nights)[1] == (2, 1, 1)
     assert [Path(uri).name for uri in compared] == ["2026-07-03.jsonl"]
+
+
+def test_equal_files_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in (1, 2):
+        night(tmp_path, day, [flow("a")])
+    monkeypatch.setattr("vi_airflow_provider.audit.index.merge_by_id", None)
+    assert changes(tmp_path) == [(0, 0, 0), None]
 
 
 def test_spelling_of_a_number_is_no_change(tmp_path: Path) -> None:
@@ -188,8 +195,9 @@ def test_folder_in_an_object_store_gets_its_page() -> None:
         assert (str(page), found.count) == ("memory://audit/index.html", 1)
         assert 'href="./2026/one.jsonl"' in page.read_text()
         # A browser could not follow a link from another storage.
-        elsewhere, _ = write_index("memory://audit", "memory://other/index.html")
-        assert "href=" not in elsewhere.read_text().partition("<body>")[2]
+        for other in ("memory://other/index.html", "/audit.html"):
+            elsewhere = index_page(page.parent, ObjectStoragePath(other), found)
+            assert "href=" not in elsewhere.partition("<body>")[2]
 
 
 def test_folder_without_exports_gets_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +215,7 @@ def test_url_with_a_secret_is_refused() -> None:
 def test_command_writes_the_page(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nights / "x.manifest.json").write_text("{")
     assert main(["index", str(nights)]) == 0
-    assert capsys.readouterr().out.endswith(f"{nights}/index.html: 4 exports, 1 unreadable manifests\n")
+    assert capsys.readouterr().out.endswith(f"{nights}/index.html: 4 exports, unreadable manifests: 1\n")
 
 
 def test_page_that_cannot_be_written_is_reported_with_code_3(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,10 +29,11 @@ async def test_index_fits_a_phone_and_draws_the_trend(scheme: str, tab: Tab, tmp
     assert await tab.evaluate("document.querySelectorAll('.trend circle').length") == 30
     # The size and the colors come from the style, which the policy of the page allows.
     bars = await tab.evaluate(
-        "[...document.querySelectorAll('.trend rect')].map((bar) => bar.getBoundingClientRect().width)"
+        "[...document.querySelectorAll('.trend rect')].map((bar) => [...['x', 'right'].map("
+        "(side) => bar.getBoundingClientRect()[side])])"
     )
-    assert bars
-    assert all(width > 1 for width in bars)
+    assert len({left for left, _ in bars}) == 2  # the last two nights
+    assert all(330 < left < right - 1 < 390 for left, right in bars)
     ground = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 29)"}[scheme]
     await tab.evaluate("document.querySelector('.files a').click()")

@@ -35,6 +35,22 @@ def test_text_and_codes_are_those_of_the_module(
     assert cli("audit", command, *paths, "-o", "plain") == expected
 
 
+@pytest.mark.parametrize(("folder", "page", "code"), [(".", "all.html", 0), (".", ".", 3), ("missing", "all.html", 2)])
+def test_page_is_that_of_the_module(
+    cli: Cli,
+    old_and_new: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    page: str,
+    code: int,
+) -> None:
+    monkeypatch.chdir(old_and_new[0].parent)
+    assert main(["index", folder, "--output", page]) == code
+    expected = (code, *capsys.readouterr())
+    assert cli("audit", "index", folder, "--page", page) == expected
+
+
 def test_diff_is_json_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
     code, out, err = cli("audit", "diff", *old_and_new, "-o", "json")
     assert code == 1

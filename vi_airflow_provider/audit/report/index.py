@@ -59,6 +59,11 @@ def write_index(folder: str, output: str | None = None) -> tuple[ObjectStoragePa
     raise IndexNotWrittenError(reason)
 
 
+def written(page: ObjectStoragePath, index: Index) -> str:
+    """Return a sentence for a command line."""
+    return f"{page}: {index.count} exports, unreadable manifests: {len(index.unreadable)}"
+
+
 def index_page(folder: ObjectStoragePath, page: ObjectStoragePath, index: Index) -> str:
     """Return the page as HTML.
 
