@@ -192,7 +192,8 @@ def test_folder_in_an_object_store_gets_its_page() -> None:
     with attached_memory():
         export("memory://audit/2026/one.jsonl", [flow("a")])
         page, found = write_index("memory://audit")
-        assert (str(page), found.count) == ("memory://audit/index.html", 1)
+        assert (page.name, found.count) == ("index.html", 1)
+        assert ObjectStoragePath("memory://audit/index.html").exists()
         assert 'href="./2026/one.jsonl"' in page.read_text()
         # A browser could not follow a link from another storage.
         for other in ("memory://other/index.html", "/audit.html"):

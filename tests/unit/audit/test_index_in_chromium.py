@@ -26,6 +26,8 @@ async def test_index_fits_a_phone_and_draws_the_trend(scheme: str, tab: Tab, tmp
     await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     await tab.open(Path(page.path).as_uri())
     assert await tab.evaluate("document.documentElement.scrollWidth") <= 390
+    heights = await tab.evaluate("[...document.querySelectorAll('.files a')].map((link) => link.offsetHeight)")
+    assert max(heights) < 30  # no word is broken
     assert await tab.evaluate("document.querySelectorAll('.trend circle').length") == 30
     # The size and the colors come from the style, which the policy of the page allows.
     bars = await tab.evaluate(

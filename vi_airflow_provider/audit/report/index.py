@@ -102,9 +102,10 @@ def _series(series: Series, number: int, page: ObjectStoragePath) -> Iterator[st
         yield f'<p class="quiet">Selected by <code>{text(selection)}</code></p>\n'
     yield from trend(series, number)
     yield '<table class="exports">\n<thead><tr><th scope="col">Exported</th>'
-    for label in (f"{noun.title()}s", *map(str.title, KINDS)):
-        yield f'<th scope="col" class="number">{label}</th>'
-    yield '<th scope="col">Files</th></tr></thead>\n<tbody>\n'
+    yield f'<th scope="col" class="number">{noun.title()}s</th>'
+    for kind in KINDS:
+        yield f'<th scope="col" class="number {kind}"><span>{kind.title()}</span></th>'
+    yield '<th scope="col" class="files">Files</th></tr></thead>\n<tbody>\n'
     for entry in series.entries:
         yield from _row(entry, page)
     yield "</tbody>\n</table>\n</section>\n"
@@ -117,9 +118,9 @@ def _row(entry: Entry, page: ObjectStoragePath) -> Iterator[str]:
         yield _count(entry, kind)
     yield '<td class="files">'
     if entry.data:
-        yield _link(entry.data, page, f"data ({_size(entry.described.size)})")
+        yield _link(entry.data, page, "data", f" ({_size(entry.described.size)})")
     else:
-        yield '<span class="removed">data is missing</span>'
+        yield '<span class="missing">data is missing</span>'
     yield _link(entry.manifest, page, "manifest")
     if entry.report:
         yield _link(entry.report, page, "report")
@@ -135,14 +136,15 @@ def _count(entry: Entry, kind: Kind) -> str:
     return f'<td class="number{f" {kind}" if count else ""}">{count:,}</td>'
 
 
-def _link(path: ObjectStoragePath, page: ObjectStoragePath, label: str) -> str:
+def _link(path: ObjectStoragePath, page: ObjectStoragePath, label: str, detail: str = "") -> str:
     """Return a link that is relative to the page; without one that a browser could follow, the label."""
+    shown = f'{label}<span class="size">{detail}</span>' if detail else label
     target = posixpath.relpath(path.path, page.parent.path)
     both_local = {path.protocol, page.protocol} <= LOCAL
     if both_local or (path.protocol == page.protocol and not target.startswith("../")):
         # A name may not be UTF-8, and may contain a colon.
-        return f'<a href="./{text(quote(target.encode("utf-8", "surrogateescape")))}">{label}</a>'
-    return f'<span title="{text(path)}">{label}</span>'
+        return f'<a href="./{text(quote(target.encode("utf-8", "surrogateescape")))}">{shown}</a>'
+    return f'<span title="{text(path)}">{shown}</span>'
 
 
 def _size(size: int) -> str:
