@@ -70,11 +70,16 @@ def _print(line: str, stdout: Any) -> bool:
     try:
         print(line, file=stdout, flush=True)
     except BrokenPipeError:
-        # At exit, Python flushes once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        _discard_rest(stdout)
         return False
     except OSError as error:
+        _discard_rest(stdout)
         reason = f"the output cannot be written: {error}"
     else:
         return True
     raise OutputError(reason)
+
+
+def _discard_rest(stdout: Any) -> None:
+    """Redirect what is still buffered to nowhere: at exit, Python flushes once more, and would report a failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())

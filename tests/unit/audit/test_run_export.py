@@ -40,9 +40,9 @@ def records(path: Path) -> list[RunRecord]:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     ObjectStoragePath("file:///").exists()
-    capsys.readouterr()
 
     def call(*arguments: Any) -> tuple[int, str, str]:
+        capsys.readouterr()  # what Airflow has logged to stdout, meanwhile
         code = main([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 

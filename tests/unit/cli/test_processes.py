@@ -128,7 +128,12 @@ def test_progress_is_shown_while_the_output_goes_elsewhere(environment: dict[str
 @pytest.mark.vi_emulator(flows=20, latency_ms=1500)
 def test_interrupt_ends_a_command_in_one_line(environment: dict[str, str], vi_emulator: Emulator) -> None:
     process = subprocess.Popen(  # noqa: S603
-        [COMMAND, "flows", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [COMMAND, "flows", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background lets its jobs ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not vi_emulator.requests and process.poll() is None:
         time.sleep(0.01)
