@@ -23,7 +23,7 @@ from vi_airflow_provider.operators.runs import StartRunOperator
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     params={
-        "flow_id": Param("00000000-0000-4000-8000-000000000000", type="string", minLength=1),
+        "flow_id": Param("add5cc9c-63dc-4a80-a407-bf4f68488d28", type="string", minLength=1),
         "seeds": Param([7, 11, 13], type="array", items={"type": "integer"}),
         "metric": Param("f1", type="string", minLength=1),
     },

@@ -1,7 +1,7 @@
-"""`make demo`: three example DAGs run in a real Airflow against the emulator, with 40 flows.
+"""`make demo`: five example DAGs run in a real Airflow against the emulator, with 40 flows.
 
 It needs no service, no network and no account. Everything it writes stays in one folder, and everything it starts
-lives in this process.
+ends with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from demo import local_airflow
+from demo import local_airflow, training
 from vi_airflow_provider.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def main() -> int:
     """Run the demonstration; 0 if all of it succeeded."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    with _quiet_airflow(FOLDER / "airflow.log") as screen, Emulator(flows=40) as vi:
+    with (
+        _quiet_airflow(FOLDER / "airflow.log") as screen,
+        Emulator(flows=40) as vi,
+        training.deployment(FOLDER, vi) as deployment,
+    ):
         show = Show(screen)
         show.line(f"The emulator serves {len(_names(vi))} flows at {vi.url}.")
         local_airflow.configure(FOLDER / "airflow", **vi.environment)
@@ -50,10 +54,14 @@ def main() -> int:
                 gate = _gate(dags["gate_training_on_flow"], vi)
             with show.step("Running audit_flow_specs again"):
                 changes = _changes(_export(dags["audit_flow_specs"], TODAY))
+            with show.step("Starting Airflow's scheduler, for DAGs that start others"):
+                airflow = deployment.ready()
+            with show.step("Running train_and_export_model, which starts deploy_model"):
+                trained = _training(training.train_and_deploy(airflow, vi, FOLDER / "models"), vi)
         except Exception as error:
             show.line(f"\n{type(error).__name__}: {error}\nAirflow's log: {FOLDER / 'airflow.log'}")
             return 1
-        show.table([*audit, *cleanup, *gate, *changes])
+        show.table([*audit, *cleanup, *gate, *changes, *trained])
         show.line(f"Airflow's log: {FOLDER.name}/airflow.log. For Airflow's web UI, run: make airflow")
     return 0
 
@@ -127,6 +135,22 @@ def _gate(dag: Any, vi: Emulator) -> list[Row]:
         ("Gate", f"the flow appeared after {created - began:.1f} s of waiting"),
         ("", f"{ended - created:.1f} s later the gate was open and {len(trainings)} trainings were done"),
         ("", f"first training: {trainings[0]}"),
+    ]
+
+
+def _training(done: dict[str, Any], vi: Emulator) -> list[Row]:
+    model, trained = done["model"], done["train"]
+    path = Path(model["uri"].removeprefix("file://"))
+    starts = vi.bill()[trained["run_id"]]["starts"]
+    _expect(path.stat().st_size == model["size"], "the model file has another size than reported")
+    _expect(starts == 1, f"the run was started {starts} times")
+    _expect(done["started_by"] == "asset_triggered", f"deploy_model was started by {done['started_by']}")
+    return [
+        ("Training", f"run {trained['run_id']} {trained['state']}, started {starts} time"),
+        ("", f"best checkpoint: epoch {model['epoch']}, f1 {model['metrics']['f1']:.3f}"),
+        ("Model", f"{model['size']:,} bytes in {path.relative_to(FOLDER.parent)}"),
+        ("", f"sha256 {model['sha256']}"),
+        ("Deploy", f"started by the asset: {done['deployed'][:70]}…"),
     ]
 
 
