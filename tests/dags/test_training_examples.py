@@ -113,7 +113,9 @@ class TestApproveTraining:
 
 @pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow 3.2 brought partitions")
 class TestAuditPartitions:
-    def test_file_of_the_partition_is_written(self, examples: dict[str, Any], tmp_path: Path) -> None:
+    def test_file_of_the_partition_is_written(
+        self, examples: dict[str, Any], vi_emulator: Emulator, tmp_path: Path
+    ) -> None:
         run = local_airflow.run(examples["audit_partitions"], {"destination": tmp_path.as_uri()})
 
         assert state(run) == "success"
