@@ -14,6 +14,8 @@ import pytest
 from tests.unit.docs.pages import CHANGELOG, DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
 
 PACKAGE: Final = "vi_airflow_provider"
+#: Where the documentation is published, as in the metadata of the package.
+SITE: Final = "https://vi-airflow-provider.readthedocs.io/en/latest/"
 TEXTS: Final = [README, CHANGELOG, *PAGES]
 SAMPLES: Final = [block for page in TEXTS for block in blocks(page, "python")]
 
@@ -75,6 +77,19 @@ def test_every_relative_link_has_a_target(page: str) -> None:
         assert linked.exists(), target
         if anchor and linked.suffix == ".md":
             assert anchor in {slug(heading) for heading in headings(linked)}, target
+
+
+def test_links_of_the_readme_lead_to_pages_of_the_site() -> None:
+    """Package indexes show the README without the repository around it."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose_of(README))
+    assert [target for target in targets if not target.startswith("https://")] == []
+    linked = [target.removeprefix(SITE) for target in targets if target.startswith(SITE)]
+    assert len(linked) > 20
+    for target in linked:
+        path, _, anchor = target.partition("#")
+        page = DOCS / f"{path.removesuffix('.html')}.md"
+        assert page.exists(), target
+        assert not anchor or anchor in {slug(heading) for heading in headings(page)}, target
 
 
 def test_the_index_lists_every_page() -> None:
