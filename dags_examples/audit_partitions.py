@@ -22,9 +22,9 @@ except ImportError:
     CronPartitionTimetable = None  # type: ignore[assignment, misc]
 
 FOLDER = "/tmp/vi_audit_partitions"  # noqa: S108 - change it to your storage
-AUDIT = Asset(name="vi_flow_audit", uri=f"file://{FOLDER}")
 
 if CronPartitionTimetable is not None:
+    AUDIT = Asset(name="vi_flow_audit", uri=f"file://{FOLDER}")
 
     @dag(
         schedule=CronPartitionTimetable("0 2 * * *", timezone="UTC", key_format="%Y-%m-%d"),

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -82,4 +82,5 @@ def _print(line: str, stdout: Any) -> bool:
 
 def _discard_rest(stdout: Any) -> None:
     """Redirect what is still buffered to nowhere: at exit, Python flushes once more, and would report a failure."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    with suppress(OSError):  # an object of a caller that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
