@@ -60,7 +60,7 @@ class Protections(BaseModel):
         raise ViValidationError(reason)
 
     def protection(self, subject: Subject) -> str | None:
-        """Return the rule that protects a flow or a run, ``None`` if there is none."""
+        """Return the rule that protects a flow or a run, ``None`` without such a rule."""
         if id_of(subject) in self.protect_ids:
             return "protected by its id"
         for pattern in sorted(self.protect_names):

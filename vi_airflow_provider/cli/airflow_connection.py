@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-# Before Airflow is imported: without it, Airflow 3 asks the supervisor of a task for connections, and there is none.
+# Before Airflow is imported: without it, Airflow 3 asks the supervisor of a task for connections. A command has no
+# supervisor.
 os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def settings_of(conn_id: str) -> ViSettings:
     """Return the settings of a connection.
 
-    :raises LookupError: there is none
+    :raises LookupError: the connection does not exist
     :raises ViConfigurationError: a field is unusable
     """
     try:

@@ -76,8 +76,8 @@ class CheckpointSource:
         return False
 
     def created(self, document: list[RunOutput]) -> int:
-        """Is not called, as there is no head."""
-        raise NotImplementedError
+        """Return when the newest checkpoint was created."""
+        return max((output.metadata.time_created for output in document), default=0)
 
     def needs_listing(self, key: str) -> bool:
         """Each run has a listing of its own."""
@@ -88,8 +88,8 @@ class CheckpointSource:
         return [output async for output in client.list_run_outputs(key)]
 
     async def scan(self, client: AsyncViClient, keys: Collection[str], extent: Extent) -> Listing[str, list[RunOutput]]:
-        """Is not called, as there is no listing for several runs."""
-        raise NotImplementedError
+        """Find nothing: no listing shows the checkpoints of several runs."""
+        return Listing(0, False, None)
 
 
 async def _read_listing(client: AsyncViClient, keys: Collection[RunTarget]) -> Listing[RunTarget, Run]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vi_airflow_provider.api.errors import one_line
 
-#: Chat services read these as markup: ``<!channel>`` would alert everybody.
+#: Chat services read these as markup: ``<!channel>`` would alert all members.
 _MARKUP: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 #: Outcomes of a cleanup in the order in which they are reported.
 _OUTCOMES: Final = ("deleted", "killed", "busy", "changed", "failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -184,9 +185,9 @@ class PruneBaseOperator(CleanupOperator):
                     task_instance.xcom_push(key="report", value=error.report)
                 raise
 
+    @abstractmethod
     def _kind(self, prune: ModuleType) -> Any:
         """Return what is deleted, a ``cleanup.kind.Kind``.
 
         :param prune: the module that does it, which is imported only when a task executes
         """
-        raise NotImplementedError

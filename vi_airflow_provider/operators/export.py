@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -67,9 +68,9 @@ class ExportOperator(ViBaseOperator):
         self.csv_bom = csv_bom
         self.refuse_literals()
 
+    @abstractmethod
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select documents, as they were given."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, and fail after that if there is drift and the task is to fail on it."""

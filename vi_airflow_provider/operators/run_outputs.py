@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vi_airflow_provider.operators.existing_runs import ViRunBaseOperator
@@ -26,9 +27,9 @@ class RunArtifactsBaseOperator(ViRunBaseOperator):
             self._announce(context, run)
             return self.deliver(RunArtifacts(hook, hook.settings, run))
 
+    @abstractmethod
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Return the result of the task."""
-        raise NotImplementedError
 
 
 class GetRunOutputsOperator(RunArtifactsBaseOperator):

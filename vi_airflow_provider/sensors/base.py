@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import abstractmethod
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -81,24 +82,24 @@ class GateSensor(ViTaskMixin, BaseSensorOperator):
         self._connection_read_at = math.inf
         self._unusable = False
 
+    @abstractmethod
     def gate(self) -> Any:
         """Return what this sensor waits for (``gates.condition.Awaited``), checked.
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        raise TypeError(f"{type(self).__name__} does not define what it waits for")
 
+    @abstractmethod
     def _find(self, hook: ViHook, target: Any) -> Any:
         """Return the document, ``None`` if it does not exist."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _value(self, context: Context, document: Any) -> dict[str, Any]:
         """Return the XCom for the document on which the gate opens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, gate: BaseModel, **pace: Any) -> BaseTrigger:
         """Return the trigger that waits for the same."""
-        raise NotImplementedError
 
     def _absent(self) -> bool:
         """Return whether this sensor waits for the absence of a document."""
@@ -326,9 +327,9 @@ class FlowGateSensor(GateSensor):
 
     _kind = "flow"
 
+    @abstractmethod
     def _target(self) -> dict[str, Any]:
         """Return the arguments that identify the flow."""
-        raise TypeError(f"{type(self).__name__} does not define what it waits for")
 
     def _condition(self) -> dict[str, Any]:
         """Return the arguments that the flow has to meet; by default it only has to exist."""

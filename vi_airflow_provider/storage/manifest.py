@@ -189,7 +189,7 @@ def _kind_beside(data: ObjectStoragePath) -> str | None:
     manifest = data.parent / (data.name.removesuffix(".jsonl") + ".manifest.json")
     try:
         return kind_of(manifest)
-    except Exception:  # there is none, or it cannot be read
+    except Exception:  # the manifest is missing or unreadable
         return None
 
 

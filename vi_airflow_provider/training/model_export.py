@@ -91,7 +91,7 @@ def select_output(client: BlockingVerbs, run_id: str, select: object, best_metri
     """Return the checkpoint that a DAG author selects.
 
     :param select: ``"latest"``, ``"best"`` or the id of a checkpoint; ``None`` for the best one if there is a metric
-    :raises ViNotFoundError: there is none, or none with the metric
+    :raises ViNotFoundError: the run has no checkpoint, or no checkpoint has the metric
     """
     if select is None:
         select = "latest" if best_metric is None else "best"

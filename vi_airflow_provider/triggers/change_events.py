@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -58,9 +59,9 @@ class ChangeEventTrigger(BaseEventTrigger):
         if unknown or not self.events:
             raise ValueError(f"events: {sorted(unknown)} are not among {', '.join(known)}")
 
+    @abstractmethod
     def _detector(self) -> Detector[Any]:
         """Return what finds the changes."""
-        raise NotImplementedError
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -94,13 +95,13 @@ class GateTrigger(BaseTrigger, Generic[K, D]):
         names = ["vi_conn_id", "gate", "deadline", "poke_interval", "first_look", "max_failures", "failures"]
         return names + (["exponential_backoff", "max_wait", "began"] if self.exponential_backoff else [])
 
+    @abstractmethod
     def _read_gate(self) -> Awaited[K, D]:
         """Return what is waited for."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _carried(self, document: D) -> dict[str, Any]:
         """Return what the event carries of the document on which the gate opens."""
-        raise NotImplementedError
 
     def _certain(self, gate: Awaited[K, D]) -> bool:
         """Return whether a listing alone must not prove that the document does not exist."""

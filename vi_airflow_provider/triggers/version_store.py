@@ -95,7 +95,7 @@ class VersionStore:
 
     @property
     def safe_at(self) -> float:
-        """When the next snapshot may be stored; infinite if there is none."""
+        """When the next snapshot may be stored; infinite without one."""
         return math.inf if self._pending is None else self._pending.safe_at
 
     async def save(self, now: float) -> None:

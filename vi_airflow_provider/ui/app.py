@@ -72,11 +72,11 @@ def _api(reader: Reader, connections: list[str]) -> APIRouter:
 
     @api.get("/{connection_id}/flows")
     async def flows(request: Request, connection_id: str, refresh: Refresh = False) -> Response:
-        return await _answer(request, lambda: reader.flows(connection_id, refresh=refresh))
+        return await _respond(request, lambda: reader.flows(connection_id, refresh=refresh))
 
     @api.get("/{connection_id}/flows/{flow_id}")
     async def flow(request: Request, connection_id: str, flow_id: str) -> Response:
-        return await _answer(request, lambda: reader.flow(connection_id, flow_id))
+        return await _respond(request, lambda: reader.flow(connection_id, flow_id))
 
     @api.get("/{connection_id}/progress")
     async def progress(connection_id: str) -> Response:
@@ -84,15 +84,15 @@ def _api(reader: Reader, connections: list[str]) -> APIRouter:
 
     @api.get("/{connection_id}/plan")
     async def plan(request: Request, connection_id: str, policy: Policy, refresh: Refresh = False) -> Response:
-        return await _answer(request, lambda: reader.plan(connection_id, _mapping(policy), refresh=refresh))
+        return await _respond(request, lambda: reader.plan(connection_id, _mapping(policy), refresh=refresh))
 
     @api.get("/{connection_id}/runs")
     async def runs(request: Request, connection_id: str, refresh: Refresh = False) -> Response:
-        return await _answer(request, lambda: reader.runs(connection_id, refresh=refresh))
+        return await _respond(request, lambda: reader.runs(connection_id, refresh=refresh))
 
     @api.get("/{connection_id}/runs/{run_id}/outputs")
     async def outputs(request: Request, connection_id: str, run_id: str, refresh: Refresh = False) -> Response:
-        return await _answer(request, lambda: reader.outputs(connection_id, run_id, refresh=refresh))
+        return await _respond(request, lambda: reader.outputs(connection_id, run_id, refresh=refresh))
 
     return api
 
@@ -107,8 +107,8 @@ def _mapping(text: str) -> dict[str, Any]:
     return value
 
 
-async def _answer(request: Request, read: Callable[[], Awaitable[tuple[bytes, float]]]) -> Response:
-    """Send compressed JSON as it is, or the reason why there is none."""
+async def _respond(request: Request, read: Callable[[], Awaitable[tuple[bytes, float]]]) -> Response:
+    """Send compressed JSON as it is, or the reason of a failure."""
     try:
         body, age = await read()
     except ViConfigurationError as error:

@@ -27,7 +27,7 @@ def test_connection_test_reports_what_works(cli: Cli, vi_emulator: Emulator) -> 
 def test_connection_test_reports_the_organization_that_is_unknown(
     cli: Cli, vi_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLES["login"], "nobody")
+    monkeypatch.setenv(VARIABLES["login"], "another-organization")
     code, out, err = cli("connection", "test")
     assert (code, out) in ((5, ""), (6, ""))
     assert err.count("\n") == 1

@@ -62,5 +62,5 @@ def test_only_what_changed_nothing_is_uneventful(result: Any, eventful: bool) ->
     assert is_eventful(result) is eventful
 
 
-def test_foreign_text_alerts_nobody_and_stays_on_one_line() -> None:
+def test_foreign_text_has_no_markup_and_one_line() -> None:
     assert escaped("<!channel>\nfree & easy") == "&lt;!channel&gt; free &amp; easy"
