@@ -40,7 +40,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, mask_secre
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice
-from vi_airflow_provider.selection.literals import refuse_literals
+from vi_airflow_provider.selection.literals import CHECKS, Check, refuse_literals
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys, xcom_value
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class ViTaskMixin:
 
     #: The values that an argument may have, by its name.
     choices: ClassVar[Mapping[str, Collection[str]]] = {}
+    #: What an argument means that has another meaning elsewhere.
+    checks: ClassVar[Mapping[str, Check]] = {}
     #: Groups of arguments of which at least one must be given.
     required: ClassVar[Sequence[Collection[str]]] = ()
 
@@ -96,7 +98,7 @@ class ViTaskMixin:
         # The arguments of an instance of a mapped task are data. They are checked when it is executed.
         if self.has_dag() and not getattr(self, "_BaseOperator__from_mapped", False):
             arguments = {_ARGUMENT_OF.get(field, field): value for field, value in vars(self).items()}
-            refuse_literals(self.task_id, arguments, self.choices, self.required)
+            refuse_literals(self.task_id, arguments, self.choices, self.required, {**CHECKS, **self.checks})
 
     def chosen(self, name: str) -> str:
         """Return an argument that has one of a few values.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.cli.arguments import pairs
@@ -13,7 +12,7 @@ from vi_airflow_provider.cli.errors import ExitCode, reporting
 from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.cli.progress import counting
 from vi_airflow_provider.selection.arguments import optional_count
-from vi_airflow_provider.selection.run_filter import RunFilter
+from vi_airflow_provider.selection.run_filter import RunFilter, selected_runs
 from vi_airflow_provider.training.identity import FLOW_ID
 from vi_airflow_provider.training.starting import RunStillActiveError, kill_and_see_it_end
 from vi_airflow_provider.training.summary import describe_output, summarize, summarize_listed
@@ -46,11 +45,8 @@ def _selected(client: ViClient, arguments: Any) -> Iterator[Run]:
         "attributes": pairs("--attribute", arguments.attribute),
         "older_than": arguments.older_than,
     }
-    wanted = RunFilter.build(**criteria)
-    limit, now = optional_count("--limit", arguments.limit), datetime.now(UTC)
-    # Without a filter, the listing itself can stop at the limit.
-    runs = client.list_runs(limit=limit if wanted == RunFilter() else None)
-    return islice((run for run in runs if wanted.matches(run, now)), limit)
+    limit = optional_count("--limit", arguments.limit)
+    return selected_runs(client, RunFilter.build(**criteria), datetime.now(UTC), limit)
 
 
 def get_run(arguments: Any) -> int:

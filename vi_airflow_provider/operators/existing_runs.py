@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -16,7 +15,6 @@ from vi_airflow_provider.selection.arguments import boolean, optional_count, opt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
     from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
@@ -167,6 +165,7 @@ class ListRunsOperator(ViBaseOperator):
         *("states", "flow_id", "training_project", "attributes", "older_than", "limit", "result"),
     )
     choices: ClassVar = {"result": ("summaries", "ids")}
+    checks: ClassVar = {"older_than": optional_seconds}
 
     def __init__(
         self,
@@ -213,12 +212,9 @@ class ListRunsOperator(ViBaseOperator):
         return found
 
     def _selected(self, hook: ViHook) -> list[Run]:
+        from vi_airflow_provider.selection import run_filter
+
         age, limit = optional_seconds("older_than", self.older_than), optional_count("limit", self.limit)
-        runs = hook.find_runs(
-            flow_id=self.flow_id,
-            state=self.states,
-            training_project=self.training_project,
-            attributes=self.attributes,
-        )
-        newest = math.inf if age is None else (time.time() - age) * 1000
-        return [run for run in runs if run.metadata.last_updated <= newest][:limit]
+        criteria = {name: getattr(self, name) for name in ("states", "flow_id", "training_project", "attributes")}
+        wanted = run_filter.RunFilter.build(**criteria, older_than=None if age is None else timedelta(seconds=age))
+        return list(run_filter.selected_runs(hook, wanted, datetime.now(UTC), limit))

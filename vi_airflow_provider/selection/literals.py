@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import (
@@ -26,10 +26,10 @@ from vi_airflow_provider.selection.arguments import (
 _PLAIN_TEXT: Final = re.compile(r"[\w\s:.,+/-]*")
 _PLAIN: Final = (str, int, float, datetime, timedelta)
 
-_Check = Callable[[str, Any], object]
+Check: TypeAlias = Callable[[str, Any], object]
 
-#: What an argument of this name means, in every operator and sensor.
-_CHECKS: Final[Mapping[str, _Check]] = {
+#: What an argument of this name means, unless an operator or sensor says otherwise.
+CHECKS: Final[Mapping[str, Check]] = {
     **dict.fromkeys(("older_than", "unchanged_for"), duration),
     **dict.fromkeys(("created_after", "created_before", "updated_after", "updated_before"), instant),
     **dict.fromkeys(("poll_interval", "max_queue_time", "max_duration", "grace"), optional_seconds),
@@ -52,18 +52,20 @@ def refuse_literals(
     values: Mapping[str, Any],
     choices: Mapping[str, Collection[str]],
     required: Iterable[Collection[str]],
+    checks: Mapping[str, Check] = CHECKS,
 ) -> None:
     """Check the arguments of a task as they are written in the DAG file.
 
     :param values: the arguments by their names
     :param choices: the values that an argument may have
     :param required: groups of arguments of which at least one must be given
+    :param checks: what the other arguments mean
     :raises ViValidationError: a literal can never be right; the message names the task and the argument
     """
     try:
         for name, value in values.items():
             if is_literal(value):
-                _check(name, value, choices.get(name))
+                _check(name, value, choices.get(name), checks.get(name))
         for group in required:
             if all(values.get(name, "") is None for name in group):
                 raise ViValidationError(f"one of {', '.join(group)} is required")
@@ -81,8 +83,8 @@ def is_literal(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _check(name: str, value: Any, allowed: Collection[str] | None) -> None:
+def _check(name: str, value: Any, allowed: Collection[str] | None, check: Check | None) -> None:
     if allowed is not None:
         choice(name, value, allowed)
-    elif name in _CHECKS:
-        _CHECKS[name](name, value)
+    elif check is not None:
+        check(name, value)

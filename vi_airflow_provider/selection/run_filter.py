@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -10,13 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import RunState
 from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
-from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.api.validation import checked_count, describe_errors
 from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Items, Text
 from vi_airflow_provider.selection.filter import within
 from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.api.verbs import BlockingVerbs
 
 
 def _one_or_several(value: Any) -> Any:
@@ -69,3 +73,16 @@ class RunFilter(BaseModel):
             and within(metadata.time_created, self.created_after, self.created_before)
             and (latest_update is None or EARLIEST <= metadata.last_updated <= latest_update)
         )
+
+
+def selected_runs(source: BlockingVerbs, wanted: RunFilter, now: datetime, limit: int | None) -> Iterator[Run]:
+    """Yield the runs of an organization that match at the time ``now``, read as they are consumed.
+
+    :param limit: stop after this number of matching runs
+    """
+    if limit is not None:
+        checked_count(limit, "limit", 0)
+    # As for flows: without a filter, the listing itself can stop at the limit; with one, no page is prefetched.
+    bound = limit if wanted == RunFilter() else None
+    runs = source.list_runs(limit=bound, prefetch=limit == bound)
+    return islice((run for run in runs if wanted.matches(run, now)), limit)

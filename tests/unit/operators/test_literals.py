@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from tests.layers import ROOT
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.operators import flows, runs
+from vi_airflow_provider.selection.literals import CHECKS, refuse_literals
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
 from vi_airflow_provider.sensors.runs import RunStateSensor
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+OPERATORS = [getattr(module, name) for module in (flows, runs) for name in module.__all__ if name.endswith("Operator")]
+KINDS: list[Any] = [*OPERATORS, FlowExistsSensor, FlowSpecSensor, RunStateSensor]
 WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (flows.PruneFlowsOperator, {"older_than": 90}, "older_than: 90 is not"),
     (flows.PruneFlowsOperator, {"older_than": "P90D", "dry_run": "no"}, "dry_run: 'no' is not true or false"),
@@ -97,9 +101,26 @@ def test_every_constructor_ends_with_the_check() -> None:
     assert missing == []
 
 
+SAMPLES: dict[str, Any] = {
+    "int": 1,
+    "float": 0.5,
+    "bool": True,
+    "timedelta": timedelta(days=1),
+    "datetime": START,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_documented_type_of_an_argument_is_a_legal_literal(kind: Any) -> None:
+    checked = {**CHECKS, **kind.checks}
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        kinds = set(re.findall(r"\w+", str(parameter.annotation)))
+        for value in (SAMPLES[word] for word in kinds & SAMPLES.keys() if name in checked):
+            refuse_literals("task", {name: value}, kind.choices, (), checked)
+
+
 def test_choices_and_required_arguments_exist() -> None:
-    kinds = [getattr(module, name) for module in (flows, runs) for name in module.__all__ if name.endswith("Operator")]
-    for kind in [*kinds, FlowExistsSensor, FlowSpecSensor, RunStateSensor]:
+    for kind in KINDS:
         known = {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
         named = {*kind.choices, *(name for group in kind.required for name in group)}
         assert named <= known, kind

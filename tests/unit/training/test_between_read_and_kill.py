@@ -18,18 +18,9 @@ from vi_airflow_provider.training import killing, starting
 from vi_airflow_provider.training.identity import OWNER
 from vi_airflow_provider.training.job import TrainingJob
 from vi_airflow_provider.training.starting import RunTakenOverError
+from vi_airflow_provider.triggers.runs import RunTrigger
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=3600, runs=0)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_KILL_POLL", 0.01)
-
-
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
 
 
 def take_over(emulator: Emulator, run_id: str) -> None:
@@ -164,3 +155,7 @@ def test_store_that_fails_does_not_fail_a_run_that_is_paid_for(
     store.broken = True
     run_id = crash(flow_id, store, monkeypatch)
     assert crash(flow_id, store, monkeypatch, Try(try_number=2)) == run_id
+
+
+async def test_kill_by_the_triggerer_raises_nothing_without_its_connection() -> None:
+    await RunTrigger(vi_conn_id="no_such_connection", run_id="r", owner="1/1").on_kill()

@@ -9,23 +9,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from tests.tries import Try, begun, execute
 from vi_airflow_provider.api.errors import ViNotFoundError
+from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.runs import GetRunOperator, KillRunOperator, ListRunsOperator
-from vi_airflow_provider.training import starting
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_KILL_POLL", 0.01)
-
-
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
 
 
 @pytest.fixture
@@ -100,6 +91,15 @@ def test_runs_are_listed_by_state_flow_age_and_number(vi_emulator: Emulator, flo
     assert len(listed(limit=1)) == 1
     (summary,) = result_of(ListRunsOperator, states=["queued", "running"])
     assert (summary["run_id"], "model" in summary) == (other, False)
+
+
+def test_run_of_unknown_age_is_not_taken_for_an_old_one(flow_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = ViHook().get_run(execute(flow_id)["run_id"]).to_wire()
+    unknown = known | {"runId": "unknown", "metadata": known["metadata"] | {"lastUpdated": 0}}
+    runs = [Run.model_validate(document) for document in (known, unknown)]
+    monkeypatch.setattr(ViHook, "list_runs", lambda *_, **__: iter(runs))
+    assert result_of(ListRunsOperator, result="ids") == [known["runId"], "unknown"]
+    assert result_of(ListRunsOperator, result="ids", older_than=0) == [known["runId"]]
 
 
 @pytest.mark.parametrize("arguments", [{"max_xcom_bytes": 10}, {"states": "won"}, {"result": "runs"}, {"limit": -1}])

@@ -19,11 +19,6 @@ from vi_airflow_provider.triggers.runs import RunTrigger
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=3600, runs=0)
 
 
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
-
-
 def attributes(emulator: Emulator, run_id: str) -> Any:
     return emulator.store.get_run(run_id)["metadata"]["attributes"]
 

@@ -93,11 +93,6 @@ def test_run_is_overdue_only_by_a_stamp_in_the_past(attributes: dict[str, str], 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
 
 
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
-
-
 def reap(ti: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
     operator = KillOverdueRunsOperator(task_id="reap", **{"dry_run": False, "grace": 0, **arguments})
     result: dict[str, Any] = plain(operator.execute({"ti": ti or TaskInstance()}))  # type: ignore[typeddict-item]

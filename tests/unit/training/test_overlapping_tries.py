@@ -31,16 +31,6 @@ from vi_airflow_provider.triggers.runs import RunTrigger
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_KILL_POLL", 0.01)
-
-
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
-
-
 def owner_of(emulator: Emulator, run_id: str) -> str:
     return str(emulator.store.get_run(run_id)["metadata"]["attributes"].get(OWNER))
 

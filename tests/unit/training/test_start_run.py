@@ -16,7 +16,6 @@ from vi_airflow_provider.assets import create_asset
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
-from vi_airflow_provider.training import starting
 from vi_airflow_provider.training.identity import KILL_REASON, OWNER
 from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError, TrainingJob
 from vi_airflow_provider.training.starting import RunTakenOverError
@@ -24,16 +23,6 @@ from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event, r
 from vi_airflow_provider.training.watch import Limit
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_KILL_POLL", 0.01)
-
-
-@pytest.fixture
-def flow_id(vi_emulator: Emulator) -> str:
-    return vi_emulator.store.flow_ids()[0]
 
 
 # --- one run, one result -------------------------------------------------------------------------------------------
