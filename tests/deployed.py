@@ -11,14 +11,23 @@ from demo.deployment import Deployment
 PATIENCE = 150.0
 
 
-def eventually(condition: Callable[[], Any], failure: str, seconds: float = PATIENCE) -> Any:
-    """Wait until a condition is true, and return its result."""
+def eventually(
+    condition: Callable[[], Any],
+    failure: str,
+    seconds: float = PATIENCE,
+    seen: Callable[[], Any] | None = None,
+) -> Any:
+    """Wait until a condition is true, and return its result.
+
+    :param failure: what the error says if it does not become true
+    :param seen: returns what the error shows besides
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := condition():
             return result
         time.sleep(0.5)
-    raise AssertionError(f"{failure} within {seconds:.0f} s")
+    raise AssertionError(f"{failure} within {seconds:.0f} s" + (f": {seen()}" if seen else ""))
 
 
 def start(airflow: Deployment, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:

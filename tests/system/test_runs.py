@@ -56,11 +56,13 @@ class Training:
             task = self.task
             return (task["state"], task["try_number"]) == (state, try_number) and len(self.runs()) == runs
 
-        eventually(reached, f"the task of {self.dag_id} is not {state} in try {try_number} with {runs} runs")
+        failure = f"the task of {self.dag_id} is not {state} in try {try_number} with {runs} runs"
+        eventually(reached, failure, seen=self.describe)
 
     def wait_for_success(self) -> None:
         """Wait until the task succeeds, in whatever try: Airflow may fail a resumed one for a stale event."""
-        eventually(lambda: self.task["state"] == "success", f"the task of {self.run_id} did not succeed")
+        failure = f"the task of {self.run_id} did not succeed"
+        eventually(lambda: self.task["state"] == "success", failure, seen=self.describe)
 
     def wait_for_poll(self) -> None:
         """Wait until the trigger runs: Airflow tells a trigger that has not begun nothing about its task."""
@@ -75,6 +77,16 @@ class Training:
     def wait_for_kill(self) -> None:
         """Wait until the oldest training run is killed."""
         eventually(lambda: self.runs()[0]["spec"].get("killedAt"), "the run was not killed", 60)
+
+    def describe(self) -> str:
+        """Return the state of the task, its runs, and the end of the log of each try."""
+        task = self.task
+        lines = [f"{task['state']} in try {task['try_number']}", *(str(run["spec"].get("killedAt")) for run in self.runs())]
+        path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/train/logs"
+        for number in range(1, task["try_number"] + 1):
+            log = self.airflow.api("GET", f"{path}/{number}?full_content=true")["content"]
+            lines += [f"try {number}:", *(str(line)[:400] for line in log[-40:])]
+        return "\n".join(lines)
 
     def fail(self) -> None:
         """Mark the task as failed, as a person does."""
