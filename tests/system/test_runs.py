@@ -50,13 +50,16 @@ class Training:
         return [self.vi.bill()[run["runId"]]["starts"] for run in self.runs()]
 
     def wait_for(self, state: str, runs: int = 1, try_number: int = 1) -> None:
-        """Wait until the task is in this state, with this many training runs."""
+        """Wait until the task is in this state, with this many training runs.
+
+        :param try_number: the lowest: Airflow may end a try of its own accord, and the next one takes the run over
+        """
 
         def reached() -> bool:
             task = self.task
-            return (task["state"], task["try_number"]) == (state, try_number) and len(self.runs()) == runs
+            return task["state"] == state and task["try_number"] >= try_number and len(self.runs()) == runs
 
-        failure = f"the task of {self.dag_id} is not {state} in try {try_number} with {runs} runs"
+        failure = f"the task of {self.dag_id} is not {state} in try {try_number} or later with {runs} runs"
         eventually(reached, failure, seen=self.describe)
 
     def wait_for_success(self) -> None:
@@ -76,12 +79,15 @@ class Training:
 
     def wait_for_kill(self) -> None:
         """Wait until the oldest training run is killed."""
-        eventually(lambda: self.runs()[0]["spec"].get("killedAt"), "the run was not killed", 60)
+        eventually(lambda: self.runs()[0]["spec"].get("killedAt"), "the run was not killed", seen=self.describe)
 
     def describe(self) -> str:
         """Return the state of the task, its runs, and the end of the log of each try."""
         task = self.task
-        lines = [f"{task['state']} in try {task['try_number']}", *(str(run["spec"].get("killedAt")) for run in self.runs())]
+        lines = [
+            f"{task['state']} in try {task['try_number']}",
+            *(str(run["spec"].get("killedAt")) for run in self.runs()),
+        ]
         path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/train/logs"
         for number in range(1, task["try_number"] + 1):
             log = self.airflow.api("GET", f"{path}/{number}?full_content=true")["content"]

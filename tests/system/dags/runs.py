@@ -9,7 +9,8 @@ from airflow.providers.common.compat.sdk import DAG
 from vi_airflow_provider.operators.runs import StartRunOperator
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-ONCE_MORE = {"retries": 2, "retry_delay": timedelta(seconds=0)}
+# One retry for the process that is killed; the others for tries that Airflow ends of its own accord.
+RETRIES = {"retries": 4, "retry_delay": timedelta(seconds=0)}
 
 
 def train(*, deferrable: bool) -> None:
@@ -18,8 +19,8 @@ def train(*, deferrable: bool) -> None:
     StartRunOperator(task_id="train", flow_id=flow_id, poll_interval=1, deferrable=deferrable)
 
 
-with DAG("train_in_a_worker", schedule=None, start_date=BEGIN, default_args=ONCE_MORE):
+with DAG("train_in_a_worker", schedule=None, start_date=BEGIN, default_args=RETRIES):
     train(deferrable=False)
 
-with DAG("train_on_the_triggerer", schedule=None, start_date=BEGIN, default_args=ONCE_MORE):
+with DAG("train_on_the_triggerer", schedule=None, start_date=BEGIN, default_args=RETRIES):
     train(deferrable=True)
