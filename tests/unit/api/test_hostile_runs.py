@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.documents import RUN_ID, wire_bytes, wire_page, wire_run, wire_run_output
-from tests.unit.api.test_runs import Driver, ok
+from tests.unit.api.run_driver import Driver, ok
 from vi_airflow_provider.api.errors import ViError, ViResponseError
 from vi_airflow_provider.api.models import RunOutput
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Response

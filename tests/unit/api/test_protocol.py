@@ -1,67 +1,28 @@
-"""What the one table cannot show: URLs, the exact waits, the clock of the budget, and messages."""
+"""What the table of decisions cannot show: URLs, messages and logs."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
-from tests.transports import Clock, settings_for, upper_bound
+from tests.transports import Clock, settings_for
+from tests.unit.api.protocol_support import FLOW, HERE, ROOT, first, play, protocol
 from vi_airflow_provider.api.errors import (
     ViError,
     ViRateLimitError,
     ViServerError,
-    ViTimeoutError,
     ViValidationError,
 )
-from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Send, Sleep, Steps
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response, Steps
 from vi_airflow_provider.api.protocol.outcomes import error_class
-from vi_airflow_provider.api.protocol.retry import may_retry, retry_after
+from vi_airflow_provider.api.protocol.retry import may_retry
 from vi_airflow_provider.api.verbs import ViProtocol
 
-HERE: Final = "https://vi.example"
-ROOT: Final = f"/workspaces/{ORGANIZATION_ID}"
-FLOW: Final = Response(200, {}, wire_bytes(wire_flow()))
 END: Final = Response(200, {}, wire_bytes(wire_page()))
-
-
-def protocol(clock: Callable[[], float] | None = None, **changes: Any) -> ViProtocol:
-    return ViProtocol(settings_for(HERE, **changes), clock=clock or Clock(), jitter=upper_bound)
-
-
-def first(steps: Steps[Any] | None) -> Request:
-    """The first request of a call."""
-    assert steps is not None
-    step = next(steps)
-    assert isinstance(step, Send)
-    return step.request
-
-
-def play(steps: Steps[Any], *outcomes: Response | Failure, clock: Clock | None = None) -> list[Send | Sleep]:
-    """Feed a call with outcomes; return its steps up to its end."""
-    taken: list[Send | Sleep] = []
-    script = iter(outcomes)
-    reply: Response | Failure | None = None
-    try:
-        while True:
-            step = steps.send(reply)
-            assert isinstance(step, Send | Sleep)
-            taken.append(step)
-            reply = None
-            if isinstance(step, Send):
-                reply = next(script)
-            elif clock is not None:
-                clock.sleep(step.seconds)
-    except StopIteration:
-        return taken
 
 
 # --- requests ------------------------------------------------------------------------------------------------------
@@ -193,119 +154,6 @@ def test_a_flow_of_another_training_project_is_not_found(project: str | None, fo
         with pytest.raises(StopIteration) as done:
             steps.send(FLOW if "flow_id" in question else Response(200, {}, wire_bytes(wire_page(wire_flow()))))
         assert (done.value.value is not None) == found
-
-
-# --- waits ---------------------------------------------------------------------------------------------------------
-
-NOW: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
-
-
-def asked(text: str, status: int = 503) -> float | None:
-    return retry_after(Response(status, {"retry-after": text}), now=NOW.timestamp)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("120", 120),
-        (" 5 ", 5),
-        ("0.25", 0.25),
-        ("-1", 0),
-        ("1" + "0" * 299, 1e299),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
-        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
-        ("Wed, 01 Jul 2026 14:00:30 +0200", 30),
-        ("Wednesday, 01-Jul-26 12:00:30 GMT", 30),  # RFC 850
-        ("Wed Jul  1 12:00:30 2026", 30),  # asctime
-        ("", None),
-        ("soon", None),
-        ("1 2", None),
-        ("1,5", None),
-        ("٣", None),
-        ("1" * 301, None),
-        ("Wed, 01 Jul 2026 25:00:30 GMT", None),
-        ("Wed, 01 Jul 2026 12:00:30 +9999", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
-    assert asked(text) == seconds
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock shows the time of Tokyo."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_a_date_without_a_zone_is_in_utc() -> None:
-    assert datetime.fromtimestamp(0).hour == 9
-    assert asked("Wed Jul  1 12:00:30 2026") == 30
-
-
-@pytest.mark.parametrize("status", [200, 301, 408, 500, 502, 504])
-def test_retry_after_counts_only_on_429_and_503(status: int) -> None:
-    assert asked("5", status) is None
-    assert asked("5", 429) == asked("5", 503) == 5
-
-
-@given(st.text(st.characters(codec="latin-1")))
-def test_any_retry_after_is_a_wait_or_ignored(text: str) -> None:
-    seconds = asked(text)
-    assert seconds is None or seconds >= 0
-
-
-def test_a_failure_requests_no_wait() -> None:
-    assert retry_after(Failure(FailureKind.BROKEN, status=503)) is None
-
-
-@given(st.integers(0, 100), st.floats(0, 3600))
-def test_the_backoff_has_full_jitter_and_doubles(tries: int, longest: float) -> None:
-    drawn: list[tuple[float, float]] = []
-
-    def middle(low: float, high: float) -> float:
-        drawn.append((low, high))
-        return high / 2
-
-    settings = settings_for(HERE, max_retries=100, max_retry_delay=longest, retry_budget=86_400)
-    steps = play(
-        ViProtocol(settings, clock=lambda: 0.0, jitter=middle).get_flow(FLOW_ID), *[Response(500)] * tries, FLOW
-    )
-    assert drawn == [(0, 2.0 ** min(n, 30)) for n in range(tries)]
-    assert [step.seconds for step in steps if isinstance(step, Sleep)] == [min(high / 2, longest) for _, high in drawn]
-
-
-def test_time_that_requests_take_counts_against_the_budget() -> None:
-    clock = Clock()
-    steps = protocol(clock, retry_budget=10).get_flow("a")
-    sent = next(steps)
-    assert isinstance(sent, Send)
-    assert sent.timeout == 10
-    clock.now += 6
-    wait = steps.send(Failure(FailureKind.BROKEN))
-    assert wait == Sleep(1)
-    clock.sleep(1)
-    again = next(steps)
-    assert isinstance(again, Send)
-    assert again.timeout == 3
-    clock.now += 3
-    with pytest.raises(ViTimeoutError):
-        steps.send(Failure(FailureKind.TIMEOUT))
-
-
-def test_a_request_is_never_sent_without_any_time() -> None:
-    clock = Clock()
-    steps = protocol(clock, retry_budget=1, max_retry_delay=0.5).get_flow("a")
-    next(steps)
-    assert steps.send(Response(500)) == Sleep(0.5)
-    clock.now += 60  # a laptop lid was closed
-    late = next(steps)
-    assert isinstance(late, Send)
-    assert 0 < late.timeout <= 1
 
 
 # --- verdicts ------------------------------------------------------------------------------------------------------

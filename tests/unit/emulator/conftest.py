@@ -58,3 +58,20 @@ def spec() -> dict[str, Any]:
         "trainingProject": None,
         "futureField": {"deep": ["ok"]},
     }
+
+
+@pytest.fixture
+def vi(clock: FakeClock) -> Iterator[Emulator]:
+    """An emulator whose runs take 100 seconds, 10 of them in the queue."""
+    with Emulator(flows=0, clock=clock, run_seconds=100) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def api(vi: Emulator, client_of: ClientFactory) -> Client:
+    return client_of(vi)
+
+
+@pytest.fixture
+def body(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": {"flow": spec}}

@@ -11,6 +11,7 @@ from typing import Any
 from vi_airflow_provider.emulator import Emulator
 
 ORGANIZATION = "e0e0e0e0-0000-4000-8000-000000000001"
+RUN = "0b9f2b0e-6f0e-4c5e-9f3a-3d0f4e9b7a11"
 NOW = 1_783_209_600_000
 
 

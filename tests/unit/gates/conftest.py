@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.protocol.messages import Failure, Response, Send
 from vi_airflow_provider.api.transport.deadlines import Call
+from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.sensors import base as sensors
 from vi_airflow_provider.triggers import shared
 
@@ -50,3 +52,32 @@ def vi(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virtual
 def watching(vi: VirtualVi, clock: VirtualClock) -> Watching:
     """A watcher of all flows."""
     return Watching(clock)
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[AsyncViClient]:
+    """The clients that were made; each means that the connection was read."""
+    made: list[AsyncViClient] = []
+    original = ViHook.get_async_conn
+
+    async def get_async_conn(hook: ViHook) -> AsyncViClient:
+        await asyncio.sleep(1.0)  # the first look-up in a triggerer takes seconds
+        made.append(await original(hook))
+        return made[-1]
+
+    monkeypatch.setattr(ViHook, "get_async_conn", get_async_conn)
+    return made
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch, clock: VirtualClock) -> list[tuple[AsyncViClient, float]]:
+    """The clients that were closed, and when."""
+    when: list[tuple[AsyncViClient, float]] = []
+    close = AsyncViClient.close
+
+    async def closing(client: AsyncViClient) -> None:
+        when.append((client, clock.elapsed))
+        await close(client)
+
+    monkeypatch.setattr(AsyncViClient, "close", closing)
+    return when

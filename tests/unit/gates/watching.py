@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from tests.documents import wire_flow
 from tests.unit.gates.modes import stored
@@ -14,7 +15,9 @@ from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.triggers.change_events import ChangeEventTrigger
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 
-INTERVAL = 60.0
+INTERVAL: Final = 60.0
+#: Seconds after a tick by which its poll is done.
+SETTLED: Final = 2.0
 
 
 class StateStore:
@@ -105,3 +108,12 @@ class Client:
 
     async def find_flow(self, flow_id: str) -> Flow | None:
         return None
+
+
+def at(clock: VirtualClock, plan: dict[float, Callable[[], object]]) -> None:
+    for moment, do in plan.items():
+        clock.at(moment, do)
+
+
+def all_of(*actions: Callable[[], object]) -> Callable[[], object]:
+    return lambda: [action() for action in actions]

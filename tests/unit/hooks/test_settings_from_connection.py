@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import platform
-import socket
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
-import requests
-import urllib3.exceptions
-from airflow import __version__ as airflow_version
 from airflow.models import Connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from requests_mock import Mocker
 
-from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow, wire_page, wire_spec
+from tests.documents import ORGANIZATION_ID, SECRET_KEY
 from tests.errors import everything_shown
-from tests.scripted_server import Act, ScriptedServer, http_bytes
+from tests.unit.hooks.connections import HOST, Connect
 from tests.versions import extra_may_be_no_json
-from vi_airflow_provider import __version__
-from vi_airflow_provider.api.errors import ViConfigurationError, ViServerError
+from vi_airflow_provider.api.errors import ViConfigurationError
 from vi_airflow_provider.api.settings import EXTRA_FIELDS, ViSettings
 from vi_airflow_provider.hooks import vi as hook_module
 from vi_airflow_provider.hooks.vi import ViHook, settings_from_connection
-
-HOST: Final = "https://vi.example"
-FLOWS: Final = f"{HOST}/workspaces/{ORGANIZATION_ID}/flows"
-
-Connect = Callable[..., None]
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """Define the connection ``vi_default``; fields of ``None`` are left out."""
-
-    def define(**fields: Any) -> None:
-        given = {"conn_type": "vi", "host": HOST, "login": ORGANIZATION_ID, "password": SECRET_KEY, **fields}
-        text = json.dumps({name: value for name, value in given.items() if value is not None})
-        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", text)
-
-    return define
 
 
 def settings_of(uri_or_json: str, monkeypatch: pytest.MonkeyPatch) -> ViSettings:
@@ -319,180 +294,3 @@ def test_a_proxy_without_a_password_adds_nothing_to_mask(connect: Connect, maske
     connect(extra={"proxy": "http://proxy.example:3128"})
     assert ViHook().settings.proxy == "http://proxy.example:3128"
     assert masked == [SECRET_KEY]
-
-
-# --- clients -------------------------------------------------------------------------------------------------------
-
-
-def test_the_user_agent_names_provider_airflow_and_python(connect: Connect, requests_mock: Mocker) -> None:
-    requests_mock.get(f"{FLOWS}/{FLOW_ID}", json=wire_flow())
-    connect()
-    ViHook().get_flow(FLOW_ID)
-    (request,) = requests_mock.request_history
-    expected = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Python {platform.python_version()})"
-    assert request.headers["User-Agent"] == expected
-
-
-def test_a_hook_has_one_client_until_it_is_closed(connect: Connect) -> None:
-    connect()
-    hook = ViHook()
-    client = hook.get_conn()
-    assert hook.get_conn() is client
-    hook.close()
-    hook.close()
-    assert hook.get_conn() is not client
-
-
-def test_the_asynchronous_client_calls_with_the_same_settings(connect: Connect) -> None:
-    async def run() -> str:
-        hook = ViHook()
-        async with await hook.get_async_conn() as vi:
-            assert vi.settings is hook.settings
-            assert vi is not await hook.get_async_conn()
-            return (await vi.get_flow(FLOW_ID)).flow_id
-
-    with ScriptedServer([Act(http_bytes(200, wire_bytes(wire_flow())))]) as server:
-        connect(host=server.url)
-        assert asyncio.run(run()) == FLOW_ID
-    assert server.received[0].header("Authorization") == f"Bearer {SECRET_KEY}"
-
-
-# --- calls ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def vi(connect: Connect, requests_mock: Mocker) -> Iterator[ViHook]:
-    """A hook to a server with one flow."""
-    connect()
-    requests_mock.get(FLOWS, json=wire_page(wire_flow()))
-    requests_mock.get(f"{HOST}/workspaces/{ORGANIZATION_ID}/simpleFlows", json=wire_page({"flowId": FLOW_ID}))
-    requests_mock.get(f"{FLOWS}/{FLOW_ID}", json=wire_flow())
-    requests_mock.put(f"{FLOWS}/{FLOW_ID}", json=wire_flow())
-    requests_mock.patch(f"{FLOWS}/{FLOW_ID}", json=wire_flow())
-    requests_mock.delete(f"{FLOWS}/{FLOW_ID}", status_code=204)
-    hook = ViHook()
-    yield hook
-    hook.close()
-
-
-CALLS: Final[dict[str, tuple[Callable[[ViHook], Any], str, Any]]] = {
-    "list_flows": (lambda vi: [f.flow_id for f in vi.list_flows(page_size=5)], "GET /flows?s=5", [FLOW_ID]),
-    "list_flows, limit": (lambda vi: [f.flow_id for f in vi.list_flows(limit=1)], "GET /flows?s=1", [FLOW_ID]),
-    "iter_flow_pages": (
-        lambda vi: [f.flow_id for page in vi.iter_flow_pages(page_size=5, page_token="t") for f in page.items],
-        *("GET /flows?p=t&s=5", [FLOW_ID]),
-    ),
-    "list_simple_flows": (
-        lambda vi: [f.flow_id for f in vi.list_simple_flows(limit=9)],
-        *("GET /simpleFlows?s=9", [FLOW_ID]),
-    ),
-    "get_flow": (lambda vi: vi.get_flow(FLOW_ID).flow_id, f"GET /flows/{FLOW_ID}", FLOW_ID),
-    "flow_exists": (lambda vi: vi.flow_exists(FLOW_ID), f"GET /flows/{FLOW_ID}", True),
-    "find_flow": (lambda vi: [vi.find_flow(flow_id=FLOW_ID)] != [None], f"GET /flows/{FLOW_ID}", True),
-    "delete_flow": (lambda vi: vi.delete_flow(FLOW_ID).deleted, f"DELETE /flows/{FLOW_ID}", True),
-    "create_flow": (
-        lambda vi: vi.create_flow(wire_spec(), attributes={"a": "b"}, flow_id=FLOW_ID).flow_id,
-        *(f"PUT /flows/{FLOW_ID}", FLOW_ID),
-    ),
-    "restore_flow": (lambda vi: vi.restore_flow(wire_flow()).flow_id, f"PUT /flows/{FLOW_ID}", FLOW_ID),
-    "update_flow": (
-        lambda vi: vi.update_flow(FLOW_ID, spec={"name": "n"}, attributes={"a": None}).flow_id,
-        *(f"PATCH /flows/{FLOW_ID}", FLOW_ID),
-    ),
-    "replace_flow": (
-        lambda vi: vi.replace_flow(FLOW_ID, wire_spec(), attributes={}).flow_id,
-        *(f"PUT /flows/{FLOW_ID}", FLOW_ID),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_a_call_of_the_hook_is_one_request(name: str, vi: ViHook, requests_mock: Mocker) -> None:
-    call, request, value = CALLS[name]
-    assert call(vi) == value
-    sent = [f"{r.method} {r.url.partition(ORGANIZATION_ID)[2]}" for r in requests_mock.request_history]
-    assert sent == [request]
-
-
-def test_an_error_of_the_api_comes_through(vi: ViHook, requests_mock: Mocker) -> None:
-    requests_mock.patch(f"{FLOWS}/{FLOW_ID}", status_code=500)
-    with pytest.raises(ViServerError):
-        vi.update_flow(FLOW_ID, attributes={})
-
-
-# --- test_connection -----------------------------------------------------------------------------------------------
-
-
-def caused(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-def unresolved() -> Exception:
-    return caused(requests.exceptions.ConnectionError(), socket.gaierror(-2, "Name or service not known"))
-
-
-def untrusted() -> Exception:
-    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    cause.verify_message = "self-signed certificate"
-    return caused(requests.exceptions.SSLError(), cause)
-
-
-def refused() -> Exception:
-    reason = urllib3.exceptions.NewConnectionError(None, "refused")  # type: ignore[arg-type]
-    error = urllib3.exceptions.MaxRetryError(None, "/", reason)  # type: ignore[arg-type]
-    return caused(requests.exceptions.ConnectionError(error), ConnectionRefusedError(111, "Connection refused"))
-
-
-LAYERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "DNS": ({"exc": unresolved()}, "the host name does not resolve (DNS): Name or service not known"),
-    "TCP": ({"exc": refused()}, "no TCP connection to the server: Connection refused"),
-    "TCP, silent": ({"exc": requests.exceptions.ConnectTimeout()}, "no TCP connection to the server in time"),
-    "proxy": ({"exc": requests.exceptions.ProxyError()}, "the proxy refused the connection"),
-    "TLS": ({"exc": untrusted()}, "the server's TLS certificate is not trusted: self-signed certificate"),
-    "HTTP, silent": ({"exc": requests.exceptions.ReadTimeout()}, "no complete response in time"),
-    "401": ({"status_code": 401}, "401 Unauthorized. Check the secret key (the connection's password)"),
-    "403": ({"status_code": 403}, "403 Forbidden. Check that the organization id"),
-    "404": ({"status_code": 404}, f"{HOST} knows no organization {ORGANIZATION_ID!r} (404): check the organization id"),
-    "429": ({"status_code": 429}, "429 Too Many Requests"),
-    "500": ({"status_code": 500}, "500 Internal Server Error. The service has a problem"),
-    "another server": ({"text": "<html>Sign in</html>"}, "no proxy or login page responds instead"),
-    "a redirect": ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "https://login.example"),
-}
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_a_failed_test_of_the_connection_names_the_layer(layer: str, connect: Connect, requests_mock: Mocker) -> None:
-    answer, words = LAYERS[layer]
-    requests_mock.get(FLOWS, **answer)
-    connect()
-    succeeded, message = ViHook().test_connection()
-    assert not succeeded
-    assert words in message
-    assert SECRET_KEY not in message
-    assert "\n" not in message
-    assert requests_mock.call_count == 1, "a person waits for the result"
-
-
-@pytest.mark.parametrize(
-    ("page", "words"),
-    [
-        (wire_page(wire_flow()), "the key can read its flows in organization"),
-        (wire_page(), "the key can read its flows (there are none yet) in organization"),
-    ],
-)
-def test_a_test_of_the_connection_reads_one_flow(
-    page: dict[str, Any], words: str, connect: Connect, requests_mock: Mocker
-) -> None:
-    requests_mock.get(FLOWS, json=page)
-    connect()
-    assert ViHook().test_connection() == (True, f"Connected to {HOST}: {words} {ORGANIZATION_ID}.")
-    assert [request.query for request in requests_mock.request_history] == ["s=1"]
-
-
-def test_a_connection_that_does_not_exist_fails_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: type[ViHook], conn_id: str) -> None:
-        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
-
-    monkeypatch.setattr(ViHook, "get_connection", classmethod(missing))
-    assert ViHook("gone").test_connection() == (False, "The conn_id `gone` isn't defined")
