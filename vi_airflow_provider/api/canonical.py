@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -49,30 +49,60 @@ def _encodable(value: Any) -> bool:
 
 
 def canonical_spec(wire: dict[str, Any]) -> dict[str, Any]:
-    """Reduce the wire form of a spec, in place, to what it trains: no layout, no training project of null."""
-    for block in wire["blocks"]:
-        block.pop("style", None)
-    if wire.get("trainingProject") is None:
-        wire.pop("trainingProject", None)
-    return wire
+    """Return the wire form of a spec reduced to what it trains: no layout, no training project of null."""
+    spec = {key: value for key, value in wire.items() if key != "trainingProject" or value is not None}
+    spec["blocks"] = [{key: value for key, value in block.items() if key != "style"} for block in wire["blocks"]]
+    return spec
 
 
-def spec_digest(spec: dict[str, Any]) -> str:
-    """Return the hexadecimal sha256 of a spec in its wire form, which is reduced in place to what it trains."""
-    return hashlib.sha256(canonical_json(canonical_spec(spec))).hexdigest()
+def spec_digest(wire: dict[str, Any]) -> str:
+    """Return the hexadecimal sha256 of what a spec trains, from its wire form."""
+    return hashlib.sha256(canonical_json(canonical_spec(wire))).hexdigest()
 
 
 def comparable(wire: dict[str, Any]) -> dict[str, Any]:
-    """Return what counts when two versions of a flow are compared: spec and attributes, as JSON data.
-
-    :param wire: the wire form of a flow, whose spec is reduced in place
-    """
+    """Return what counts when two versions of a flow are compared, spec and attributes, from its wire form."""
     return {"spec": canonical_spec(wire["spec"]), "metadata": {"attributes": wire["metadata"]["attributes"]}}
 
 
-def fingerprint(wire: dict[str, Any]) -> str:
-    """Return the hexadecimal sha256 of what counts in a comparison.
+class CanonicalForms(Protocol):
+    """What is computed from all of a flow. Computing it does not change the flow."""
 
-    :param wire: the wire form of a flow, whose spec is reduced in place
-    """
-    return hashlib.sha256(canonical_json(comparable(wire))).hexdigest()
+    def text(self) -> bytes:
+        """Return the flow as canonical JSON."""
+        ...
+
+    def spec_text(self) -> bytes:
+        """Return the spec, layout included, as canonical JSON."""
+        ...
+
+    def digest(self) -> str:
+        """Return the hexadecimal sha256 of the canonical spec."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return the hexadecimal sha256 of the canonical spec and the attributes."""
+        ...
+
+
+class WireForms:
+    """The canonical forms of any flow, from its wire form."""
+
+    def __init__(self, wire: dict[str, Any]) -> None:
+        self._wire = wire
+
+    def text(self) -> bytes:
+        """Return the flow as canonical JSON."""
+        return canonical_json(self._wire)
+
+    def spec_text(self) -> bytes:
+        """Return the spec, layout included, as canonical JSON."""
+        return canonical_json(self._wire["spec"])
+
+    def digest(self) -> str:
+        """Return the hexadecimal sha256 of the canonical spec."""
+        return spec_digest(self._wire["spec"])
+
+    def fingerprint(self) -> str:
+        """Return the hexadecimal sha256 of the canonical spec and the attributes."""
+        return hashlib.sha256(canonical_json(comparable(self._wire))).hexdigest()

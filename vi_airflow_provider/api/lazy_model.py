@@ -39,6 +39,8 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from pydantic._internal._repr import ReprArgs
 
+    from vi_airflow_provider.api.canonical import CanonicalForms
+
 L = TypeVar("L", bound="LazyModel")
 
 _get, _set = object.__getattribute__, object.__setattr__  # bypass __getattr__ and the frozen models
@@ -67,6 +69,9 @@ class RestOfDocument(Rest, Protocol):
 
     def wire(self, instance: Any) -> dict[str, Any] | None:
         """Return the document in its wire form, unless something mutable was decoded and may have been changed."""
+
+    def forms(self, instance: Any) -> CanonicalForms | None:
+        """Return the canonical forms under the same condition, if that is cheaper than from the wire form."""
 
 
 class LazyModel(BaseModel):
@@ -162,6 +167,12 @@ def undecoded_wire(instance: LazyModel) -> dict[str, Any] | None:
     """Return the wire form of a document of which nothing was decoded yet; cheaper than a dump."""
     rest: RestOfDocument | None = _rest_of(instance)
     return None if rest is None else rest.wire(instance)
+
+
+def undecoded_forms(instance: LazyModel) -> CanonicalForms | None:
+    """Return the canonical forms of a document of which nothing was read yet that a caller can change."""
+    rest: RestOfDocument | None = _rest_of(instance)
+    return None if rest is None else rest.forms(instance)
 
 
 def _rest_of(instance: LazyModel) -> Any:

@@ -87,22 +87,22 @@ class Listing(Generic[L, D]):
         self._store(islice(self._selected(listed), limit))
 
     def _store(self, selected: Iterator[L]) -> int:
-        """Store documents, batch by batch; return how many."""
+        """Store documents; return how many."""
         count = 0
-        while batch := list(islice(selected, self.source.batch)):
-            for listed, document in zip(batch, self.source.complete(batch), strict=True):
-                if document is None:  # deleted since it was listed
-                    self.spool.skip(self.source.id_of(listed))
-                else:
-                    self.spool.add(document)
-                    count += 1
+        for document in self.source.complete(selected):
+            if isinstance(document, str):  # the id of one that has been deleted
+                self.spool.skip(document)
+            else:
+                self.spool.add(document)
+                count += 1
         return count
 
     def _selected(self, listed: Iterator[L]) -> Iterator[L]:
         """Yield the documents that match, and remember the ids of the others."""
         now, began, count = datetime.now(UTC), time.monotonic(), 0
+        wants_all, matches = self.selection.wants_all, self.selection.wanted.matches
         for document in listed:
-            if not self.selection.wanted.matches(document, now):  # type: ignore[arg-type]
+            if not (wants_all or matches(document, now)):  # type: ignore[arg-type]
                 self.spool.skip(self.source.id_of(document))
                 continue
             count += 1

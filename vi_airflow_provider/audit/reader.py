@@ -136,7 +136,7 @@ def _disagreements(uri: str, subject: Subject[Any]) -> str:
 
 def _contradictions(uri: str, subject: Subject[Any]) -> Iterator[str]:
     documents = read_documents(uri, subject)
-    stored = ((subject.id_of(each), subject.fingerprint(each.to_wire())) for each in documents)
+    stored = ((subject.id_of(each), subject.forms(each).fingerprint()) for each in documents)
     try:
         for document_id, expected, found in merge_by_id(_listed(uri, subject), stored):
             if found is None:

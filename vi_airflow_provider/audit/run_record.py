@@ -76,14 +76,12 @@ def record_run(run: Run, outputs: Iterable[RunOutput] | None) -> RunRecord:
 def comparable_run(wire: dict[str, Any]) -> dict[str, Any]:
     """Return what counts when two versions of a run are compared: state, spec, attributes and checkpoints.
 
-    :param wire: the wire form of a record, whose spec is reduced in place
+    :param wire: the wire form of a record
     """
     run = RunRecord.model_validate(wire)
-    spec = wire["spec"]
-    canonical_spec(spec["flow"])
-    for name in ("trainingProject", "killedAt"):
-        if spec.get(name) is None:
-            spec.pop(name, None)
+    optional = ("trainingProject", "killedAt")
+    spec = {key: value for key, value in wire["spec"].items() if key not in optional or value is not None}
+    spec["flow"] = canonical_spec(spec["flow"])
     compared = {
         "state": run.state.value,
         "reason": run.reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from vi_airflow_provider.api.errors import ViNotFoundError
@@ -29,8 +30,6 @@ class Source(Protocol[L, D_co]):
     """The calls that an export makes: documents are listed as ``L``, and stored as ``D``."""
 
     noun: str
-    #: How many documents are completed at once.
-    batch: int
 
     def id_of(self, listed: L) -> str:
         """Return the id of a document."""
@@ -48,8 +47,8 @@ class Source(Protocol[L, D_co]):
         """Return a document, ``None`` if it does not exist."""
         ...
 
-    def complete(self, batch: Sequence[L]) -> Sequence[D_co | None]:
-        """Return documents as they are stored, ``None`` for one that has been deleted."""
+    def complete(self, listed: Iterator[L]) -> Iterator[D_co | str]:
+        """Yield documents as they are stored, the id instead of one that has been deleted since it was listed."""
         ...
 
 
@@ -73,7 +72,6 @@ class FlowSource:
     """The flows of an organization."""
 
     noun = "flow"
-    batch = 1
 
     def __init__(self, calls: FlowCalls) -> None:
         self._calls = calls
@@ -94,9 +92,9 @@ class FlowSource:
         """Return a flow, ``None`` if it does not exist."""
         return self._calls.find_flow(flow_id=document_id)
 
-    def complete(self, batch: Sequence[Flow]) -> Sequence[Flow]:
-        """Return the flows: a listing has all of them."""
-        return batch
+    def complete(self, listed: Iterator[Flow]) -> Iterator[Flow]:
+        """Yield the flows: a listing has all of them."""
+        return listed
 
 
 class RunCalls(Protocol):
@@ -136,7 +134,6 @@ class RunSource:
     def __init__(self, calls: RunCalls, *, outputs: bool) -> None:
         self._calls = calls
         self._outputs = outputs
-        self.batch = _RUNS_PER_BATCH if outputs else 1
 
     def list(self, *, page_size: int | None, limit: int | None, prefetch: bool) -> Iterator[Run]:
         """Yield all runs."""
@@ -157,23 +154,26 @@ class RunSource:
         except ViNotFoundError:
             return None
 
-    def complete(self, batch: Sequence[Run]) -> Sequence[RunRecord | None]:
-        """Return what an export has of the runs; their checkpoints are read several at a time."""
+    def complete(self, listed: Iterator[Run]) -> Iterator[RunRecord | str]:
+        """Yield what an export has of the runs; the checkpoints of several are read at a time."""
         if not self._outputs:
-            return [record_run(run, None) for run in batch]
+            yield from (record_run(run, None) for run in listed)
+        while batch := list(islice(listed, _RUNS_PER_BATCH)):
+            yield from self._with_outputs(batch)
 
-        async def complete() -> Sequence[RunRecord | None]:
+    def _with_outputs(self, batch: Sequence[Run]) -> Sequence[RunRecord | str]:
+        async def complete() -> Sequence[RunRecord | str]:
             async with await self._calls.get_async_conn() as client:
                 return await map_concurrently(batch, lambda run: _with_outputs(client, run), _CONCURRENCY)
 
         return run_in_thread(complete)
 
 
-async def _with_outputs(client: AsyncViClient, run: Run) -> RunRecord | None:
+async def _with_outputs(client: AsyncViClient, run: Run) -> RunRecord | str:
     outputs: list[RunOutput] = []
     try:
         async for output in client.list_run_outputs(run.run_id):
             outputs.append(output)
     except ViNotFoundError:
-        return None
+        return run.run_id
     return record_run(run, outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from vi_airflow_provider.api.canonical import canonical_json, comparable
 from vi_airflow_provider.api.models import Flow
@@ -23,13 +23,26 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=Document)
 
 
+class Forms(Protocol):
+    """What an export stores of a document."""
+
+    def text(self) -> bytes:
+        """Return the document as canonical JSON."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return the hexadecimal sha256 of what counts in a comparison."""
+        ...
+
+
 @dataclass(frozen=True)
 class Subject(Generic[D]):
     """A kind of document that can be exported.
 
     :param model: reads a line of an export
     :param name_of: returns the name by which a person knows a document
-    :param comparable: returns what counts in a comparison, from the wire form, which it may change
+    :param forms: returns what computes the canonical text and the fingerprint of a document
+    :param comparable: returns what counts in a comparison, from the wire form
     """
 
     noun: str
@@ -38,23 +51,28 @@ class Subject(Generic[D]):
     filter: type[FlowFilter] | type[RunFilter]
     table: Table[D]
     name_of: Callable[[D], str]
+    forms: Callable[[D], Forms]
     comparable: Callable[[dict[str, Any]], dict[str, Any]]
 
     def id_of(self, document: D) -> str:
         """Return the id of a document."""
         return str(getattr(document, f"{self.noun}_id"))
 
-    def fingerprint(self, wire: dict[str, Any]) -> str:
-        """Return the hexadecimal sha256 of what counts in a comparison.
 
-        :param wire: the wire form of a document, which may be changed
-        """
-        return hashlib.sha256(canonical_json(self.comparable(wire))).hexdigest()
+class _RunForms:
+    def __init__(self, run: RunRecord) -> None:
+        self._wire = run.to_wire()
+
+    def text(self) -> bytes:
+        return canonical_json(self._wire)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(canonical_json(comparable_run(self._wire))).hexdigest()
 
 
 FLOWS: Final[Subject[Flow]] = Subject(
-    "flow", EXPORT, Flow, FlowFilter, FLOW_TABLE, lambda flow: flow.spec.name, comparable
+    "flow", EXPORT, Flow, FlowFilter, FLOW_TABLE, lambda flow: flow.spec.name, Flow.canonical_forms, comparable
 )
 RUNS: Final[Subject[RunRecord]] = Subject(
-    "run", RUN_EXPORT, RunRecord, RunFilter, RUN_TABLE, lambda run: run.spec.flow.name, comparable_run
+    "run", RUN_EXPORT, RunRecord, RunFilter, RUN_TABLE, lambda run: run.spec.flow.name, _RunForms, comparable_run
 )

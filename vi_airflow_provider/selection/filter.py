@@ -106,8 +106,9 @@ def selected_flows(
         checked_count(limit, "limit", 0)
     # Without a filter, the listing itself can stop at the limit and request no more than that. With a filter, any page
     # may be the last one that is needed, so no page is prefetched.
-    bound = limit if wanted == FlowFilter() else None
-    flows = source.list_flows(page_size=page_size, limit=bound, prefetch=prefetch and limit == bound)
+    if wanted == FlowFilter():
+        return source.list_flows(page_size=page_size, limit=limit, prefetch=prefetch)
+    flows = source.list_flows(page_size=page_size, prefetch=prefetch and limit is None)
     return islice(wanted.select(flows, now), limit)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from tests.documents import ABSENT, FLOW_ID, ORGANIZATION_ID, wire_bytes, wire_flow
 from tests.strategies import wire_flows
+from vi_airflow_provider.api.canonical import CanonicalForms
 from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec
 from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
@@ -46,6 +47,10 @@ def _hash_error(flow: Flow) -> str:
     return str(caught.value)
 
 
+def _forms(forms: CanonicalForms) -> tuple[bytes, bytes, str, str]:
+    return forms.text(), forms.spec_text(), forms.digest(), forms.fingerprint()
+
+
 #: Whatever can be seen of a flow. The first look at it is the one that decodes.
 LOOKS: Final[dict[str, Callable[[Flow], Any]]] = {
     "dump": lambda f: f.model_dump(),
@@ -67,6 +72,8 @@ LOOKS: Final[dict[str, Callable[[Flow], Any]]] = {
     "model_copy": lambda f: f.model_copy(update={"etag": "other"}),
     "validated": lambda f: Flow.model_validate(f).to_wire(),
     "digest": lambda f: f.digest,
+    "fingerprint": lambda f: f.fingerprint,
+    "canonical forms": lambda f: _forms(f.canonical_forms()),
     "extra": lambda f: (f.model_extra, f.spec.model_extra, f.metadata.model_extra),
     "set": lambda f: (f.model_fields_set, f.spec.model_fields_set, f.metadata.model_fields_set),
     "settings": lambda f: f.spec.settings,

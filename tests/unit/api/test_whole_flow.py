@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,8 +15,12 @@ from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow
 from tests.strategies import wire_flows
 from tests.unit.api.test_lazy_flow import LOOKS, ORIGIN
 from tests.unit.api.test_lazy_flow import listed as lazily_listed
+from vi_airflow_provider.api import lazy_model
+from vi_airflow_provider.api.canonical import WireForms, canonical_json, canonical_spec, comparable
 from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowBlock, FlowSpec, ResourceMetadata
+from vi_airflow_provider.api.protocol import whole_flow
+from vi_airflow_provider.api.protocol.plain_flow import PlainFlow
 from vi_airflow_provider.api.protocol.whole_flow import SAMPLE, ListedFlows
 
 
@@ -41,7 +47,7 @@ def after_a_read(wire: Any) -> Flow:
 
 
 def is_decoded(flow: Flow) -> bool:
-    return "settings" in flow.spec.__dict__
+    return isinstance(lazy_model._rest_of(flow), whole_flow._RestOfFlow)
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
@@ -125,3 +131,47 @@ def test_field_that_was_absent_stays_absent() -> None:
     flow = after_a_read(wire_flow(spec__trainingProject=ABSENT))
     assert is_decoded(flow)
     assert (flow.spec.training_project, "trainingProject" in flow.to_wire()["spec"]) == (None, False)
+
+
+@given(wire_flows().map(plain))
+def test_canonical_forms_of_a_plain_flow_are_those_of_its_wire_form(wire: dict[str, Any]) -> None:
+    content = wire_bytes(wire)
+    forms = [after_a_read(wire).canonical_forms(), WireForms(json.loads(content))]
+    assert [type(each) for each in forms] == [PlainFlow, WireForms]
+    texts, specs, digests, fingerprints = zip(
+        *((each.text(), each.spec_text(), each.digest(), each.fingerprint()) for each in forms), strict=True
+    )
+    assert texts == (canonical_json(wire),) * 2
+    assert specs == (canonical_json(wire["spec"]),) * 2
+    assert digests[0] == digests[1] == hashlib.sha256(canonical_json(canonical_spec(wire["spec"]))).hexdigest()
+    assert fingerprints[0] == fingerprints[1] == hashlib.sha256(canonical_json(comparable(wire))).hexdigest()
+
+
+@pytest.mark.parametrize("parse", [after_a_read, lazily_listed])
+def test_canonical_forms_include_the_changes_of_a_caller(parse: Callable[[Any], Flow]) -> None:
+    changes: list[Callable[[Flow], Any]] = [
+        lambda f: f.metadata.attributes.update(team="line-4"),
+        lambda f: f.spec.tolerations["gpu"].append("H100"),
+        lambda f: f.spec.settings.update(seed=8),
+        lambda f: f.spec.blocks.pop(),
+        lambda f: f.spec.blocks[0].settings.update(prompt="?"),
+    ]
+    for change in changes:
+        flow = parse(wire_flow())
+        before = flow.canonical_forms().fingerprint()
+        change(flow)
+        forms = flow.canonical_forms()
+        assert forms.text() == canonical_json(flow.model_dump(mode="json", by_alias=True))
+        assert forms.fingerprint() != before
+
+
+def test_wire_form_of_a_flow_decoded_at_once_belongs_to_the_caller() -> None:
+    flow = after_a_read(wire_flow())
+    flow.to_wire()["spec"]["settings"]["seed"] = 9
+    assert flow.to_wire()["spec"] == flow.spec.to_wire() == wire_flow()["spec"]
+
+
+def test_consumer_of_canonical_forms_gets_the_next_flows_decoded() -> None:
+    flows = ListedFlows(ORGANIZATION_ID)
+    _ = flows.parse(wire_bytes(wire_flow()), ORIGIN, "items[0]").fingerprint
+    assert is_decoded(flows.parse(wire_bytes(wire_flow()), ORIGIN, "items[1]"))

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from vi_airflow_provider.api.canonical import canonical_spec, fingerprint, spec_digest
-from vi_airflow_provider.api.lazy_model import undecoded_wire
+from vi_airflow_provider.api.canonical import CanonicalForms, WireForms, canonical_spec
+from vi_airflow_provider.api.lazy_model import undecoded_forms, undecoded_wire
 from vi_airflow_provider.api.models.document import DeletedDocument, Document, ResourceMetadata, format_time
 
 
@@ -91,12 +91,16 @@ class Flow(Document):
     @property
     def digest(self) -> str:
         """Hexadecimal sha256 of the canonical spec: a change of layout or metadata does not change it."""
-        return spec_digest(self.to_wire()["spec"])
+        return self.canonical_forms().digest()
 
     @property
     def fingerprint(self) -> str:
         """Hexadecimal sha256 of the canonical spec and the attributes: what the manifest of an export lists."""
-        return fingerprint(self.to_wire())
+        return self.canonical_forms().fingerprint()
+
+    def canonical_forms(self) -> CanonicalForms:
+        """Return what computes the canonical forms of this flow, as long as it is not changed."""
+        return undecoded_forms(self) or WireForms(self.to_wire())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the flow as the API writes it: camelCase keys, JSON types only."""

@@ -152,8 +152,7 @@ class Text:
         """The document, decoded; parts of it may be shared with models."""
         if self._wire is None:
             self._wire = self.decoded()
-            if self._on_decoding is not None:
-                self._on_decoding()
+            self.note_read()
         return self._wire
 
     def at(self, path: Path) -> Any:
@@ -180,6 +179,11 @@ class Text:
         if nests_too_deep(self._content):  # checked here and not before: it would cost a fifth of a listing's time
             raise refuse("nested too deeply")
         return wire
+
+    def note_read(self) -> None:
+        """Report that the contents of the document are read."""
+        if self._on_decoding is not None:
+            self._on_decoding()
 
     def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
         """Return which fields a document within the flow has, and those that its model does not know."""
@@ -208,6 +212,10 @@ class _RestOfFlow:
         wire["metadata"]["attributes"] = dict(flow.metadata.attributes)
         wire["spec"]["tolerations"] = {key: list(values) for key, values in flow.spec.tolerations.items()}
         return wire
+
+    def forms(self, _flow: Flow) -> None:
+        """Return nothing: the wire form is needed. The next flows of the listing are decoded at once."""
+        self._text.note_read()
 
 
 class _RestOfMetadata:

@@ -4,58 +4,25 @@
 passes. :class:`ListedFlows` notices such a consumer by the flows it has read before, and decodes the next ones at once.
 A flow that is not plain, because it has an unknown field or violates the contract, goes the other way, which knows
 what to do with it.
+
+What is decoded becomes models when it is read, so that an export, which needs none, does not pay for them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from vi_airflow_provider.api.lazy_model import completed, incomplete
 from vi_airflow_provider.api.models import Flow, FlowBlock, FlowSpec, ResourceMetadata
-from vi_airflow_provider.api.protocol.lazy_flow import Int64, parse_listed_flow
-from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
-from vi_airflow_provider.api.protocol.strict_json import nests_too_deep
+from vi_airflow_provider.api.protocol.lazy_flow import parse_listed_flow
+from vi_airflow_provider.api.protocol.outcomes import ErrorContext
+from vi_airflow_provider.api.protocol.plain_flow import PlainFlow, PlainMetadata, PlainSpec, parse_plain_flow
 
 #: Flows after which the consumer has to show again that it reads contents.
 SAMPLE: Final = 32
-
-
-class _Block(msgspec.Struct, forbid_unknown_fields=True):
-    block: str
-    settings: dict[str, Any]
-    style: dict[str, Any]
-
-
-class _Spec(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    name: str
-    schema: str
-    tolerations: dict[str, list[str]]
-    settings: dict[str, Any]
-    blocks: list[_Block]
-    training_project: str | UnsetType | None = UNSET
-
-
-class _Metadata(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    time_created: Int64
-    last_updated: Int64
-    generation: Int64
-    attributes: dict[str, str]
-
-
-class _Flow(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    kind: Literal["Flow"]
-    workspace_id: str
-    flow_id: str
-    spec: _Spec
-    metadata: _Metadata
-    self_link: str
-    etag: str
-
-
-_decode: Final = msgspec.json.Decoder(_Flow).decode
 
 
 class Given:
@@ -70,15 +37,12 @@ class Given:
         """Complete the instance."""
         completed(instance, self._names.copy(), {})
 
-    def wire(self, _flow: Flow) -> None:
-        """Return nothing: the contents may have been changed."""
 
-
-_FLOW: Final = Given(set(Flow.model_fields))
+_FLOW: Final = frozenset(Flow.model_fields)
 _BLOCK: Final = Given(set(FlowBlock.model_fields))
 _METADATA: Final = Given(set(ResourceMetadata.model_fields))
-_SPEC: Final = Given(set(FlowSpec.model_fields))
-_SPEC_WITHOUT_PROJECT: Final = Given(set(FlowSpec.model_fields) - {"training_project"})
+_SPEC: Final = frozenset(FlowSpec.model_fields)
+_SPEC_WITHOUT_PROJECT: Final = _SPEC - {"training_project"}
 
 
 class ListedFlows:
@@ -96,55 +60,80 @@ class ListedFlows:
         """Check one flow of a page; see :func:`parse_listed_flow`."""
         if self._contents_are_read:
             self._since_sample += 1
-            if self._since_sample < SAMPLE and (flow := self._whole(content)) is not None:
-                return flow
+            plain = parse_plain_flow(content) if self._since_sample < SAMPLE else None
+            if plain is not None and plain.workspace_id == self._organization_id:
+                return whole_flow(plain)
             self._contents_are_read, self._since_sample = self._since_sample < SAMPLE, 0
         return parse_listed_flow(self._organization_id, content, context, json_path, self._note_read)
 
     def _note_read(self) -> None:
         self._contents_are_read = True
 
-    def _whole(self, content: bytes) -> Flow | None:
-        try:
-            flow = _decode(content)
-        except NOT_JSON:
-            return None
-        if flow.workspace_id != self._organization_id or nests_too_deep(content):
-            return None
-        known = {
-            "kind": flow.kind,
-            "organization_id": flow.workspace_id,
-            "flow_id": flow.flow_id,
-            "spec": _spec(flow.spec),
-            "metadata": _metadata(flow.metadata),
-            "self_link": flow.self_link,
-            "etag": flow.etag,
-        }
-        return incomplete(Flow, known, _FLOW)
 
-
-def _spec(spec: _Spec) -> FlowSpec:
-    blocks = [
-        incomplete(FlowBlock, {"block": each.block, "settings": each.settings, "style": each.style}, _BLOCK)
-        for each in spec.blocks
-    ]
-    project = spec.training_project
+def whole_flow(plain: PlainFlow) -> Flow:
+    """Return the model of a plain flow."""
     known = {
-        "name": spec.name,
-        "schema": spec.schema,
-        "tolerations": spec.tolerations,
-        "settings": spec.settings,
-        "blocks": blocks,
+        "kind": plain.kind,
+        "organization_id": plain.workspace_id,
+        "flow_id": plain.flow_id,
+        "spec": _spec(plain.spec),
+        "metadata": _metadata(plain.metadata),
+        "self_link": plain.self_link,
+        "etag": plain.etag,
+    }
+    return incomplete(Flow, known, _RestOfFlow(plain))
+
+
+def _spec(plain: PlainSpec) -> FlowSpec:
+    project = plain.training_project
+    known = {
+        "name": plain.name,
+        "schema": plain.schema,
+        "tolerations": plain.tolerations,
         "training_project": None if project is UNSET else project,
     }
-    return incomplete(FlowSpec, known, _SPEC_WITHOUT_PROJECT if project is UNSET else _SPEC)
+    return incomplete(FlowSpec, known, _RestOfSpec(plain))
 
 
-def _metadata(metadata: _Metadata) -> ResourceMetadata:
+def _metadata(plain: PlainMetadata) -> ResourceMetadata:
     known = {
-        "time_created": metadata.time_created,
-        "last_updated": metadata.last_updated,
-        "generation": metadata.generation,
-        "attributes": metadata.attributes,
+        "time_created": plain.time_created,
+        "last_updated": plain.last_updated,
+        "generation": plain.generation,
+        "attributes": plain.attributes,
     }
     return incomplete(ResourceMetadata, known, _METADATA)
+
+
+class _RestOfFlow:
+    __slots__ = ("_plain",)
+
+    def __init__(self, plain: PlainFlow) -> None:
+        self._plain = plain
+
+    def decode(self, flow: Flow, _asked: str | None) -> None:
+        completed(flow, set(_FLOW), {})
+
+    def wire(self, flow: Flow) -> dict[str, Any] | None:
+        return None if "blocks" in flow.spec.__dict__ else msgspec.to_builtins(self._plain)
+
+    def forms(self, flow: Flow) -> PlainFlow | None:
+        return None if "blocks" in flow.spec.__dict__ else self._plain
+
+
+class _RestOfSpec:
+    __slots__ = ("_plain",)
+
+    def __init__(self, plain: PlainSpec) -> None:
+        self._plain = plain
+
+    def decode(self, spec: FlowSpec, _asked: str | None) -> None:
+        plain, fields = self._plain, spec.__dict__
+        project = fields.pop("training_project")
+        fields["settings"] = plain.settings
+        fields["blocks"] = [
+            incomplete(FlowBlock, {"block": each.block, "settings": each.settings, "style": each.style}, _BLOCK)
+            for each in plain.blocks
+        ]
+        fields["training_project"] = project  # behind the others, as in the model
+        completed(spec, set(_SPEC_WITHOUT_PROJECT if plain.training_project is UNSET else _SPEC), {})
