@@ -59,16 +59,24 @@ def load_dags(folder: Path = EXAMPLES) -> dict[str, Any]:
         from airflow.dag_processing import dagbag  # Airflow 3.2 and later
     except ImportError:
         from airflow.models import dagbag  # type: ignore[no-redef]
-    sync_bag_to_db = getattr(dagbag, "sync_bag_to_db", None)  # before Airflow 3.1, a DAG runs without
     bag = dagbag.DagBag(dag_folder=str(folder))
     if bag.import_errors:
         raise ImportError("\n".join(f"{path}: {error}" for path, error in bag.import_errors.items()))
-    if sync_bag_to_db is not None:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-        DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-        sync_bag_to_db(bag, "dags-folder", None)
+    store_dags(bag, dagbag)
     return dict(bag.dags)
+
+
+def store_dags(bag: Any, module: Any) -> None:
+    """Store the DAGs of a bag and their assets in the database; Airflow 2 runs them without."""
+    try:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+    except ImportError:
+        return
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    if hasattr(module, "sync_bag_to_db"):
+        module.sync_bag_to_db(bag, "dags-folder", None)
+    else:  # Airflow 3.0
+        bag.sync_to_db("dags-folder", None)
 
 
 def run(dag: Any, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None) -> Any:

@@ -16,7 +16,7 @@ UI: Final = "https://ui.example/{organization_id}/{flow_id}"
 #: The function by which Airflow finds its secrets backends, to be replaced in a test.
 SECRETS_BACKENDS: Final = (
     "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded"
-    if AIRFLOW >= (3, 0)
+    if AIRFLOW >= (3, 1)
     else "airflow.models.connection.ensure_secrets_loaded"
 )
 

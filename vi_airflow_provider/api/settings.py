@@ -196,6 +196,10 @@ def _checked_key(key: object) -> Secret:
         raise ViConfigurationError(
             "password: the secret key contains white space or characters outside ASCII; copy it again"
         )
+    if not stripped.strip("*"):
+        raise ViConfigurationError(
+            "password: this is the mask that Airflow shows instead of the key; type the key again before you press Test"
+        )
     if not stripped.startswith(_KEY_PREFIX) or len(stripped) != _KEY_LENGTH:
         raise ViConfigurationError(
             f"password: a secret key of Vi begins with {_KEY_PREFIX} and has {_KEY_LENGTH} characters; "

@@ -21,13 +21,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from tests.tasks import TaskInstance
 from tests.unit.cleanup.support import archived
+from tests.versions import AIRFLOW
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.protocol.messages import Send
 from vi_airflow_provider.emulator import Emulator
@@ -43,8 +43,7 @@ class Terminated(BaseException):
 
 def timeout(operator: PruneFlowsOperator) -> AbstractContextManager[Any]:
     """``execution_timeout``: an alarm, whose handler raises; Airflow calls ``on_kill`` afterwards."""
-    two = version("apache-airflow").startswith("2.")
-    module = import_module("airflow.utils.timeout" if two else "airflow.sdk.execution_time.timeout")
+    module = import_module("airflow.sdk.execution_time.timeout" if AIRFLOW >= (3, 1) else "airflow.utils.timeout")
     manager: AbstractContextManager[Any] = module.timeout(600)
     return manager
 

@@ -54,6 +54,7 @@ UNUSABLE: Final[dict[str, dict[str, Any]]] = {
     "wrong connection type": {"conn_type": "http"},
     "no password": {"password": ""},
     "key cut": {"password": "dtvi_abc"},
+    "key masked": {"password": "***"},
     "key with white space inside": {"password": "dtvi_ab c"},
     "no login": {"login": ""},
     "login unusable": {"login": "../x"},
