@@ -58,7 +58,8 @@ REST: Final = {"content-range": "bytes 40-99/100", "content-length": "60", "etag
             Begin(0, 100, ContentVersion(None, 100)),
         ),
         (206, REST, HELD, Begin(40, 60, VERSION)),
-        (206, {"content-range": "bytes 40-49/100"}, HELD, Begin(40, 10, VERSION)),
+        (206, {"content-range": "bytes 40-49/100", "etag": ETAG}, HELD, Begin(40, 10, VERSION)),
+        (206, {"content-range": "bytes 40-99/100"}, HELD, StartOver()),
         (206, REST | {"content-range": "bytes 41-99/100"}, HELD, StartOver()),
         *(
             (206, {"content-range": f"bytes {part}"}, HELD, StartOver())
@@ -91,6 +92,8 @@ def test_response_is_used_only_if_it_is_what_is_missing(
         (200, {"content-length": "-5"}, Held()),
         (200, {"content-length": "5", "content-encoding": "gzip"}, Held()),
         (206, REST | {"content-encoding": "br"}, HELD),
+        (200, {"content-length": "5", "content-type": "text/html; charset=utf-8"}, Held()),
+        (206, REST | {"content-type": "Text/HTML"}, HELD),
         (206, {"content-range": "bytes 0-99/100"}, Held()),
         (204, {}, Held()),
         (302, {}, Held()),
@@ -229,6 +232,18 @@ def test_wrong_part_is_not_appended() -> None:
     with ScriptedServer(acts) as server:
         assert downloaded(server) == CONTENT
     assert [request.header("Range") for request in server.received] == [None, "bytes=500-", None]
+
+
+def test_changed_content_of_a_host_without_if_range_is_not_mixed_in() -> None:
+    changed = bytes(reversed(CONTENT))
+    part = http_bytes(206, changed[500:], [("Content-Range", f"bytes 500-{len(CONTENT) - 1}/{len(CONTENT)}")])
+    acts = [
+        Act(http_bytes(200, CONTENT[:500], [TAG], missing=524)),
+        Act(part),
+        Act(http_bytes(200, changed, [TAG])),
+    ]
+    with ScriptedServer(acts) as server:
+        assert downloaded(server) == changed
 
 
 def test_content_that_is_there_is_not_requested() -> None:

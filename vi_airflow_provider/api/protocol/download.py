@@ -131,6 +131,8 @@ def judge(status: int, headers: Mapping[str, str], held: Held) -> Decision:
     """
     if status in (200, 206) and (coding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
         return Refuse(f"the content is encoded as {coding!r:.20}, although that was not requested")
+    if status in (200, 206) and headers.get("content-type", "").strip().lower().startswith("text/html"):
+        return Refuse("the content is a web page; a proxy or a login page may respond in place of the storage host")
     if status == 200:
         return _whole(headers)
     if status == 206:
@@ -163,7 +165,8 @@ def _rest(headers: Mapping[str, str], held: Held) -> Decision:
     first, last, total = map(int, found.groups())
     length = last - first + 1
     is_rest = first == held.size and total == version.size and first <= last < total
-    same = _strong_etag(headers) in (None, version.etag) and headers.get("content-length", str(length)) == str(length)
+    # RFC 9110 section 15.3.7 requires the ETag. A host that leaves it out may have ignored If-Range as well.
+    same = _strong_etag(headers) == version.etag and headers.get("content-length", str(length)) == str(length)
     return Begin(first, length, version) if is_rest and same else StartOver()
 
 
