@@ -11,15 +11,21 @@ from vi_airflow_provider.storage.url_secrets import url_secrets
 
 #: A secret key of any organization.
 _KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
+#: What every word with the secret of a URL contains.
+_MAY_BE_URL: Final = re.compile(r"=|://|\\u003d|%3D", re.IGNORECASE)
+#: A parameter of a pre-signed URL as a field of a dict, as libraries log the parts of a request.
+_FIELD: Final = re.compile(
+    r"""(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)\\?["']\s*[:,]\s*\\?["'])[^"'\\]+""", re.IGNORECASE
+)
 
 
 def redacted(text: str, secrets: Collection[str]) -> str:
     """Return a text without these secrets, without any key of Vi, and without the secrets of URLs in it."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    text = _KEY_LIKE.sub("***", text)
+    text = _FIELD.sub(r"\1***", _KEY_LIKE.sub("***", text))
     # Word by word: behind a URL, the text goes on.
-    for secret in (secret for word in text.split() if "=" in word or "://" in word for secret in url_secrets(word)):
+    for secret in (secret for word in text.split() if _MAY_BE_URL.search(word) for secret in url_secrets(word)):
         text = text.replace(secret, "***")
     return text
 

@@ -13,8 +13,13 @@ _PASSWORD: Final = re.compile(r"://[^/@:\s]*:(?P<password>.+)@")
 #: Of ``hdfs://namenode:8020/x@y``, the number is a port; of ``sftp://user:8020@host``, it is a password. URLs of object
 #: stores have no ports.
 _PORT: Final = re.compile(r"\d{1,5}/")
-#: The signature of a URL that is pre-signed for S3, Google or Azure.
-_SIGNATURE: Final = re.compile(r"[?&](?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)=([^&#]+)", re.IGNORECASE)
+#: The signature of a URL that is pre-signed for S3, Google or Azure, also in a URL that is escaped within JSON, HTML or
+#: another URL.
+_SIGNATURE: Final = re.compile(
+    r"(?:[?&;]|\\u0026|%3F|%26)(?:X-(?:Amz|Goog)-[\w-]+|sig|Signature|\w*token)(?:=|\\u003d|%3D)"
+    r"((?:(?!\\u0026|%26)[^&#])+)",
+    re.IGNORECASE,
+)
 
 
 def url_secrets(url: str) -> list[str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage import urls
+from vi_airflow_provider.storage.redaction import redacted
 from vi_airflow_provider.storage.url_secrets import url_secrets
 from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination
 
@@ -128,6 +129,23 @@ def test_password_in_a_malformed_url_is_not_shown(place: str) -> None:
     with pytest.raises(ViValidationError, match=r"'\*\*\*@bucket/x' is neither a URL") as caught:
         resolve_destination("archive_to", place)
     assert "SECRETPW" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"url":"https://b/k?v=1\u0026X-Amz-Signature=SECRETPW\u0026x=1"}',
+        r'{"url":"https://b/k?v\u003d1\u0026sig\u003dSECRETPW"}',
+        "https://b/k?v=1&amp;X-Goog-Signature=SECRETPW&amp;x=1",
+        "next=https%3A%2F%2Fb%2Fk%3Fv%3D1%26X-Amz-Security-Token%3DSECRETPW%26x%3D1",
+        '{"X-Amz-Signature": "SECRETPW"}',
+        r"{\"X-Amz-Credential\": \"SECRETPW\"}",
+        "params={'x-goog-signature': 'SECRETPW', 'x': 1}",
+        "('X-Amz-Security-Token', 'SECRETPW')",
+    ],
+)
+def test_secret_of_an_escaped_url_is_redacted(text: str) -> None:
+    assert "SECRETPW" not in redacted(text, ())
 
 
 def test_secret_is_masked_as_written_and_decoded() -> None:
