@@ -1,9 +1,10 @@
 """New lines of a log that is read piece by piece, each of them once.
 
 A piece begins at the position of the last known line, which servers include (``since``). A position is whatever the
-server wrote into a line; none is ever made up. What was seen there is recognized by position and text, so that a server
-which does not include the position loses no line, and one that sends lines of the same time in another order repeats
-none. A server that marks no positions sends its log from the start each time, and lines are counted.
+server wrote into a line; none is ever made up. The lines of the last piece are recognized by position and text. So a
+server that does not include the position loses no line, and one that sends its newest lines first, the lines of a time
+in another order, or the whole log each time, repeats none. A server that marks no positions sends its log from the
+start each time, and lines are counted.
 """
 
 from __future__ import annotations
@@ -26,13 +27,10 @@ class LogReader:
     def __init__(self) -> None:
         #: Where the next piece begins, ``None`` for the start of the log.
         self.position: str | None = None
+        #: The number of lines that are known at the position.
+        self.seen_at_position = 0
         self._seen: Counter[bytes] = Counter()
         self._count = 0
-
-    @property
-    def seen_at_position(self) -> int:
-        """The number of lines that are known at the position."""
-        return self._seen.total()
 
     def new_lines(self, piece: Sequence[RunLogLine]) -> list[RunLogLine]:
         """Return the lines of a piece that are new, and remember them."""
@@ -40,22 +38,23 @@ class LogReader:
             new = list(piece[self._count :])
             self._count = max(self._count, len(piece))
             return new
-        known = Counter(self._seen)
-        new = [line for line in piece if not _take(known, line)]
+        known, keys = Counter(self._seen), list(map(_key, piece))
+        new = [line for line, key in zip(piece, keys, strict=True) if not _take(known, key)]
         if self.position is None:  # the log began to mark positions
             new, self._count = new[self._count :], 0
         if new:
-            self._remember(piece, new)
+            self._remember(piece, keys, new)
         return new
 
-    def _remember(self, piece: Sequence[RunLogLine], new: Sequence[RunLogLine]) -> None:
+    def _remember(self, piece: Sequence[RunLogLine], keys: Sequence[bytes], new: Sequence[RunLogLine]) -> None:
         last = position_of(piece[-1]) or self.position
         if last == self.position:
             self._seen.update(map(_key, new))
+            self.seen_at_position += len(new)
             return
-        # From the first line at this position on: a server may mix lines of other positions in.
-        start = next(number for number, line in enumerate(piece) if position_of(line) == last)
-        self.position, self._seen = last, Counter(map(_key, piece[start:]))
+        # The whole piece: a server may send more than what was requested, or its lines in another order.
+        self.position, self._seen = last, Counter(keys)
+        self.seen_at_position = sum(position_of(line) == last for line in piece)
 
 
 def position_of(line: RunLogLine) -> str | None:
@@ -65,9 +64,8 @@ def position_of(line: RunLogLine) -> str | None:
     return next(map(str, found), None)
 
 
-def _take(known: Counter[bytes], line: RunLogLine) -> bool:
+def _take(known: Counter[bytes], key: bytes) -> bool:
     """Return whether a line is among the known ones, of which it is then taken."""
-    key = _key(line)
     if known[key] <= 0:
         return False
     known[key] -= 1

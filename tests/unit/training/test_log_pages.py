@@ -53,6 +53,16 @@ def test_other_order_of_equal_times_repeats_no_line() -> None:
     assert [item.line for item in new] == ["d", "e"]
 
 
+@given(LOGS, st.booleans(), st.booleans())
+def test_other_order_or_whole_log_repeats_no_line(log: list[tuple[int, str]], newest_first: bool, whole: bool) -> None:
+    reader, read = LogReader(), list[tuple[Any, str]]()
+    for end in (len(log) // 3, 2 * len(log) // 3, len(log), len(log)):  # the log grows
+        piece = [item for item in log[:end] if whole or reader.position is None or item[0] >= int(reader.position)]
+        new = reader.new_lines([line(text, at) for at, text in (piece[::-1] if newest_first else piece)])
+        read += [((item.model_extra or {})["timestamp"], item.line) for item in new]
+    assert sorted(read) == log
+
+
 def test_lines_without_positions_are_counted() -> None:
     reader = LogReader()
     texts = ["a", "a", "b", "a"]
