@@ -140,10 +140,11 @@ class KillRunOperator(ViRunBaseOperator):
         except ViNotFoundError:
             return "already_absent"
         self._announce(context, run)
-        if run.state.is_ended:
+        was_killed = run.spec.killed_at is not None
+        if run.has_stopped or (was_killed and not wait):
             return "already_ended"
         run = kill_and_see_it_end(hook, run.run_id, None) if wait else hook.kill_run(run.run_id)
-        return "killed" if run.spec.killed_at is not None else "already_ended"
+        return "killed" if run.spec.killed_at is not None and not was_killed else "already_ended"
 
 
 class ListRunsOperator(ViBaseOperator):
