@@ -202,7 +202,7 @@ class StartRunOperator(ViBaseOperator):
         while True:
             hook = type(self.hook)(self.vi_conn_id, retry=False)
             known = hook.settings  # read here: an event loop must not wait for Airflow
-            end = job.wait(hook.get_async_conn, taken, tail=boolean("tail_logs", self.tail_logs))
+            end = job.wait(hook.get_async_conn, taken, tail=job.arguments.tail_logs)
             if end.error is None or end.error.status_code != 401 or not self._renewed(hook, known):
                 result = job.finish(end)
                 if isinstance(result, dict):

@@ -9,15 +9,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from pydantic import ValidationError
+
 from vi_airflow_provider.api.canonical import spec_digest
-from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError, refusing
 from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
+from vi_airflow_provider.api.protocol.codec import wire_metadata
 from vi_airflow_provider.api.transport.loop_thread import StoppedError, raise_if, run_in_thread
-from vi_airflow_provider.selection.arguments import checked_flow_id, choice, count, optional_seconds, optional_text
+from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.selection.arguments import (
+    boolean,
+    checked_flow_id,
+    choice,
+    count,
+    optional_seconds,
+    optional_text,
+)
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
-from vi_airflow_provider.training.overrides import apply_overrides
+from vi_airflow_provider.training.overrides import apply_overrides, checked_spec
 from vi_airflow_provider.training.starting import (
     Order,
     RunGoneError,
@@ -88,6 +99,7 @@ class JobArguments:
     max_runs: int
     on_clear: Literal["restart", "adopt"]
     best_metric: BestMetric | None
+    tail_logs: bool
 
     @classmethod
     def build(cls, given: Mapping[str, Any], began: float, task_timeout: float | None) -> JobArguments:
@@ -108,7 +120,7 @@ class JobArguments:
             flow=given["flow"],
             overrides=given["overrides"],
             training_project=optional_text("training_project", given["training_project"]),
-            attributes=dict(given["attributes"] or {}),
+            attributes=wire_metadata(given["attributes"] or {})["metadata"]["attributes"],
             poll_interval=interval,
             limits=Limits(
                 **{name: optional_seconds(name, given[name]) for name in ("max_queue_time", "max_duration", "timeout")},
@@ -117,6 +129,7 @@ class JobArguments:
             max_runs=count("max_runs", given["max_runs"], 1),
             on_clear=cast(Literal["restart", "adopt"], choice("on_clear", given["on_clear"], _ON_CLEAR)),
             best_metric=BestMetric.build(given["best_metric"]),
+            tail_logs=boolean("tail_logs", given["tail_logs"]),
         )
 
     def order(self, client: BlockingVerbs, identity: TaskIdentity, known: str | None = None) -> Order:
@@ -134,12 +147,16 @@ class JobArguments:
     def _flow(self, client: BlockingVerbs) -> tuple[str | None, FlowSpec]:
         if self.flow_id is not None:
             return self.flow_id, client.get_flow(self.flow_id).spec
-        if isinstance(self.flow, FlowSpec):
-            return None, self.flow
-        if not isinstance(self.flow, Flow) and isinstance(self.flow, Mapping) and "spec" not in self.flow:
-            return None, FlowSpec.complete(self.flow)
-        flow = Flow.model_validate(self.flow)
-        return flow.flow_id, flow.spec
+        if isinstance(self.flow, FlowSpec) or (isinstance(self.flow, Mapping) and "spec" not in self.flow):
+            return None, checked_spec(self.flow)
+        with refusing(ViValidationError, ValidationError, describe=_describe_flow):
+            flow = Flow.model_validate(self.flow)
+        return flow.flow_id, checked_spec(flow.spec)
+
+
+def _describe_flow(error: Exception) -> str:
+    assert isinstance(error, ValidationError)  # noqa: S101 - the only one that is refused
+    return describe_errors(error, "flow")
 
 
 def _shortened(task_timeout: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import FlowSpec
+from vi_airflow_provider.api.protocol.codec import wire_spec
 
 _BLOCK_FIELDS: Final = ("settings", "style")
 _SPEC_FIELDS: Final = ("name", "schema", "settings", "tolerations", "blocks")
@@ -35,7 +36,15 @@ def apply_overrides(spec: FlowSpec, overrides: Mapping[str, Any] | None) -> Flow
         _refuse_unknown(f"overrides.blocks.{kind}", patch, _BLOCK_FIELDS)
         block.update(merge_patch(block, patch))
     rest = {key: value for key, value in overrides.items() if key != "blocks"}
-    return FlowSpec.complete(merge_patch(wire, rest))
+    return checked_spec(merge_patch(wire, rest))
+
+
+def checked_spec(spec: FlowSpec | Mapping[str, Any]) -> FlowSpec:
+    """Return a spec as it is sent, and as any try of the task will have it.
+
+    :raises ViValidationError: it is no spec, or holds something that JSON cannot express; the message names its path
+    """
+    return FlowSpec.model_validate(wire_spec(FlowSpec.complete, spec))
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

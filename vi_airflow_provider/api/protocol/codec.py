@@ -223,7 +223,19 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
         return one_line(f"spec: {error}")  # of pydantic: no JSON form, or a circular reference
 
     with refusing(ViValidationError, ValueError, describe=describe):
-        return build(spec).to_wire()
+        built = build(spec)
+        wire = built.to_wire()  # first, as it refuses what refers to itself
+        _refuse_sets(built.model_dump(), "spec")
+        return wire
+
+
+def _refuse_sets(value: Any, path: str) -> None:
+    """Refuse a value without an order: each process would write another document of it, with another digest."""
+    if isinstance(value, set | frozenset):
+        raise ValueError(f"{path.removeprefix('spec.')}: a set has no order; write a list")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in items:
+        _refuse_sets(item, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}")
 
 
 def wire_metadata(attributes: Mapping[str, str | None] | None, *, removable: bool = False) -> dict[str, Any]:
