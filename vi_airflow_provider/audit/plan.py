@@ -15,8 +15,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.selection.run_filter import RunFilter
-from vi_airflow_provider.storage.files import is_folder
-from vi_airflow_provider.storage.urls import resolve_destination
+from vi_airflow_provider.storage.urls import refuse_folder, resolve_destination, resolve_file
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
 #: The format that a suffix of the destination implies, if none is given.
@@ -121,7 +120,7 @@ class ExportPlan:
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        target = _target(destination)
+        target = resolve_file("destination", destination)
         plan = cls(
             target=target,
             format=_format(format, target.name),
@@ -133,7 +132,7 @@ class ExportPlan:
         )
         plan._check_format()
         plan._check_comparison()
-        plan._check_target()
+        refuse_folder("destination", target)  # the manifest would be written, and then the file could not be
         return plan
 
     def _check_format(self) -> None:
@@ -152,12 +151,6 @@ class ExportPlan:
         if self.fail_on_drift and self.compare_to is None:
             raise ViValidationError("fail_on_drift: give compare_to, too; there is no drift without a comparison")
 
-    def _check_target(self) -> None:
-        if is_folder(self.target):  # the manifest would be written, and then the file could not be
-            raise ViValidationError(
-                f"destination: {str(self.target)!r:.200} is an existing folder; add the name of the file"
-            )
-
 
 def _format(given: Any, name: str) -> str:
     """Return the format that is given, or that the name of the file implies."""
@@ -171,15 +164,3 @@ def _format(given: Any, name: str) -> str:
             f"format: {chosen!r} contradicts {suffix} at the end of destination; change one of them"
         )
     return chosen
-
-
-def _target(destination: Any) -> ObjectStoragePath:
-    target = resolve_destination("destination", destination)
-    if destination.endswith("/"):
-        raise ViValidationError(f"destination: {destination!r:.200} is a folder; add the name of the file")
-    if (target.parent / target.name).path != target.path:  # to an object store, a//b is another folder than a/b
-        raise ViValidationError(
-            f"destination: {destination!r:.200} has an empty part before the name of the file; "
-            "write one slash there; the value of a template may already end with one"
-        )
-    return target

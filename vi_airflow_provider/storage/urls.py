@@ -10,7 +10,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.storage.files import LOCAL
+from vi_airflow_provider.storage.files import LOCAL, is_folder
 from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS, url_secrets
 
 #: A local path that is absolute to every driver; with two slashes at its start, to some it is not.
@@ -68,6 +68,31 @@ def resolve_destination(name: str, value: Any) -> ObjectStoragePath:
             if reason is None:
                 return path
     raise ViValidationError(f"{name}: {_shown(value)!r:.200} {reason}")
+
+
+def resolve_file(name: str, value: Any) -> ObjectStoragePath:
+    """Return the file that an argument names, to be written.
+
+    :raises ViValidationError: as of :func:`resolve_destination`, or it names a folder
+    """
+    target = resolve_destination(name, value)
+    if value.endswith("/"):
+        raise ViValidationError(f"{name}: {value!r:.200} is a folder; add the name of the file")
+    if (target.parent / target.name).path != target.path:  # to an object store, a//b is another folder than a/b
+        raise ViValidationError(
+            f"{name}: {value!r:.200} has an empty part before the name of the file; "
+            "write one slash there; the value of a template may already end with one"
+        )
+    return target
+
+
+def refuse_folder(name: str, target: ObjectStoragePath) -> None:
+    """Refuse an existing folder where a file is to be written.
+
+    :raises ViValidationError: it is one
+    """
+    if is_folder(target):
+        raise ViValidationError(f"{name}: {str(target)!r:.200} is an existing folder; add the name of the file")
 
 
 def _shown(value: str) -> str:

@@ -13,7 +13,7 @@ from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.redaction import safe_json
-from vi_airflow_provider.storage.urls import resolve_destination
+from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_export import export_log
 from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
 from vi_airflow_provider.training.model_lineage import model_lineage
@@ -62,7 +62,9 @@ class RunArtifacts:
         chosen, metric = choice("select", select, _SELECT), BestMetric.build(best_metric)
         if chosen == "best" and metric is None:
             raise ViValidationError('best_metric: needed for select="best", like ("f1", "max")')
-        target = None if destination is None else resolve_destination("destination", destination)
+        target = None if destination is None else resolve_file("destination", destination)
+        if target is not None:
+            refuse_folder("destination", target)
         outputs = list(self._client.list_run_outputs(self._run.run_id))
         result: dict[str, Any] = {"run_id": self._run.run_id, "outputs": len(outputs)}
         if target is not None:
@@ -91,7 +93,7 @@ class RunArtifacts:
 
         :raises ViValidationError: an argument is unusable
         """
-        metric, target = BestMetric.build(best_metric), resolve_destination("destination", destination)
+        metric, target = BestMetric.build(best_metric), resolve_file("destination", destination)
         output = select_output(self._client, self._run.run_id, select, metric)
         self._exported = exported = export_model(self._client, Downloader(self._settings).download, output, target)
         version = exported.version

@@ -32,9 +32,10 @@ from vi_airflow_provider.api.errors import ViError, ViNotFoundError, ViResponseE
 from vi_airflow_provider.api.settings import Secret
 from vi_airflow_provider.api.validation import checked_id
 from vi_airflow_provider.storage import tempfiles
-from vi_airflow_provider.storage.files import LOCAL, is_folder, write_atomically
+from vi_airflow_provider.storage.files import LOCAL, write_atomically
 from vi_airflow_provider.storage.manifest import ManifestKind, Suffix, sha256_of
 from vi_airflow_provider.storage.spool import ContentSpool, place_for
+from vi_airflow_provider.storage.urls import refuse_folder
 from vi_airflow_provider.training.summary import BestMetric, best, latest
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def export_model(client: BlockingVerbs, fetch: Fetch, output: RunOutput, target:
     :param target: the file, checked
     """
     files = MODEL.files(str(target))
-    if is_folder(files.data):
-        raise ViValidationError(f"destination: {files.data} is a folder; name a file")
+    refuse_folder("destination", files.data)
     accepted = _accepted(files)
     for version in accepted:
         if _is_of(version, output) and _is_stored(files, version):

@@ -101,6 +101,10 @@ def test_run_without_checkpoints_has_a_result(vi_emulator: Emulator) -> None:
         ({"select": "best"}, "best_metric: needed"),
         ({"best_metric": "f1"}, "best_metric"),
         ({"destination": "outputs.jsonl"}, "destination"),
+        ({"destination": "/"}, "is a folder"),
+        ({"destination": "/folder/"}, "is a folder"),
+        ({"destination": "/usr"}, "is an existing folder"),
+        ({"destination": "s3://bucket//outputs.jsonl"}, "empty part"),
         ({"run_id": "../x"}, "run id"),
     ],
 )
@@ -110,6 +114,12 @@ def test_unusable_argument_is_refused(vi_emulator: Emulator, arguments: dict[str
     with pytest.raises(AirflowFailException, match=message):
         result_of(GetRunOutputsOperator, **{"run_id": run_id, **arguments})
     assert not [request for request in vi_emulator.requests if request.path.endswith("/outputs")]
+
+
+@pytest.mark.parametrize("destination", ["/", "/usr", "memory://folder/"])
+def test_log_is_not_exported_to_a_folder(vi_emulator: Emulator, destination: str) -> None:
+    with pytest.raises(AirflowFailException, match="folder; add the name of the file"):
+        result_of(ExportRunLogsOperator, run_id=ended_run(vi_emulator), destination=destination)
 
 
 def test_missing_run_fails(vi_emulator: Emulator, tmp_path: Path) -> None:
