@@ -246,6 +246,14 @@ def test_changed_content_of_a_host_without_if_range_is_not_mixed_in() -> None:
         assert downloaded(server) == changed
 
 
+@pytest.mark.parametrize(
+    "response", [http_bytes(200), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_empty_content_is_refused(response: bytes) -> None:
+    with ScriptedServer([Act(response)]) as server, pytest.raises(ViResponseError, match="the content is empty"):
+        downloaded(server)
+
+
 def test_content_that_is_there_is_not_requested() -> None:
     def no_url() -> Secret:
         raise AssertionError("requested")

@@ -11,7 +11,7 @@ import pytest
 from tests.documents import RUN_ID, wire_bytes, wire_page, wire_run, wire_run_output
 from tests.unit.api.run_driver import Driver, ok
 from vi_airflow_provider.api.errors import ViError, ViResponseError
-from vi_airflow_provider.api.models import RunOutput
+from vi_airflow_provider.api.models import RunLogs, RunOutput
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Response
 
 URL: Final = "https://storage.example/ckpt?X-Signature=pre-s1gned-s3cret"
@@ -131,3 +131,42 @@ def test_log_location_of_a_run_is_in_no_log_or_repr(caplog: pytest.LogCaptureFix
     runs = [driver.run(driver.calls.get_run(RUN_ID)), *driver.all(driver.calls.list_runs())]
     shown = [caplog.text, *map(repr, runs), *map(str, runs)]
     assert not [text for text in shown if "s3cret" in text]
+
+
+def read_log(kind: str, body: bytes) -> RunLogs:
+    driver = Driver(lambda _: Response(200, {"content-type": kind} if kind else {}, body), max_retries=0)
+    return driver.run(driver.calls.get_run_logs(RUN_ID))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("", b""),
+        ("application/json", b""),
+        ("application/json", b"plain text"),
+        ("application/json; charset=utf-8", b"\xff\xfe"),
+        ("application/problem+json", b"plain text"),
+        ("text/html", b"<html>Sign in</html>"),
+        ("text/html", b"Sign in"),
+        ("", b"  <html>Sign in</html>"),
+    ],
+)
+def test_response_that_is_no_log_is_refused(kind: str, body: bytes) -> None:
+    """A cleanup would archive it as the log, and delete the run."""
+    with pytest.raises(ViResponseError):
+        read_log(kind, body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "lines"),
+    [
+        ("text/plain", b"", []),
+        ("text/plain; charset=utf-8", b"[info] a\n{b", ["[info] a", "{b"]),
+        ("application/octet-stream", b"a", ["a"]),
+        ("", b"a \xff", ["a \ufffd"]),
+        ("application/json", b'{"items":[]}', []),
+        ("", b'{"items":[{"line":"a"}]}', ["a"]),
+    ],
+)
+def test_log_is_text_or_json(kind: str, body: bytes, lines: list[str]) -> None:
+    assert [item.line for item in read_log(kind, body).lines] == lines

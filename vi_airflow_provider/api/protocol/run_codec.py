@@ -99,12 +99,13 @@ def parse_page(parse: Parse[RunOutput], response: Response, context: ErrorContex
 def parse_logs(response: Response, context: ErrorContext) -> RunLogs:
     """Read a part of a log: ``{"items": [{"line": …}]}``, ``{"data": text}``, a list of lines, or plain text."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/plain" or response.body.lstrip()[:1] not in (b"{", b"["):
-        if kind == "text/html" or response.body.lstrip()[:1] == b"<":
-            raise context.response_error("the response is a web page where a log was expected")
+    start = response.body.lstrip()[:1]
+    if kind == "text/html" or start == b"<":
+        raise context.response_error("the response is a web page where a log was expected")
+    if kind == "text/plain" or (start and start not in (b"{", b"[") and not kind.endswith("json")):
         text = response.body.decode("utf-8", "replace")
         return RunLogs(lines=[RunLogLine(line=line) for line in text.splitlines()], raw=text)
-    raw = _lenient_json(response.body, context)
+    raw = _lenient_json(codec.json_content(response, context, "a log"), context)
     return RunLogs(lines=[_line(item) for item in _log_items(raw)], raw=raw)
 
 

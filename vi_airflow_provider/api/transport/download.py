@@ -126,6 +126,8 @@ class Downloader:
             url = url or _clean(new_url())
             host, outcome = self._attempt(url, sink)
             if outcome is None:
+                if not sink.held.size:
+                    raise ViResponseError(f"download from {host}: the content is empty")
                 return
             if sink.held.size > record:
                 record, renewals, retry = sink.held.size, 0, self._fresh()
