@@ -124,12 +124,33 @@ class ViTaskMixin:
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, *rest: Any, **more: Any
     ) -> None:
-        """Render the templates that the author of the DAG wrote, and no others."""
+        """Render the templates that the author of the DAG wrote, and no others.
+
+        :raises AirflowFailException: an argument that limits what the task does has become ``None``
+        """
+        given: Collection[str] = ()
         if parent is self:
-            data = self._fields_from_xcom(context)
+            data, given = self._fields_from_xcom(context), self._given_limits()
             template_fields = [name for name in template_fields if name not in data]
         super()._do_render_template_fields(parent, template_fields, context, *rest, **more)  # type: ignore[misc]
         self._mask_url_secrets()
+        for name in given:
+            if getattr(self, name) is None:
+                raise AirflowFailException(
+                    f"{_ARGUMENT_OF.get(name, name)}: the template or the earlier task returned None. Leave the "
+                    "argument out if it is not to apply."
+                )
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return the template fields without which the task would do more, or with fewer checks."""
+        return ()
+
+    def _given_limits(self) -> list[str]:
+        """Return the limiting fields that the author of the DAG has given, before they are rendered."""
+        mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
+        expanded = getattr(getattr(mapped, "expand_input", None), "value", None)
+        over = {_FIELD_OF.get(name, name) for name in expanded} if isinstance(expanded, Mapping) else set()
+        return [name for name in self.limiting_fields() if name in over or getattr(self, name) is not None]
 
     def _fields_from_xcom(self, context: Context) -> frozenset[str]:
         """Return the template fields whose values ``expand_kwargs`` took from an XCom for this task instance."""

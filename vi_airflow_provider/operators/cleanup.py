@@ -11,7 +11,7 @@ from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
     from types import ModuleType
 
@@ -29,7 +29,6 @@ RULES: Final = (
     "protect_names",
     "protect_attributes",
 )
-_PROTECTIONS: Final = ("protect_ids", "protect_names", "protect_attributes")
 #: All others, except the plan and ``dry_run``.
 _LIMITS: Final = (
     "max_delete",
@@ -49,6 +48,10 @@ class CleanupOperator(ViBaseOperator):
     """
 
     _killed = False
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return all: if a rule, a version or an archive is lost on the way, more is deleted, or for good."""
+        return self.template_fields
 
     def on_kill(self) -> None:
         """Let no further write begin."""
@@ -158,14 +161,6 @@ class PruneBaseOperator(CleanupOperator):
         self.concurrency = concurrency
         self.page_size = page_size
         self.refuse_literals()
-
-    def _do_render_template_fields(self, *arguments: Any, **options: Any) -> None:
-        """Render the templates, and refuse a protection of which nothing is left: it would protect nothing."""
-        given = [name for name in _PROTECTIONS if getattr(self, name) is not None]
-        super()._do_render_template_fields(*arguments, **options)
-        for name in given:
-            if getattr(self, name) is None:
-                raise AirflowFailException(f"{name}: the template or the earlier task returned None, not a list.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete."""

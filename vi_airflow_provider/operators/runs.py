@@ -23,7 +23,7 @@ from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -136,6 +136,10 @@ class StartRunOperator(ViBaseOperator):
         self.best_metric = best_metric
         self.tail_logs = tail_logs
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return the limits of the run's time, and thus of its costs."""
+        return ("timeout", "max_queue_time", "max_duration")
 
     def pre_execute(self, context: Any) -> None:
         """Remember the task instance: Airflow may call :meth:`on_kill` on an operator that has executed nothing."""

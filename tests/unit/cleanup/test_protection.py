@@ -7,7 +7,6 @@ from typing import Any, Final
 from unicodedata import normalize
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup.policy import RetentionPolicy, plan_retention
 from vi_airflow_provider.cleanup.protection import Protections
-from vi_airflow_provider.operators.flows import PruneFlowsOperator
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
 OLD_MS: Final = 1_750_000_000_000
@@ -123,15 +121,3 @@ def test_rule_that_matches_a_young_flow_or_one_out_of_scope_is_spelled_right() -
 
 def test_no_rule_is_reported_where_there_are_no_flows() -> None:
     assert unmatched([], protect_ids=["a"], protect_names=["x"], name_pattern="y") == []
-
-
-# --- protections that vanish when they are rendered ----------------------------------------------------------------
-
-
-def test_protection_that_renders_to_none_fails_the_task() -> None:
-    with DAG("dag", schedule=None, render_template_as_native_obj=True):
-        prune = PruneFlowsOperator(task_id="prune", older_than="P90D", protect_ids="{{ missing }}")
-        plain = PruneFlowsOperator(task_id="plain", older_than="P90D")
-    with pytest.raises(AirflowFailException, match="protect_ids: the template or the earlier task returned None"):
-        prune.render_template_fields({"missing": None})  # type: ignore[typeddict-unknown-key]
-    plain.render_template_fields({})
