@@ -129,7 +129,7 @@ def compare(old: Iterable[D], new: Iterable[D], subject: Subject[D]) -> Iterator
             yield "added", Ref(document_id, subject.name_of(after))
         elif after is None:
             yield "removed", Removed(document_id, subject.name_of(before), before.to_wire())
-        else:
+        elif subject.forms(before).fingerprint() != subject.forms(after).fingerprint():  # most have not changed
             olds, news = (subject.comparable(document.to_wire()) for document in (before, after))
             shared = olds.keys() & news.keys()
             olds, news = ({key: each[key] for key in shared} for each in (olds, news))

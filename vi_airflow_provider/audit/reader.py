@@ -42,7 +42,7 @@ def read_documents(uri: str, subject: Subject[D]) -> Iterator[D]:
 
     :raises ExportError: the file is missing or not such an export
     """
-    return _read(uri, subject.model.model_validate_json)
+    return _read(uri, subject.parse)
 
 
 def subject_of(uri: str) -> Subject[Any]:
@@ -102,9 +102,9 @@ def verify(uri: str, subject: Subject[Any] = FLOWS, *, every_document: bool = Fa
         )
     if every_document and manifest.format == "jsonl":
         # Of a version that was to be replaced, the manifest has the count, but not the fingerprints.
-        found = _disagreements(uri, subject) if manifest is described else ""
-        if found or (count := sum(1 for _ in read_documents(uri, subject))) != manifest.count:
-            raise subject.manifest.mismatch(uri, found or f": it has {count} {subject.noun}s")
+        found = _disagreements(uri, subject) if manifest is described else _miscount(uri, manifest, subject)
+        if found:
+            raise subject.manifest.mismatch(uri, found)
     return manifest
 
 
@@ -121,6 +121,11 @@ def _check_listing(uri: str, described: ExportManifest, subject: Subject[Any]) -
         raise ExportError(
             f"manifest {files_of(uri).manifest}: its count is {described.count} {subject.noun}s, but it lists {listed}"
         )
+
+
+def _miscount(uri: str, version: ExportManifest, subject: Subject[Any]) -> str:
+    count = sum(1 for _ in read_documents(uri, subject))
+    return "" if count == version.count else f": it has {count} {subject.noun}s"
 
 
 def _listed(uri: str, subject: Subject[Any]) -> Iterator[tuple[str, str]]:

@@ -85,7 +85,7 @@ class Spool(Generic[D]):
 
     def documents(self, wanted: Callable[[int], bool] | None = None) -> Iterator[D]:
         """Yield the documents, as :meth:`lines` does."""
-        return map(self.subject.model.model_validate_json, self.lines(wanted))
+        return map(self.subject.parse, self.lines(wanted))
 
     def fingerprints(self) -> Iterator[tuple[str, str]]:
         """Yield id and fingerprint of each document."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from vi_airflow_provider.api.canonical import canonical_json, comparable
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.models.document import Document
+from vi_airflow_provider.api.protocol.whole_flow import parse_stored_flow
 from vi_airflow_provider.audit.manifest import EXPORT, RUN_EXPORT
 from vi_airflow_provider.audit.run_record import RunRecord, comparable_run
 from vi_airflow_provider.audit.run_table import RUN_TABLE
@@ -39,7 +40,7 @@ class Forms(Protocol):
 class Subject(Generic[D]):
     """A kind of document that can be exported.
 
-    :param model: reads a line of an export
+    :param parse: reads a line of an export
     :param name_of: returns the name by which a person knows a document
     :param forms: returns what computes the canonical text and the fingerprint of a document
     :param comparable: returns what counts in a comparison, from the wire form
@@ -47,7 +48,7 @@ class Subject(Generic[D]):
 
     noun: str
     manifest: ManifestKind
-    model: type[D]
+    parse: Callable[[bytes], D]
     filter: type[FlowFilter] | type[RunFilter]
     table: Table[D]
     name_of: Callable[[D], str]
@@ -71,8 +72,22 @@ class _RunForms:
 
 
 FLOWS: Final[Subject[Flow]] = Subject(
-    "flow", EXPORT, Flow, FlowFilter, FLOW_TABLE, lambda flow: flow.spec.name, Flow.canonical_forms, comparable
+    "flow",
+    EXPORT,
+    parse_stored_flow,
+    FlowFilter,
+    FLOW_TABLE,
+    lambda flow: flow.spec.name,
+    Flow.canonical_forms,
+    comparable,
 )
 RUNS: Final[Subject[RunRecord]] = Subject(
-    "run", RUN_EXPORT, RunRecord, RunFilter, RUN_TABLE, lambda run: run.spec.flow.name, _RunForms, comparable_run
+    "run",
+    RUN_EXPORT,
+    RunRecord.model_validate_json,
+    RunFilter,
+    RUN_TABLE,
+    lambda run: run.spec.flow.name,
+    _RunForms,
+    comparable_run,
 )

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow
 from tests.strategies import wire_flows
@@ -21,7 +22,7 @@ from vi_airflow_provider.api.errors import ViResponseError
 from vi_airflow_provider.api.models import Flow, FlowBlock, FlowSpec, ResourceMetadata
 from vi_airflow_provider.api.protocol import whole_flow
 from vi_airflow_provider.api.protocol.plain_flow import PlainFlow
-from vi_airflow_provider.api.protocol.whole_flow import SAMPLE, ListedFlows
+from vi_airflow_provider.api.protocol.whole_flow import SAMPLE, ListedFlows, parse_stored_flow
 
 
 def plain(wire: dict[str, Any]) -> dict[str, Any]:
@@ -175,3 +176,19 @@ def test_consumer_of_canonical_forms_gets_the_next_flows_decoded() -> None:
     flows = ListedFlows(ORGANIZATION_ID)
     _ = flows.parse(wire_bytes(wire_flow()), ORIGIN, "items[0]").fingerprint
     assert is_decoded(flows.parse(wire_bytes(wire_flow()), ORIGIN, "items[1]"))
+
+
+@given(ANY_FLOW, st.binary(max_size=8), st.integers(0, 900))
+def test_stored_flow_is_read_as_pydantic_reads_it(wire: dict[str, Any], damage: bytes, place: int) -> None:
+    content = canonical_json(wire)
+    found: list[list[Any]] = []
+    for text in (content + b"\n", content[:place] + damage + content[place + len(damage) :]):
+        for parse in (parse_stored_flow, Flow.model_validate_json):
+            try:
+                flow = parse(text)
+            except ValidationError as error:
+                found.append([str(error)])
+            else:
+                found.append([flow, repr(flow), canonical_json(flow.to_wire()), flow.fingerprint])
+    assert found[0] == found[1]
+    assert found[2] == found[3]

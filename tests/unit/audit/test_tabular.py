@@ -100,6 +100,16 @@ def test_leading_quote_turns_a_formula_into_text(name: str, cell: str, tmp_path:
     assert row["name"] == cell
 
 
+@given(SLY | st.text(), st.sampled_from(["string", "json"]))
+def test_text_that_is_not_searched_has_nothing_to_neutralize(text: str, kind: str) -> None:
+    if kind == "json":
+        text = tabular.json_text({text: [text]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabular, "_is_harmless", lambda *_: False)
+        searched = tabular._cell(text, kind)
+    assert tabular._cell(text, kind) == searched
+
+
 @pytest.mark.parametrize("run", ["\n", " ", "\u2028", ";", '"', "=", ";\u2028"])
 @pytest.mark.parametrize("end", ["", "=", "x"])
 def test_long_run_before_a_sign_takes_linear_time(run: str, end: str) -> None:

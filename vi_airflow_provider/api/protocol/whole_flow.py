@@ -84,6 +84,15 @@ def whole_flow(plain: PlainFlow) -> Flow:
     return incomplete(Flow, known, _RestOfFlow(plain))
 
 
+def parse_stored_flow(content: bytes) -> Flow:
+    """Validate a flow that was stored as JSON, as ``Flow.model_validate_json`` does; plain flows take a third of it.
+
+    :raises pydantic.ValidationError: it is not a flow
+    """
+    plain = parse_plain_flow(content)
+    return Flow.model_validate_json(content) if plain is None else whole_flow(plain)
+
+
 def _spec(plain: PlainSpec) -> FlowSpec:
     project = plain.training_project
     known = {
