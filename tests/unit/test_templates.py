@@ -139,10 +139,12 @@ def in_dag(
 @pytest.mark.parametrize("text", PLAIN, ids=repr)
 def test_a_text_without_a_template_is_passed_on_byte_for_byte(text: str, native: bool) -> None:
     spec = {"name": text, "blocks": [{"block": "b", "settings": {"systemPrompt": text, "deep": [[text]]}}]}
-    created = in_dag(CreateFlowOperator, native=native, spec=spec, attributes={"a": text}, flow_id=text)
-    assert (created.spec, created.attributes, created.flow_id) == (spec, {"a": text}, text)
+    created = in_dag(CreateFlowOperator, native=native, spec=spec, attributes={"a": text})
+    assert (created.spec, created.attributes) == (spec, {"a": text})
     updated = in_dag(UpdateFlowOperator, native=native, spec=spec, attributes={"a": text}, flow_id="f")
     assert (updated.spec, updated.attributes) == (spec, {"a": text})
+    deleted = in_dag(DeleteFlowOperator, native=native, flow_id="f", expected_etag=text)
+    assert deleted.expected_etag == text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.validation import checked_id
 from vi_airflow_provider.selection.arguments import (
     boolean,
     choice,
@@ -27,6 +28,13 @@ _PLAIN_TEXT: Final = re.compile(r"[\w\s:.,+/-]*")
 _PLAIN: Final = (str, int, float, datetime, timedelta)
 
 Check: TypeAlias = Callable[[str, Any], object]
+
+
+def _identifier(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ViValidationError(f"{name}: {value!r:.80} is not a text; write {str(value)!r:.80}.")
+    return checked_id(value, name)
+
 
 #: What an argument of this name means, unless an operator or sensor says otherwise.
 CHECKS: Final[Mapping[str, Check]] = {
@@ -44,6 +52,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     ),
     **dict.fromkeys(("wait_for_completion", "wait", "tail_logs"), boolean),
     "max_delete_fraction": fraction,
+    **dict.fromkeys(("flow_id", "run_id"), _identifier),
 }
 
 

@@ -30,6 +30,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grace": "soon"}, "grace: 'soon' is not a number of seconds, a timedelta or an ISO 8601 duration like PT1H"),
     ({"format": "xlsx"}, "format: 'xlsx' is not one of 'jsonl', 'csv', 'parquet'"),
     ({"format": "parket"}, "format: 'parket' is not one of 'jsonl', 'csv', 'parquet'; did you mean 'parquet'?"),
+    ({"flow_id": "Weld seams"}, "'Weld seams' is no flow_id: letters, digits, '-' and '_' are allowed"),
+    ({"run_id": "../x"}, "'../x' is no run_id: letters, digits"),
+    ({"flow_id": 12345}, "flow_id: 12345 is not a text; write '12345'."),
     ({"flow_id": None, "flow_name": None}, "one of flow_id, flow_name is required"),
 ]  # fmt: skip
 
@@ -54,6 +57,8 @@ FINE: list[dict[str, Any]] = [
     {"format": None},
     {"flow_id": "x", "flow_name": None},
     {"flow_id": None},
+    {"flow_id": "{{ params.flow }}"},
+    {"run_id": "<%= params.run %>"},
     {"name_pattern": "no", "attributes": {"dry_run": "no"}},
 ]
 
