@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection import arguments
-from vi_airflow_provider.selection.arguments import Duration, Instant, Items, Text
+from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Items, Text
 
 NOW: Final = datetime(2026, 7, 1, 12, 30, 15, 250, tzinfo=UTC)
 START: Final = pendulum.datetime(2026, 1, 1)
@@ -113,6 +113,40 @@ def test_a_count_below_its_bound_is_refused(value: Any, low: int) -> None:
         arguments.count("concurrency", value, low)
 
 
+def test_the_error_about_a_count_names_value_and_bound() -> None:
+    assert arguments.count("concurrency", "0") == 0
+    assert refusal(arguments.count, 2, 3) == "x: 2 is not a whole number of at least 3"
+    assert refusal(arguments.count, None) == "x: None is not a whole number"
+
+
+def refusal(check: Callable[..., Any], *values: Any) -> str:
+    """The reason for which a check refuses an argument ``x``."""
+    with pytest.raises(ViValidationError) as caught:
+        check("x", *values)
+    return str(caught.value.args[0])
+
+
+@pytest.mark.parametrize(
+    ("check", "values", "reason"),
+    [
+        (arguments.optional_count, [-3], "-3 is not a whole number"),
+        (arguments.fraction, ["half"], "'half' is not a number from 0 to 1"),
+        (arguments.fraction, ["30%"], "'30%' is not a number from 0 to 1; write 0.5 for 50 %"),
+        (arguments.fraction, [100], "100 is not a number from 0 to 1; write 0.5 for 50 %"),
+        (arguments.fraction, [101], "101 is not a number from 0 to 1"),
+        (arguments.boolean, ["maybe"], "'maybe' is not true or false"),
+        (arguments.boolean, ["Yes"], "'Yes' is not true or false; write True"),
+        (arguments.choice, ["z", ("a", "b")], "'z' is not one of 'a', 'b'"),
+        (arguments.choice, ["flow", ("flows", "ids")], "'flow' is not one of 'flows', 'ids'; did you mean 'flows'?"),
+        (arguments.optional_seconds, [-1], "-1 is not a time span"),
+        (arguments.optional_text, [b"a"], "b'a' is not a text"),
+        (arguments.optional_text, ["None"], "the template rendered to None"),
+    ],
+)
+def test_a_refusal_names_argument_value_and_expectation(check: Any, values: list[Any], reason: str) -> None:
+    assert refusal(check, *values) == f"x: {reason}"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -151,6 +185,24 @@ def test_a_boolean_becomes_a_plain_bool(value: Any, expected: bool) -> None:
 )
 def test_a_text_is_returned(value: Any, expected: str | None) -> None:
     assert arguments.optional_text("name", value) == expected
+
+
+@pytest.mark.parametrize("value", ["", "none", "a"])
+def test_the_value_of_an_attribute_may_be_empty(value: str) -> None:
+    assert TypeAdapter(AttributeValue).validate_python(value) == value
+
+
+class Disguised:
+    """Reports another class than its own, and stands for nothing else."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return bytes
+
+
+def test_an_object_that_reports_another_class_is_no_proxy() -> None:
+    with pytest.raises(ViValidationError, match=r"^limit: <.*Disguised object"):
+        arguments.optional_count("limit", Disguised())
 
 
 class Results(Sequence[str]):
@@ -200,6 +252,7 @@ REFUSED: Final[list[tuple[Any, Any, str]]] = [
     (Text, proxy(12345), "12345 is not a text"),
     (Text, "None", "the template rendered to None"),
     (Text, "", "'' is empty"),
+    (AttributeValue, "None", "the template rendered to None"),
 ]
 
 

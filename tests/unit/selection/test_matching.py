@@ -45,6 +45,7 @@ def test_attributes_match_in_any_unicode_form() -> None:
     assert not attributes_match({COMPOSED: "a"}, {DECOMPOSED: "b"})
     assert attributes_match({COMPOSED: "a"}, {DECOMPOSED: "a"})
     assert attributes_match({}, {"a": "b"})
+    assert attributes_match({"a": "b"}, {"a": "b"})
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -87,3 +88,5 @@ def test_an_age_is_known_only_from_plausible_times(created: int, updated: int, k
 def test_an_age_may_reach_back_before_the_year_one() -> None:
     assert latest_time(NOW, timedelta(days=90)) == NOW_MS - 90 * DAY
     assert latest_time(NOW, timedelta.max) < 0
+    assert type(latest_time(NOW, timedelta(microseconds=1))) is int
+    assert latest_time(NOW, timedelta(microseconds=1999)) == NOW_MS - 1

@@ -80,7 +80,7 @@ def test_the_error_names_flow_and_path(place: str, path: str, settings: dict[str
     with pytest.raises(ViValidationError) as caught:
         xcom_value(found)
     assert str(caught.value).startswith(f"flow {FLOW_ID}: {path}.{key}: Airflow reserves this key")
-    assert "do_xcom_push=False" in str(caught.value)
+    assert " with do_xcom_push=False" in str(caught.value)
 
 
 def test_attributes_are_searched_as_well() -> None:
