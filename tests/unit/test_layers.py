@@ -43,6 +43,8 @@ PUBLIC: Final = {
     "operators.prune": "PruneFlowsOperator",
     "operators.export": "ExportFlowsOperator",
     "operators.restore": "RestoreFlowsOperator",
+    "operators.runs": "StartRunOperator KillRunOperator GetRunOperator ListRunsOperator GetRunOutputsOperator "
+    "ExportModelOperator ExportRunLogsOperator ExportRunsOperator PruneRunsOperator KillOverdueRunsOperator",
     "sensors.flows": "FlowExistsSensor FlowSpecSensor",
     "sensors.runs": "RunStateSensor",
     "hooks.vi": "ViHook",
@@ -51,7 +53,11 @@ PUBLIC: Final = {
     "triggers.run_states": "RunStateTrigger",
     "triggers.events": "FlowEventTrigger RunEventTrigger",
     "links.flows": "ViFlowLink",
-    "api.models": "Flow FlowBlock FlowSpec FlowPage SimpleFlow DeletedFlow ResourceMetadata",
+    "links.runs": "ViRunLink",
+    "notifications.webhook": "ViReportNotifier",
+    "policies.retry": "ViRetryPolicy",
+    "api.models": "Flow FlowBlock FlowSpec FlowPage SimpleFlow DeletedFlow ResourceMetadata Run RunSpec RunStatus "
+    "RunCondition RunState RunOutput TrainingProject",
     "api.errors": "ViError ViConfigurationError ViValidationError ViAuthenticationError ViPermissionError "
     "ViNotFoundError ViConflictError ViRateLimitError ViServerError ViTimeoutError "
     "ViNetworkError ViCertificateError ViResponseError",

@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from tests.unit.docs.pages import CHANGELOG, DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
+from tests.unit.test_layers import PUBLIC
 
 PACKAGE: Final = "vi_airflow_provider"
 #: Where the documentation is published, as in the metadata of the package.
@@ -103,3 +104,19 @@ def test_sections_of_the_api_contract_cited_in_code_exist() -> None:
     cited = {number for source in sources for number in re.findall(r"VI_API\.md,? section (\d+)", source)}
     assert cited
     assert cited <= sections
+
+
+#: Called by Airflow or pytest, imported from elsewhere by users, or described on a page of their own.
+NOT_IN_THE_API: Final = {
+    "audit",
+    "operators.prune",
+    "operators.export",
+    "operators.restore",
+    "emulator.pytest_plugin",
+    "",
+}
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    generated = set(re.findall(rf"automodule:: {PACKAGE}\.(\S+)", text_of("python_api.md")))
+    assert PUBLIC.keys() - NOT_IN_THE_API == generated
