@@ -1,6 +1,6 @@
 # Each target installs what it needs into .venv/ of this checkout. Requirements: Python 3.11 to 3.13 and git.
 #
-#   make demo      run the three example DAGs against the emulator
+#   make demo      run five example DAGs against the emulator
 #   make airflow   Airflow's web UI with the example DAGs and the emulator; Ctrl-C stops it
 #   make test      everything that CI checks
 #   make help      all targets
@@ -39,7 +39,7 @@ help:  ## Show this list
 
 setup: $(AIRFLOW_3)/.ready  ## Install everything for development: Airflow 3.3.2, the package in editable form, test tools, linters
 
-demo: $(AIRFLOW_3)/.ready  ## Run audit, cleanup and gate in a real Airflow, against the emulator
+demo: $(AIRFLOW_3)/.ready  ## Run audit, cleanup, gate, training and deployment in a real Airflow, against the emulator
 	@$(AIRFLOW_3)/bin/python -m demo.run
 
 airflow: $(AIRFLOW_3)/.ready  ## Airflow's web UI with the example DAGs and the emulator; Ctrl-C stops everything

@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.docs.pages import ROOT, text_of
 from tests.versions import AIRFLOW
+from vi_airflow_provider.emulator import Emulator
 
 SUMMARY = {
     "run_id": "r1",
@@ -52,6 +53,17 @@ def test_late_audit_is_reported_by_the_triggerer() -> None:
     names: dict[str, Any] = {}
     exec(compile(shown[1], "recipes.md", "exec"), names)  # noqa: S102 - our own documentation
     assert names["LATE"].callback.path.endswith("ViReportNotifier")
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow 3.3 brought retry policies")
+def test_count_is_retried_as_the_server_requests(vi_emulator: Emulator) -> None:
+    shown = re.search(r"^:caption: count_flows\.py\n\n(.*?)^```$", text_of("recipes.md"), re.MULTILINE | re.DOTALL)
+    assert shown
+    names: dict[str, Any] = {}
+    exec(compile(shown[1], "recipes.md", "exec"), names)  # noqa: S102 - our own documentation
+    (operator,) = names["dag"].tasks
+    assert isinstance(operator.retry_policy, names["ViRetryPolicy"])
+    assert operator.python_callable() == 40
 
 
 def test_mlflow_sample_logs_parameters_and_finite_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,7 @@ class Vi:
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
-    """Define the connection ``vi_default``."""
+    """Define the connection ``vi_default``, and those of the recipe for two organizations."""
     connection = {"conn_type": "vi", "login": ORGANIZATION, "password": SECRET_KEY} | fields
-    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps(connection))
+    for name in ("DEFAULT", "PRODUCTION", "RESEARCH"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_VI_{name}", json.dumps(connection))
