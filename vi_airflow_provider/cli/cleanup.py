@@ -1,4 +1,4 @@
-"""``vi-airflow flows prune`` and ``delete``: look, show, ask, archive, look again, delete."""
+"""``vi-airflow flows prune``, ``flows delete`` and ``runs prune``: look, show, ask, archive, look again, delete."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from vi_airflow_provider.cleanup.report import summary
 from vi_airflow_provider.cli.arguments import pairs
 from vi_airflow_provider.cli.both_clients import BothClients, open_both_clients
 from vi_airflow_provider.cli.confirmation import confirm, require
-from vi_airflow_provider.cli.connection import open_client
+from vi_airflow_provider.cli.connection import open_client, settings_of
 from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
 from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.storage.console import printable
 from vi_airflow_provider.storage.urls import absolute
+from vi_airflow_provider.training.identity import FLOW_ID
+from vi_airflow_provider.training.summary import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from vi_airflow_provider.api.models import Flow
+    from vi_airflow_provider.api.models import Flow, Run, RunOutput
+    from vi_airflow_provider.cleanup.kind import Kind
     from vi_airflow_provider.cleanup.report import Report
 
-_OUTCOMES: Final = ("outcome", "flow_id", "name", "last_updated", "reason")
+_RUN_RULES: Final = ("keep_best", "best_metric", "keep_succeeded")
+#: The options that a plan replaces; some are only those of runs.
+_POLICY: Final = (
+    *("older_than", "name_pattern", "training_project", "attribute", "state", "keep_last"),
+    *_RUN_RULES,
+)
 _DELETED: Final = ("outcome", "flow_id", "name", "archive")
 #: Flows that are shown before the question whether to delete them.
 _SHOWN: Final = 20
@@ -45,16 +53,33 @@ _LIMITS: Final = (
 # --- prune -----------------------------------------------------------------------------------------------------------
 
 
-def prune(arguments: Any) -> int:
+def prune_flows(arguments: Any) -> int:
     """Show the flows that a policy selects, and unless it is a dry run, delete them after a confirmation."""
+    return _prune(arguments, _rules(arguments), pruning.FLOWS)
+
+
+def prune_runs(arguments: Any) -> int:
+    """Show the runs that a policy selects, and unless it is a dry run, delete them after a confirmation."""
+    rules = {**_rules(arguments), **{name: getattr(arguments, name) for name in _RUN_RULES}}
+    if arguments.state is not None:
+        rules["states"] = arguments.state
+
+    def summarize(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
+        url = settings_of(arguments.conn_id).ui_url(run.metadata.attributes.get(FLOW_ID, ""), run.run_id)
+        return describe(run, outputs, arguments.best_metric, url)
+
+    return _prune(arguments, rules, pruning.RunKind(summarize))
+
+
+def _prune(arguments: Any, rules: Mapping[str, Any], kind: Kind) -> int:
     if not arguments.dry_run:
         require(arguments)
-    order = pruning.Order.build(_rules(arguments), _plan(arguments), _limits(arguments), arguments.dry_run)
+    order = pruning.Order.build(rules, _plan(arguments), _limits(arguments), arguments.dry_run, kind)
     codes: Mapping[type[Exception], ExitCode] = {
         pruning.GuardError: ExitCode.NO,
         ArchiveError: ExitCode.UNUSABLE,
     }
-    with open_both_clients(arguments, "flows read") as client, reporting(codes):
+    with open_both_clients(arguments, f"{kind.noun}s read") as client, reporting(codes):
         report = _cleanup(client).review(order)
     settled = None if arguments.plan is None else len(report.results) - len(report.plan.selected)
     _tell(summary(report.noun, report.plan, settled, dry_run=arguments.dry_run))
@@ -92,8 +117,7 @@ def _plan(arguments: Any) -> Any:
     """Return the report of an earlier dry run, ``None`` without one."""
     if arguments.plan is None:
         return None
-    policy = ("older_than", "name_pattern", "training_project", "attribute", "keep_last")
-    if given := [name for name in policy if getattr(arguments, name) is not None]:
+    if given := [name for name in _POLICY if getattr(arguments, name, None) is not None]:
         raise ViValidationError(f"--plan: it replaces the policy; leave out --{given[0].replace('_', '-')}")
     try:
         return json.loads(Path(arguments.plan).read_text(encoding="utf-8"))
@@ -107,7 +131,7 @@ def _cleanup(client: BothClients) -> pruning.Cleanup:
 
 
 def _finish_dry_run(output: str, report: Report) -> int:
-    _show_report(output, report.as_json(None, whole=True))
+    _show_report(output, report.as_json(None, whole=True), report.noun)
     if report.guard is None:
         return ExitCode.OK
     _tell(f"With --no-dry-run, a guard would refuse this: {report.guard}")
@@ -118,18 +142,18 @@ def _delete_selected(output: str, client: BothClients, order: pruning.Order) -> 
     try:
         report = _cleanup(client).run(order, _attempt("prune"))
     except pruning.PruneError as error:
-        _show_report(output, error.report)
+        _show_report(output, error.report, order.kind.noun)
         raise CommandError(str(error), ExitCode.NO) from error
-    _show_report(output, report)
+    _show_report(output, report, order.kind.noun)
     return ExitCode.OK
 
 
-def _show_report(output: str, report: Mapping[str, Any]) -> None:
+def _show_report(output: str, report: Mapping[str, Any], noun: str) -> None:
     if output in ("json", "yaml"):
         show_document(output, report)
         return
     outcomes = ({**row, "last_updated": iso_time(row["last_updated"])} for row in report["outcomes"])
-    show_rows(output, _OUTCOMES, outcomes)
+    show_rows(output, ("outcome", f"{noun}_id", "name", "last_updated", "reason"), outcomes)
     for name in ("archive", "report"):
         if report[name]:
             _tell(f"{name}: {report[name]}")
@@ -145,7 +169,9 @@ def _show_selected(report: Report) -> None:
 
 def _question(order: pruning.Order, report: Report) -> str:
     after = f"after they are archived to {order.archive_to}" if order.archive_to else "WITHOUT an archive"
-    return f"Delete {len(report.plan.selected)} flows of organization {report.organization_id}, {after}?"
+    if report.noun == "run":
+        after += ", with their logs, metrics and checkpoints; a run cannot be restored"
+    return f"Delete {len(report.plan.selected)} {report.noun}s of organization {report.organization_id}, {after}?"
 
 
 # --- delete ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
@@ -66,7 +67,12 @@ _ARGUMENTS: Final = {
     "protect_ids": "protect_id",
     "protect_names": "protect_name",
     "protect_attributes": "protect_attribute",
+    "flow_ids": "flow_id",
+    "states": "state",
+    "vi_conn_id": "conn_id",
 }
+#: The name of an argument in a message, not within a name, a path or a quoted value.
+_NAME: Final = re.compile(r"(?<![\w'\"/.-])([a-z]+(?:_[a-z]+)+)(?:=True)?(?![\w'\"/=-]|\.\w)")
 
 
 def exit_code(error: BaseException) -> ExitCode:
@@ -91,7 +97,22 @@ def sentence(error: BaseException, options: Collection[str] = ()) -> str:
         return one_line(f"{type(error).__name__}: {error}", 2_000)
     name, colon, rest = str(error).partition(":")
     name = _ARGUMENTS.get(name, name)
-    return one_line(f"--{name.replace('_', '-')}:{rest}" if colon and name in options else str(error), 2_000)
+    text = f"--{name.replace('_', '-')}:{rest}" if colon and name in options else str(error)
+    if isinstance(error, errors.ViConfigurationError):  # its fields are those of a connection
+        text = _with_options(text, {"conn_id"}.intersection(options))
+    elif isinstance(error, errors.ViValidationError) and error.status_code is None:
+        text = _with_options(text, options)
+    return one_line(text, 2_000)
+
+
+def _with_options(text: str, options: Collection[str]) -> str:
+    """Return a message about arguments of an operator with the names of the options."""
+
+    def option(found: re.Match[str]) -> str:
+        name = _ARGUMENTS.get(found[1], found[1])
+        return f"--{name.replace('_', '-')}" if name in options else found[0]
+
+    return _NAME.sub(option, text)
 
 
 @contextmanager

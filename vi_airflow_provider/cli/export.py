@@ -1,39 +1,53 @@
-"""``vi-airflow flows export``: what ``ExportFlowsOperator`` does."""
+"""``vi-airflow flows export`` and ``runs export``: what ``ExportFlowsOperator`` and ``ExportRunsOperator`` do."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from vi_airflow_provider.audit import export as exporting
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.cli.arguments import criteria
+from vi_airflow_provider.cli.arguments import criteria, run_criteria
 from vi_airflow_provider.cli.both_clients import open_both_clients
 from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
 from vi_airflow_provider.cli.output import show_document
 from vi_airflow_provider.storage.urls import absolute
 
 
-def export(arguments: Any) -> int:
+def export_flows(arguments: Any) -> int:
     """Export the flows that match, and exit with 1 if there is drift and it was to be reported so."""
-    limit = {} if arguments.limit is None else {"limit": arguments.limit}
-    choice = exporting.Choice({**criteria(arguments), **limit}, arguments.page_size)
+    return _export("flow", arguments, exporting.Choice(_limited(criteria(arguments), arguments), arguments.page_size))
+
+
+def export_runs(arguments: Any) -> int:
+    """Export the runs that match, in the same way."""
+    selected = _limited(run_criteria(arguments), arguments)
+    return _export("run", arguments, exporting.Choice(selected, arguments.page_size, not arguments.no_outputs))
+
+
+def _limited(selected: dict[str, Any], arguments: Any) -> dict[str, Any]:
+    return selected if arguments.limit is None else {**selected, "limit": arguments.limit}
+
+
+def _export(noun: Literal["flow", "run"], arguments: Any, choice: exporting.Choice) -> int:
     files = {
         "destination": absolute(arguments.destination),
         "format": arguments.format,
-        "compare_to": _export(arguments.compare_to),
+        "compare_to": _earlier(arguments.compare_to),
         "fail_on_drift": arguments.fail_on_drift,
         "html_report": arguments.html_report,
         "csv_bom": not arguments.no_csv_bom,
     }
-    with open_both_clients(arguments, "flows read") as client, reporting({ExportError: ExitCode.UNUSABLE}):
-        exported = exporting.export("flow", client, files, choice)
+    # Whatever else the driver of a storage raises, the file cannot be written there.
+    codes = {ExportError: ExitCode.UNUSABLE, Exception: ExitCode.OUTPUT}
+    with open_both_clients(arguments, f"{noun}s read") as client, reporting(codes):
+        exported = exporting.export(noun, client, files, choice)
     show_document(arguments.output, exported.as_xcom())
     if exported.fails:
         raise CommandError(exported.drift, ExitCode.NO)
     return ExitCode.OK
 
 
-def _export(place: str | None) -> str | None:
+def _earlier(place: str | None) -> str | None:
     if place in (None, "previous"):
         return place
     return absolute(place) + ("/" if place.endswith("/") and "://" not in place else "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from vi_airflow_provider import __version__
-from vi_airflow_provider.cli.definition import COMMANDS, Command, Group
+from vi_airflow_provider.cli.definition import COMMANDS
+from vi_airflow_provider.cli.options import Command, Group
 from vi_airflow_provider.cli.run import execute
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ PROG: Final = "vi-airflow"
 
 class _Parser(argparse.ArgumentParser):
     """Reports a mistake in one line, without the usage text."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown arguments here, where the help describes the known ones, and not in the first parser."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")

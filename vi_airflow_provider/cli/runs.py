@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.cli.arguments import pairs
+from vi_airflow_provider.cli.arguments import run_criteria
 from vi_airflow_provider.cli.confirmation import confirm, require
 from vi_airflow_provider.cli.connection import open_client
 from vi_airflow_provider.cli.errors import ExitCode, reporting
@@ -38,15 +38,8 @@ def list_runs(arguments: Any) -> int:
 
 
 def _selected(client: ViClient, arguments: Any) -> Iterator[Run]:
-    criteria = {
-        "states": arguments.state,
-        "flow_id": arguments.flow_id,
-        "training_project": arguments.training_project,
-        "attributes": pairs("--attribute", arguments.attribute),
-        "older_than": arguments.older_than,
-    }
     limit = optional_count("--limit", arguments.limit)
-    return selected_runs(client, RunFilter.build(**criteria), datetime.now(UTC), limit)
+    return selected_runs(client, RunFilter.build(**run_criteria(arguments)), datetime.now(UTC), limit)
 
 
 def get_run(arguments: Any) -> int:

@@ -82,7 +82,7 @@ def test_prune_asks_for_yes_before_it_reads_anything(cli: Cli, vi: Vi, tmp_path:
 def test_prune_without_an_archive_must_be_allowed(cli: Cli, vi: Vi) -> None:
     code, _, err = cli(*PRUNE, "--no-dry-run", "--yes")
     assert code == 2
-    assert err.startswith("--archive-to: give a folder for what is deleted, or ")
+    assert err.startswith("--archive-to: give a folder for what is deleted, or --allow-unarchived to delete")
     assert vi.sent() == []
     assert cli(*PRUNE, "--no-dry-run", "--yes", "--allow-unarchived").code == 0
     assert vi.stale() == set()
@@ -99,7 +99,7 @@ def test_guard_refuses_with_code_1(cli: Cli, vi: Vi, arguments: tuple[str, ...])
 def test_policy_without_a_limit_is_refused(cli: Cli, vi: Vi) -> None:
     code, _, err = cli("flows", "prune")
     assert (code, vi.sent()) == (2, [])
-    assert err.startswith("give older_than, keep_last or both")
+    assert err.startswith("give --older-than, --keep-last or both")
 
 
 def test_protected_flow_is_spared(cli: Cli, vi: Vi) -> None:

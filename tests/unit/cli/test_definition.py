@@ -12,7 +12,8 @@ import pytest
 
 from tests.unit.test_house_rules import loaded_by
 from vi_airflow_provider import get_provider_info
-from vi_airflow_provider.cli.definition import COMMANDS, CONN_ID, Command, Group, Option, get_airflow_commands
+from vi_airflow_provider.cli.definition import COMMANDS, get_airflow_commands
+from vi_airflow_provider.cli.options import CONN_ID, Command, Group, Option
 from vi_airflow_provider.cli.parser import build_parser
 from vi_airflow_provider.emulator.options import OPTIONS
 
@@ -82,7 +83,10 @@ def test_help_is_printed_within_80_columns(
         ([], "vi-airflow: the following arguments are required: COMMAND; see vi-airflow --help"),
         (["flows"], "vi-airflow flows: the following arguments are required: COMMAND; see vi-airflow flows --help"),
         (["flows", "get"], "the following arguments are required: FLOW_ID; see vi-airflow flows get --help"),
-        (["flows", "list", "--lim", "3"], "vi-airflow: unrecognized arguments: --lim 3; see vi-airflow --help"),
+        (
+            ["flows", "list", "--lim", "3"],
+            "vi-airflow flows list: unrecognized arguments: --lim 3; see vi-airflow flows list --help",
+        ),
         (["flows", "list", "-o", "xml"], "argument -o/--output: invalid choice: 'xml'"),
         (["nothing"], "argument COMMAND: invalid choice: 'nothing'"),
     ],
@@ -112,7 +116,8 @@ def test_definition_loads_no_library() -> None:
         for name in loaded_by("import vi_airflow_provider.cli.definition")
         if name.startswith("vi_airflow_provider.") and ".emulator." not in name
     }
-    assert ours <= {f"vi_airflow_provider.{name}" for name in ("cli", "cli.definition", "provider_info", "emulator")}
+    names = ("cli", "cli.definition", "cli.options", "provider_info", "emulator")
+    assert ours <= {f"vi_airflow_provider.{name}" for name in names}
     foreign = loaded_by("import vi_airflow_provider.cli.definition") & {"airflow", "pydantic", "starlette", "uvicorn"}
     assert foreign == set()
 

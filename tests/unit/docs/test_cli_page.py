@@ -13,8 +13,8 @@ from tests.unit.cli.conftest import Cli, cli, environment
 from tests.unit.cli.test_definition import ALL
 from tests.unit.docs.pages import blocks, first_table, rows, section, text_of
 from vi_airflow_provider.cli.connection import VARIABLES
-from vi_airflow_provider.cli.definition import FORMATS
 from vi_airflow_provider.cli.errors import ExitCode
+from vi_airflow_provider.cli.options import FORMATS
 from vi_airflow_provider.emulator import Emulator
 
 PAGE: Final = "cli.md"
