@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MANY, Open, Site
+from tests.browser.support import ROWS, address, go, listing, respond
 from vi_airflow_provider.emulator import Fault
 
 HOSTILE = '<img src=x onerror="owned = true"><script>owned = true</script>'
-ROWS = "tr.row"
-
-
-def go(page: Page, site: Site, query: str = "") -> None:
-    page.goto(f"{site.airflow.url}/plugin/vi{query}")
-    expect(page.get_by_role("heading", name="Datature Vi")).to_be_visible()
-
-
-def address(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
 
 
 def sideways(page: Page) -> Any:
@@ -74,15 +65,6 @@ def test_address_restores_the_view(page: Page, site: Site, open_as: Open) -> Non
     other.goto(page.url)
     expect(other.locator("svg.pipeline")).to_be_visible()
     assert other.locator(ROWS).all_inner_texts() == shown
-
-
-def listing(*flows: dict[str, Any]) -> dict[str, Any]:
-    facts = {"organization_id": "acme", "organization_url": "https://vi.example.com", "read_at": 0}
-    return {"flows": list(flows), "complete": True, **facts}
-
-
-def respond(answer: Any, route: Route) -> None:
-    route.fulfill(json=answer)
 
 
 def test_text_of_a_flow_is_never_markup(page: Page, site: Site) -> None:

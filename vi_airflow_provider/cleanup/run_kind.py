@@ -87,12 +87,12 @@ class RunKind(Kind):
         if metric is None:
             return super().measure(policy, ids, means)
 
-        async def read(client: AsyncViClient, run_id: str) -> Measured:
-            return await _measured(client, run_id, metric)
+        async def read() -> Mapping[str, Measured]:
+            async with await means.connect() as client:
+                return await measured_runs(client, ids, metric, means.concurrency, means.stopped)
 
         log.info("The metric %s of %d runs is read.", one_line(metric.name), len(ids))
-        ordered = list(ids)
-        return dict(zip(ordered, _each(ordered, read, means), strict=True))
+        return run_in_thread(read, means.stopped)
 
     async def _spool_record(
         self, client: AsyncViClient, decision: Decision, records: DocumentSpool
@@ -133,6 +133,19 @@ def _each(items: Sequence[T], act: Callable[[AsyncViClient, T], Awaitable[R]], m
             return await map_concurrently(items, act_on, means.concurrency)
 
     return run_in_thread(act_on_all, means.stopped)
+
+
+async def measured_runs(
+    client: AsyncViClient, ids: Collection[str], metric: BestMetric, concurrency: int, stopped: Callable[[], bool]
+) -> Mapping[str, Measured]:
+    """Return the best value of a metric that each run has reached."""
+
+    async def read(run_id: str) -> Measured:
+        raise_if(stopped)
+        return await _measured(client, run_id, metric)
+
+    ordered = list(ids)
+    return dict(zip(ordered, await map_concurrently(ordered, read, concurrency), strict=True))
 
 
 async def _measured(client: AsyncViClient, run_id: str, metric: BestMetric) -> Measured:

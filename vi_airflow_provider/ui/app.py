@@ -13,10 +13,11 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from airflow.api_fastapi.core_api.security import requires_access_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -34,13 +35,16 @@ log = logging.getLogger(__name__)
 
 #: Characters of a policy in an address.
 MAX_POLICY: Final = 20_000
+#: gzip, unless with a weight of 0.
+_ACCEPTS_GZIP: Final = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _NOT_FOUND: Final = (
     "Airflow does not find this connection. If it exists, check that this is Airflow 3.1.1 or later: "
     "in 3.1.0, the web server does not find connections that are stored in the database."
 )
 Refresh = Annotated[bool, Query(description="read again, although a recent listing is kept")]
-Policy = Annotated[str, Query(max_length=MAX_POLICY)]
+#: What a cleanup deletes.
+Subjects = Literal["flows", "runs"]
 
 
 def create_app(connections: Collection[str] = (), listings: Listings | None = None) -> FastAPI:
@@ -83,8 +87,12 @@ def _api(reader: Reader, connections: list[str]) -> APIRouter:
         return JSONResponse({"read": reader.flows_read(connection_id)}, headers=_HEADERS)
 
     @api.get("/{connection_id}/plan")
-    async def plan(request: Request, connection_id: str, policy: Policy, refresh: Refresh = False) -> Response:
-        return await _respond(request, lambda: reader.plan(connection_id, _mapping(policy), refresh=refresh))
+    async def plan(
+        request: Request, connection_id: str, policy: str, of: Subjects = "flows", refresh: Refresh = False
+    ) -> Response:
+        return await _respond(
+            request, lambda: reader.plan(connection_id, _mapping(policy), subjects=of, refresh=refresh)
+        )
 
     @api.get("/{connection_id}/runs")
     async def runs(request: Request, connection_id: str, refresh: Refresh = False) -> Response:
@@ -98,6 +106,9 @@ def _api(reader: Reader, connections: list[str]) -> APIRouter:
 
 
 def _mapping(text: str) -> dict[str, Any]:
+    if len(text) > MAX_POLICY:
+        # Not a bound of the parameter: FastAPI's response would repeat the whole text.
+        raise ViValidationError(f"policy: it has {len(text):,} characters; a preview takes up to {MAX_POLICY:,}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -126,7 +137,7 @@ async def _respond(request: Request, read: Callable[[], Awaitable[tuple[bytes, f
         log.error("The page of Datature Vi: %s\n%s", type(error).__name__, frames)
         return _refusal(500, f"An error in the page ({type(error).__name__}); the log of the API server has more.")
     headers = {**_HEADERS, "Age": str(round(age)), "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if _ACCEPTS_GZIP.search(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"] = "gzip"
     else:
         body = await run_in_threadpool(gzip.decompress, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,10 +14,14 @@ from starlette.concurrency import run_in_threadpool
 
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.api.models import Flow, Run
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.cleanup.policy import Measured
+from vi_airflow_provider.cleanup.prune import Order
+from vi_airflow_provider.cleanup.run_kind import measured_runs
+from vi_airflow_provider.cleanup.run_policy import RunRetentionPolicy
 from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.ui import documents
+from vi_airflow_provider.ui import documents, planning
 from vi_airflow_provider.ui.cache import LOAD_SECONDS, Listings, Progress
 
 T = TypeVar("T")
@@ -26,20 +30,24 @@ T = TypeVar("T")
 MAX_FLOWS: Final = 20_000
 MAX_RUNS: Final = 1_000
 MAX_OUTPUTS: Final = 2_000
+#: Runs that a preview considers, and of how many it reads the metrics, this number at a time.
+MAX_PLANNED_RUNS: Final = 20_000
+MAX_MEASURED: Final = 1_000
+_CONCURRENCY: Final = 8
+_ADVICE: Final = {
+    "flows": "run PruneFlowsOperator with dry_run=True instead",
+    "runs": "run PruneRunsOperator with dry_run=True instead",
+}
 
 
 @dataclass(frozen=True)
-class FlowListing:
-    """All flows of an organization, and their JSON, compressed."""
+class Subjects:
+    """All flows or runs of an organization, and of flows their JSON, compressed."""
 
     organization_id: str
-    flows: list[Flow]
-    body: bytes
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether there are no further flows."""
-        return len(self.flows) < MAX_FLOWS
+    items: Sequence[Flow] | Sequence[Run]
+    is_complete: bool
+    body: bytes = b""
 
 
 class Reader:
@@ -66,18 +74,21 @@ class Reader:
         """Return how many flows the listing in flight has read, ``None`` without one."""
         return self._listings.progress(("flows", connection_id))
 
-    async def plan(self, connection_id: str, policy: Mapping[str, Any], *, refresh: bool) -> tuple[bytes, float]:
+    async def plan(
+        self, connection_id: str, policy: Mapping[str, Any], *, subjects: str = "flows", refresh: bool
+    ) -> tuple[bytes, float]:
         """Return what a cleanup with this policy would do.
 
-        :raises ViValidationError: the policy is unusable, or there are more flows than a preview can consider
+        :param subjects: what is cleaned up, ``"flows"`` or ``"runs"``
+        :raises ViValidationError: the policy is unusable, or there is more than a preview can consider
         """
-        order = documents.order_of(policy)
-        listing, age = await self._flows(connection_id, refresh=refresh)
-        if not listing.is_complete:
-            raise ViValidationError(
-                f"there are more than {MAX_FLOWS:,} flows; run PruneFlowsOperator with dry_run=True instead"
-            )
-        plan = partial(documents.plan_document, listing.flows, order, listing.organization_id, datetime.now(UTC))
+        order, now = planning.order_of(policy, subjects), datetime.now(UTC)
+        read = self._flows if subjects == "flows" else self._all_runs
+        found, age = await read(connection_id, refresh=refresh)
+        if not found.is_complete:
+            raise ViValidationError(f"there are more than {len(found.items):,} {subjects}; {_ADVICE[subjects]}")
+        measured = await _metrics(connection_id, found.items, order, now)
+        plan = partial(planning.plan_document, found.items, order, found.organization_id, now, lambda _: measured)
         return await run_in_threadpool(plan), age
 
     async def runs(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
@@ -107,15 +118,39 @@ class Reader:
         """Cancel what is in flight, with its HTTP sessions."""
         await self._listings.close()
 
-    async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[FlowListing, float]:
-        async def load(progress: Progress) -> FlowListing:
+    async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[Subjects, float]:
+        async def load(progress: Progress) -> Subjects:
             async with await _client(connection_id) as client:
                 flows = await _collected(client.list_flows(limit=MAX_FLOWS), progress)
-            settings, facts = client.settings, _facts(client.settings, complete=len(flows) < MAX_FLOWS)
+            settings, complete = client.settings, len(flows) < MAX_FLOWS
+            facts = _facts(settings, complete=complete)
             body = await _encoded("flows", flows, lambda flow: documents.flow_row(flow, settings), facts)
-            return FlowListing(settings.organization_id, flows, body)
+            return Subjects(settings.organization_id, flows, complete, body)
 
         return await self._listings.get(("flows", connection_id), load, refresh=refresh)
+
+    async def _all_runs(self, connection_id: str, *, refresh: bool) -> tuple[Subjects, float]:
+        async def load(progress: Progress) -> Subjects:
+            async with await _client(connection_id) as client:
+                runs = await _collected(client.list_runs(limit=MAX_PLANNED_RUNS), progress)
+            return Subjects(client.settings.organization_id, runs, len(runs) < MAX_PLANNED_RUNS)
+
+        return await self._listings.get(("all runs", connection_id), load, refresh=refresh)
+
+
+async def _metrics(
+    connection_id: str, items: Sequence[Flow] | Sequence[Run], order: Order, now: datetime
+) -> Mapping[str, Measured]:
+    """Return the metrics on which the plan depends."""
+    metric = order.source.best_metric if isinstance(order.source, RunRetentionPolicy) else None
+    if metric is None:
+        return {}
+    ids = await run_in_threadpool(planning.runs_to_measure, items, order, now)
+    if len(ids) > MAX_MEASURED:
+        advice = f"a preview reads up to {MAX_MEASURED:,}; {_ADVICE['runs']}"
+        raise ViValidationError(f"keep_best: the metrics of {len(ids):,} runs decide, and {advice}")
+    async with asyncio.timeout(LOAD_SECONDS), await _client(connection_id) as client:
+        return await measured_runs(client, ids, metric, _CONCURRENCY, lambda: False)
 
 
 async def _client(connection_id: str) -> AsyncViClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -14,10 +15,15 @@ from vi_airflow_provider.emulator import Emulator
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-collect_ignore = [] if AIRFLOW >= (3, 1) else ["test_api.py", "test_rights.py", "test_event_loop.py"]
+collect_ignore = [] if AIRFLOW >= (3, 1) else ["test_api.py", "test_plans.py", "test_rights.py", "test_event_loop.py"]
 
 #: Opens a client for a user with this role, or for a caller without a login.
 As = Callable[[str | None], "TestClient"]
+
+
+def plan_path(*, of: Any = "flows", **rules: Any) -> str:
+    """Return the path of a preview."""
+    return f"/vi/api/connections/vi_default/plan?of={of}&policy={quote(json.dumps(rules))}"
 
 
 @pytest.fixture

@@ -1,57 +1,59 @@
-// The view "Cleanup preview": what a policy would delete, decided by the planner of PruneFlowsOperator, and never more
-// than a preview. A cleanup belongs to a DAG, with its log, archive and approval.
+// The view "Cleanup preview": what a policy would delete, decided by the planner of the operators, and never more than a
+// preview. A cleanup belongs to a DAG, with its log, archive and approval.
 
 import { count, el, number, time } from "./dom.js";
 import { pageUrl, taskInstances, vi } from "./airflow.js";
-import { nothing, problem, section, showProgress } from "./section.js";
+import { fields, namesOf, parsed, policyOf } from "./policy.js";
+import { chips, nothing, problem, section, showProgress } from "./section.js";
 
-/** The arguments of the operator: name, label, kind, hint. A list has one item per line, a mapping one `key=value`. */
-const FIELDS = [
-  ["older_than", "Older than", "text", "P90D"],
-  ["age_of", "Age counts from", ["last_updated", "time_created"]],
-  ["keep_last", "Keep the last … per project", "text", "5"],
-  ["name_pattern", "Only names like", "text", "Weld*"],
-  ["training_project", "Only this training project", "text", ""],
-  ["attributes", "Only with all of these attributes", "mapping", "owner=giulia"],
-  ["protect_names", "Protect names like", "list", "prod-*"],
-  ["protect_ids", "Protect ids", "list", ""],
-  ["protect_attributes", "Protect any of these attributes", "mapping", "keep=true"],
-  ["max_delete", "Guard: at most … flows", "text", "50"],
-  ["max_delete_fraction", "Guard: at most this fraction", "text", "0.5"],
-  ["protect_unmatched", "A rule that matches no flow", ["warn", "fail"]],
-];
-const NAMES = FIELDS.map(([name]) => name);
-const EXAMPLE = { older_than: "P90D" };
+const OPERATORS = { flows: "PruneFlowsOperator", runs: "PruneRunsOperator" };
+const EXAMPLES = { flows: { older_than: "P90D" }, runs: { older_than: "P30D", states: ["failed", "killed"] } };
+const MOST_TASKS = 500;
 const SHOWN = 200;
 
-export function cleanupView(root, { connection, parameters, write }) {
-  const ending = new AbortController();
+export function cleanupView(root, { connection, parameters, write, show }) {
   let running = new AbortController();
+  let subjects = parameters.get("of") === "runs" ? "runs" : "flows";
   const form = el("form", { class: "policy" });
   const status = el("div", { role: "status", class: "notice" });
+  const verdict = el("p", { role: "status", class: "aloud" });
   const result = el("div", { class: "place" });
   const source = el("div", { class: "source" });
+  const what = el("p", { class: "quiet" });
+  const choice = chips("What is cleaned up", [["flows", "Flows"], ["runs", "Runs"]], () => subjects, (chosen) => {
+    clear();
+    fill(chosen, EXAMPLES[chosen]);
+    write({ of: chosen === "flows" ? "" : chosen, policy: "" });
+  });
 
-  function fill(policy) {
+  function clear() {
+    running.abort();
+    result.replaceChildren();
+    status.replaceChildren();
+    verdict.textContent = "";
+  }
+
+  function fill(chosen, policy) {
+    subjects = chosen;
+    choice.update();
+    what.textContent = `The arguments of ${OPERATORS[subjects]}, and what it would do with them now.`;
     form.replaceChildren(
-      el("div", { class: "fields" }, ...FIELDS.map((field) => control(field, policy))),
+      fields(subjects, policy),
       el("p", { class: "actions" }, el("button", { class: "button primary", type: "submit" }, "Preview"),
         el("span", { class: "quiet" }, "Nothing is deleted here.")));
   }
 
   async function preview() {
-    const policy = policyOf(form);
-    write({ policy: JSON.stringify(policy) });
-    running.abort();
+    const policy = JSON.stringify(policyOf(form));
+    write({ of: subjects === "flows" ? "" : subjects, policy });
+    clear();
     const { signal } = running = new AbortController();
-    result.replaceChildren();
-    status.replaceChildren();
-    const stop = showProgress(status, { busy: "flows and planning", signal });
+    const stop = showProgress(status, { busy: `${subjects} and planning`, patience: true, signal });
     try {
-      const parts = ["connections", connection, "plan"];
-      const plan = await vi(parts, { policy: JSON.stringify(policy) }, signal);
+      const plan = await vi(["connections", connection, "plan"], { of: subjects, policy }, signal);
       stop();
       result.replaceChildren(...planned(plan));
+      verdict.textContent = verdictOf(plan);
     } catch (error) {
       stop();
       if (signal.aborted) return;
@@ -65,126 +67,81 @@ export function cleanupView(root, { connection, parameters, write }) {
     preview();
   });
   const given = parsed(parameters.get("policy"));
-  fill(given ?? EXAMPLE);
+  fill(subjects, given ?? EXAMPLES[subjects]);
   root.append(el("section", { "aria-label": "Policy" },
-    el("div", { class: "heading" }, el("h2", {}, "Policy"),
-      el("p", { class: "quiet" }, "The arguments of PruneFlowsOperator, and what it would do with them now.")),
-    source, form, status, result));
+    el("div", { class: "heading" }, el("h2", {}, "Policy"), what), choice.element,
+    source, form, verdict, status, result));
   const tasks = section(source, {
     title: "From a DAG",
     note: "Take the policy of the last run of a cleanup.",
     busy: "the last cleanups",
     refused: "You may not read task instances in Airflow; the policy can be typed in.",
     load: ({ signal }) => lastCleanups(signal),
-    draw: (cleanups, place) => place.append(...offered(cleanups, (policy) => {
-      fill(policy);
+    draw: (cleanups, place) => place.append(...offered(cleanups, connection, (of, policy, its) => {
+      if (its !== connection) {
+        show({ connection: its, also: { of: of === "flows" ? "" : of, policy: JSON.stringify(policy) } });
+        return;
+      }
+      fill(of, policy);
       preview();
     })),
   });
   if (given) preview();
   return {
     destroy() {
-      ending.abort();
       running.abort();
       tasks.destroy();
     },
   };
 }
 
-// --- the policy -------------------------------------------------------------------------------------------------------
-
-function control([name, label, kind, hint], policy) {
-  const id = `policy-${name}`;
-  const value = policy[name];
-  let input;
-  if (Array.isArray(kind)) {
-    input = el("select", { id, name }, ...kind.map((each) => el("option", { value: each }, each)));
-    input.value = kind.includes(value) ? value : kind[0];
-  } else if (kind === "text") {
-    input = el("input", { id, name, placeholder: hint, autocomplete: "off", spellcheck: "false" });
-    input.value = value ?? "";
-  } else {
-    input = el("textarea", { id, name, rows: 2, placeholder: hint, spellcheck: "false", "data-kind": kind });
-    input.value = lines(value).join("\n");
-  }
-  return el("div", { class: "field" }, el("label", { for: id }, label), input);
-}
-
-const lines = (value) => {
-  if (value === null || value === undefined) return [];
-  if (Array.isArray(value)) return value.map(String);
-  if (typeof value === "object") return Object.entries(value).map(([key, each]) => `${key}=${each}`);
-  return [String(value)];
-};
-
-/** What is filled in; an empty field is left out, so that the operator's default holds. */
-function policyOf(form) {
-  const policy = {};
-  for (const input of form.querySelectorAll("input, select, textarea")) {
-    const text = input.value.trim();
-    if (!text) continue;
-    const items = text.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (input.dataset.kind === "list") policy[input.name] = items;
-    else if (input.dataset.kind === "mapping") policy[input.name] = Object.fromEntries(items.map(pair));
-    else policy[input.name] = text;
-  }
-  return policy;
-}
-
-function pair(line) {
-  const at = line.indexOf("=");
-  return at < 0 ? [line, ""] : [line.slice(0, at), line.slice(at + 1)];
-}
-
-function parsed(text) {
-  try {
-    const value = JSON.parse(text ?? "null");
-    return value && typeof value === "object" && !Array.isArray(value) ? value : null;
-  } catch {
-    return null;
-  }
-}
-
 // --- the policy of a DAG ----------------------------------------------------------------------------------------------
 
 /** The last instance of each cleanup task, with the fields that Airflow has rendered. */
 async function lastCleanups(signal) {
-  const { items } = await taskInstances(["PruneFlowsOperator"], {}, 500, signal);
+  const { items, complete } = await taskInstances(Object.values(OPERATORS), {}, MOST_TASKS, signal);
   const last = new Map();
   for (const each of items) {
-    const key = `${each.dag_id}\n${each.task_id}`;
+    const key = `${each.dag_id}\n${each.task_id}\n${each.map_index}`;
     if (!last.has(key) && Object.keys(each.rendered_fields ?? {}).length) last.set(key, each);
   }
-  return [...last.values()];
+  return { tasks: [...last.values()], complete };
 }
 
-function offered(cleanups, take) {
-  if (!cleanups.length) return [nothing("No DAG with a PruneFlowsOperator has run yet.")];
-  return [el("ul", { class: "cards" }, ...cleanups.map((each) => {
+function offered({ tasks, complete }, connection, take) {
+  if (!tasks.length) {
+    return [nothing(complete
+      ? `No DAG with a ${Object.values(OPERATORS).join(" or a ")} has run yet.`
+      : `No cleanup is among the latest ${number(MOST_TASKS)} tasks of Airflow; the policy can be typed in.`)];
+  }
+  return [el("ul", { class: "cards" }, ...tasks.map((each) => {
     const fields = each.rendered_fields;
-    const hindrance = hindranceOf(fields);
-    const use = el("button", { type: "button", class: "button small" }, "Preview its policy");
-    use.addEventListener("click", () => take(policyFrom(fields)));
+    const subjects = each.operator === OPERATORS.runs ? "runs" : "flows";
+    const its = String(fields.vi_conn_id || connection);
+    const hindrance = hindranceOf(subjects, fields);
+    const use = el("button", { type: "button", class: "button small" },
+      its === connection ? "Preview its policy" : `Preview its policy with ${its}`);
+    use.addEventListener("click", () => take(subjects, policyFrom(subjects, fields), its));
     return el("li", { class: "card" },
-      el("a", { href: pageUrl("dags", each.dag_id) }, each.dag_id), " › ", el("span", {}, each.task_id),
-      el("p", { class: "quiet" }, "last run ", time(Date.parse(each.start_date)), " UTC, connection ",
-        String(fields.vi_conn_id ?? "")),
+      el("a", { href: pageUrl("dags", each.dag_id) }, each.dag_id), " › ",
+      el("span", {}, each.task_id, each.map_index >= 0 ? ` [${each.map_index}]` : ""),
+      el("p", { class: "quiet" }, `${subjects}, last run `, time(Date.parse(each.start_date)), ` UTC, connection ${its}`),
       hindrance ? el("p", { class: "quiet" }, hindrance) : use,
       el("a", { class: "button small", href: pageUrl("dags", each.dag_id) }, "Open the DAG to trigger it"));
   }))];
 }
 
 /** Why the rendered fields of a task cannot be previewed. */
-function hindranceOf(fields) {
+function hindranceOf(subjects, fields) {
   if (fields.plan) return "It deletes a given plan, not by a policy.";
-  const texts = NAMES.map((name) => JSON.stringify(fields[name] ?? null));
+  const texts = namesOf(subjects).map((name) => JSON.stringify(fields[name] ?? null));
   if (texts.some((text) => text.includes("Truncated. You can change this behaviour"))) {
     return "Airflow stored its policy only in part, because it is long ([core] max_templated_field_length).";
   }
   return texts.some((text) => text.includes("***")) ? "Airflow masked a part of its policy." : "";
 }
 
-const policyFrom = (fields) => Object.fromEntries(NAMES
+const policyFrom = (subjects, fields) => Object.fromEntries(namesOf(subjects)
   .filter((name) => fields[name] !== null && fields[name] !== undefined && fields[name] !== "None")
   .map((name) => [name, structured(fields[name])]));
 
@@ -200,46 +157,49 @@ function structured(value) {
 
 // --- the plan ---------------------------------------------------------------------------------------------------------
 
+const verdictOf = ({ selected, total, noun }) =>
+  `${count(selected, noun)} of ${number(total)} would be deleted, ${number(total - selected)} would stay`;
+
 function planned(plan) {
-  const kept = plan.total - plan.selected;
   return [
-    el("h3", { tabindex: "-1" },
-      `${count(plan.selected, "flow")} of ${number(plan.total)} would be deleted, ${number(kept)} would stay`),
+    el("h3", {}, verdictOf(plan)),
     plan.guard
       ? el("p", { class: "problem error", role: "alert" }, `A guard would refuse this cleanup: ${plan.guard}`)
       : el("p", { class: "allowed" }, "No guard would refuse this cleanup."),
-    ...plan.unmatched.map((rule) => el("p", { class: "caveat" }, "No flow matches ", el("code", {}, rule),
-      ". If the rule is to protect flows, check its spelling.")),
+    ...plan.unmatched.map((rule) => el("p", { class: "caveat" }, `No ${plan.noun} matches `, el("code", {}, rule),
+      ". If the rule is to protect something, check its spelling.")),
     el("dl", { class: "reasons" },
-      ...plan.kept_by_reason.map(({ reason, count: flows }) => reasonRow(reason, flows, plan.total)),
+      ...plan.kept_by_reason.map(({ reason, count: kept }) => reasonRow(reason, kept, plan.total)),
       plan.out_of_scope ? reasonRow("out of scope", plan.out_of_scope, plan.total) : ""),
-    flowList("Would be deleted", "selected", plan.outcomes, plan.outcomes_omitted,
-      (flow) => [el("td", {}, flow.reason), el("td", { class: "number" }, time(flow.last_updated))]),
-    flowList("Would stay, although old enough", "spared", plan.spared_flows, plan.spared_omitted,
-      (flow) => [el("td", {}, flow.reason)]),
+    list("Would be deleted", "selected", plan.noun, plan.outcomes, plan.outcomes_omitted,
+      (each) => [el("td", {}, each.reason), el("td", { class: "number" }, time(each.last_updated))]),
+    list("Would stay, although old enough", "spared", plan.noun, plan[`spared_${plan.noun}s`], plan.spared_omitted,
+      (each) => [el("td", {}, each.reason)]),
   ];
 }
 
-const reasonRow = (reason, flows, total) => el("div", {},
+const reasonRow = (reason, kept, total) => el("div", {},
   el("dt", {}, `stays: ${reason}`),
-  el("dd", {}, el("meter", { min: 0, max: Math.max(total, 1), value: flows, "aria-hidden": "true" }), number(flows)));
+  el("dd", {}, el("meter", { min: 0, max: Math.max(total, 1), value: kept, "aria-hidden": "true" }), number(kept)));
 
-function flowList(title, kind, flows, omitted, cells) {
-  if (!flows.length) return el("div", {}, el("h4", {}, title), nothing("None."));
-  const headers = kind === "selected" ? ["Flow", "Rule", "Updated (UTC)"] : ["Flow", "Rule"];
-  const rest = flows.length - SHOWN;
+function list(title, kind, noun, items, omitted, cells) {
+  if (!items.length) return el("div", {}, el("h4", {}, title), nothing("None."));
+  const first = noun === "run" ? "Run of flow" : "Flow";
+  const headers = kind === "selected" ? [first, "Rule", "Updated (UTC)"] : [first, "Rule"];
+  const rest = items.length - SHOWN;
   const body = el("tbody");
-  const add = (some) => body.append(...some.map((flow) => el("tr", {},
-    el("td", {}, el("bdi", {}, flow.name || "(no name)"), el("code", { class: "id block" }, flow.flow_id)),
-    ...cells(flow))));
-  add(flows.slice(0, SHOWN));
+  const add = (some) => body.append(...some.map((each) => el("tr", {},
+    el("td", {}, el("bdi", { class: "clamped" }, each.name || "(no name)"),
+      el("code", { class: "id block" }, each[`${noun}_id`])),
+    ...cells(each))));
+  add(items.slice(0, SHOWN));
   const more = el("button", { type: "button" }, `Show ${number(rest)} more`);
   more.addEventListener("click", () => {
-    add(flows.slice(SHOWN));
+    add(items.slice(SHOWN));
     more.remove();
   });
   return el("div", {},
-    el("h4", {}, title, " ", el("span", { class: "count" }, number(flows.length + omitted))),
+    el("h4", {}, title, " ", el("span", { class: "count" }, number(items.length + omitted))),
     el("table", { class: kind }, el("thead", {}, el("tr", {}, ...headers.map((text) => el("th", { scope: "col" }, text)))),
       body),
     rest > 0 ? el("p", { class: "more" }, more) : "",

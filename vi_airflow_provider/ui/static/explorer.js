@@ -1,11 +1,13 @@
 // The view "Flows": a table that can be searched, sorted, filtered and opened, drawn by the code of the audit report.
 
-import { count, el } from "./dom.js";
+import { count, el, number, shorten } from "./dom.js";
 import { DEFAULT_SORT, emptyState, flowTable } from "./flows.js";
 import { vi } from "./airflow.js";
 import { nothing, section } from "./section.js";
 
 const DAY_MS = 86_400_000;
+const MOST_ATTRIBUTES = 200;
+const NO_PROJECT = "(none)"; // no id of a project has parentheses
 const AGES = [
   ["", "any age"], ["<7", "updated in the last 7 days"], ["<30", "updated in the last 30 days"],
   [">30", "not updated for 30 days"], [">90", "not updated for 90 days"], [">180", "not updated for 180 days"],
@@ -17,6 +19,7 @@ export function flowsView(root, { connection, parameters, write }) {
   const state = { ...emptyState(), query: parameters.get("q") ?? "", open: new Set(parameters.getAll("open")) };
   const filters = Object.fromEntries(["project", "attribute", "age"].map((name) => [name, parameters.get(name) ?? ""]));
   let table;
+  let isFirst = true;
 
   const remember = () => write({
     q: state.query, sort: state.sort === DEFAULT_SORT ? "" : state.sort, open: [...state.open], ...filters,
@@ -51,12 +54,15 @@ export function flowsView(root, { connection, parameters, write }) {
     const sort = parameters.get("sort") ?? "";
     if (table.isSortable(sort)) state.sort = sort;
     table.render();
-    table.showOpened();
+    // Once, for a shared address: a refresh must not move the reader.
+    if (isFirst) table.showOpened();
+    isFirst = false;
   }
 
   const part = section(root, {
     title: "Flows",
     busy: "flows",
+    patience: true,
     refused: `Flows are shown to those who may read the connection ${connection} in Airflow. You may not.`,
     load: ({ signal, refresh }) => api(["flows"], refresh ? { refresh } : {}, signal),
     progress: (signal) => api(["progress"], {}, signal).then(({ read }) => read),
@@ -71,7 +77,7 @@ export function flowsView(root, { connection, parameters, write }) {
 }
 
 function matches(flow, { project, attribute, age }, now) {
-  if (project && flow.project !== (project === "none" ? "" : project)) return false;
+  if (project && flow.project !== (project === NO_PROJECT ? "" : project)) return false;
   if (attribute && !Object.entries(flow.attributes).some(([key, value]) => `${key}=${value}` === attribute)) return false;
   if (!age) return true;
   const days = (now - Number(flow.updated)) / DAY_MS;
@@ -80,27 +86,34 @@ function matches(flow, { project, attribute, age }, now) {
 }
 
 function filterBar(flows, filters, onChange) {
-  const projects = counted(flows.map((flow) => flow.project || "none"));
-  const attributes = counted(flows.flatMap((flow) =>
+  const projects = counted(flows.map((flow) => flow.project || NO_PROJECT));
+  const all = counted(flows.flatMap((flow) =>
     Object.entries(flow.attributes).map(([key, value]) => `${key}=${value}`)));
-  const option = ([value, number]) => [value, `${value} (${number})`];
+  // Ids and tickets would crowd out what many flows have in common.
+  const attributes = byName([...all].sort(([, a], [, b]) => b - a).slice(0, MOST_ATTRIBUTES));
+  const rest = all.length - attributes.length;
+  const option = ([value, flowCount]) => [value, `${shorten(value, 60)} (${number(flowCount)})`];
   return el("div", { class: "filters" },
-    choice("Training project", "project", [["", "all projects"], ...projects.map(option)], filters, onChange),
-    choice("Attribute", "attribute", [["", "all attributes"], ...attributes.slice(0, 200).map(option)], filters, onChange),
+    choice("Training project", "project", [["", "all projects"], ...byName(projects).map(option)], filters, onChange),
+    choice("Attribute", "attribute", [["", "all attributes"], ...attributes.map(option)], filters, onChange,
+      rest ? `${number(rest)} rarer ones: use the search` : ""),
     choice("Age", "age", AGES, filters, onChange));
 }
 
-/** The values and how often they occur, in order of their names. */
+const byName = (counts) => counts.sort(([a], [b]) => a.localeCompare(b));
+
+/** The values and how often they occur. */
 function counted(values) {
   const counts = new Map();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  return [...counts].sort(([a], [b]) => a.localeCompare(b));
+  return [...counts];
 }
 
-function choice(label, name, options, filters, onChange) {
+function choice(label, name, options, filters, onChange, omitted = "") {
   const known = options.some(([value]) => value === filters[name]);
   const all = known ? options : [...options, [filters[name], `${filters[name]} (0)`]];
-  const select = el("select", { "aria-label": label }, ...all.map(([value, text]) => el("option", { value }, text)));
+  const select = el("select", { "aria-label": label }, ...all.map(([value, text]) => el("option", { value }, text)),
+    omitted ? el("option", { disabled: "" }, omitted) : "");
   select.value = filters[name];
   select.addEventListener("change", () => {
     filters[name] = select.value;

@@ -58,6 +58,8 @@ class Page {
       el("div", { role: "tablist", "aria-label": "Views" }, ...this.tabs),
       this.panel);
     this.picker.addEventListener("change", () => this.show({ connection: this.picker.value }));
+    // After "Back" and "Forward"; Airflow's router may also mount the page again.
+    addEventListener("popstate", () => this.readAddress(), { signal });
     signal.addEventListener("abort", () => this.view?.destroy());
     this.show({});
     this.offerConnections();
@@ -88,10 +90,8 @@ class Page {
   }
 
   async offerConnections() {
-    this.setOptions([this.connection]);
     try {
-      const ids = await connectionIds(this.signal);
-      this.setOptions(ids.includes(this.connection) ? ids : [this.connection, ...ids]);
+      this.setOptions(await connectionIds(this.signal));
     } catch (error) {
       if (this.signal.aborted) return;
       const refused = "You may not read connections in Airflow, so this page can show you only what Airflow shows you.";
@@ -101,24 +101,46 @@ class Page {
 
   setOptions(ids) {
     this.picker.replaceChildren(...ids.map((id) => el("option", { value: id }, id)));
-    this.picker.value = this.connection;
-    this.picker.disabled = ids.length < 2;
+    this.pick();
   }
 
-  /** Show a view, or the same view of another connection; what belonged to the previous one leaves the address. */
-  show({ tab, connection }) {
+  /** Let the picker show the connection, which need not be among those that are offered. */
+  pick() {
+    const id = this.connection;
+    if (![...this.picker.options].some((option) => option.value === id)) {
+      this.picker.prepend(el("option", { value: id }, id));
+    }
+    this.picker.value = id;
+    this.picker.disabled = this.picker.options.length < 2;
+  }
+
+  readAddress() {
+    const parameters = new URLSearchParams(location.search);
+    if (String(parameters) === String(this.parameters)) return;
+    this.parameters = parameters;
+    this.show({});
+  }
+
+  /**
+   * Show a view, or the same view of another connection; what belonged to the previous one leaves the address.
+   *
+   * @param also further values of the address
+   */
+  show({ tab, connection, also = {} }) {
     const [shown] = this.current;
     if (tab || connection) {
       const conn = connection ?? this.connection;
       const kept = tab && tab !== shown ? [] : [...this.parameters];
       this.parameters = new URLSearchParams(kept);
-      this.write({ tab: tab ?? shown, conn, open: [] });
+      this.write({ tab: tab ?? shown, conn, open: [], ...also }, { push: tab !== shown || connection !== undefined });
     }
+    this.pick();
     const [key, , view] = this.current;
     for (const each of this.tabs) {
       const selected = each.id === `tab-${key}`;
       each.setAttribute("aria-selected", String(selected));
       each.tabIndex = selected ? 0 : -1;
+      if (selected) each.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     this.panel.setAttribute("aria-labelledby", `tab-${key}`);
     this.view?.destroy();
@@ -127,17 +149,21 @@ class Page {
       connection: this.connection,
       parameters: this.parameters,
       write: (values) => this.write(values),
+      show: (wanted) => this.show(wanted),
     });
   }
 
-  /** Write values into the address; empty ones leave it. */
-  write(values) {
+  /** Write values into the address; empty ones leave it. Another view or connection is a step to go back from. */
+  write(values, { push = false } = {}) {
     for (const [name, value] of Object.entries(values)) {
       this.parameters.delete(name);
       for (const each of [value].flat()) if (each) this.parameters.append(name, each);
     }
     const query = String(this.parameters);
-    // Airflow's router has its own state in the history, which stays as it is.
-    history.replaceState(history.state, "", `${location.pathname}${query && "?"}${query}${location.hash}`);
+    // Airflow's router has its own state in the history: it counts the steps in `idx`.
+    const address = `${location.pathname}${query && "?"}${query}${location.hash}`;
+    const { idx } = history.state ?? {};
+    if (push) history.pushState(idx === undefined ? history.state : { ...history.state, idx: idx + 1 }, "", address);
+    else history.replaceState(history.state, "", address);
   }
 }

@@ -14,10 +14,11 @@ const SLOW_S = 8;
  * @param draw `(data, place)` draws the data into an element
  * @param busy what is being read, like "flows"
  * @param progress returns a promise of how many items have been read, or of null
+ * @param patience whether the page's API, which gives up after a time, is read
  * @param refused what a reader without the right is told
  * @returns `{reload, place, destroy}`
  */
-export function section(root, { title, load, draw, busy, progress, refused, note = "" }) {
+export function section(root, { title, load, draw, busy, progress, patience = false, refused, note = "" }) {
   let current = new AbortController();
   const refresh = el("button", { type: "button", class: "button small" }, "Refresh");
   const age = el("span", { class: "quiet age" });
@@ -32,7 +33,7 @@ export function section(root, { title, load, draw, busy, progress, refused, note
     current.abort();
     const mine = current = new AbortController();
     whole.setAttribute("aria-busy", "true");
-    const stop = showProgress(status, { busy, progress, signal: mine.signal });
+    const stop = showProgress(status, { busy, progress, patience, signal: mine.signal });
     try {
       const data = await load({ signal: mine.signal, refresh: fresh });
       if (mine.signal.aborted) return;
@@ -64,10 +65,30 @@ export function section(root, { title, load, draw, busy, progress, refused, note
   };
 }
 
-const clock = (ms) => new Date(ms ?? Date.now()).toLocaleTimeString(undefined, { hour12: false });
+// In UTC, as all times of the page.
+const clock = (ms) => `${new Date(ms ?? Date.now()).toISOString().slice(11, 19)} UTC`;
+
+/** Buttons of which one is chosen; `options` are `[value, label, …further nodes]`. */
+export function chips(label, options, current, choose) {
+  const element = el("div", { class: "chips", role: "group", "aria-label": label });
+  const buttons = options.map(([value, ...content]) => {
+    const chip = el("button", { type: "button" }, ...content);
+    chip.addEventListener("click", () => {
+      choose(value);
+      update();
+    });
+    return [value, chip];
+  });
+  element.append(...buttons.map(([, chip]) => chip));
+  function update() {
+    for (const [value, chip] of buttons) chip.setAttribute("aria-pressed", String(value === current()));
+  }
+  update();
+  return { element, update };
+}
 
 /** Show what is being read, for how long, and how much of it; returns a function that stops. */
-export function showProgress(status, { busy, progress, signal }) {
+export function showProgress(status, { busy, progress, patience, signal }) {
   const start = Date.now();
   const text = el("span");
   const bar = el("p", { class: "busy" }, el("span", { class: "spinner", "aria-hidden": "true" }), text);
@@ -77,7 +98,9 @@ export function showProgress(status, { busy, progress, signal }) {
     const seconds = Math.round((Date.now() - start) / 1000);
     const parts = [`Reading ${busy} …`];
     if (read !== null) parts.push(`${number(read)} so far.`);
-    if (seconds >= SLOW_S) parts.push(`${seconds} s: Vi responds slowly; at 25 s the page gives up.`);
+    if (seconds >= SLOW_S) {
+      parts.push(`${seconds} s: ${patience ? "Vi responds slowly; at 25 s the page gives up." : "Airflow responds slowly."}`);
+    }
     text.textContent = parts.join(" ");
     if (!bar.isConnected) status.replaceChildren(bar);
     if (!progress || asking) return;

@@ -4,8 +4,9 @@ import { count, el, fact, number, time } from "./dom.js";
 import { dataTable } from "./table.js";
 import { pageUrl, taskInstances, taskUrl, vi } from "./airflow.js";
 import { metricCurves } from "./metrics.js";
-import { nothing, section } from "./section.js";
+import { chips, nothing, section } from "./section.js";
 
+/** The classes of the tasks that wait. */
 const GATES = ["FlowExistsSensor", "FlowSpecSensor", "RunStateSensor", "StartRunOperator"];
 const WAITING = { deferred: "on the triggerer", up_for_reschedule: "between two polls", running: "in a worker" };
 const MOST_GATES = 1000;
@@ -40,7 +41,8 @@ function drawGates({ items, complete }, place) {
     place.append(nothing("No task waits for a flow or a run."));
     return;
   }
-  // Airflow forgets the first poll of a rescheduled task: it has waited at most since its DAG run was due.
+  // Airflow forgets the first poll of a rescheduled task: it has waited at most since its DAG run was due. While it
+  // polls, its start is that of the poll.
   const since = (each) => Date.parse(each.trigger?.created_date
     ?? (each.state === "up_for_reschedule" ? each.run_after : each.start_date) ?? each.run_after);
   const sorted = [...items].sort((a, b) => since(a) - since(b));
@@ -51,8 +53,13 @@ function drawGates({ items, complete }, place) {
       el("td", {}, taskLink(each), el("span", { class: "quiet block" }, each.dag_run_id)),
       el("td", {}, ...awaited(each)),
       el("td", { class: "wide" }, WAITING[each.state] ?? each.state),
-      el("td", {}, time(since(each)), el("span", { class: "quiet block" }, duration(Date.now() - since(each)))))))));
+      el("td", {}, time(since(each)), el("span", { class: "quiet block" }, waited(each, Date.now() - since(each)))))))));
 }
+
+const waited = ({ state, operator }, ms) => {
+  if (state === "up_for_reschedule") return `at most ${duration(ms)}`;
+  return state === "running" && operator.endsWith("Sensor") ? `${duration(ms)}, longer if it was rescheduled` : duration(ms);
+};
 
 const taskLink = (each) => el("a", { href: taskUrl(each) },
   `${each.dag_id} › ${each.task_id}${each.map_index >= 0 ? ` [${each.map_index}]` : ""}`);
@@ -67,7 +74,7 @@ function awaited({ operator, rendered_fields: fields = {} }) {
   else what.push("flow ");
   if (given("run_id")) what.push(code("run_id"));
   else if (given("flow_id")) what.push(code("flow_id"));
-  else if (given("flow_name")) what.push(el("bdi", {}, String(fields.flow_name)));
+  else if (given("flow_name")) what.push(el("bdi", { class: "clamped" }, String(fields.flow_name)));
   else what.push(el("span", { class: "quiet" }, "(known when the task renders)"));
   const conditions = ["training_project", "expected_digest", "required_blocks", "min_generation", "attributes",
     "unchanged_for", "absent", "states"];
@@ -124,6 +131,7 @@ function runsSection(root, { connection, parameters, write }) {
   const state = { query: parameters.get("q") ?? "", sort: DEFAULT_SORT, open: new Set(parameters.getAll("open")) };
   let wanted = parameters.get("state") ?? "";
   let table;
+  let isFirst = true;
   const remember = () => write({
     q: state.query, sort: state.sort === DEFAULT_SORT ? "" : state.sort, open: [...state.open], state: wanted,
   });
@@ -159,11 +167,14 @@ function runsSection(root, { connection, parameters, write }) {
     const sort = parameters.get("sort") ?? "";
     if (table.isSortable(sort)) state.sort = sort;
     table.render();
+    if (isFirst) table.showOpened();
+    isFirst = false;
   }
 
   const part = section(root, {
     title: "Training runs",
     busy: "runs",
+    patience: true,
     refused: `Runs are shown to those who may read the connection ${connection} in Airflow. You may not.`,
     load: ({ signal, refresh }) => api(["runs"], refresh ? { refresh } : {}, signal),
     draw,
@@ -180,17 +191,8 @@ function stateFilter(rows, current, choose) {
   const counts = Object.fromEntries(STATES.map((state) => [state, rows.filter((run) => run.state === state).length]));
   const options = [["", "all", rows.length], ...STATES.map((state) => [state, state, counts[state]]),
     ["orphan", "past their lease", rows.filter((run) => run.overdue).length]];
-  const bar = el("div", { class: "chips", role: "group", "aria-label": "State" });
-  bar.append(...options.map(([value, label, runs]) => {
-    const chip = el("button", { type: "button", "aria-pressed": String(value === current()) }, label, " ",
-      el("span", { class: "count" }, number(runs)));
-    chip.addEventListener("click", () => {
-      choose(value);
-      for (const each of bar.children) each.setAttribute("aria-pressed", String(each === chip));
-    });
-    return chip;
-  }));
-  return bar;
+  return chips("State", options.map(([value, label, runs]) =>
+    [value, label, " ", el("span", { class: "count" }, number(runs))]), current, choose).element;
 }
 
 function runDetails(run, readOutputs) {
@@ -198,6 +200,7 @@ function runDetails(run, readOutputs) {
   section(place, {
     title: "Checkpoints",
     busy: "checkpoints",
+    patience: true,
     load: readOutputs,
     draw: ({ outputs }, inner) => inner.append(...(outputs.length
       ? metricCurves(outputs)

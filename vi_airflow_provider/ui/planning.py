@@ -1,0 +1,118 @@
+"""The preview of a cleanup: the planner of the operators over a listing of the page, and its report as JSON.
+
+The planner asks for metrics when ``keep_best`` needs them. They are read from Vi on the event loop, between two passes
+of the planner in a thread: the first one finds out which runs matter, the second one decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.models import Run, RunOutput
+from vi_airflow_provider.cleanup.kind import FLOWS, Kind
+from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
+from vi_airflow_provider.cleanup.policy import Measure, Measured, Plan, RetentionPolicy, plan_retention, unmeasured
+from vi_airflow_provider.cleanup.prune import Order
+from vi_airflow_provider.cleanup.report import Report
+from vi_airflow_provider.cleanup.run_kind import RunKind
+from vi_airflow_provider.cleanup.run_policy import ENDED
+from vi_airflow_provider.cleanup.subject import Subject
+from vi_airflow_provider.training.summary import describe
+from vi_airflow_provider.ui.documents import listing
+
+#: Arguments of ``PruneFlowsOperator`` that decide what is deleted, with the operator's defaults.
+_RULES: Final[Mapping[str, Any]] = {
+    "older_than": None,
+    "age_of": "last_updated",
+    "name_pattern": None,
+    "training_project": None,
+    "attributes": None,
+    "keep_last": None,
+    "protect_ids": None,
+    "protect_names": None,
+    "protect_attributes": None,
+}
+#: The same by what is cleaned up: ``PruneRunsOperator`` has more.
+RULES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "flows": _RULES,
+    "runs": {**_RULES, "states": ENDED, "keep_best": None, "best_metric": None, "keep_succeeded": None},
+}
+LIMITS: Final[Mapping[str, Any]] = {
+    "max_delete": 50,
+    "max_delete_fraction": 0.5,
+    "protect_unmatched": "warn",
+}
+
+
+def _describe(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
+    return describe(run, outputs, None, "")
+
+
+_KINDS: Final[Mapping[str, Kind]] = {"flows": FLOWS, "runs": RunKind(_describe)}
+
+
+def order_of(policy: Mapping[str, Any], subjects: str) -> Order:
+    """Check a policy as the operator does; names other than the operator's are refused.
+
+    :param subjects: ``"flows"`` or ``"runs"``
+    :raises ViValidationError: a value is unusable; the message names the argument
+    """
+    defaults = RULES[subjects]
+    if unknown := sorted(policy.keys() - defaults.keys() - LIMITS.keys()):
+        raise ViValidationError(f"{unknown[0]!r:.80}: not an argument that decides which {subjects} a cleanup deletes")
+    given = {name: value for name, value in policy.items() if value is not None}
+    rules = {name: given.get(name, default) for name, default in defaults.items()}
+    limits = {name: given.get(name, default) for name, default in LIMITS.items()}
+    limits = {**limits, "archive_to": None, "concurrency": 1, "page_size": None}
+    return Order.build(rules, None, limits, dry_run=True, kind=_KINDS[subjects])
+
+
+def runs_to_measure(runs: Sequence[Subject], order: Order, now: datetime) -> frozenset[str]:
+    """Return the ids of the runs whose metrics the plan depends on."""
+    needed: set[str] = set()
+
+    def note(ids: Collection[str]) -> Mapping[str, Measured]:
+        needed.update(ids)
+        return unmeasured(ids)
+
+    plan_retention(runs, _policy(order), now, note)
+    return frozenset(needed)
+
+
+def plan_document(
+    subjects: Sequence[Subject], order: Order, organization_id: str, now: datetime, measure: Measure = unmeasured
+) -> bytes:
+    """Return what a cleanup would do, as compressed JSON: the report of a dry run, and counts by reason.
+
+    :param measure: returns the metrics of runs, which have been read
+    """
+    noun = order.kind.noun
+    plan = plan_retention(subjects, _policy(order), now, measure)
+    refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
+    results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
+    report = Report(organization_id, plan, results, True, refusal, noun=noun).as_json(None)
+    outcomes = report.pop("outcomes")
+    return listing("outcomes", outcomes, {**report, **_reasons(plan), "noun": noun, "planned_at": _ms(now)})
+
+
+def _policy(order: Order) -> RetentionPolicy:
+    if not isinstance(order.source, RetentionPolicy):
+        raise TypeError("a preview needs a policy")
+    return order.source
+
+
+def _reasons(plan: Plan) -> dict[str, Any]:
+    kept = Counter(decision.reason for decision in plan.decisions if not decision.selected)
+    return {
+        "young": plan.young,
+        "out_of_scope": (plan.total or 0) - len(plan.decisions),
+        "kept_by_reason": [{"reason": reason, "count": count} for reason, count in kept.most_common()],
+    }
+
+
+def _ms(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
