@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tests.documents import ABSENT, ORGANIZATION_ID, wire_bytes, wire_flow, wire_spec
 from tests.strategies import wire_flows
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.models import (
     DeletedFlow,
     Flow,
@@ -308,3 +309,20 @@ def test_importing_raises_no_warning() -> None:
     command = [sys.executable, "-W", "error", "-c", "import vi_airflow_provider.api.models"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_clients_import_the_models_of_runs_only_when_they_are_used() -> None:
+    script = (
+        "import sys, vi_airflow_provider.api.client, vi_airflow_provider.api.async_client as clients\n"
+        "later = {f'vi_airflow_provider.api.models.{name}' for name in ('runs', 'training_projects')}\n"
+        "assert not later & set(sys.modules)\n"
+        "from vi_airflow_provider.api.models import Run\n"
+        "assert later & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own interpreter
+
+
+def test_all_public_models_can_be_imported_and_no_others() -> None:
+    assert all(getattr(models, name) for name in models.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Rum'"):
+        models.Rum  # type: ignore[attr-defined]  # noqa: B018

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.lazy_model import completed, incomplete
-from vi_airflow_provider.api.models import Run, RunCondition, RunSpec, RunStatus
 from vi_airflow_provider.api.protocol.codec import parse_document
 from vi_airflow_provider.api.protocol.lazy_flow import Metadata, Spec, Text, lazy_metadata, lazy_spec
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.run_codec import check_identity
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Run, RunCondition, RunSpec, RunStatus
 
 
 class _Condition(msgspec.Struct, rename="camel"):
@@ -58,11 +61,11 @@ def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, o
     try:
         checked = _check(content)
     except NOT_JSON:
-        run = parse_document(Run, content, context, json_path)  # which describes what is wrong, or accepts it
+        run = parse_document(models.Run, content, context, json_path)  # which describes what is wrong, or accepts it
     else:
         if checked.workspace_id == organization_id:
             return _lazy(checked, Text(content, context, json_path))
-        run = parse_document(Run, content, context, json_path)
+        run = parse_document(models.Run, content, context, json_path)
     check_identity(("run", run.run_id, run.run_id), (run.organization_id, organization_id), context)
     return run
 
@@ -79,13 +82,13 @@ def _lazy(checked: _Run, text: Text) -> Run:
         "kind": checked.kind,
         "organization_id": checked.workspace_id,
         "run_id": checked.run_id,
-        "spec": incomplete(RunSpec, known_spec, _RestOfPart(text, RunSpec, "spec")),
-        "status": incomplete(RunStatus, known_status, _RestOfStatus(text, status.conditions)),
+        "spec": incomplete(models.RunSpec, known_spec, _RestOfPart(text, models.RunSpec, "spec")),
+        "status": incomplete(models.RunStatus, known_status, _RestOfStatus(text, status.conditions)),
         "metadata": lazy_metadata(checked.metadata, text),
         "self_link": checked.self_link,
         "etag": checked.etag,
     }
-    return incomplete(Run, known, _RestOfRun(text))
+    return incomplete(models.Run, known, _RestOfRun(text))
 
 
 class _RestOfRun:
@@ -95,7 +98,7 @@ class _RestOfRun:
         self._text = text
 
     def decode(self, run: Run, _asked: str | None) -> None:
-        completed(run, *self._text.given(Run, self._text.wire))
+        completed(run, *self._text.given(models.Run, self._text.wire))
 
 
 class _RestOfPart:
@@ -121,12 +124,12 @@ class _RestOfStatus:
         fields = status.__dict__
         if "conditions" not in fields:
             fields["conditions"] = [
-                incomplete(RunCondition, _fields(condition), _RestOfCondition(self._text, number))
+                incomplete(models.RunCondition, _fields(condition), _RestOfCondition(self._text, number))
                 for number, condition in enumerate(self._conditions)
             ]
             if asked == "conditions":
                 return
-        completed(status, *self._text.given(RunStatus, self._text.wire["status"]))
+        completed(status, *self._text.given(models.RunStatus, self._text.wire["status"]))
 
 
 class _RestOfCondition:
@@ -138,7 +141,7 @@ class _RestOfCondition:
 
     def decode(self, condition: RunCondition, _asked: str | None) -> None:
         wire = self._text.wire["status"]["conditions"][self._number]
-        completed(condition, *self._text.given(RunCondition, wire))
+        completed(condition, *self._text.given(models.RunCondition, wire))
 
 
 def _fields(condition: _Condition) -> dict[str, Any]:

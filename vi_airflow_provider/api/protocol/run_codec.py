@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from pydantic import ValidationError
 
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.errors import ViResponseError, one_line, refusing
-from vi_airflow_provider.api.models import Run, RunLogLine, RunLogs, RunOutput
 from vi_airflow_provider.api.protocol import codec
 from vi_airflow_provider.api.protocol.messages import Response
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.resource_calls import Parse
 from vi_airflow_provider.api.protocol.strict_json import MAX_NESTING, nests_too_deep
 from vi_airflow_provider.api.validation import describe_errors
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Run, RunLogLine, RunLogs, RunOutput
 
 #: Where the lines of a log may stand, and the text within a line.
 _LINE_KEYS: Final = ("line", "message", "text", "data")
@@ -52,7 +55,7 @@ def wanted_runs(page: codec.RawPage[Run], run_ids: Collection[str]) -> Iterator[
 
 def run_in(response: Response, context: ErrorContext, run_id: str, organization_id: str) -> Run:
     """Read a run, and check that it is the requested one."""
-    run = codec.parse_document(Run, codec.json_content(response, context, "a run"), context)
+    run = codec.parse_document(models.Run, codec.json_content(response, context, "a run"), context)
     check_identity(("run", run.run_id, run_id), (run.organization_id, organization_id), context)
     return run
 
@@ -104,9 +107,9 @@ def parse_logs(response: Response, context: ErrorContext) -> RunLogs:
         raise context.response_error("the response is a web page where a log was expected")
     if kind == "text/plain" or (start and start not in (b"{", b"[") and not kind.endswith("json")):
         text = response.body.decode("utf-8", "replace")
-        return RunLogs(lines=[RunLogLine(line=line) for line in text.splitlines()], raw=text)
+        return models.RunLogs(lines=[models.RunLogLine(line=line) for line in text.splitlines()], raw=text)
     raw = _lenient_json(codec.json_content(response, context, "a log"), context)
-    return RunLogs(lines=[_line(item) for item in _log_items(raw)], raw=raw)
+    return models.RunLogs(lines=[_line(item) for item in _log_items(raw)], raw=raw)
 
 
 def parse_object(response: Response, context: ErrorContext) -> dict[str, Any]:
@@ -132,8 +135,8 @@ def _line(item: Any) -> RunLogLine:
     if isinstance(item, Mapping):
         text = next((item[key] for key in _LINE_KEYS if isinstance(item.get(key), str)), None)
         extra = {key: value for key, value in item.items() if key != "line"}
-        return RunLogLine.model_validate({**extra, "line": json.dumps(item) if text is None else text})
-    return RunLogLine(line=item if isinstance(item, str) else json.dumps(item))
+        return models.RunLogLine.model_validate({**extra, "line": json.dumps(item) if text is None else text})
+    return models.RunLogLine(line=item if isinstance(item, str) else json.dumps(item))
 
 
 def _output(value: Any, context: ErrorContext, json_path: str, *, run_id: str, organization_id: str) -> RunOutput:
@@ -142,7 +145,7 @@ def _output(value: Any, context: ErrorContext, json_path: str, *, run_id: str, o
         return f"the response violates the contract: {describe_errors(error, json_path)}"
 
     with refusing(context.response_error, ValidationError, describe=describe):
-        output = RunOutput.model_validate(value)
+        output = models.RunOutput.model_validate(value)
     check_identity(("run", output.run_id, run_id), (output.organization_id, organization_id), context)
     return output
 

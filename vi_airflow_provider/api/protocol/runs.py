@@ -12,19 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError, ViValidationError
-from vi_airflow_provider.api.models import (
-    DeletedRun,
-    FlowSpec,
-    Run,
-    RunLogs,
-    RunOutput,
-    RunState,
-    SimpleRun,
-)
+from vi_airflow_provider.api.models import FlowSpec
 from vi_airflow_provider.api.protocol import codec, run_codec
 from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_run import parse_listed_run
@@ -36,6 +29,9 @@ from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCall
 from vi_airflow_provider.api.protocol.retry import reached_server
 from vi_airflow_provider.api.protocol.simple_documents import parse_simple_run
 from vi_airflow_provider.api.validation import checked_count, checked_id
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import DeletedRun, Run, RunLogs, RunOutput, RunState, SimpleRun
 
 #: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
 FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
@@ -355,7 +351,7 @@ def _path(run_id: object) -> str:
 
 
 def _deletion(run_id: str, deleted: bool) -> DeletedRun:
-    return DeletedRun(id=run_id, deleted=deleted, already_absent=not deleted)
+    return models.DeletedRun(id=run_id, deleted=deleted, already_absent=not deleted)
 
 
 def _with_query(path: str, query: Mapping[str, str]) -> str:
@@ -367,7 +363,7 @@ def _states(given: RunState | str | Collection[RunState | str] | None) -> frozen
         return None
     values: Iterable[RunState | str] = [given] if isinstance(given, str) else cast("Iterable[RunState | str]", given)
     try:
-        return frozenset(map(RunState, values))
+        return frozenset(map(models.RunState, values))
     except ValueError:
-        known = ", ".join(RunState)
+        known = ", ".join(models.RunState)
         raise ViValidationError(f"state: {given!r:.80} is no state of a run; known are {known}") from None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.lazy_model import incomplete
-from vi_airflow_provider.api.models import SimpleFlow, SimpleRun
+from vi_airflow_provider.api.models import SimpleFlow
 from vi_airflow_provider.api.protocol.codec import parse_document
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.whole_flow import Given
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import SimpleRun
 
 
 class _Flow(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -45,6 +49,6 @@ def parse_simple_run(content: bytes, context: ErrorContext, json_path: str) -> S
     try:
         run = _decode_run(content)
     except NOT_JSON:
-        return parse_document(SimpleRun, content, context, json_path)
+        return parse_document(models.SimpleRun, content, context, json_path)
     name = None if run.name is UNSET else run.name
-    return incomplete(SimpleRun, {"run_id": run.run_id, "name": name}, _RUN[run.name is not UNSET])
+    return incomplete(models.SimpleRun, {"run_id": run.run_id, "name": name}, _RUN[run.name is not UNSET])

@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vi_airflow_provider.api import models
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import (
-    DeletedTrainingProject,
-    FlowAcceleratorList,
-    FlowSpec,
-    NameConflict,
-    Organization,
-    TrainingProject,
-)
+from vi_airflow_provider.api.models import FlowSpec
 from vi_airflow_provider.api.protocol import codec, run_codec
 from vi_airflow_provider.api.protocol.messages import Steps
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ResourceCalls
 from vi_airflow_provider.api.validation import checked_id
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import (
+        DeletedTrainingProject,
+        FlowAcceleratorList,
+        NameConflict,
+        Organization,
+        TrainingProject,
+    )
 
 _TYPES: Final = ("phrase-grounding", "vqa", "freeform")
 
@@ -35,7 +38,7 @@ class TrainingProjectCalls(ResourceCalls):
         self, *, page_size: int | None = None, limit: int | None = None
     ) -> Paginator[TrainingProject]:
         """Yield all training projects, one page at a time as they are consumed."""
-        parse, identity = partial(codec.parse_document, TrainingProject), attrgetter("training_project_id")
+        parse, identity = partial(codec.parse_document, models.TrainingProject), attrgetter("training_project_id")
         return self._paginator("trainingProjects", parse, identity, page_size, limit)
 
     def get_training_project(self, training_project_id: str) -> Steps[TrainingProject]:
@@ -77,7 +80,7 @@ class TrainingProjectCalls(ResourceCalls):
     def delete_training_project(self, training_project_id: str) -> Steps[DeletedTrainingProject]:
         """Delete a training project. An absent one is no error (``already_absent``)."""
         deleted = yield from self._delete(_path(training_project_id))
-        return DeletedTrainingProject(id=training_project_id, deleted=deleted, already_absent=not deleted)
+        return models.DeletedTrainingProject(id=training_project_id, deleted=deleted, already_absent=not deleted)
 
     def check_training_project_name(self, training_project_id: str, name: str) -> Steps[list[NameConflict]]:
         """Return what keeps a training project from being created: its id or its name may be taken."""
@@ -88,7 +91,7 @@ class TrainingProjectCalls(ResourceCalls):
         answer = run_codec.parse_object(response, context)
         if not isinstance(answer.get("errors"), list):
             raise context.response_error("the response violates the contract: errors: an array expected")
-        return [NameConflict.model_validate(error) for error in answer["errors"]]
+        return [models.NameConflict.model_validate(error) for error in answer["errors"]]
 
     # --- what a run needs --------------------------------------------------------------------------------------
 
@@ -101,7 +104,7 @@ class TrainingProjectCalls(ResourceCalls):
         """
         path = f"/flows/{checked_id(flow_id)}/accelerators"
         body = None if spec is None else {"spec": codec.wire_spec(FlowSpec.complete, spec)}
-        return (yield from self._document(FlowAcceleratorList, "GET" if body is None else "POST", path, body))
+        return (yield from self._document(models.FlowAcceleratorList, "GET" if body is None else "POST", path, body))
 
     def get_quota(self) -> Steps[dict[str, Any]]:
         """Return the limits and balances of the organization, in the words of the server (no contract is known)."""
@@ -118,14 +121,14 @@ class TrainingProjectCalls(ResourceCalls):
 
     def get_organization(self) -> Steps[Organization]:
         """Return the organization of the connection."""
-        return (yield from self._document(Organization, "GET", ""))
+        return (yield from self._document(models.Organization, "GET", ""))
 
     # --- requests ----------------------------------------------------------------------------------------------
 
     def _project(
         self, method: str, training_project_id: str, body: Mapping[str, Any] | None = None
     ) -> Steps[TrainingProject]:
-        project = yield from self._document(TrainingProject, method, _path(training_project_id), body)
+        project = yield from self._document(models.TrainingProject, method, _path(training_project_id), body)
         return project
 
     def _object(self, path: str) -> Steps[dict[str, Any]]:
