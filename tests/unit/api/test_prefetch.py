@@ -52,6 +52,10 @@ def client(server: ScriptedServer) -> Iterator[ViClient]:
     assert page_threads() == []
 
 
+def has_arrived(client: ViClient) -> bool:
+    return all(listing._ahead is not None and listing._ahead._done.is_set() for listing in client._listings)
+
+
 def page_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "vi-page"]
 
@@ -76,11 +80,23 @@ def test_one_page_is_prefetched_after_the_second_flow(server: ScriptedServer, cl
     assert ids(flows, 1) == ["0-0"]
     assert (server.requests, page_threads()) == (1, [])
     assert ids(flows, 1) == ["0-1"]
-    eventually(lambda: server.requests == 2 and not page_threads())
+    eventually(lambda: server.requests == 2 and has_arrived(client))
     assert ids(flows, 2) == ["0-2", "1-0"]
     assert server.requests == 2
     assert ids(flows, 1) == ["1-1"]
-    eventually(lambda: server.requests == 3 and not page_threads())
+    eventually(lambda: server.requests == 3 and has_arrived(client))
+
+
+def test_one_thread_fetches_the_pages_of_a_listing(server: ScriptedServer, client: ViClient) -> None:
+    server.acts += [page(number) for number in range(9)]
+    flows = client.list_flows(limit=12)
+    threads = {*page_threads()}
+    for _ in range(10):
+        ids(flows, 1)
+        threads |= {*page_threads()}
+    assert len(threads) == 1
+    assert len(list(flows)) == 2
+    assert page_threads() == []
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7])
@@ -146,7 +162,7 @@ def test_an_error_is_raised_after_the_flows_before_it(server: ScriptedServer, cl
     server.acts += [page(0), refusal(403)]
     flows = client.list_flows()
     assert ids(flows, 2) == ["0-0", "0-1"]
-    eventually(lambda: server.requests == 2 and not page_threads())
+    eventually(lambda: server.requests == 2 and has_arrived(client))
     assert ids(flows, 1) == ["0-2"]
     with pytest.raises(ViPermissionError):
         next(flows)
@@ -188,7 +204,7 @@ def test_a_listing_dropped_after_its_prefetch_frees_the_connection(server: Scrip
     server.acts += [page(0), page(1), page(2, last=True)]
     flows = client.list_flows()
     ids(flows, 2)
-    eventually(lambda: server.requests == 2 and not page_threads())
+    eventually(lambda: server.requests == 2 and has_arrived(client))
     del flows
     assert len(list(client.list_flows())) == 3
     assert server.connections == 1
@@ -268,7 +284,7 @@ def test_a_page_prefetched_before_close_is_not_lost(server: ScriptedServer, clie
     server.acts += [page(0), page(1, last=True)]
     flows = client.list_flows()
     ids(flows, 2)
-    eventually(lambda: server.requests == 2 and not page_threads())
+    eventually(lambda: server.requests == 2 and has_arrived(client))
     client.close()
     assert [flow.flow_id for flow in flows] == ["0-2", "1-0", "1-1", "1-2"]
     assert server.requests == 2
