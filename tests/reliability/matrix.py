@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Final
 
 from tests.reliability.faults import FAULTS, GROUPS, Fault, Retried
-from tests.reliability.operations import CALLS, FLOW_CALLS, OK, RUN_CALLS, TWICE, Operation
-from tests.reliability.task_operations import TASKS
+from tests.reliability.operations import CALLS, FLOW_CALLS, OK, RUN_CALLS, TWICE, WAITS, Operation
+from tests.reliability.run_operations import RUN_TASKS
+from tests.reliability.task_operations import FLOW_TASKS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- fault matrix: begin -->\n"
 END: Final = "<!-- fault matrix: end -->\n"
 
+TASKS: Final = (*FLOW_TASKS, *RUN_TASKS)
 OPERATIONS: Final = (*CALLS, *TASKS)
-TITLES: Final = {"Calls for flows": FLOW_CALLS, "Calls for runs": RUN_CALLS, "Tasks and gates": TASKS}
+TITLES: Final = {
+    "Calls for flows": FLOW_CALLS,
+    "Calls for runs": RUN_CALLS,
+    "Tasks and gates": FLOW_TASKS,
+    "Training": RUN_TASKS,
+}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of an operation: ``OK``, ``TWICE`` or the name of an error; and the number of changes made."""
+    """The result of an operation: ``OK``, ``TWICE``, ``WAITS`` or the name of an error; and the number of changes."""
 
     outcome: str
     changes: int
@@ -44,8 +51,10 @@ def expected(operation: Operation, fault: Fault, *, once: bool) -> Verdict:
     success = Verdict(OK, operation.changes)
     if fault.name == "the same item on two pages" and operation in CALLS:
         return Verdict(TWICE, 0)
-    if fault.error is None or is_done(operation, fault):
+    if fault.error is None or is_done(operation, fault) or fault.name in operation.accepts:
         return success
+    if operation.endless and not once:
+        return Verdict(WAITS, 0)
     if operation.confirms and fault.applied:
         return success
     if once and (is_retried(operation, fault) or operation.polls):
@@ -103,8 +112,8 @@ def cell(operation: Operation, fault: Fault) -> str:
 
 
 def _shown(operation: Operation, verdict: Verdict) -> str:
-    outcome = {OK: "✓", TWICE: "twice"}.get(verdict.outcome, verdict.outcome.removeprefix("Vi").removesuffix("Error"))
-    if verdict.outcome in (OK, TWICE) or not verdict.changes:
+    outcome = {OK: "✓"}.get(verdict.outcome, verdict.outcome.removeprefix("Vi").removesuffix("Error"))
+    if verdict.outcome in (OK, TWICE, WAITS) or not verdict.changes:
         return outcome
     return f"{outcome} †" if verdict.changes == operation.changes else f"{outcome} ‡"
 

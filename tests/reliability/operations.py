@@ -28,6 +28,8 @@ DAY_MS: Final = 86_400_000
 OK: Final = "ok"
 #: A listing returns what the server sends, which contains a flow twice.
 TWICE: Final = "twice"
+#: A watcher waits on, however long the fault lasts.
+WAITS: Final = "waits"
 
 STALE: Final = ("stale-1", "stale-2", "stale-3")
 #: In the order of creation; a listing (newest first, two per page) has the reverse order.
@@ -135,6 +137,8 @@ class Operation:
     :param polls: does it repeat a failed request on its own?
     :param rereads: does it read the document again before it repeats a write?
     :param confirms: does it read the document after every failed write that may have been applied?
+    :param endless: does it wait for the end of the fault, whenever that is?
+    :param accepts: names of the faults that do no harm, because the contract of its documents is open
     """
 
     name: str
@@ -148,6 +152,8 @@ class Operation:
     polls: bool = False
     rereads: bool = False
     confirms: bool = False
+    endless: bool = False
+    accepts: frozenset[str] = frozenset()
 
 
 # --- calls of the clients ------------------------------------------------------------------------------------------

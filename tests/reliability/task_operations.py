@@ -298,7 +298,7 @@ def _restored(before: Documents, after: Documents) -> int:
 
 
 _ONLY_SYNC: Final = "ViClient"
-TASKS: Final = (
+FLOW_TASKS: Final = (
     Operation("gate", "GET", {"AsyncViClient": _gate}, lists=True, polls=True),
     Operation("export", "GET", {_ONLY_SYNC: _export}, lists=True),
     Operation("export runs", "GET", {_ONLY_SYNC: _export_runs}, lists=True),

@@ -19,6 +19,7 @@ from tests.reliability.fault_proxy import ConnectMode, FaultPlan, FaultProxy, Lo
 from tests.reliability.faults import DELETED_BY_OTHERS, FAULTS, HUGE, Fault
 from tests.reliability.matrix import (
     PAGE,
+    TASKS,
     Verdict,
     durations,
     expected,
@@ -37,7 +38,8 @@ from tests.reliability.operations import (
     new_backend,
     run_key,
 )
-from tests.reliability.task_operations import TASKS, virtual_time
+from tests.reliability.run_operations import virtual_run_time
+from tests.reliability.task_operations import virtual_time
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.protocol import exchange
 from vi_airflow_provider.emulator.http.app import create_app
@@ -85,6 +87,7 @@ def make_setup(
         monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", setup.connection)
         if operation in TASKS:
             virtual_time(setup, monkeypatch)
+            virtual_run_time(setup, monkeypatch)
         return setup
 
     yield setup
