@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from tests.reliability.soak.emulator_process import EmulatorProcess
     from tests.reliability.soak.gates import GateKind
     from tests.reliability.soak.resources import ResourceUse
+    from tests.reliability.soak.trainer import Trainer
     from tests.reliability.soak.worker import Worker
 
 THREADS: Final = 8
 GATES: Final = 500
+TRAINERS: Final = 2
 SAMPLE_SECONDS: Final = 1.0
 
 
@@ -37,7 +39,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    print(f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS} threads, {GATES} gates", flush=True)
+    print(
+        f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS + TRAINERS} threads, {GATES} gates", flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="vi-soak-") as home:
         # Before Airflow is imported. At INFO, each of 500 gates would log each poll.
         configure(Path(home), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
@@ -49,6 +53,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
     from tests.reliability.soak.gates import CONN_ID, GateRunner
     from tests.reliability.soak.model import MismatchError
     from tests.reliability.soak.resources import ResourceUse
+    from tests.reliability.soak.trainer import RUN_SECONDS, SCENARIOS, Trainer
     from tests.reliability.soak.worker import Worker
     from vi_airflow_provider.hooks.vi import ViHook
 
@@ -61,7 +66,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
         failures.append(error)
         stop.set()
 
-    def work(worker: Worker) -> None:
+    def work(worker: Worker | Trainer) -> None:
         try:
             try:
                 worker.prepare()
@@ -78,6 +83,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
         extra = {"read_timeout": READ_TIMEOUT, "max_retry_delay": 0.5}
         os.environ["AIRFLOW_CONN_VI_DEFAULT"] = vi.connection(**extra)
         os.environ[f"AIRFLOW_CONN_{CONN_ID.upper()}"] = vi.connection(**extra, page_size=1000)
+        vi.plan_runs(RUN_SECONDS, SCENARIOS)
         vi.inject_faults()
         runner = stack.enter_context(GateRunner(fail))
         # Half of the threads share one client, as the threads of a task may; the others have a hook each.
@@ -87,7 +93,12 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
             Worker(f"w{number}", caller, random.Random(f"{seed} {number}"), runner, len(range(number, GATES, THREADS)))
             for number, caller in enumerate(callers)
         ]
-        threads = [threading.Thread(target=work, args=(worker,), name=worker.name) for worker in workers]
+        trainers = [
+            Trainer(f"t{number}", stack.enter_context(closing(ViHook())), random.Random(f"{seed} t{number}"), runner)
+            for number in range(TRAINERS)
+        ]
+        everyone: list[Worker | Trainer] = [*workers, *trainers]
+        threads = [threading.Thread(target=work, args=(worker,), name=worker.name) for worker in everyone]
         for thread in threads:
             thread.start()
         try:
@@ -104,8 +115,8 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
         requests, faults = vi.faults()
         if not failures:
             vi.stop_faults()
-            failures += _mismatches(vi, workers)
-    rows = _rows(workers, requests, faults, retries.count, resources)
+            failures += _mismatches(vi, workers, trainers)
+    rows = _rows(workers, trainers, requests, faults, retries.count, resources)
     for name, value, note in rows:
         print(f"{name:<38}{value:>12}  {note}".rstrip())
     for failure in failures[:1]:
@@ -136,9 +147,10 @@ class _Retries(logging.Handler):
         self.count += 1  # under the handler's lock
 
 
-def _mismatches(vi: EmulatorProcess, workers: list[Worker]) -> list[BaseException]:
-    """Compare each flow that the server has, or should have, with the models."""
+def _mismatches(vi: EmulatorProcess, workers: list[Worker], trainers: list[Trainer]) -> list[BaseException]:
+    """Compare each flow that the server has, or should have, with the models, and the bill with the tasks."""
     from tests.reliability.soak.model import MismatchError
+    from tests.reliability.soak.trainer import check_bill
 
     documents = {document["flowId"]: document for document in vi.documents()}
     try:
@@ -147,13 +159,19 @@ def _mismatches(vi: EmulatorProcess, workers: list[Worker]) -> list[BaseExceptio
                 worker.model.check_wire(flow_id, documents.pop(flow_id, None))
         if documents:
             raise MismatchError(f"flows that should not exist: {', '.join(sorted(documents))}")
+        check_bill(vi, trainers)
     except MismatchError as error:
         return [error]
     return []
 
 
 def _rows(
-    workers: list[Worker], requests: int, faults: dict[str, int], retries: int, resources: ResourceUse
+    workers: list[Worker],
+    trainers: list[Trainer],
+    requests: int,
+    faults: dict[str, int],
+    retries: int,
+    resources: ResourceUse,
 ) -> list[tuple[str, str, str]]:
     """Return the table: name, value, and breakdown or remark."""
     from tests.reliability.soak.worker import Counts
@@ -161,6 +179,11 @@ def _rows(
     counts = Counts()
     for worker in workers:
         counts.add(worker.counts)
+    training: Counter[str] = Counter()
+    for trainer in trainers:
+        training += trainer.counts
+        counts.errors += trainer.errors
+    tasks = sum(len(trainer.tasks) for trainer in trainers)
     (memory, more_memory), (files, more_files) = resources.thirds(resources.memory), resources.thirds(resources.files)
     rows: list[tuple[str, str | int, str]] = [
         ("operations", counts.operations.total(), _listed(counts.operations)),
@@ -174,6 +197,7 @@ def _rows(
         ("flows at the end", sum(len(worker.model.ids()) for worker in workers), "model and server agree on each"),
         ("gates opened", counts.opened.total(), _listed(counts.opened)),
         ("  greatest delay after its flow was ready", f"{counts.slowest_gate:.1f} s", ""),
+        ("tasks that train", tasks, f"each run was paid for once; {_listed(training)}"),
         ("memory, MiB", f"{memory:.1f}", f"in the last third: {more_memory:.1f}"),
         ("open files", f"{files:.0f}", f"in the last third: {more_files:.0f}"),
     ]

@@ -83,6 +83,23 @@ class EmulatorProcess:
         rules = self._call("GET", "/_emulator/faults")["faults"]
         return rules[0]["matched"], {name: rule["fired"] for name, rule in zip(FAULTS, rules, strict=True)}
 
+    def plan_runs(self, seconds: float, scenarios: Mapping[str, str]) -> None:
+        """Determine how runs go that start from now on.
+
+        :param scenarios: by a regular expression for the id of the run
+        """
+        for run, scenario in scenarios.items():
+            self._call("POST", "/_emulator/plans", {"run": run, "scenario": scenario, "run_seconds": seconds})
+
+    def bill(self) -> dict[str, Any]:
+        """Return how often each run was started."""
+        runs: dict[str, Any] = self._call("GET", "/_emulator/bill")["runs"]
+        return runs
+
+    def run(self, run_id: str) -> Any:
+        """Return the wire document of a run."""
+        return self._call("GET", f"/workspaces/{DEFAULT_ORGANIZATION_ID}/runs/{run_id}")
+
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the wire documents of all flows."""
         token: str | None = ""

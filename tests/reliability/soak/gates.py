@@ -14,6 +14,7 @@ from tests.reliability.soak.model import MismatchError
 from vi_airflow_provider.gates.condition import Gate
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, read_event
 from vi_airflow_provider.triggers.flows import FlowTrigger
+from vi_airflow_provider.triggers.runs import RunTrigger
 
 CONN_ID: Final = "vi_gates"
 POKE_INTERVAL: Final = 1.0
@@ -83,6 +84,17 @@ class GateRunner:
     def add(self, gate: WatchedGate) -> None:
         """Start a gate."""
         self._loop.call_soon_threadsafe(self._start, gate)
+
+    def result_of(self, trigger: RunTrigger, seconds: float) -> Any:
+        """Run a trigger to its event, and return the payload.
+
+        :raises TimeoutError: there is none in time
+        """
+
+        async def first() -> Any:
+            return (await anext(aiter(trigger.run()))).payload
+
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(first(), seconds), self._loop).result()
 
     def gates(self) -> list[WatchedGate]:
         """Return the waiting gates."""
