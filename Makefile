@@ -89,7 +89,7 @@ screenshots: $(AIRFLOW_3)/.ready  ## Take the pictures of docs/ui.md with Chromi
 test-system: $(AIRFLOW_3)/.ready  ## Gates and exports in a real deployment of Airflow 3.3.2 whose triggerer is killed
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/system
 
-test-browser: $(AIRFLOW_3)/.ready  ## The page, Airflow's forms and the example DAGs in Chromium; skipped without one
+test-browser: $(AIRFLOW_3)/.ready  ## The page, the HTML reports, Airflow's forms and the example DAGs in Chromium; skipped without one
 	$(AIRFLOW_3)/bin/python $(PYTEST) tests/browser --ignore tests/browser/versions
 
 # Not in `make test`: two more environments and servers take minutes.

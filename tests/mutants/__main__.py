@@ -34,8 +34,6 @@ ROOMS: Final = {
 WORK: Final = ROOT / ".venv" / "mutated"
 #: What the tests of the rooms read.
 COPIED: Final = (NAME, "tests", "demo", "dags_examples", "docs", "pyproject.toml", "README.md")
-#: Slow, and not about decisions.
-IGNORED: Final = "*_in_chromium.py"
 
 
 def run(room: str) -> Score:
@@ -74,7 +72,6 @@ only_mutate = {{mutated}}
 pytest_add_cli_args =
     -p
     no:cacheprovider
-    --ignore-glob={IGNORED}
 pytest_add_cli_args_test_selection =
     {{tests}}
 also_copy =

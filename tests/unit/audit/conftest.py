@@ -1,4 +1,4 @@
-"""A connection to a mocked Vi, the log of the task, and a browser."""
+"""A connection to a mocked Vi, and the log of the task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from requests_mock import Mocker
 
 from tests.documents import wire_page
 from tests.tasks import FLOWS, connection
-from tests.unit.audit.browser import devtools, tab
 from tests.unit.audit.support import ALL, SIMPLE_FLOWS
-
-__all__ = ["devtools", "tab"]
 
 
 @pytest.fixture(autouse=True)

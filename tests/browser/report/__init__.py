@@ -1,0 +1,1 @@
+"""The HTML reports of exports in a browser; they need no Airflow."""
