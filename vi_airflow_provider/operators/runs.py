@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Flow, FlowSpec, Run
     from vi_airflow_provider.api.settings import ViSettings
-    from vi_airflow_provider.hooks.vi import ViHook
     from vi_airflow_provider.training.job import TrainingJob
     from vi_airflow_provider.training.starting import TakenUp
 
@@ -202,28 +201,27 @@ class StartRunOperator(ViBaseOperator):
                 raise
 
     def _wait(self, job: TrainingJob, taken: TakenUp) -> dict[str, Any]:
-        """Wait, and return the result. A key that is rotated during the wait is read again."""
-        while True:
-            hook = type(self.hook)(self.vi_conn_id, retry=False)
-            known = hook.settings  # read here: an event loop must not wait for Airflow
-            end = job.wait(hook.get_async_conn, taken, tail=job.arguments.tail_logs)
-            if end.error is None or end.error.status_code != 401 or not self._renewed(hook, known):
-                result = job.finish(end)
-                if isinstance(result, dict):
-                    return result
-                taken = result
-            else:
-                job = replace(job, client=self.hook)
+        """Wait, and return the result. The connection is read again every minute, and when it is refused."""
+        from vi_airflow_provider.operators.waiting_client import WaitingClient
 
-    def _renewed(self, hook: ViHook, known: ViSettings) -> bool:
-        """Read the connection again; return whether it has changed."""
-        renewed = type(hook)(self.vi_conn_id)
-        if renewed.settings.secret_key == known.secret_key:
-            return False
-        self.hook.close()
+        def connect() -> WaitingClient:
+            return WaitingClient(self.vi_conn_id, self._read_connection)
+
+        while True:
+            end = job.wait(connect, taken, tail=boolean("tail_logs", self.tail_logs))
+            job = replace(job, client=self.hook)
+            result = job.finish(end)
+            if isinstance(result, dict):
+                return result
+            taken = result
+
+    def _read_connection(self) -> ViSettings:
+        """Read the connection again, for the wait, and for whatever the task does afterwards."""
+        old, renewed = self.hook, type(self.hook)(self.vi_conn_id)
+        settings = renewed.settings
         vars(self)["hook"] = renewed
-        self.log.info("The secret key was replaced during the wait, which goes on with the new one.")
-        return True
+        old.close()
+        return settings
 
     def _defer(self, job: TrainingJob, taken: TakenUp) -> NoReturn:
         from vi_airflow_provider.triggers.runs import RunTrigger

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -41,11 +42,10 @@ from vi_airflow_provider.training.starting import (
 )
 from vi_airflow_provider.training.summary import BestMetric, summarize
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
-from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, read_event, wait_for
+from vi_airflow_provider.training.waiting import RunEnd, RunVerbs, WaitEnd, read_event, wait_for
 from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.verbs import BlockingVerbs
 
 __all__ = [
@@ -201,22 +201,24 @@ class TrainingJob:
             reason = str(gone)
         raise RunFailedError(reason, final=True)
 
-    def wait(self, connect: Callable[[], Awaitable[AsyncViClient]], taken: TakenUp, *, tail: bool) -> WaitEnd:
+    def wait(
+        self, connect: Callable[[], AbstractAsyncContextManager[RunVerbs]], taken: TakenUp, *, tail: bool
+    ) -> WaitEnd:
         """Wait until the run has ended, or exceeds a limit. A signal ends the wait, whatever request is in flight.
 
-        :param connect: opens a client that retries nothing: the polls have a pace of their own
+        :param connect: makes a client that retries nothing: the polls have a pace of their own
         :param tail: show new lines of the run's log
         :raises StoppedError: the task is to end
         """
 
         async def wait() -> WaitEnd:
-            async with await connect() as client:
+            async with connect() as client:
                 return await self._wait(client, taken, tail=tail)
 
         end = run_in_thread(wait, self.stop.is_set)
         return end._replace(adopted=taken.adopted, wait_deadline=taken.wait_deadline)
 
-    async def _wait(self, client: AsyncViClient, taken: TakenUp, *, tail: bool) -> WaitEnd:
+    async def _wait(self, client: RunVerbs, taken: TakenUp, *, tail: bool) -> WaitEnd:
         logs = LogTail(client, taken.run.run_id)
 
         async def on_poll() -> None:

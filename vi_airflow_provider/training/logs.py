@@ -10,8 +10,8 @@ from vi_airflow_provider.storage.redaction import redacted
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.verbs import BlockingVerbs
+    from vi_airflow_provider.training.waiting import RunVerbs
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ MAX_LINE: Final = 2_000
 class LogTail:
     """Reads the log of a run piece by piece. No failure of it matters for the run."""
 
-    def __init__(self, client: AsyncViClient, run_id: str) -> None:
+    def __init__(self, client: RunVerbs, run_id: str) -> None:
         self._client = client
         self._run_id = run_id
         self._reader = LogReader()

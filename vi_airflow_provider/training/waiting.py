@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vi_airflow_provider.api.errors import (
     ViError,
@@ -23,8 +23,7 @@ from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
 from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.async_client import AsyncViClient
-    from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.api.models import Run, RunLogs
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +32,19 @@ EVENT_VERSION: Final = 1
 MAX_FAILURES: Final = 10
 #: Longest pause in seconds after a failed poll, however long ``Retry-After`` is.
 _MAX_PAUSE: Final = 3600.0
+
+
+class RunVerbs(Protocol):
+    """The calls of a wait. ``AsyncViClient`` has them, and so has a client that follows its connection."""
+
+    async def get_run(self, run_id: str) -> Run:
+        """Return one run."""
+
+    async def update_run(self, run_id: str, *, attributes: Mapping[str, str | None] | None = None) -> Run:
+        """Change attributes of a run."""
+
+    async def get_run_logs(self, run_id: str, *, since: str | None = None) -> RunLogs:
+        """Return a part of a run's log."""
 
 
 class RunEnd(StrEnum):
@@ -114,7 +126,7 @@ class Progress:
 
 
 async def wait_for(
-    client: AsyncViClient,
+    client: RunVerbs,
     run: Run,
     watch: RunWatch,
     identity: TaskIdentity,
@@ -154,7 +166,7 @@ async def wait_for(
             pause = min(error.retry_after or 0.0, _MAX_PAUSE)
 
 
-async def own(client: AsyncViClient, run: Run, owner: str) -> Run:
+async def own(client: RunVerbs, run: Run, owner: str) -> Run:
     """Return the run with the owner stamp of this try.
 
     The late request of an earlier try may have written its own stamp again.

@@ -19,7 +19,7 @@ from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedErro
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.starting import RunStillActiveError, RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
-from vi_airflow_provider.training.waiting import Progress, RunEnd, WaitEnd, build_event
+from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event
 from vi_airflow_provider.training.watch import Limit
 from vi_airflow_provider.triggers.runs import RunTrigger
 
@@ -224,35 +224,6 @@ def test_run_that_is_not_visible_yet_is_not_gone(vi_emulator: Emulator, flow_id:
     else:
         result = execute(flow_id, poll_interval=0.1)
     assert (result["state"], starts(vi_emulator)) == ("succeeded", [1])
-
-
-def test_key_that_is_rotated_during_the_wait_is_read_again(
-    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vi_emulator.plans.add(run_seconds=0.3)
-    ((name, valid),) = vi_emulator.environment.items()
-    announce, report = StartRunOperator._announce, Progress.report
-
-    def wait_with_another_key(operator: StartRunOperator, *run: Any) -> None:
-        announce(operator, *run)
-        monkeypatch.setenv(name, valid.replace(vi_emulator.secret_key, vi_emulator.secret_key[:-4] + "old!"))
-
-    def replace_key(progress: Progress, verdict: Any) -> None:
-        report(progress, verdict)
-        monkeypatch.setenv(name, valid)
-
-    monkeypatch.setattr(StartRunOperator, "_announce", wait_with_another_key)
-    monkeypatch.setattr(Progress, "report", replace_key)
-    assert execute(flow_id, tail_logs=False)["state"] == "succeeded"
-    assert 401 in [request.status for request in vi_emulator.requests]
-    assert starts(vi_emulator) == [1]
-
-
-def test_key_that_was_not_replaced_is_refused_for_good(vi_emulator: Emulator, flow_id: str) -> None:
-    vi_emulator.plans.add(run_seconds=3600)
-    vi_emulator.faults.add(method="GET", path="/runs/", status=401, skip=1, times=1)
-    with pytest.raises(AirflowFailException, match="secret key"):
-        execute(flow_id, tail_logs=False)
 
 
 @pytest.mark.parametrize("mode", ["replace", "restart", "refuse"])
