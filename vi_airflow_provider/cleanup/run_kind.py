@@ -29,6 +29,7 @@ from vi_airflow_provider.selection.best_metric import BestMetric, best
 if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
+    from vi_airflow_provider.api.models import RunOutput
     from vi_airflow_provider.cleanup.destination import Destination
     from vi_airflow_provider.cleanup.subject import Subject
 
@@ -150,12 +151,20 @@ async def measured_runs(
 
 async def _measured(client: AsyncViClient, run_id: str, metric: BestMetric) -> Measured:
     try:
-        output = best([output async for output in client.list_run_outputs(run_id)], metric)
-    except ViNotFoundError:
-        return Measured(None)
+        output = best(await _outputs(client, run_id), metric)
     except (ViAuthenticationError, ViPermissionError):
         raise
     except ViError as error:
         log.warning("The metrics of run %s cannot be read, so the runs of its flow are spared: %s", run_id, error)
         return Measured(None, readable=False)
     return Measured(None if output is None else output.metrics[metric.name])
+
+
+async def _outputs(client: AsyncViClient, run_id: str) -> list[RunOutput]:
+    """Return the checkpoints of a run; none if it does not exist any more."""
+    try:
+        return [output async for output in client.list_run_outputs(run_id)]
+    except ViNotFoundError:
+        if await _current(client, run_id) is not None:
+            raise  # there is a run, so this 404 does not tell that it has no metrics
+        return []

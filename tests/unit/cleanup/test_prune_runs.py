@@ -341,9 +341,11 @@ def test_server_that_refuses_a_delete_leaves_the_run_busy(runs: Runs, for_real: 
     assert outcomes(run(operator(**for_real))) == {"a": "busy"}
 
 
-def test_metrics_that_cannot_be_read_spare_the_flow(runs: Runs, for_real: dict[str, Any]) -> None:
+@pytest.mark.parametrize("status", [404, 500])
+def test_metrics_that_cannot_be_read_spare_the_flow(runs: Runs, for_real: dict[str, Any], status: int) -> None:
+    """A 404 of a run that exists does not tell that it has no metrics."""
     runs.start("a"), runs.start("b"), runs.start("c", {"vi_airflow.flow_id": "g"})
-    runs.faults.add(path="/runs/a/outputs", status=500)
+    runs.faults.add(path="/runs/a/outputs", status=status)
     report = run(operator(**for_real, keep_best=1, best_metric=("f2", "max")))
     assert outcomes(report) == {"c": "deleted"}
     assert report["spared"] == 2
