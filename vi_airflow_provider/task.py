@@ -42,7 +42,6 @@ from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice
 from vi_airflow_provider.selection.literals import CHECKS, Check, refuse_literals
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys, xcom_value
-from vi_airflow_provider.storage.url_secrets import url_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -171,6 +170,8 @@ class ViTaskMixin:
 
     def _mask_url_secrets(self) -> None:
         """Mask the secrets in URLs, although execution refuses such URLs: Airflow stores rendered fields before."""
+        from vi_airflow_provider.storage.url_secrets import url_secrets
+
         for value in (getattr(self, name) for name in self.template_fields):
             for secret in url_secrets(value) if isinstance(value, str) else ():
                 mask_secret(secret)

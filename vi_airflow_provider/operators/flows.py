@@ -25,6 +25,7 @@ from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -227,15 +228,13 @@ class CreateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, then write if needed; each attempt to write reads again."""
-        from vi_airflow_provider.selection.desired import DesiredFlow, WriteGuard
-
         # An empty id is refused: a template rendered to nothing.
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
         with self.session(context, flow_id) as hook:
             if_exists = self.chosen("if_exists")
-            desired = DesiredFlow.build(self.spec, self.attributes)
+            desired = _writes().DesiredFlow.build(self.spec, self.attributes)
             self.check_xcom(desired.document())
-            guard = WriteGuard(desired, replace=if_exists == "replace")
+            guard = _writes().WriteGuard(desired, replace=if_exists == "replace")
             write = hook.put_flow_if(flow_id, self.spec, self.attributes, matches=guard)
             flow = guard.accepted(write, earlier_try=self._may_have_created(context))
             if flow is None:
@@ -293,15 +292,20 @@ class UpdateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Change and return."""
-        from vi_airflow_provider.selection.desired import patch_document
-
         with self.session(context, self.flow_id) as hook:
-            self.check_xcom(patch_document(self.spec, self.attributes))
+            self.check_xcom(_writes().patch_document(self.spec, self.attributes))
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
             self.log.info(
                 "Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation
             )
             return self.returned(flow)
+
+
+def _writes() -> ModuleType:
+    """Return ``selection.desired``, which is imported only when a task executes."""
+    from vi_airflow_provider.selection import desired
+
+    return desired
 
 
 def _summary(flow: Flow) -> dict[str, Any]:

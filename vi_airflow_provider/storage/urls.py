@@ -21,6 +21,8 @@ _EXTRAS: Final = {
     **dict.fromkeys(("gs", "gcs"), "gcs"),
     **dict.fromkeys(("abfs", "abfss", "adl"), "azure"),
 }
+#: Suffixes of files that are neither text nor JSON lines.
+_OTHER_FORMATS: Final = frozenset({".csv", ".parquet", ".gz"})
 
 
 def refuse_secrets(name: str, url: str) -> None:
@@ -87,12 +89,25 @@ def resolve_file(name: str, value: Any) -> ObjectStoragePath:
 
 
 def refuse_folder(name: str, target: ObjectStoragePath) -> None:
-    """Refuse an existing folder where a file is to be written.
+    """Refuse an existing folder, device or pipe where a file is to be written.
 
     :raises ViValidationError: it is one
     """
     if is_folder(target):
         raise ViValidationError(f"{name}: {str(target)!r:.200} is an existing folder; add the name of the file")
+    if target.protocol in LOCAL and (path := Path(target.path)).exists() and not path.is_file():
+        raise ViValidationError(f"{name}: {str(target)!r:.200} is a device or a pipe, which is not replaced")
+
+
+def refuse_suffix(name: str, target: ObjectStoragePath, content: str) -> None:
+    """Refuse the name of a file that promises another format than the only one that is written there.
+
+    :param content: what the file would contain
+    :raises ViValidationError: the suffix is that of a table or of a compressed file
+    """
+    suffix = target.suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        raise ViValidationError(f"{name}: the suffix {suffix} contradicts the content of the file, {content}")
 
 
 def _shown(value: str) -> str:

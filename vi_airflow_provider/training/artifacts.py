@@ -13,7 +13,7 @@ from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.redaction import safe_json
-from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
+from vi_airflow_provider.storage.urls import refuse_folder, refuse_suffix, resolve_file
 from vi_airflow_provider.training.log_export import export_log
 from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
 from vi_airflow_provider.training.model_lineage import model_lineage
@@ -65,6 +65,7 @@ class RunArtifacts:
         target = None if destination is None else resolve_file("destination", destination)
         if target is not None:
             refuse_folder("destination", target)
+            refuse_suffix("destination", target, "JSON lines")
         outputs = list(self._client.list_run_outputs(self._run.run_id))
         result: dict[str, Any] = {"run_id": self._run.run_id, "outputs": len(outputs)}
         if target is not None:

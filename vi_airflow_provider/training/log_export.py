@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.redaction import redacted, safe_json
-from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
+from vi_airflow_provider.storage.urls import refuse_folder, refuse_suffix, resolve_file
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def export_log(
     """
     target = resolve_file("destination", destination)
     refuse_folder("destination", target)
+    refuse_suffix("destination", target, "lines of text or of JSON")
     write = _json_of if target.name.lower().endswith((".jsonl", ".ndjson")) else _text_of
     digest, count = hashlib.sha256(), 0
     with tempfiles.file() as file:

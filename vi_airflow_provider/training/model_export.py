@@ -13,6 +13,10 @@ after                 file       manifest accepts      what the next try does
 3. file               new        new, old              finds the export, and returns it
 ====================  =========  ====================  =====================================
 
+Two tasks may export to one destination at a time, each unaware of the other. So a manifest also accepts what the one
+before it described, even if that file is not there yet, and after step 3 the manifest is read back: as long as the file
+is ours, it must accept it. Of two tasks, the one that writes the file last is accepted, in any order of their steps.
+
 A finished export is recognized by its manifest, and by size and sha256 of the file, which is read for that.
 """
 
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How often a task rewrites its manifest while other tasks write theirs.
+_ATTEMPTS: Final = 3
 #: Fills a sink with the content behind URLs, which the function returns.
 Fetch = Callable[[Callable[[], Secret], "Sink"], None]
 
@@ -116,8 +122,7 @@ def export_model(client: BlockingVerbs, fetch: Fetch, output: RunOutput, target:
     """
     files = MODEL.files(str(target))
     refuse_folder("destination", files.data)
-    accepted = _accepted(files)
-    for version in accepted:
+    for version in _accepted(files):
         if _is_of(version, output) and _is_stored(files, version):
             log.info("The model is stored already: %s", files.data)
             return ExportedModel(files, version, output)
@@ -135,7 +140,7 @@ def export_model(client: BlockingVerbs, fetch: Fetch, output: RunOutput, target:
             raise
         sha256, size = spool.finish()
         version = _version_of(output, files, sha256, size)
-        _publish(files, version, accepted, spool)
+        _publish(files, version, spool)
     log.info(
         "Model %s of run %s exported: %s, %s bytes, sha256 %s",
         output.run_output_id,
@@ -176,24 +181,34 @@ def _is_stored(files: Files, version: ModelVersion) -> bool:
         return False
 
 
-def _publish(files: Files, version: ModelVersion, accepted: list[ModelVersion], spool: ContentSpool) -> None:
-    """Write the manifest, then the file."""
-    others = [old for old in accepted if old.sha256 != version.sha256 and _is_stored(files, old)]
-    _write_manifest(files, version, others[:1])
+def _publish(files: Files, version: ModelVersion, spool: ContentSpool) -> None:
+    """Write the manifest, then the file, and see that the manifest accepts it: another task may have written its own.
+
+    :raises ModelExportError: other tasks keep replacing the file
+    """
+    _write_manifest(files, version)
     if files.data.protocol in LOCAL:
         spool.move_to(Path(files.data.path).resolve())
     else:
         with spool.content() as content:
             write_atomically(files.data, content)
         spool.discard()
-    described = _accepted(files)
-    if version.sha256 not in {each.sha256 for each in described}:  # another task has written its own meanwhile
-        _write_manifest(files, version, described[:1])
+    for _ in range(_ATTEMPTS):
+        if version.sha256 in {each.sha256 for each in _accepted(files)}:
+            return
+        if not _is_stored(files, version):
+            return  # replaced, and settled by the task that replaced it
+        log.warning("%s is being exported by another task, too; give each task a destination of its own", files.data)
+        _write_manifest(files, version)
+    raise ModelExportError(f"{files.data} keeps being replaced by other tasks; give each task a destination of its own")
 
 
-def _write_manifest(files: Files, version: ModelVersion, replaces: list[ModelVersion]) -> None:
+def _write_manifest(files: Files, version: ModelVersion) -> None:
+    """Write a manifest that also accepts the file that is there, or else the one that another task may be writing."""
+    others = [old for old in _accepted(files) if old.sha256 != version.sha256]
+    replaces = next((old for old in others if _is_stored(files, old)), next(iter(others), None))
     with tempfiles.file() as file:
-        MODEL.write(file, {**asdict(version), "replaces": asdict(replaces[0]) if replaces else None})
+        MODEL.write(file, {**asdict(version), "replaces": None if replaces is None else asdict(replaces)})
         write_atomically(files.manifest, file)
 
 

@@ -274,6 +274,7 @@ def test_killed_between_manifest_and_file_both_models_are_accepted(
         ({"destination": "model.bin"}, "destination"),
         ({"destination": "s3://me:secretsecret@bucket/x"}, "password"),
         ({"destination": "/"}, "folder"),
+        ({"destination": "/dev/null"}, "device"),
     ],
 )
 def test_unusable_argument_is_refused_before_a_download(

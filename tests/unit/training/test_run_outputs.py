@@ -104,6 +104,8 @@ def test_run_without_checkpoints_has_a_result(vi_emulator: Emulator) -> None:
         ({"destination": "/"}, "is a folder"),
         ({"destination": "/folder/"}, "is a folder"),
         ({"destination": "/usr"}, "is an existing folder"),
+        ({"destination": "/dev/null"}, "is a device or a pipe"),
+        ({"destination": "/x.parquet"}, "the suffix .parquet contradicts"),
         ({"destination": "s3://bucket//outputs.jsonl"}, "empty part"),
         ({"run_id": "../x"}, "run id"),
     ],
@@ -116,9 +118,20 @@ def test_unusable_argument_is_refused(vi_emulator: Emulator, arguments: dict[str
     assert not [request for request in vi_emulator.requests if request.path.endswith("/outputs")]
 
 
-@pytest.mark.parametrize("destination", ["/", "/usr", "memory://folder/"])
-def test_log_is_not_exported_to_a_folder(vi_emulator: Emulator, destination: str) -> None:
-    with pytest.raises(AirflowFailException, match="folder; add the name of the file"):
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [
+        ("/", "folder; add the name of the file"),
+        ("/usr", "folder; add the name of the file"),
+        ("memory://folder/", "folder; add the name of the file"),
+        ("/dev/null", "is a device or a pipe"),
+        ("memory://x.csv", "the suffix .csv contradicts"),
+        ("memory://x.log.gz", "the suffix .gz contradicts"),
+        ("memory://x.PARQUET", "the suffix .parquet contradicts"),
+    ],
+)
+def test_log_is_not_exported_to_what_is_no_log_file(vi_emulator: Emulator, destination: str, message: str) -> None:
+    with pytest.raises(AirflowFailException, match=message):
         result_of(ExportRunLogsOperator, run_id=ended_run(vi_emulator), destination=destination)
 
 
