@@ -7,6 +7,7 @@ uses the connection as ``gates.client`` keeps it, as on the triggerer.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from vi_airflow_provider.api.async_client import AsyncViClient
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.settings import ViSettings
 
 
+@dataclass
 class WaitingClient:
     """The calls of a wait for a run; nothing is retried, because the wait has a pace of its own.
 
@@ -28,12 +30,11 @@ class WaitingClient:
     :param read: reads the connection; called in a thread, as an event loop must not wait for Airflow
     """
 
-    def __init__(self, vi_conn_id: str, read: Callable[[], ViSettings]) -> None:
-        self._vi_conn_id = vi_conn_id
-        self._read = read
-        self._client = RefreshingClient(self._connect)
+    vi_conn_id: str
+    read: Callable[[], ViSettings]
 
     async def __aenter__(self) -> Self:
+        self._client = RefreshingClient(self._connect)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,11 +54,11 @@ class WaitingClient:
 
     async def _connect(self) -> AsyncViClient:
         try:
-            settings = await asyncio.to_thread(self._read)
+            settings = await asyncio.to_thread(self.read)
         except ViError:
             raise
         except Exception as error:
-            failure: Any = lookup_failure(self._vi_conn_id, error)
+            failure: Any = lookup_failure(self.vi_conn_id, error)
         else:
             return AsyncViClient(settings.without_retries())
         raise failure
