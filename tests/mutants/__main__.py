@@ -21,15 +21,20 @@ from tests.layers import NAME, ROOT
 from tests.mutants import page
 from tests.mutants.score import KILLED, MINIMUM, Score, Survivor, score
 
-#: The tests of each room: folders, or the files of a folder some of whose tests start the command line in a process of
-#: its own, where a mutant cannot run.
+
+def _files(folder: str, *subjects: str) -> tuple[str, ...]:
+    return tuple(f"tests/unit/{folder}/test_{subject}.py" for subject in subjects)
+
+
+#: The tests of each room: folders, or the files of a folder that are about decisions. Its other tests start processes,
+#: where a mutant cannot run, or measure time.
 ROOMS: Final = {
     "api/protocol": ("tests/unit/api",),
     "selection": ("tests/unit/selection",),
-    "cleanup/policy": ("tests/unit/cleanup",),
-    "cleanup/guards": ("tests/unit/cleanup",),
+    "cleanup/policy": _files("cleanup", "policy", "protection", "run_policy", "given_plan"),
+    "cleanup/guards": _files("cleanup", "guards", "prune_safety"),
     "gates": ("tests/unit/gates",),
-    "audit/diff": tuple(f"tests/unit/audit/test_{name}.py" for name in ("diff", "stored_diff", "export_comparison")),
+    "audit/diff": _files("audit", "diff", "stored_diff", "export_comparison"),
 }
 WORK: Final = ROOT / ".venv" / "mutated"
 #: What the tests of the rooms read.

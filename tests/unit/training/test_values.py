@@ -17,7 +17,7 @@ from vi_airflow_provider.api.models import FlowSpec, Run, RunOutput
 from vi_airflow_provider.selection.arguments import optional_seconds
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys
 from vi_airflow_provider.training.overrides import apply_overrides, merge_patch
-from vi_airflow_provider.training.summary import BestMetric, best, described_outputs, summarize
+from vi_airflow_provider.training.summary import BestMetric, described_outputs, summarize
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, build_event, read_event
 from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 
@@ -163,14 +163,6 @@ def output(name: str, epoch: int, **metrics: Any) -> RunOutput:
     )
 
 
-def test_best_checkpoint_has_the_best_finite_metric() -> None:
-    outputs = [output("a", 1, f1=0.5, loss=3), output("b", 2, f1=math.nan, loss=1), output("c", 3, f1=0.9, loss=2)]
-    assert best(outputs, BestMetric("f1", "max")) is outputs[2]
-    assert best(outputs, BestMetric("loss", "min")) is outputs[1]
-    assert best(outputs, BestMetric("recall", "max")) is None
-    assert best(outputs, None) is None
-
-
 def test_summary_is_small_json_whatever_a_run_holds() -> None:
     metrics = {f"metric-{number:05}" + "x" * 500: float(number) for number in range(5_000)} | {"bad": math.inf}
     wire = wire_run(
@@ -251,12 +243,6 @@ def test_run_without_a_model_has_a_summary() -> None:
     summary = summarize(Run.model_validate(wire_run()), [], None, adopted=False, url="")
     assert (summary["model"], summary["best"], summary["outputs"]) == (None, None, 0)
     assert (summary["state"], summary["queued_seconds"], summary["running_seconds"]) == ("running", 95.0, None)
-
-
-@pytest.mark.parametrize("value", ["f1", ("f1",), ("f1", "highest"), ("", "max"), 5, {"f1": "max"}])
-def test_best_metric_is_a_name_and_a_goal(value: Any) -> None:
-    with pytest.raises(ViValidationError, match=r"^best_metric: "):
-        BestMetric.build(value)
 
 
 # --- events --------------------------------------------------------------------------------------------------------
