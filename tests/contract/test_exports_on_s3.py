@@ -11,7 +11,8 @@ pytest.importorskip("airflow.providers.amazon.aws.fs.s3", reason="needs apache-a
 
 from tests.contract.object_store import BUCKET, STORE, keys
 from vi_airflow_provider.audit.__main__ import main
-from vi_airflow_provider.audit.reader import read_export, verify
+from vi_airflow_provider.audit.reader import read_export
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import ExportFlowsOperator

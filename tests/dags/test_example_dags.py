@@ -17,7 +17,7 @@ import pytest
 from demo import local_airflow
 from tests.versions import a_sensor_is_rescheduled
 from vi_airflow_provider.api.models import Flow
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 

@@ -10,7 +10,7 @@ import pytest
 
 from demo import local_airflow
 from tests.conftest import LINEAGE
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 

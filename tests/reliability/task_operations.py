@@ -111,7 +111,8 @@ def _export_runs(setup: Setup) -> str:
 
 def _export_over(old: dict[str, bytes], subject: Subject[Any], task: Any, setup: Setup, existing: Sequence[str]) -> str:
     """Export over an earlier export, which must survive a failure."""
-    from vi_airflow_provider.audit.reader import read_documents, verify
+    from vi_airflow_provider.audit.reader import read_documents
+    from vi_airflow_provider.audit.verification import verify
 
     target = setup.folder / f"{subject.noun}s.jsonl"
     for name, content in old.items():

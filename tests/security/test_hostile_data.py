@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.documents import wire_bytes, wire_flow
 from tests.tasks import TaskInstance
-from vi_airflow_provider.audit import reader
+from vi_airflow_provider.audit import newest, reader, verification
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.cleanup.archive import (
     ArchiveError,
@@ -296,12 +296,12 @@ def test_any_archive_of_runs_is_read_or_rejected(folder: Path, data: st.DataObje
 
 def read_all(path: Path, name: str) -> Iterator[Callable[[], Any]]:
     """Yield every way to read an export."""
-    yield lambda: reader.verify(str(path / name))
-    yield lambda: reader.verify(str(path / name), every_document=True)
+    yield lambda: verification.verify(str(path / name))
+    yield lambda: verification.verify(str(path / name), every_document=True)
     yield lambda: read_manifest(files_of(str(path / name)).manifest)
     yield lambda: list(reader.read_export(str(path / name)))
     target = ObjectStoragePath(str(path / "next.jsonl"))
-    yield lambda: reader.newest_export(target.parent, "o", exclude=target)
+    yield lambda: newest.newest_export(target.parent, "o", exclude=target)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from demo.deployment import Deployment
 from tests.deployed import eventually, start, task_instances, xcom
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.triggers.version_store import HANDOVER
 

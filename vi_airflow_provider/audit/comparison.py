@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from vi_airflow_provider.audit import manifest, plan, reader, stored_diff
+from vi_airflow_provider.audit import manifest, plan, reader, stored_diff, verification
 from vi_airflow_provider.audit.manifest import ExportError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def verified(uri: str) -> tuple[manifest.ExportManifest, str]:
     :raises ExportError: it is missing, truncated, changed or unreadable
     """
     subject = reader.subject_of(uri)
-    found = reader.verify(uri, subject, every_document=True)
+    found = verification.verify(uri, subject, every_document=True)
     return found, f"{uri} is complete: {found.count} {subject.noun}s, sha256 {found.sha256}"
 
 

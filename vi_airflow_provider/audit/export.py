@@ -19,13 +19,15 @@ from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.diff import Kind
 from vi_airflow_provider.audit.listing import Listing
 from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of
+from vi_airflow_provider.audit.newest import StoredExport, newest_export
 from vi_airflow_provider.audit.plan import ExportPlan, Selection, describe, selection_caveat
-from vi_airflow_provider.audit.reader import StoredExport, newest_export, read_documents, verify
+from vi_airflow_provider.audit.reader import read_documents
 from vi_airflow_provider.audit.report import ReportFacts
 from vi_airflow_provider.audit.sources import FlowSource, L, RunSource, Source
 from vi_airflow_provider.audit.spool import Spool
 from vi_airflow_provider.audit.stored_diff import spooled_diff
 from vi_airflow_provider.audit.subject import FLOWS, RUNS, D, Subject
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.storage.manifest import sha256_and_size
 

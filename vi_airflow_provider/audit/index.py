@@ -1,6 +1,6 @@
 """The exports of a folder, by their manifests: grouped by what they are of, newest first, with what changed.
 
-Nothing here proves that a file matches its manifest: that is :func:`~vi_airflow_provider.audit.reader.verify`.
+Nothing here proves that a file matches its manifest: that is :func:`~vi_airflow_provider.audit.verification.verify`.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.manifest import ExportManifest
-from vi_airflow_provider.audit.reader import verify
 from vi_airflow_provider.audit.subject import FLOWS, Subject
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage.manifest import sha256_and_size
 
 URI: Final = "memory://bucket/flows.jsonl"

@@ -14,7 +14,7 @@ from tests.documents import wire_flow
 from tests.tasks import FLOWS, TaskInstance, plain
 from tests.unit.audit.support import YESTERDAY, export, flow, ids, run
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage import manifest as manifests
 from vi_airflow_provider.storage.files import open_to_read
 

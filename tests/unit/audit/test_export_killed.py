@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.tasks import connection
 from tests.unit.audit.support import files, ids
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 

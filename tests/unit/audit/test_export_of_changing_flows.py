@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.unit.audit.support import ids, run
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 
 #: How the listing of a service may behave.

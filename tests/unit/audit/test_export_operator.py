@@ -21,7 +21,8 @@ from tests.unit.audit.support import ALL, SIMPLE_FLOWS, YESTERDAY, contents, exp
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.audit import export as exporting
 from vi_airflow_provider.audit import listing, writer
-from vi_airflow_provider.audit.reader import read_export, verify
+from vi_airflow_provider.audit.reader import read_export
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
 from vi_airflow_provider.storage.datasets import dataset_name
 

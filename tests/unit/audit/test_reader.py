@@ -16,7 +16,9 @@ from tests.documents import wire_flow
 from tests.unit.audit.support import ALL_FORMS, FLOWS, export, files, flow, format_of
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.reader import newest_export, read_export, verify
+from vi_airflow_provider.audit.newest import newest_export
+from vi_airflow_provider.audit.reader import read_export
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage import manifest as manifests
 from vi_airflow_provider.storage.files import list_files
 

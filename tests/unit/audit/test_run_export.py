@@ -16,9 +16,10 @@ from tests.unit.audit.support import export, flow
 from vi_airflow_provider.api.models import Run, RunOutput
 from vi_airflow_provider.audit.__main__ import main
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.reader import read_documents, verify
+from vi_airflow_provider.audit.reader import read_documents
 from vi_airflow_provider.audit.run_record import RunRecord, record_run
 from vi_airflow_provider.audit.subject import RUNS
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.runs import ExportRunsOperator

@@ -19,9 +19,10 @@ from tests.unit.audit.support import ALL_FORMS, FLOWS, contents, export, files, 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.audit import writer
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
-from vi_airflow_provider.audit.reader import read_export, verify
+from vi_airflow_provider.audit.reader import read_export
 from vi_airflow_provider.audit.spool import Spool
 from vi_airflow_provider.audit.subject import FLOWS as SUBJECT
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.manifest import sha256_of
 

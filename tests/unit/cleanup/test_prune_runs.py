@@ -15,7 +15,7 @@ from tests.unit.cleanup.run_support import Runs, operator, outcomes, records, ru
 from tests.unit.cleanup.support import counts, when
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.reader import verify
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.cleanup import run_record
 from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive, read_run_archive
 from vi_airflow_provider.cleanup.report import PruneError

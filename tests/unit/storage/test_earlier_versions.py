@@ -12,7 +12,8 @@ from tests.documents import ORGANIZATION_ID
 from tests.unit.audit.support import FLOWS, flow
 from vi_airflow_provider.audit.diff import diff_exports
 from vi_airflow_provider.audit.manifest import files_of, read_manifest
-from vi_airflow_provider.audit.reader import read_export, verify
+from vi_airflow_provider.audit.reader import read_export
+from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.cleanup import archive
 
 WRITTEN: Final = Path(__file__).parents[2] / "data" / "written_by_8fb970b"
