@@ -153,11 +153,17 @@ class EmptyStateStore:
 
 
 async def watch(conn_id: str) -> Any:
-    """Run the event trigger until its first event, or for two seconds on a connection that does not work."""
-    from vi_airflow_provider.triggers.events import FlowEventTrigger
+    """Run both event triggers, each until its first event; return nothing if one has none."""
+    from vi_airflow_provider.triggers.events import FlowEventTrigger, RunEventTrigger
 
-    trigger = FlowEventTrigger(vi_conn_id=conn_id, flow_id=f"{conn_id}-get", poke_interval=0.1)
-    store: Any = EmptyStateStore()
+    flows = FlowEventTrigger(vi_conn_id=conn_id, flow_id=f"{conn_id}-get", poke_interval=0.1)
+    events = [await first_event(flows), await first_event(RunEventTrigger(vi_conn_id=conn_id, poll_interval=0.1))]
+    return events if all(events) else None
+
+
+async def first_event(trigger: Any) -> Any:
+    """Run a trigger until its first event, or for two seconds on a connection that does not work."""
+    conn_id, store = trigger.vi_conn_id, EmptyStateStore()
     trigger.asset_state_store = store
     store_trigger(trigger)
     events: Any = trigger.run()
@@ -171,7 +177,7 @@ async def watch(conn_id: str) -> Any:
 
 
 async def watch_all() -> dict[str, Any]:
-    """Run the event trigger on every connection."""
+    """Run the event triggers on every connection."""
     conn_ids = SCENARIO["connections"]
     return dict(zip(conn_ids, await asyncio.gather(*map(watch, conn_ids)), strict=True))
 

@@ -327,4 +327,4 @@ def test_search_covers_everything_that_a_task_writes(evidence: Evidence) -> None
         ".bin",
     }
     classes = {classpath.rpartition(".")[2] for classpath, _ in evidence.outcome["triggers"]}
-    assert classes == {"FlowTrigger", "FlowEventTrigger", "RunTrigger", "RunStateTrigger"}
+    assert classes == {"FlowTrigger", "FlowEventTrigger", "RunTrigger", "RunStateTrigger", "RunEventTrigger"}

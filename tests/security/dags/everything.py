@@ -27,8 +27,11 @@ from vi_airflow_provider.operators.runs import (
     ExportModelOperator,
     ExportRunLogsOperator,
     ExportRunsOperator,
+    GetRunOperator,
     GetRunOutputsOperator,
     KillOverdueRunsOperator,
+    KillRunOperator,
+    ListRunsOperator,
     PruneRunsOperator,
     StartRunOperator,
 )
@@ -66,6 +69,11 @@ def everything(conn: str) -> None:
     ExportRunsOperator(
         task_id=f"export_runs.{conn}", vi_conn_id=conn, destination=f"{FILES}/runs/{conn}.jsonl", html_report=True
     )
+    existing = [
+        ListRunsOperator(task_id=f"list_runs.{conn}", vi_conn_id=conn),
+        GetRunOperator(task_id=f"get_run.{conn}", vi_conn_id=conn, run_id="trained"),
+        KillRunOperator(task_id=f"kill_run.{conn}", vi_conn_id=conn, run_id="trained"),
+    ]
     GetRunOutputsOperator(
         task_id=f"outputs.{conn}", vi_conn_id=conn, run_id="trained", destination=f"{FILES}/outputs/{conn}.jsonl"
     )
@@ -107,7 +115,7 @@ def everything(conn: str) -> None:
         archive_to=f"{FILES}/archives",
         trigger_rule="all_done",
     )
-    train >> start >> state >> prune_runs
+    existing >> train >> start >> state >> prune_runs
     kill_overdue >> prune_runs
 
 
