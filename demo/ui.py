@@ -8,12 +8,15 @@ import signal
 import socket
 import sys
 import threading
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from demo.deployment import AIRFLOW, Deployment, StoppedError
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.emulator.guidance import next_steps
+from vi_airflow_provider.emulator.store.lifecycle import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".airflow-ui"
@@ -41,8 +44,11 @@ def serve(home: Path, stopping: threading.Event, command: tuple[str, ...] = AIRF
         Emulator(flows=40, runs=20) as vi,
         Deployment(home, port=_usable_port(), stopping=stopping, command=command) as airflow,
     ):
+        add_runs(vi)
         try:
-            _say(f"The emulator serves 40 flows at {vi.url}. Airflow is starting (about a minute) …")
+            _say(
+                f"The emulator serves 40 flows, and runs of all states, at {vi.url}. Airflow starts (about a minute) …"
+            )
             airflow.migrate()
             airflow.add_connection("vi_default", json.dumps(vi.stored_connection))
             airflow.start()
@@ -56,6 +62,21 @@ def serve(home: Path, stopping: threading.Event, command: tuple[str, ...] = AIRF
             return 1
         _say("\nStopping …")
     return 0
+
+
+def add_runs(vi: Emulator) -> None:
+    """Add what the sample runs lack, a queued run and one that has lost its task; later runs take a minute."""
+    flow_id = vi.store.flow_ids()[0]
+    spec = {"flow": vi.store.get_flow(flow_id)["spec"]}
+    scenarios: dict[Scenario, dict[str, str]] = {
+        "stuck_queued": {},
+        "succeed": {"vi_airflow.deadline": str(int((time.time() - 3600) * 1000))},
+    }
+    for scenario, attributes in scenarios.items():
+        vi.plans.add(scenario=scenario, run_seconds=86_400, queue_seconds=0, times=1)
+        metadata = {"attributes": {"vi_airflow.flow_id": flow_id, **attributes}}
+        vi.store.put_run(str(uuid.uuid4()), {"spec": spec, "metadata": metadata})
+    vi.plans.add(run_seconds=60)
 
 
 def _guide(airflow: Deployment, vi: Emulator) -> str:
@@ -75,6 +96,11 @@ def _guide(airflow: Deployment, vi: Emulator) -> str:
         f"  {cli} dags unpause --yes gate_training_on_flow",
         f"  {cli} dags trigger gate_training_on_flow",
         f'  curl -X POST {vi.url}/_emulator/flows -d \'{{"name": "Weld seam defects - nightly"}}\'\n',
+        "train_flow trains for a minute; an hour ago, a run has lost its task, which cleanup_runs finds:",
+        f"  {cli} dags unpause --yes train_flow",
+        f"  {cli} dags trigger train_flow",
+        f"  {cli} dags unpause --yes cleanup_runs",
+        f"  {cli} dags trigger cleanup_runs\n",
         *next_steps(vi.url, vi.organization_id),
         f"\nLogs are in {airflow.home.name}/. Press Ctrl-C to stop everything.",
     ]
