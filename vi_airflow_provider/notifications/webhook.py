@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, redact
 
 from vi_airflow_provider.api.errors import ViNetworkError, one_line
+from vi_airflow_provider.api.settings import Secret
 from vi_airflow_provider.notifications.messages import describe, escaped, is_eventful
 
 if TYPE_CHECKING:
@@ -55,16 +57,17 @@ class ViReportNotifier(BaseNotifier):
         """
         text = self._text(context)
         if text is not None:
-            self._check(_post(self.webhook_conn_id, text))
+            self._check(_post(_url(BaseHook.get_connection(self.webhook_conn_id)), text))
 
     async def async_notify(self, context: Context) -> None:
-        """Send from the triggerer, where the callbacks of deadlines run.
+        """Send from the triggerer, where the callbacks of deadlines run, by the same client in a thread.
 
         :raises ViNetworkError: the webhook did not accept the message; the URL is not shown
         """
         text = self._text(context)
         if text is not None:
-            self._check(await _post_async(self.webhook_conn_id, text))
+            url = _url(await get_async_connection(self.webhook_conn_id))
+            self._check(await asyncio.to_thread(_post, url, text))
 
     def _text(self, context: Context) -> str | None:
         """Return the message, ``None`` if there is nothing to report."""
@@ -87,35 +90,20 @@ class ViReportNotifier(BaseNotifier):
             )
 
 
-# Both return a reason instead of raising, so that no traceback has a frame whose locals hold the URL.
+# The reason is returned instead of raised, so that no traceback has a frame whose locals hold the URL.
 
 
-def _post(conn_id: str, text: str) -> str | None:
+def _post(url: Secret, text: str) -> str | None:
     """Send a message; return why it was not accepted."""
     import requests
 
-    url = _url(BaseHook.get_connection(conn_id))
     try:
         response = requests.post(url, json={"text": text}, timeout=_TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
         return type(error).__name__
-    return _refusal(response.status_code)
-
-
-async def _post_async(conn_id: str, text: str) -> str | None:
-    """Send a message without blocking the event loop; return why it was not accepted."""
-    import aiohttp
-
-    url = _url(await get_async_connection(conn_id))
-    timeout = aiohttp.ClientTimeout(total=2 * _TIMEOUT)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.post(url, json={"text": text}, allow_redirects=False) as response,
-        ):
-            return _refusal(response.status)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return type(error).__name__
+    except BaseException as error:  # such as the end of the task, in a frame of a library that holds the URL
+        raise error.with_traceback(None) from None
+    return None if 200 <= response.status_code < 300 else f"status {response.status_code}"
 
 
 def _result_of(ti: Any) -> Any:
@@ -127,13 +115,9 @@ def _result_of(ti: Any) -> Any:
     return None
 
 
-def _url(connection: Any) -> str:
+def _url(connection: Any) -> Secret:
     """Return the URL of the webhook, which is a secret."""
     host = connection.host or ""
     if "://" not in host:
         host = f"{connection.schema or 'https'}://{host}"
-    return host + (connection.password or "")
-
-
-def _refusal(status: int) -> str | None:
-    return None if 200 <= status < 300 else f"status {status}"
+    return Secret(host + (connection.password or ""))

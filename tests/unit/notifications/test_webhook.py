@@ -134,3 +134,33 @@ async def test_deadline_without_a_task_is_reported(monkeypatch: pytest.MonkeyPat
         define(monkeypatch, f"http://127.0.0.1:{server.port}")
         await notifier().async_notify({})
     assert sent == [{"text": "cleanup: done"}]
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_interruption_shows_the_url_in_no_frame(monkeypatch: pytest.MonkeyPatch, ending: type[BaseException]) -> None:
+    define(monkeypatch, "https://chat.example")
+
+    def send(*_: Any, **__: Any) -> Any:
+        raise ending
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    with pytest.raises(ending) as raised:
+        notifier().notify(context(return_value=REPORT))
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    assert {"notify", "_post"} <= {frame.f_code.co_name for frame in frames}
+    assert SECRET not in repr([frame.f_locals for frame in frames])
+
+
+async def test_proxy_that_is_excluded_gets_nothing_from_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks in ``NO_PROXY`` have one meaning for all clients."""
+
+    async def receive(_: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response()
+
+    app = aiohttp.web.Application()
+    app.router.add_post(SECRET, receive)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    async with aiohttp.test_utils.TestServer(app) as server:
+        define(monkeypatch, str(server.make_url("")).rstrip("/"))
+        await notifier().async_notify(context(return_value=REPORT))
