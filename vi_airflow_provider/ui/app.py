@@ -10,6 +10,7 @@ and place, without its message and without the local variables of its frames.
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
@@ -47,16 +48,21 @@ Refresh = Annotated[bool, Query(description="read again, although a recent listi
 Subjects = Literal["flows", "runs"]
 
 
-def create_app(connections: Collection[str] = (), listings: Listings | None = None) -> FastAPI:
+def create_app(connections: Collection[str] = (), listings: Listings | None = None, *, freeze: bool = False) -> FastAPI:
     """Build the app.
 
     :param connections: ids of connections to offer that Airflow does not list, such as those of a secrets backend
     :param listings: where listings are kept
+    :param freeze: exempt what is loaded at the start of the server from garbage collection. Reading thousands of flows
+        triggers a full collection, which would traverse all of Airflow, and hold the event loop for up to half a second
     """
     reader = Reader(listings or Listings())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if freeze:
+            gc.collect()
+            gc.freeze()
         yield
         await reader.close()
 

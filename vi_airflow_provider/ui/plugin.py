@@ -37,7 +37,7 @@ class ViPlugin(AirflowPlugin):
                 return []
             from vi_airflow_provider.ui.app import create_app
 
-            app = create_app(_configured_connections())
+            app = create_app(_configured_connections(), freeze=True)
             return [{"app": app, "url_prefix": PREFIX, "name": "Datature Vi"}]
         except Exception:
             log.exception("The page of Datature Vi is not available")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.reliability.soak.emulator_process import EmulatorProcess
 from vi_airflow_provider.ui.cache import Listings
+from vi_airflow_provider.ui.plugin import ViPlugin
 from vi_airflow_provider.ui.reading import Reader
 
 FLOWS = 5_000
@@ -41,6 +42,16 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     gc.disable()
     yield times
     gc.enable()
+
+
+async def test_start_of_the_server_is_exempt_from_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(gc, "collect", lambda: done.append("collect"))
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
+    (mounted,) = ViPlugin().fastapi_apps
+    assert done == []
+    async with mounted["app"].router.lifespan_context(mounted["app"]):
+        assert done == ["collect", "freeze"]
 
 
 async def test_listing_and_plan_hold_the_event_loop_for_a_short_time(emulator: None, held: list[float]) -> None:

@@ -112,7 +112,7 @@ def test_earlier_versions_of_airflow_get_nothing(version: str, monkeypatch: pyte
 @has_pages
 def test_configured_connections_reach_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("vi_airflow_provider.ui.app.create_app", seen.append)
+    monkeypatch.setattr("vi_airflow_provider.ui.app.create_app", lambda connections, **_: seen.append(connections))
     monkeypatch.setenv("AIRFLOW__VI__UI_CONNECTIONS", " vi_one, vi_two,,")
     assert ViPlugin().fastapi_apps
     assert seen == [["vi_one", "vi_two"]]
