@@ -102,7 +102,7 @@ def test_typed_policy_is_previewed_and_deletes_nothing(page: Page, site: Site) -
     go(page, site, "?tab=cleanup")
     page.get_by_label("Older than").fill("P1D")
     page.get_by_label("Protect names like").fill("Weld*\nno-such-name*")
-    page.get_by_label("Guard: at most … flows").fill("3")
+    page.get_by_label("Guard: at most this many").fill("3")
     page.get_by_role("button", name="Preview", exact=True).click()
     expect(page.get_by_role("heading", level=3)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("more than max_delete (3)")
