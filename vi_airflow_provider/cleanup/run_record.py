@@ -6,6 +6,7 @@ restored as a run, and says what DELETE has destroyed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -48,9 +49,12 @@ async def read_record(client: AsyncViClient, run: Run, summarize: Summarize) -> 
 
 async def _log(client: AsyncViClient, run_id: str, secrets: Collection[str]) -> dict[str, Any] | None:
     try:
-        received = (await client.get_run_logs(run_id, limit=MAX_LINES)).lines
+        logs = await client.get_run_logs(run_id, limit=MAX_LINES)
     except ViNotFoundError:
         return None
+    if logs.has_unknown_shape:  # what is not understood is kept as it is
+        return {"raw": json.dumps(safe_json(logs.raw, secrets))[:MAX_CHARACTERS], "requested": MAX_LINES}
+    received = logs.lines
     lines: list[str] = []
     remaining = MAX_CHARACTERS
     for item in reversed(received):

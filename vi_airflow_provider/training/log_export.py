@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.storage import tempfiles
@@ -15,15 +15,13 @@ from vi_airflow_provider.storage.urls import refuse_folder, refuse_suffix, resol
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
-    from vi_airflow_provider.api.models import RunLogLine, RunLogs
+    from vi_airflow_provider.api.models import RunLogLine
     from vi_airflow_provider.api.verbs import BlockingVerbs
 
 log = logging.getLogger(__name__)
 
 #: Lines per request, after the first one.
 PAGE: Final = 10_000
-#: Fields under which a log may have its lines.
-_KNOWN: Final = frozenset({"items", "lines", "data", "logs"})
 
 
 class ExportedLog(NamedTuple):
@@ -65,7 +63,7 @@ def _lines(client: BlockingVerbs, run_id: str, *, active: bool) -> Iterator[RunL
     """Yield the lines of a log, or the only document of one of an unknown shape."""
     reader, largest = LogReader(), 0
     piece = client.get_run_logs(run_id)
-    if _is_unknown(piece):
+    if piece.has_unknown_shape:
         log.warning("The log of run %s has an unknown shape, and is exported as it is.", run_id)
         yield piece.raw
     while new := reader.new_lines(piece.lines):
@@ -75,10 +73,6 @@ def _lines(client: BlockingVerbs, run_id: str, *, active: bool) -> Iterator[RunL
             return
         # More than the known lines at this position: a crowd of lines of one time would look like the end.
         piece = client.get_run_logs(run_id, since=reader.position, limit=reader.seen_at_position + PAGE)
-
-
-def _is_unknown(piece: RunLogs) -> bool:
-    return not piece.lines and isinstance(piece.raw, Mapping) and bool(piece.raw) and _KNOWN.isdisjoint(piece.raw)
 
 
 def _text_of(line: Any, secrets: Collection[str]) -> str:

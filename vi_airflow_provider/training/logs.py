@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Final
 
 from vi_airflow_provider.api.errors import ViError, one_line
-from vi_airflow_provider.storage.redaction import redacted
+from vi_airflow_provider.storage.redaction import redacted, safe_json
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import RunLogs
     from vi_airflow_provider.api.verbs import BlockingVerbs
     from vi_airflow_provider.training.waiting import RunVerbs
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 MAX_CHARACTERS: Final = 1_000_000
 #: Lines that are shown when a run has failed.
 LAST_LINES: Final = 200
+#: Characters of a log of an unknown shape.
+MAX_RAW: Final = 4_000
 #: Characters of one line.
 MAX_LINE: Final = 2_000
 
@@ -47,25 +51,36 @@ class LogTail:
 
     async def _new_lines(self) -> list[str]:
         try:
-            lines = (await self._client.get_run_logs(self._run_id, since=self._reader.position)).lines
+            logs = await self._client.get_run_logs(self._run_id, since=self._reader.position)
         except ViError as error:
             if not self._complained:
                 log.warning("The log of run %s cannot be read: %s", self._run_id, error)
                 self._complained = True
             return []
-        return [item.line for item in self._reader.new_lines(lines)]
+        if logs.has_unknown_shape and not self._complained:
+            self._complained = True
+            show_raw(logs, self._run_id)
+        return [item.line for item in self._reader.new_lines(logs.lines)]
 
 
 def show_last_lines(client: BlockingVerbs, run_id: str) -> None:
     """Log the end of a run's log, of all its blocks."""
     try:
-        lines = client.get_run_logs(run_id).lines[-LAST_LINES:]
+        logs = client.get_run_logs(run_id)
     except ViError as error:
         log.warning("The log of run %s cannot be read: %s", run_id, error)
         return
-    if lines:
+    if logs.has_unknown_shape:
+        show_raw(logs, run_id)
+    if lines := logs.lines[-LAST_LINES:]:
         text = "\n".join(safe_line(item.line) for item in lines)
         log.info("The last %d lines of the log of run %s:\n%s", len(lines), run_id, text)
+
+
+def show_raw(logs: RunLogs, run_id: str) -> None:
+    """Log the begin of a response whose shape is unknown."""
+    text = json.dumps(safe_json(logs.raw, ()), ensure_ascii=False)
+    log.warning("The log of run %s has an unknown shape: %s", run_id, one_line(text, MAX_RAW))
 
 
 def safe_line(line: str) -> str:

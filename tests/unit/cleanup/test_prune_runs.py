@@ -242,6 +242,15 @@ def test_log_that_does_not_exist_is_no_obstacle(runs: Runs, for_real: dict[str, 
     assert records(folder)["a"]["log"] is None
 
 
+def test_log_of_an_unknown_shape_is_archived_as_it_is(runs: Runs, for_real: dict[str, Any], folder: Path) -> None:
+    runs.start("a")
+    body = {"chunks": [{"content": "last words", "key": runs.emulator.secret_key}]}
+    runs.faults.add(path="/logs", status=200, body=json.dumps(body), content_type="application/json")
+    assert run(operator(**for_real))["deleted"] == 1
+    log = records(folder)["a"]["log"]
+    assert json.loads(log["raw"]) == {"chunks": [{"content": "last words", "key": "***"}]}
+
+
 def test_refused_key_fails_the_task_at_once(runs: Runs, for_real: dict[str, Any]) -> None:
     runs.start("a")
     runs.faults.add(path="/outputs", status=403)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -241,6 +242,19 @@ def test_start_is_paid_for_once_whatever_a_second_put_does(
 def test_log_that_cannot_be_read_does_not_matter(vi_emulator: Emulator, flow_id: str) -> None:
     vi_emulator.faults.add(path="/logs", status=500, times=None)
     assert execute(flow_id)["state"] == "succeeded"
+
+
+def test_log_of_an_unknown_shape_is_shown_once(
+    vi_emulator: Emulator, flow_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    vi_emulator.plans.add(run_seconds=0.5, queue_seconds=0)
+    body = {"chunks": [{"content": "words", "url": "https://s/x?sig=s3cr3t"}]}
+    vi_emulator.faults.add(path="/logs", status=200, body=json.dumps(body), content_type="application/json", times=None)
+    execute(flow_id, poll_interval=0.1)
+    shown = [record.getMessage() for record in caplog.records if "unknown shape" in record.getMessage()]
+    assert len(shown) == 1
+    assert "words" in shown[0]
+    assert "s3cr3t" not in caplog.text
 
 
 def test_rate_limit_of_a_poll_is_waited_out(vi_emulator: Emulator, flow_id: str) -> None:

@@ -248,11 +248,20 @@ class RunLogLine(Document):
     line: str
 
 
+#: Fields under which a log may have its lines.
+_LOG_FIELDS: Final = frozenset({"items", "lines", "data", "logs"})
+
+
 class RunLogs(Document):
     """A part of a run's log. The contract leaves its form open, so whatever the server sent is in ``raw``."""
 
     lines: list[RunLogLine]
     raw: Any = Field(default=None, repr=False)
+
+    @property
+    def has_unknown_shape(self) -> bool:
+        """Does the response hold something that is not understood, so that only ``raw`` has it?"""
+        return not self.lines and isinstance(self.raw, dict) and bool(self.raw) and _LOG_FIELDS.isdisjoint(self.raw)
 
     @property
     def text(self) -> str:
