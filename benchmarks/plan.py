@@ -22,7 +22,7 @@ class Plan:
     rounds: int = 5
     scale: float = 1.0
     poll: float = 5.0
-    gate_seconds: float = 20.0
+    gate_seconds: float = 15.0
     imports: int = 10
     smoke: bool = False
 

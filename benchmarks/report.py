@@ -40,7 +40,7 @@ def page(results: Results) -> str:
 # Performance
 
 The cost of this provider compared with the vendor's SDK (`vi-sdk`) and Airflow's HTTP provider, measured in one run on
-one machine. Only the ratios carry over to other machines. To run it yourself (a few minutes, no account needed):
+one machine. Only the ratios carry over to other machines. To run it yourself (half an hour, no account needed):
 
 ```bash
 make bench

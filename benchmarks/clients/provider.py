@@ -58,12 +58,15 @@ def delete_flows(count: int, concurrency: int) -> Callable[[], Any]:
     return run
 
 
-def export_flows(page_size: int | None = None, suffix: str = "jsonl") -> Callable[[], Any]:
+def export_flows(
+    page_size: int | None = None, suffix: str = "jsonl", *, html_report: bool = False
+) -> Callable[[], Any]:
     """``ExportFlowsOperator`` to a file on the local disk."""
     folder = tempfile.TemporaryDirectory(prefix="vi-benchmark-")
 
     def run() -> dict[str, int]:
-        return {"flows": _exported(Path(folder.name) / f"flows.{suffix}", page_size)}
+        file = Path(folder.name) / f"flows.{suffix}"
+        return {"flows": _exported(file, page_size=page_size, html_report=html_report)}
 
     return run
 
@@ -76,7 +79,7 @@ def check_export(command: str) -> Callable[[], Any]:
 
     def run() -> dict[str, float]:
         file = Path(folder.name) / "flows.jsonl"
-        flows = _exported(file, None)
+        flows = _exported(file)
         cpu, wall = time.process_time(), time.perf_counter()
         code = main([command, *[str(file)] * (2 if command == "diff" else 1)])
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -87,10 +90,10 @@ def check_export(command: str) -> Callable[[], Any]:
     return run
 
 
-def _exported(file: Path, page_size: int | None) -> int:
+def _exported(file: Path, **options: Any) -> int:
     from vi_airflow_provider.operators.flows import ExportFlowsOperator
 
-    export = ExportFlowsOperator(task_id="export", destination=file.as_uri(), page_size=page_size)
+    export = ExportFlowsOperator(task_id="export", destination=file.as_uri(), **options)
     return int(export.execute({})["count"])
 
 
