@@ -144,7 +144,7 @@ them. Scenarios with latency have fewer flows where the round trips would take m
 Reading every field of every flow costs {cpu}.
 
 With the defaults, a round trip fetches 10 flows with the SDK. Here, it fetches 100 flows first and then what about
-1.7 MB hold, so the first flow arrives early and latency matters little.
+2 MB hold, so the first flow arrives early and latency matters little.
 """
 
 

@@ -38,7 +38,7 @@ SMALL: Final = 100
 #: The largest page that is requested unasked: what the vendor's SDK allows.
 LARGEST: Final = 1_000
 #: Bytes of a large page, as estimated from a small one. Larger ones save little time, and cost memory.
-PAGE_BYTES: Final = 1_700_000
+PAGE_BYTES: Final = 2_000_000
 #: Seconds of a large page.
 PAGE_SECONDS: Final = 1.0
 #: Seconds after which a trial is given up; a small page may take as long as any other request.
