@@ -28,7 +28,7 @@ _FLOWS: Final = f"/workspaces/{ORGANIZATION_ID}/flows"
 _SIMPLE_FLOWS: Final = f"/workspaces/{ORGANIZATION_ID}/simpleFlows"
 _RUNS: Final = f"/workspaces/{ORGANIZATION_ID}/runs"
 _DBT_RUNS: Final = "/api/v2/accounts/1/runs/"
-_DATABRICKS_RUN: Final = "/api/2.1/jobs/runs/get"
+_DATABRICKS_RUN: Final = re.compile(r"/api/2\.\d+/jobs/runs/get")
 _NOT_FOUND: Final = b'{"error":"Not Found","message":"there is no such flow"}'
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 #: Default page size, the same as the vendor's SDK requests.
@@ -91,7 +91,7 @@ class Listing:
             items = b",".join(map(self._run, range(last - 1, first - 1, -1)))
             return b"200 OK", [b'{"items":[', items, b'],"nextPage":%s,"prevPage":null}' % _cursor(first)]
         self.requests["gets"] += 1
-        if path == _DATABRICKS_RUN:
+        if _DATABRICKS_RUN.fullmatch(path):
             number = json.loads(content)["run_id"]
             return b"200 OK", [runs.databricks_run(number, ended=number < self.ended)]
         if path.startswith(_DBT_RUNS):

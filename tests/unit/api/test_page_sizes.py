@@ -102,7 +102,7 @@ SIZES: Final[dict[str, tuple[dict[str, Any], list[int]]]] = {
     "one large page": ({"count": 700}, [100, 1_000, 700]),
     "cap that looks like the end": ({"count": 1_000, "cap": 250, "cursor": "requested"}, [100, 1_000, *[250] * 4]),
     "small documents": ({"count": 2_500}, [100, 1_000, 1_000, 1_000]),
-    "documents of 4 KB": ({"count": 1_000, "padding": 4_160}, [100, 401, 401, 401]),
+    "documents of 4 KB": ({"count": 1_000, "padding": 4_160}, [100, 472, 472, 472]),
     "large documents": ({"count": 300, "padding": 10_000}, [100, 100, 100]),
     "slow documents": ({"count": 500, "pace": 0.02}, [100, 100, 100, 100, 100]),
     "slow connection": ({"count": 1_000, "latency": 0.4}, [100, 400, 400, 400]),
