@@ -157,5 +157,17 @@ def test_the_depth_is_that_of_the_document(value: Any, levels: int, ascii_only: 
 def test_an_organization_is_not_a_flow() -> None:
     flaw = find_flaw(b'{"name":"x","rate":NaN}')
     assert flaw is not None
-    assert (flaw.json_path, flaw.flow_id) == ("rate", None)
+    assert (flaw.json_path, flaw.item) == ("rate", None)
     assert ORGANIZATION_ID not in str(flaw)
+
+
+@pytest.mark.parametrize(
+    ("noun", "advice"), [("flow", "Correct or delete this flow"), ("run", "Delete this run")], ids=["flow", "run"]
+)
+def test_item_of_a_page_is_named_with_advice_that_fits(noun: str, advice: str) -> None:
+    """Within it is foreign data, in which a key of this name means nothing."""
+    flaw = find_flaw(b'{"items":[{"%sId":"a","spec":{"flowId":"b","runId":"c","rate":NaN}}]}' % noun.encode())
+    assert flaw is not None
+    assert flaw.item is not None
+    assert str(flaw).startswith(f"{noun} 'a': items[0].spec.rate: ")
+    assert flaw.item.advice.startswith(advice)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -29,16 +29,36 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 
 
+class Item(NamedTuple):
+    """A flow or a run, as a message names it."""
+
+    noun: str
+    document_id: str
+
+    @classmethod
+    def of(cls, document: Mapping[Any, Any]) -> Self | None:
+        """Return what a document says that it is; ``None`` if it is neither."""
+        found = ((noun, document.get(f"{noun}Id")) for noun in ("flow", "run"))
+        return next((cls(noun, value) for noun, value in found if isinstance(value, str) and value), None)
+
+    def __str__(self) -> str:
+        return f"{self.noun} {self.document_id!r:.80}: "
+
+    @property
+    def advice(self) -> str:
+        """What to do about it. Nobody can correct a run."""
+        return DOCUMENT_ADVICE if self.noun == "flow" else "Delete this run in Vi, or report it to Datature's support."
+
+
 class Flaw(NamedTuple):
-    """What makes a document unreadable, where, and in which flow of a page."""
+    """What makes a document unreadable, where, and in which flow or run of a page."""
 
     json_path: str
     problem: str
-    flow_id: str | None
+    item: Item | None
 
     def __str__(self) -> str:
-        flow = f"flow {self.flow_id!r:.80}: " if self.flow_id else ""
-        return one_line(f"{flow}{self.json_path or 'document'}: {self.problem}")
+        return one_line(f"{self.item or ''}{self.json_path or 'document'}: {self.problem}")
 
 
 def nests_too_deep(content: bytes) -> bool:
@@ -62,27 +82,28 @@ def unreadable(context: ErrorContext, flaw: Flaw | None, message: str) -> ViErro
     """
     if flaw is None:
         return context.response_error(message)
-    return context.response_error(f"the response cannot be read: {flaw}", advice=DOCUMENT_ADVICE)
+    advice = DOCUMENT_ADVICE if flaw.item is None else flaw.item.advice
+    return context.response_error(f"the response cannot be read: {flaw}", advice=advice)
 
 
 def invalid(context: ErrorContext, content: bytes, reason: str, json_path: str = "") -> ViError:
-    """Build the error for a document that lacks a field or has one of a wrong type; in a page, it names the flow.
+    """Build the error for a document that lacks a field or has one of a wrong type; in a page, it names the item.
 
     :param reason: paths and problems
     """
-    flow_id = _flow_id_in(content) if json_path else None
-    flow = f"flow {flow_id!r:.80}: " if flow_id else ""
-    advice = DOCUMENT_ADVICE if flow_id else None
-    return context.response_error(f"the response violates the contract: {flow}{reason}", advice=advice)
+    item = _item_in(content) if json_path else None
+    advice = None if item is None else item.advice
+    return context.response_error(f"the response violates the contract: {item or ''}{reason}", advice=advice)
 
 
 class _Identity(msgspec.Struct):
     flowId: str | None = None  # noqa: N815 - the wire's name
+    runId: str | None = None  # noqa: N815
 
 
-def _flow_id_in(content: bytes) -> str | None:
+def _item_in(content: bytes) -> Item | None:
     try:
-        return msgspec.json.decode(content, type=_Identity).flowId
+        return Item.of(msgspec.structs.asdict(msgspec.json.decode(content, type=_Identity)))
     except NOT_JSON:
         return None
 
@@ -102,23 +123,22 @@ def find_flaw(content: bytes, json_path: str = "", level: int = 1) -> Flaw | Non
     return flaw_in(document, json_path, level)
 
 
-def flaw_in(value: Any, json_path: str = "", level: int = 1, flow_id: str | None = None) -> Flaw | None:
+def flaw_in(value: Any, json_path: str = "", level: int = 1, item: Item | None = None) -> Flaw | None:
     """As :func:`find_flaw`, for decoded data."""
     if level > MAX_NESTING and isinstance(value, (dict, list)):
-        return Flaw(f"{json_path:.100}…", _TOO_DEEP, flow_id)
+        return Flaw(f"{json_path:.100}…", _TOO_DEEP, item)
     match value:
         case dict():
-            named = value.get("flowId")
-            flow_id = named if isinstance(named, str) else flow_id
+            item = item or Item.of(value)  # the outermost: within it is foreign data, with any keys
             if any(map(_problem, value)):
-                return Flaw(json_path, "a key with text that is not valid Unicode", flow_id)
+                return Flaw(json_path, "a key with text that is not valid Unicode", item)
             members: Iterable[tuple[str, Any]] = ((f"{json_path}.{key}".lstrip("."), v) for key, v in value.items())
         case list() | tuple():
             members = ((f"{json_path}[{index}]", inner) for index, inner in enumerate(value))
         case _:
             problem = _problem(value)
-            return Flaw(json_path, problem, flow_id) if problem else None
-    return next(filter(None, (flaw_in(inner, path, level + 1, flow_id) for path, inner in members)), None)
+            return Flaw(json_path, problem, item) if problem else None
+    return next(filter(None, (flaw_in(inner, path, level + 1, item) for path, inner in members)), None)
 
 
 @dataclass(frozen=True)
