@@ -26,7 +26,7 @@ def test_long_texts_do_not_fill_the_window(page: Page, site: Site) -> None:
         go(page, site)
         box = page.locator(ROWS).first.bounding_box()
         assert box is not None
-        assert box["height"] < 250
+        assert box["height"] < 300
         expect(page.locator(ROWS).nth(1)).to_be_visible()
 
 

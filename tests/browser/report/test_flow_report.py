@@ -233,7 +233,7 @@ def test_long_texts_do_not_fill_the_window(page: Page, tmp_path: Path) -> None:
     page.goto(write(tmp_path / "report.html", [long], None))
     box = page.locator("tr.row").bounding_box()
     assert box is not None
-    assert box["height"] < 250
+    assert box["height"] < 300
 
 
 def test_summary_and_changes_work_without_javascript(browser: Browser, report: str) -> None:
