@@ -46,7 +46,7 @@ class FakeMlflow(ModuleType):
         yield
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow 3.1 brought deadlines")
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow 3.1 has the callback in another module")
 def test_late_audit_is_reported_by_the_triggerer() -> None:
     shown = re.search(r"^:caption: late_audit\.py\n\n(.*?)^```$", text_of("recipes.md"), re.MULTILINE | re.DOTALL)
     assert shown

@@ -34,16 +34,19 @@ def vi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def called_as() -> Iterator[As]:
+def called_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
     from airflow.api_fastapi.app import create_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
+    from airflow.models import Connection
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
     from vi_airflow_provider.ui.app import create_app
 
     create_auth_manager()
+    # Airflow 3.1 looks the team of a connection up in the database, which these tests do without.
+    monkeypatch.setattr(Connection, "get_team_name", lambda _: None, raising=False)
     opened: list[TestClient] = []
 
     def open_client(role: str | None) -> TestClient:
