@@ -172,7 +172,7 @@ JSON_TYPE: Final = {"content-type": "application/json; charset=utf-8"}
         (Response(200, JSON_TYPE, b'{"items":[]}'), []),
         (Response(200, JSON_TYPE, b'{"items":[{"message":"a"},{"other":1}]}'), ["a", '{"other": 1}']),
         (Response(200, {"content-type": "text/plain"}, b"a\nb\xff\n"), ["a", "b\N{REPLACEMENT CHARACTER}"]),
-        (Response(200, {}, b""), []),
+        (Response(200, {"content-type": "text/plain"}, b""), []),
     ],
 )
 def test_logs_of_every_known_shape_are_lines(response: Response, lines: list[str]) -> None:
