@@ -192,3 +192,15 @@ def test_web_page_is_no_log() -> None:
     driver = Driver(lambda _: Response(200, {"content-type": "text/html"}, b"<html>Sign in</html>"))
     with pytest.raises(ViResponseError, match="web page"):
         driver.run(driver.calls.get_run_logs(RUN_ID))
+
+
+def test_part_of_a_listed_run_is_made_when_it_is_read() -> None:
+    """Listings of thousands are read for one of their parts, and making each takes as long as checking the run."""
+    driver = Driver(lambda _: ok(wire_page(wire_run())))
+    (run,) = driver.all(driver.calls.list_runs())
+    assert not vars(run).keys() & {"spec", "status", "metadata"}
+    assert run.metadata.time_created == wire_run()["metadata"]["timeCreated"]
+    assert not vars(run).keys() & {"spec", "status"}
+    assert "flow" not in vars(run.spec)
+    assert run.to_wire() == wire_run()
+    assert list(vars(run)) == list(type(run).model_fields)

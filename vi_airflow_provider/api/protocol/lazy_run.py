@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from vi_airflow_provider.api.protocol.run_codec import check_identity
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Run, RunCondition, RunSpec, RunStatus
+    from vi_airflow_provider.api.models.document import ResourceMetadata
 
 
 class _Condition(msgspec.Struct, rename="camel"):
@@ -71,46 +73,67 @@ def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, o
 
 
 def _lazy(checked: _Run, text: Text) -> Run:
-    spec, status = checked.spec, checked.status
-    known_spec = {
-        "flow": lazy_spec(spec.flow, text, ("spec", "flow")),
-        "killed_at": spec.killed_at,
-        "training_project": spec.training_project,
-    }
-    known_status = {"log": status.log, "observed_generation": status.observed_generation}
     known = {
         "kind": checked.kind,
         "organization_id": checked.workspace_id,
         "run_id": checked.run_id,
-        "spec": incomplete(models.RunSpec, known_spec, _RestOfPart(text, models.RunSpec, "spec")),
-        "status": incomplete(models.RunStatus, known_status, _RestOfStatus(text, status.conditions)),
-        "metadata": lazy_metadata(checked.metadata, text),
         "self_link": checked.self_link,
         "etag": checked.etag,
     }
-    return incomplete(models.Run, known, _RestOfRun(text))
+    return incomplete(models.Run, known, _RestOfRun(checked, text))
+
+
+def _spec(checked: _Run, text: Text) -> RunSpec:
+    spec = checked.spec
+    known = {"killed_at": spec.killed_at, "training_project": spec.training_project}
+    return incomplete(models.RunSpec, known, _RestOfSpec(spec.flow, text))
+
+
+def _status(checked: _Run, text: Text) -> RunStatus:
+    status = checked.status
+    known = {"log": status.log, "observed_generation": status.observed_generation}
+    return incomplete(models.RunStatus, known, _RestOfStatus(text, status.conditions))
+
+
+def _metadata(checked: _Run, text: Text) -> ResourceMetadata:
+    return lazy_metadata(checked.metadata, text)
+
+
+#: The parts of a run, each of which is made when it is read: a listing of thousands is mostly read for one of them.
+_PARTS: Final[Mapping[str, Callable[[_Run, Text], Any]]] = {"spec": _spec, "status": _status, "metadata": _metadata}
 
 
 class _RestOfRun:
-    __slots__ = ("_text",)
+    __slots__ = ("_checked", "_text")
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, checked: _Run, text: Text) -> None:
+        self._checked = checked
         self._text = text
 
-    def decode(self, run: Run, _asked: str | None) -> None:
-        completed(run, *self._text.given(models.Run, self._text.wire))
+    def decode(self, run: Run, asked: str | None) -> None:
+        fields = run.__dict__
+        wanted = (asked,) if asked in _PARTS and asked is not None else tuple(_PARTS)
+        for name in wanted:
+            if name not in fields:
+                fields[name] = _PARTS[name](self._checked, self._text)
+        if wanted == tuple(_PARTS):
+            completed(run, *self._text.given(models.Run, self._text.wire))
 
 
-class _RestOfPart:
-    __slots__ = ("_key", "_model", "_text")
+class _RestOfSpec:
+    __slots__ = ("_flow", "_text")
 
-    def __init__(self, text: Text, model: type[RunSpec], key: str) -> None:
+    def __init__(self, flow: Spec, text: Text) -> None:
+        self._flow = flow
         self._text = text
-        self._model = model
-        self._key = key
 
-    def decode(self, part: RunSpec, _asked: str | None) -> None:
-        completed(part, *self._text.given(self._model, self._text.wire[self._key]))
+    def decode(self, spec: RunSpec, asked: str | None) -> None:
+        fields = spec.__dict__
+        if "flow" not in fields:
+            fields["flow"] = lazy_spec(self._flow, self._text, ("spec", "flow"))
+            if asked == "flow":
+                return
+        completed(spec, *self._text.given(models.RunSpec, self._text.wire["spec"]))
 
 
 class _RestOfStatus:
