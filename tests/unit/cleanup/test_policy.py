@@ -16,7 +16,7 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.cleanup.given_plan import GivenPlan
-from vi_airflow_provider.cleanup.policy import UNKNOWN_AGE, Plan, RetentionPolicy, plan_retention
+from vi_airflow_provider.cleanup.policy import UNKNOWN_AGE, Measured, Plan, RetentionPolicy, plan_retention, unmeasured
 
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
 NOW_MS: Final = int(NOW.timestamp() * 1000)
@@ -165,7 +165,20 @@ def test_every_flow_in_scope_gets_one_decision_with_a_reason(flows: list[Flow], 
 @given(collections(), policies(), st.data())
 def test_flow_that_is_listed_twice_counts_once(flows: list[Flow], rules: dict[str, Any], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(flows))) if flows else []
-    assert plan([*flows, *again], **rules) == plan(flows, **rules)
+    assert plan(data.draw(st.permutations([*flows, *again])), **rules) == plan(flows, **rules)
+
+
+def test_listing_is_read_on_after_a_flow_that_is_listed_twice() -> None:
+    assert selected([flow("a"), flow("a"), flow("b")], older_than="P90D") == {"a", "b"}
+
+
+def test_spared_flow_needs_no_document_for_an_archive() -> None:
+    (decision,) = plan([flow()], older_than="P90D").selected
+    assert decision.spared("why") == decision._replace(selected=False, reason="why", document=b"")
+
+
+def test_metric_of_no_run_can_be_read_without_outputs() -> None:
+    assert unmeasured(["a", "b"]) == dict.fromkeys(("a", "b"), Measured(None, readable=False))
 
 
 # --- reasons -------------------------------------------------------------------------------------------------------
