@@ -172,6 +172,12 @@ def test_listing_is_read_on_after_a_flow_that_is_listed_twice() -> None:
     assert selected([flow("a"), flow("a"), flow("b")], older_than="P90D") == {"a", "b"}
 
 
+def test_keep_last_spares_that_number_of_each_project() -> None:
+    flows = [flow(f"{project}{days}", days, project) for project in ("p", "q") for days in (1, 2, 3, 4)]
+    assert selected(flows, keep_last=2) == {"p3", "p4", "q3", "q4"}
+    assert selected(flows, keep_last=3) == {"p4", "q4"}
+
+
 def test_spared_flow_needs_no_document_for_an_archive() -> None:
     (decision,) = plan([flow()], older_than="P90D").selected
     assert decision.spared("why") == decision._replace(selected=False, reason="why", document=b"")
