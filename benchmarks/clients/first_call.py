@@ -77,7 +77,7 @@ def main() -> None:
 
     def connect(*_: Any) -> None:
         seconds = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-        packages = {name.partition(".")[0] for name in set(sys.modules) - before}
+        packages = {name.partition(".")[0] for name in set(sys.modules) - before if not name.startswith("_")}
         foreign = sorted(packages - {name.partition(".")[0] for name in before} - sys.stdlib_module_names)
         os.write(channel, json.dumps(seconds | {"foreign": foreign}).encode())
         os._exit(0)
