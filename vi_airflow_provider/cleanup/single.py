@@ -77,15 +77,23 @@ class Order:
             boolean("dry_run", dry_run),
         )
 
-    @property
-    def is_unconditional(self) -> bool:
-        """Whether the flow is to be deleted whatever it is, so that it need not be read."""
-        return not self.dry_run and self.expected_etag is None and self.destination is None
-
     def expects(self, flow: Flow) -> bool:
         """Return whether the flow is the version that was selected, if one was."""
         # In a DAG that renders templates as native objects, an etag comes without its quotes.
         return self.expected_etag is None or flow.etag.strip('"') == self.expected_etag.strip('"')
+
+    def guard(self) -> Callable[[Flow], bool]:
+        """Return what decides before each request to delete: only the version that was there before the first one.
+
+        A request whose response was lost may have deleted the flow. What is there now may be one that was restored.
+        """
+        seen: list[str] = []
+
+        def matches(flow: Flow) -> bool:
+            seen.append(flow.etag)
+            return flow.etag == seen[0] and self.expects(flow)
+
+        return matches
 
     def absent(self) -> Deleted:
         """Return the result for a flow that does not exist."""
@@ -119,10 +127,8 @@ def not_found(flow_id: str) -> ViNotFoundError:
 
 
 def _delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
-    if order.is_unconditional:
-        return order.result(client.delete_flow(order.flow_id))
     archive: str | None = None
-    matches: Callable[[Flow], bool] = order.expects
+    matches = order.guard()
     if order.dry_run or order.destination is not None:
         flow = client.find_flow(flow_id=order.flow_id)
         if flow is None:

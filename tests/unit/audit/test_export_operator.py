@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import re
@@ -20,7 +19,7 @@ from tests.tasks import FLOWS
 from tests.unit.audit.support import ALL, SIMPLE_FLOWS, YESTERDAY, contents, export, files, flow, ids, run
 from vi_airflow_provider.api.errors import ViResponseError, ViServerError
 from vi_airflow_provider.audit import export as exporting
-from vi_airflow_provider.audit import listing, writer
+from vi_airflow_provider.audit import listing, tabular, writer
 from vi_airflow_provider.audit.reader import read_export
 from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.operators.flows import ExportFlowsOperator
@@ -254,18 +253,12 @@ def test_broken_listing_leaves_what_was_there(
 
 @pytest.mark.usefixtures("vi")
 def test_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class FullWriter:
-        """Writes the first row, and then the disk is full."""
-
-        def writerow(self, _: Any) -> None:
-            self.writerow = self.fail  # type: ignore[method-assign]
-
-        def fail(self, _: Any) -> None:
-            raise OSError(28, "No space left on device")
+    def full(_: object) -> str:
+        raise OSError(28, "No space left on device")
 
     export(str(tmp_path / "flows.csv"), YESTERDAY, "csv")
     found = contents(tmp_path)
-    monkeypatch.setattr(csv, "writer", lambda *_, **__: FullWriter())
+    monkeypatch.setattr(tabular, "_line", full)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "flows.csv", format="csv")
     assert contents(tmp_path) == found

@@ -1,7 +1,8 @@
-"""DeleteFlowOperator as a part of a cleanup: only the selected version, and only with an archive of it."""
+"""DeleteFlowOperator as a part of a cleanup: only the version that was there, and only with an archive of it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_flow_with_another_etag_is_left_alone(if_changed: str, dry_run: bool, vi
     with pytest.raises(ENDS[if_changed], match=f"Flow {flow_id} was changed since it was selected"):
         delete(flow_id, expected_etag=seen, if_changed=if_changed, dry_run=dry_run)
     assert vi.sent() == [f"GET {flow_id}"]
+    assert flow_id in vi.flows
+
+
+def test_flow_restored_after_a_delete_whose_response_was_lost_is_left_alone(
+    vi: Vi, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"max_retries": 3, "max_retry_delay": 0}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps({**vi.emulator.connection, "extra": extra}))
+    vi.faults.add(method="DELETE", when="after", drop=True, times=1)
+    vi.emulator.colleague.restore(flow_id, method="DELETE", moment="after", times=1)
+    with pytest.raises(AirflowFailException, match="was changed since it was selected"):
+        delete(flow_id)
+    assert vi.sent() == [f"GET {flow_id}", f"DELETE {flow_id}", f"GET {flow_id}"]
     assert flow_id in vi.flows
 
 

@@ -54,10 +54,11 @@ def test_if_missing_decides_how_a_task_without_its_flow_ends(
 
 @pytest.mark.parametrize("if_missing", ["success", "skip", "fail"])
 def test_delete_deletes(if_missing: Any, requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, json=wire_flow())
     requests_mock.delete(FLOW, status_code=204)
     result = run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID, if_missing=if_missing))
     assert result == {"flow_id": FLOW_ID, "outcome": "deleted", "archive": None}
-    assert sent(requests_mock) == [f"DELETE {ROOT}/flows/{FLOW_ID}"]
+    assert sent(requests_mock) == [f"GET {ROOT}/flows/{FLOW_ID}", f"DELETE {ROOT}/flows/{FLOW_ID}"]
 
 
 @pytest.mark.parametrize("dry_run", [True, "True", "true"])
@@ -83,6 +84,7 @@ def test_airflows_own_dry_run_method_is_not_shadowed() -> None:
 
 
 def test_deleting_a_flow_in_use_is_a_retryable_conflict(requests_mock: Mocker) -> None:
+    requests_mock.get(FLOW, json=wire_flow())
     requests_mock.delete(FLOW, status_code=409, json={"message": "A run uses this flow."})
     with pytest.raises(ViConflictError, match=r"A run uses this flow\. If a run uses the flow, wait for it to end"):
         run(DeleteFlowOperator(task_id="delete", flow_id=FLOW_ID))
