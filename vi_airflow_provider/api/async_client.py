@@ -34,7 +34,7 @@ from vi_airflow_provider.api.transport import aiohttp_failures
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
 from vi_airflow_provider.api.transport.content_coding import Body, TooLargeError
 from vi_airflow_provider.api.transport.failures import without_frames
-from vi_airflow_provider.api.transport.strict_http import MalformedResponseError, check_framing, check_names
+from vi_airflow_provider.api.transport.strict_http import MalformedResponseError, check_framing, check_headers
 from vi_airflow_provider.api.verbs import AwaitableVerbs, ViProtocol
 
 T = TypeVar("T")
@@ -230,7 +230,7 @@ def _check(response: aiohttp.ClientResponse) -> None:
     """Refuse what aiohttp's parser accepts and the blocking client does not."""
     if response.version not in (aiohttp.HttpVersion10, aiohttp.HttpVersion11) or response.status < 100:
         raise MalformedResponseError("the status line is not valid")
-    check_names(name for name, _ in response.raw_headers)
+    check_headers(response.raw_headers)
     headers = response.headers
     check_framing(response.status, headers.getall("Content-Length", []), headers.getall("Transfer-Encoding", []))
 

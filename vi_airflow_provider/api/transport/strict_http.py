@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9]\d\d( [^\x00\r\n]*)?\r?\n")
 _HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:|[ \t])[^\x00\r\n]*\r?\n")  # or its continuation
 _LENGTH: Final = re.compile(r"\d{1,18}", re.ASCII)
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(rb"[^\x00\r\n]*")
+_MAX_HEADERS: Final = 100
 #: The size of a chunk, with its extensions.
 CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}[ \t]*(;[^\x00\r\n]*)?\r\n")
 
@@ -75,10 +77,12 @@ def check_framing(status: int, lengths: Sequence[str], codings: Sequence[str]) -
         raise MalformedResponseError("a response without content has a body")
 
 
-def check_names(names: Iterable[bytes]) -> None:
-    """Check the names of headers.
+def check_headers(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Check headers as aiohttp has read them: what it accepts depends on its version.
 
-    :raises MalformedResponseError: one contains a character that is not allowed
+    :raises MalformedResponseError: there are more than ``http.client`` accepts, or one is not valid
     """
-    if not all(map(_TOKEN.fullmatch, names)):
-        raise MalformedResponseError("the name of a header is not valid")
+    if len(headers) > _MAX_HEADERS:
+        raise MalformedResponseError(f"there are more than {_MAX_HEADERS} headers")
+    if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers):
+        raise MalformedResponseError("a header is not valid")
