@@ -54,6 +54,10 @@ def _distributed(figures: Mapping[str, Any]) -> str:
         "reported as deleted; as already absent": f"{outcomes.get('deleted', 0)}, {outcomes.get('already_absent', 0)}",
         "archives, all verified": figures["archives"],
         "flows restored unchanged": figures["restored"],
+        "training runs, each started once": figures["training_runs"],
+        "training tasks of the killed worker; retried training tasks": (
+            f"{figures['training_tasks_lost']}, {figures['training_tasks_tried_again']}"
+        ),
     }
     seconds = {what: f"{figures['seconds'][name]:,.0f} s" for name, what in _SECONDS.items()}
     memory = {f"`{name}`": f"{mib:,} MiB" for name, mib in figures["peak_mib"].items()}

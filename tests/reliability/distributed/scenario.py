@@ -15,6 +15,7 @@ from typing import Any, Final
 from demo.deployment import Deployment
 from tests.deployed import eventually, start, task_instances, xcom
 from tests.reliability.distributed.memory import processes
+from tests.reliability.distributed.trainings import Trainings
 from vi_airflow_provider.emulator import Emulator
 
 STALE: Final = 310
@@ -40,11 +41,15 @@ class Scenario:
     archives: Path
     seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    trainings: Trainings = field(init=False)
 
     def run(self) -> None:
         """Run the cleanup, kill a worker and the triggerer meanwhile, and check everything."""
         stale = self._prepare_flows()
         kept = set(self.vi.store.flow_ids()) - stale.keys()
+        # A flow that is deleted must not be in use by a run.
+        self.trainings = Trainings(self.airflow, self.vi, min(kept))
+        self.trainings.begin()
         gate = start(self.airflow, "gate")
         eventually(lambda: self._states("gate", gate) == {"deferred": 1}, "the gate was not deferred", PATIENCE)
 
@@ -73,6 +78,7 @@ class Scenario:
         self._check_reports(cleanup, stale, archived, map_index)
         assert xcom(self.airflow, "gate", gate, "gate")["flow_id"] == "late-flow"
         self._restore(stale)
+        self.facts |= self.trainings.check()
 
     # --- steps -------------------------------------------------------------------------------------------------
 
@@ -106,6 +112,7 @@ class Scenario:
                 for task in lost:
                     batch = batches[task["map_index"]] if task["task_id"] == "prune" else set()
                     if 0 < self._gone(batch) < len(batch):
+                        self.trainings.note_loss(family)
                         self._kill_processes_of(worker, family)
                         assert self._gone(batch) < len(batch), "the batch was completed before its worker was killed"
                         self.facts |= {
