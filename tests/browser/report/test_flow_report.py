@@ -164,6 +164,18 @@ def test_rows_are_added_while_scrolling(page: Page, report: str) -> None:
     expect(page.locator(".more button")).to_be_hidden()
 
 
+def test_rows_are_added_as_long_as_the_end_is_in_view(page: Page, report: str) -> None:
+    page.goto(report)
+    page.evaluate(
+        """() => {
+            const toTheEnd = () => scrollTo(0, document.body.scrollHeight);
+            new MutationObserver(toTheEnd).observe(document.querySelector("tbody"), { childList: true });
+            toTheEnd();
+        }"""
+    )
+    expect(page.locator("tr.row")).to_have_count(300)
+
+
 def test_markup_in_the_data_stays_text(page: Page, report: str) -> None:
     page.goto(f"{report}#expand={HOSTILE_ID}")
     expect(pipelines(page)).to_be_visible()

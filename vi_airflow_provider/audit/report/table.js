@@ -142,8 +142,13 @@ export function dataTable(root, { noun, hint, columns, rows, state, details, onC
     }, DEBOUNCE_MS);
   });
   more.addEventListener("click", () => renderUpTo(rendered + CHUNK));
-  const end = new IntersectionObserver(([seen]) => seen.isIntersecting && renderUpTo(rendered + CHUNK),
-    { rootMargin: "600px" });
+  const end = new IntersectionObserver((entries) => {
+    if (!entries.at(-1).isIntersecting) return;
+    renderUpTo(rendered + CHUNK);
+    // Only changes are reported: without a new start, the button that comes into view at once is not noticed.
+    end.unobserve(more);
+    end.observe(more);
+  }, { rootMargin: "600px" });
   end.observe(more);
 
   return {
