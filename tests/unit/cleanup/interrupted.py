@@ -134,8 +134,9 @@ def repetition(emulator: Emulator, way: str, rng: random.Random, send: Any) -> d
         return await send(client, step)
 
     AsyncViClient._send = counted  # type: ignore[assignment, method-assign]
-    # Other flows each time: a request that was aborted may still be carried out.
-    emulator.reset(flows=80, seed=rng.randrange(1 << 30), latency_ms=rng.choice((0, 1, 5)))
+    # Other flows each time: a request that was aborted may still be carried out. A request takes longer than Python may
+    # take to switch from the thread of the event loop to the one that the signal has interrupted.
+    emulator.reset(flows=80, seed=rng.randrange(1 << 30), latency_ms=rng.choice((20, 50)))
     before = set(emulator.store.flow_ids())
     raised: BaseException | None = None
     with tempfile.TemporaryDirectory() as folder:
