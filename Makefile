@@ -52,14 +52,14 @@ test: lint types  ## Everything that CI checks
 test-lane-1:
 	@$(MAKE) --no-print-directory test-3
 	@$(MAKE) --no-print-directory test-soak
+	@$(MAKE) --no-print-directory test-smoke
+	@$(MAKE) --no-print-directory docs
 
 test-lane-2:
 	@$(MAKE) --no-print-directory test-2
 	@$(MAKE) --no-print-directory test-system
 	@$(MAKE) --no-print-directory test-browser
-	@$(MAKE) --no-print-directory test-smoke
 	@$(MAKE) --no-print-directory test-package
-	@$(MAKE) --no-print-directory docs
 
 lint: $(AIRFLOW_3)/.ready
 	$(AIRFLOW_3)/bin/ruff check .
