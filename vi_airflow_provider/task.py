@@ -147,15 +147,21 @@ class ViTaskMixin:
 
     def _given_limits(self) -> list[str]:
         """Return the limiting fields that the author of the DAG has given, before they are rendered."""
-        mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
-        expanded = getattr(getattr(mapped, "expand_input", None), "value", None)
+        expanded = self._expanded()
         over = {_FIELD_OF.get(name, name) for name in expanded} if isinstance(expanded, Mapping) else set()
         return [name for name in self.limiting_fields() if name in over or getattr(self, name) is not None]
 
+    def _mapped(self) -> Any:
+        """Return the task of the DAG, which a mapped task is expanded from; ``None`` without a DAG."""
+        return self.dag.task_dict.get(self.task_id) if self.has_dag() else None
+
+    def _expanded(self) -> Any:
+        """Return what ``expand`` or ``expand_kwargs`` was given, ``None`` if the task is not mapped."""
+        return getattr(getattr(self._mapped(), "expand_input", None), "value", None)
+
     def _fields_from_xcom(self, context: Context) -> frozenset[str]:
         """Return the template fields whose values ``expand_kwargs`` took from an XCom for this task instance."""
-        mapped: Any = self.dag.task_dict.get(self.task_id) if self.has_dag() else None
-        kwargs = getattr(getattr(mapped, "expand_input", None), "value", None)
+        mapped, kwargs = self._mapped(), self._expanded()
         if isinstance(kwargs, (list, tuple)):
             kwargs = kwargs[context["ti"].map_index or 0]
         if kwargs is None or isinstance(kwargs, Mapping):  # `expand`, or kwargs that the author wrote

@@ -158,6 +158,7 @@ class RunSource:
         """Yield what an export has of the runs; the checkpoints of several are read at a time."""
         if not self._outputs:
             yield from (record_run(run, None) for run in listed)
+            return
         while batch := list(islice(listed, _RUNS_PER_BATCH)):
             yield from self._with_outputs(batch)
 

@@ -166,5 +166,5 @@ async def _outputs(client: AsyncViClient, run_id: str) -> list[RunOutput]:
         return [output async for output in client.list_run_outputs(run_id)]
     except ViNotFoundError:
         if await _current(client, run_id) is not None:
-            raise  # there is a run, so this 404 does not tell that it has no metrics
+            raise  # there is a run, so this 404 does not mean that it has no metrics
         return []

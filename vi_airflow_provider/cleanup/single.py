@@ -87,11 +87,12 @@ class Order:
 
         A request whose response was lost may have deleted the flow. What is there now may be one that was restored.
         """
-        seen: list[str] = []
+        first: str | None = None
 
         def matches(flow: Flow) -> bool:
-            seen.append(flow.etag)
-            return flow.etag == seen[0] and self.expects(flow)
+            nonlocal first
+            first = flow.etag if first is None else first
+            return flow.etag == first and self.expects(flow)
 
         return matches
 

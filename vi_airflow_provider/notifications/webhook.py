@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -10,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, redact
 
 from vi_airflow_provider.api.errors import ViNetworkError, one_line
 from vi_airflow_provider.api.settings import Secret
+from vi_airflow_provider.api.transport.failures import without_frames
 from vi_airflow_provider.notifications.messages import describe, escaped, is_eventful
 
 if TYPE_CHECKING:
@@ -97,12 +99,13 @@ def _post(url: Secret, text: str) -> str | None:
     """Send a message; return why it was not accepted."""
     import requests
 
+    outer = sys.exception()
     try:
         response = requests.post(url, json={"text": text}, timeout=_TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
         return type(error).__name__
-    except BaseException as error:  # such as the end of the task, in a frame of a library that holds the URL
-        raise error.with_traceback(None) from None
+    except BaseException as error:
+        raise without_frames(error, outer)  # noqa: B904 - it is the caught one
     return None if 200 <= response.status_code < 300 else f"status {response.status_code}"
 
 

@@ -208,7 +208,7 @@ class StartRunOperator(ViBaseOperator):
             return WaitingClient(self.vi_conn_id, self._read_connection)
 
         while True:
-            end = job.wait(connect, taken, tail=boolean("tail_logs", self.tail_logs))
+            end = job.wait(connect, taken, tail=job.arguments.tail_logs)
             job = replace(job, client=self.hook)
             result = job.finish(end)
             if isinstance(result, dict):

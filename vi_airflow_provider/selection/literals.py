@@ -36,7 +36,7 @@ def _identifier(name: str, value: Any) -> str:
     return checked_id(value, name)
 
 
-#: What an argument of this name means, unless an operator or sensor says otherwise.
+#: What an argument of this name means, unless an operator or sensor gives it another one.
 CHECKS: Final[Mapping[str, Check]] = {
     **dict.fromkeys(("older_than", "unchanged_for"), duration),
     **dict.fromkeys(("created_after", "created_before", "updated_after", "updated_before"), instant),

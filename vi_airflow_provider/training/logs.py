@@ -78,7 +78,7 @@ def show_last_lines(client: BlockingVerbs, run_id: str) -> None:
 
 
 def show_raw(logs: RunLogs, run_id: str) -> None:
-    """Log the begin of a response whose shape is unknown."""
+    """Log the beginning of a response whose shape is unknown."""
     text = json.dumps(safe_json(logs.raw, ()), ensure_ascii=False)
     log.warning("The log of run %s has an unknown shape: %s", run_id, one_line(text, MAX_RAW))
 

@@ -112,7 +112,7 @@ class RunTrigger(BaseTrigger):
         try:
             async with asyncio.timeout(KILL_PATIENCE):
                 await self._kill()
-        except Exception as error:  # whatever it is, no one else handles it
+        except Exception as error:  # whatever it is, nothing else handles it
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
 
     async def cleanup(self) -> None:

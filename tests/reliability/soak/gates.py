@@ -88,7 +88,7 @@ class GateRunner:
     def result_of(self, trigger: RunTrigger, seconds: float) -> Any:
         """Run a trigger to its event, and return the payload.
 
-        :raises TimeoutError: there is none in time
+        :raises TimeoutError: the trigger has not yielded in time
         """
 
         async def first() -> Any:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, StrictInt
 
@@ -248,20 +248,24 @@ class RunLogLine(Document):
     line: str
 
 
-#: Fields under which a log may have its lines.
-_LOG_FIELDS: Final = frozenset({"items", "lines", "data", "logs"})
-
-
 class RunLogs(Document):
     """A part of a run's log. The contract leaves its form open, so whatever the server sent is in ``raw``."""
+
+    #: Fields of a response that may hold the lines; the first one that is there counts.
+    LINE_FIELDS: ClassVar = ("items", "lines", "data", "logs")
 
     lines: list[RunLogLine]
     raw: Any = Field(default=None, repr=False)
 
     @property
     def has_unknown_shape(self) -> bool:
-        """Does the response hold something that is not understood, so that only ``raw`` has it?"""
-        return not self.lines and isinstance(self.raw, dict) and bool(self.raw) and _LOG_FIELDS.isdisjoint(self.raw)
+        """Whether the response has contents, and none of the fields that are read, so that only ``raw`` holds them."""
+        return (
+            not self.lines
+            and isinstance(self.raw, dict)
+            and bool(self.raw)
+            and self.raw.keys().isdisjoint(self.LINE_FIELDS)
+        )
 
     @property
     def text(self) -> str:

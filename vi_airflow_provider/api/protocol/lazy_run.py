@@ -112,11 +112,10 @@ class _RestOfRun:
 
     def decode(self, run: Run, asked: str | None) -> None:
         fields = run.__dict__
-        wanted = (asked,) if asked in _PARTS and asked is not None else tuple(_PARTS)
-        for name in wanted:
-            if name not in fields:
-                fields[name] = _PARTS[name](self._checked, self._text)
-        if wanted == tuple(_PARTS):
+        for name, part in _PARTS.items():
+            if name not in fields and (asked == name or asked not in _PARTS):
+                fields[name] = part(self._checked, self._text)
+        if asked not in _PARTS:
             completed(run, *self._text.given(models.Run, self._text.wire))
 
 

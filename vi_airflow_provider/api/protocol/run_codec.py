@@ -124,7 +124,7 @@ def parse_object(response: Response, context: ErrorContext) -> dict[str, Any]:
 
 def _log_items(raw: Any) -> Iterator[Any]:
     if isinstance(raw, Mapping):
-        raw = next((raw[key] for key in ("items", "lines", "data", "logs") if key in raw), [])
+        raw = next((raw[key] for key in models.RunLogs.LINE_FIELDS if key in raw), [])
     if isinstance(raw, str):
         yield from raw.splitlines()
     elif isinstance(raw, list):

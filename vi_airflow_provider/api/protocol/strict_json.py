@@ -37,7 +37,7 @@ class Item(NamedTuple):
 
     @classmethod
     def of(cls, document: Mapping[Any, Any]) -> Self | None:
-        """Return what a document says that it is; ``None`` if it is neither."""
+        """Return the flow or run whose id a document has; ``None`` if it has neither id."""
         found = ((noun, document.get(f"{noun}Id")) for noun in ("flow", "run"))
         return next((cls(noun, value) for noun, value in found if isinstance(value, str) and value), None)
 
@@ -46,7 +46,7 @@ class Item(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What to do about it. Nobody can correct a run."""
+        """What to do about it: a flow can be corrected, a run cannot."""
         return DOCUMENT_ADVICE if self.noun == "flow" else "Delete this run in Vi, or report it to Datature's support."
 
 
@@ -63,8 +63,7 @@ class Flaw(NamedTuple):
 
 def nests_too_deep(content: bytes) -> bool:
     """Are there more than ``MAX_NESTING`` levels in this JSON text? It must be well-formed."""
-    # Counts the opening brackets, in less than half of the time that bytes.count() takes.
-    if len(content) * 2 - len(content.replace(b"{", b"")) - len(content.replace(b"[", b"")) <= MAX_NESTING:
+    if len(content) - len(content.translate(None, b"{[")) <= MAX_NESTING:
         return False  # almost always; the rest is a hundred times slower
     brackets = _NOT_BRACKETS.sub(b"", _STRINGS.sub(b"", content)).translate(bytes.maketrans(b"[]", b"{}"))
     for _ in range(MAX_NESTING):
