@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.selection.run_filter import RunFilter
-
-_CRITERIA: Final = tuple(name for name in FlowFilter.model_fields if name != "attributes")
-_RUN_CRITERIA: Final = tuple(name for name in RunFilter.model_fields if name not in ("attributes", "states"))
 
 
 def pairs(option: str, values: Sequence[str] | None) -> dict[str, str] | None:
@@ -30,15 +27,11 @@ def pairs(option: str, values: Sequence[str] | None) -> dict[str, str] | None:
     return found
 
 
-def run_criteria(arguments: Any) -> dict[str, Any]:
-    """Return the filter options that were given, as arguments of a :class:`RunFilter`."""
-    given: Mapping[str, Any] = {name: getattr(arguments, name) for name in _RUN_CRITERIA}
-    given = {**given, "states": arguments.state, "attributes": pairs("--attribute", arguments.attribute)}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def criteria(arguments: Any) -> dict[str, Any]:
-    """Return the filter options that were given, as arguments of a :class:`FlowFilter`."""
-    given: Mapping[str, Any] = {name: getattr(arguments, name) for name in _CRITERIA}
+def criteria(arguments: Any, wanted: type[FlowFilter | RunFilter]) -> dict[str, Any]:
+    """Return the filter options that were given, as arguments of a filter."""
+    names = wanted.model_fields.keys() - {"attributes", "states"}
+    given: Mapping[str, Any] = {name: getattr(arguments, name) for name in names}
     given = {**given, "attributes": pairs("--attribute", arguments.attribute)}
+    if "states" in wanted.model_fields:
+        given = {**given, "states": arguments.state}
     return {name: value for name, value in given.items() if value is not None}

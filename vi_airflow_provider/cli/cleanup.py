@@ -1,4 +1,4 @@
-"""``vi-airflow flows prune``, ``flows delete`` and ``runs prune``: look, show, ask, archive, look again, delete."""
+"""``vi-airflow flows prune``, ``flows delete`` and ``runs prune``: plan, show, confirm, archive, check, delete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
 from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.storage.console import printable
 from vi_airflow_provider.storage.urls import absolute
-from vi_airflow_provider.training.identity import FLOW_ID
+from vi_airflow_provider.training.identity import run_url
 from vi_airflow_provider.training.summary import describe
 
 if TYPE_CHECKING:
@@ -60,13 +60,11 @@ def prune_flows(arguments: Any) -> int:
 
 def prune_runs(arguments: Any) -> int:
     """Show the runs that a policy selects, and unless it is a dry run, delete them after a confirmation."""
-    rules = {**_rules(arguments), **{name: getattr(arguments, name) for name in _RUN_RULES}}
-    if arguments.state is not None:
-        rules["states"] = arguments.state
+    rules = {**_rules(arguments), **{name: getattr(arguments, name) for name in _RUN_RULES}, "states": arguments.state}
+    settings = settings_of(arguments.conn_id)
 
     def summarize(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
-        url = settings_of(arguments.conn_id).ui_url(run.metadata.attributes.get(FLOW_ID, ""), run.run_id)
-        return describe(run, outputs, arguments.best_metric, url)
+        return describe(run, outputs, arguments.best_metric, run_url(settings, run))
 
     return _prune(arguments, rules, pruning.RunKind(summarize))
 

@@ -6,21 +6,24 @@ from typing import Any, Literal
 
 from vi_airflow_provider.audit import export as exporting
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.cli.arguments import criteria, run_criteria
+from vi_airflow_provider.cli.arguments import criteria
 from vi_airflow_provider.cli.both_clients import open_both_clients
 from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
 from vi_airflow_provider.cli.output import show_document
+from vi_airflow_provider.selection.filter import FlowFilter
+from vi_airflow_provider.selection.run_filter import RunFilter
 from vi_airflow_provider.storage.urls import absolute
 
 
 def export_flows(arguments: Any) -> int:
     """Export the flows that match, and exit with 1 if there is drift and it was to be reported so."""
-    return _export("flow", arguments, exporting.Choice(_limited(criteria(arguments), arguments), arguments.page_size))
+    selected = _limited(criteria(arguments, FlowFilter), arguments)
+    return _export("flow", arguments, exporting.Choice(selected, arguments.page_size))
 
 
 def export_runs(arguments: Any) -> int:
     """Export the runs that match, in the same way."""
-    selected = _limited(run_criteria(arguments), arguments)
+    selected = _limited(criteria(arguments, RunFilter), arguments)
     return _export("run", arguments, exporting.Choice(selected, arguments.page_size, not arguments.no_outputs))
 
 

@@ -21,7 +21,7 @@ COLUMNS: Final = ("flow_id", "name", "training_project", "last_updated", "time_c
 
 def list_flows(arguments: Any) -> int:
     """Print the flows that match, as they arrive."""
-    wanted = FlowFilter.build(**criteria(arguments))
+    wanted = FlowFilter.build(**criteria(arguments, FlowFilter))
     limit = optional_count("--limit", arguments.limit)
     page_size = optional_count("--page-size", arguments.page_size)
     with open_client(arguments, "flows read", streams=True) as client:

@@ -131,7 +131,7 @@ def prune(noun: str, group: str, *own: Option) -> tuple[Option, ...]:
     """Declare the options of a cleanup.
 
     :param noun: what is deleted, in the singular
-    :param group: among which others each of them has its place
+    :param group: the group within which ``--keep-last`` counts
     :param own: options that only these have
     """
     return (
@@ -200,5 +200,5 @@ RUN_RULES: Final = (
         metavar=("NAME", "GOAL"),
         help="the metric by which the best runs are found, and max or min",
     ),
-    option("--keep-succeeded", metavar="N", help="spare the N most recent runs of each flow that succeeded"),
+    option("--keep-succeeded", metavar="N", help="spare the N most recent succeeded runs of each flow"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.cli.arguments import run_criteria
+from vi_airflow_provider.cli.arguments import criteria
 from vi_airflow_provider.cli.confirmation import confirm, require
 from vi_airflow_provider.cli.connection import open_client
 from vi_airflow_provider.cli.errors import ExitCode, reporting
@@ -13,7 +13,7 @@ from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.cli.progress import counting
 from vi_airflow_provider.selection.arguments import optional_count
 from vi_airflow_provider.selection.run_filter import RunFilter, selected_runs
-from vi_airflow_provider.training.identity import FLOW_ID
+from vi_airflow_provider.training.identity import run_url
 from vi_airflow_provider.training.starting import RunStillActiveError, kill_and_see_it_end
 from vi_airflow_provider.training.summary import describe_output, summarize, summarize_listed
 
@@ -32,14 +32,17 @@ _KILLED: Final = ("outcome", "run_id", "state", "flow_name")
 def list_runs(arguments: Any) -> int:
     """Print the runs that match, newest first."""
     with open_client(arguments, "runs read", streams=True) as client:
-        rows = (_with_iso_times(summarize_listed(run, url=_url(client, run))) for run in _selected(client, arguments))
+        rows = (
+            _with_iso_times(summarize_listed(run, url=run_url(client.settings, run)))
+            for run in _selected(client, arguments)
+        )
         show_rows(arguments.output, _COLUMNS, rows)
     return ExitCode.OK
 
 
 def _selected(client: ViClient, arguments: Any) -> Iterator[Run]:
     limit = optional_count("--limit", arguments.limit)
-    return selected_runs(client, RunFilter.build(**run_criteria(arguments)), datetime.now(UTC), limit)
+    return selected_runs(client, RunFilter.build(**criteria(arguments, RunFilter)), datetime.now(UTC), limit)
 
 
 def get_run(arguments: Any) -> int:
@@ -47,7 +50,7 @@ def get_run(arguments: Any) -> int:
     with open_client(arguments) as client:
         run = client.get_run(arguments.run_id)
         outputs = list(client.list_run_outputs(run.run_id))
-        summary = summarize(run, outputs, None, adopted=False, url=_url(client, run))
+        summary = summarize(run, outputs, None, adopted=False, url=run_url(client.settings, run))
     show_document(arguments.output, _with_iso_times(summary))
     return ExitCode.OK
 
@@ -84,10 +87,6 @@ def _kill(client: ViClient, run: Run, arguments: Any) -> Run:
         return client.kill_run(run.run_id)
     with counting("waiting for the run to end"):
         return kill_and_see_it_end(client, run.run_id, None)
-
-
-def _url(client: ViClient, run: Run) -> str:
-    return client.settings.ui_url(run.metadata.attributes.get(FLOW_ID, ""), run.run_id)
 
 
 def _with_iso_times(summary: dict[str, Any]) -> dict[str, Any]:

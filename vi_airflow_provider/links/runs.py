@@ -21,5 +21,5 @@ class ViRunLink(ViFlowLink):
 
 
 def run_url(settings: ViSettings, run: Run) -> str:
-    """Return the web address of a run."""
+    """Return the web address of a run, as ``training.identity`` does, which is not imported with a DAG file."""
     return settings.ui_url(run.metadata.attributes.get("vi_airflow.flow_id", ""), run.run_id)

@@ -1,6 +1,6 @@
 """The preview of a cleanup: the planner of the operators over a listing of the page, and its report as JSON.
 
-The planner asks for metrics when ``keep_best`` needs them. They are read from Vi on the event loop, between two passes
+The planner requests metrics when ``keep_best`` needs them. They are read from Vi on the event loop, between two passes
 of the planner in a thread: the first one finds out which runs matter, the second one decides.
 """
 
@@ -9,38 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import Run, RunOutput
 from vi_airflow_provider.cleanup.kind import FLOWS, Kind
 from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Measure, Measured, Plan, RetentionPolicy, plan_retention, unmeasured
 from vi_airflow_provider.cleanup.prune import Order
 from vi_airflow_provider.cleanup.report import Report
 from vi_airflow_provider.cleanup.run_kind import RunKind
-from vi_airflow_provider.cleanup.run_policy import ENDED
 from vi_airflow_provider.cleanup.subject import Subject
 from vi_airflow_provider.training.summary import describe
 from vi_airflow_provider.ui.documents import listing
 
-#: Arguments of ``PruneFlowsOperator`` that decide what is deleted, with the operator's defaults.
-_RULES: Final[Mapping[str, Any]] = {
-    "older_than": None,
-    "age_of": "last_updated",
-    "name_pattern": None,
-    "training_project": None,
-    "attributes": None,
-    "keep_last": None,
-    "protect_ids": None,
-    "protect_names": None,
-    "protect_attributes": None,
-}
-#: The same by what is cleaned up: ``PruneRunsOperator`` has more.
-RULES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "flows": _RULES,
-    "runs": {**_RULES, "states": ENDED, "keep_best": None, "best_metric": None, "keep_succeeded": None},
-}
+#: The guards, with the defaults of the operators.
 LIMITS: Final[Mapping[str, Any]] = {
     "max_delete": 50,
     "max_delete_fraction": 0.5,
@@ -48,11 +31,8 @@ LIMITS: Final[Mapping[str, Any]] = {
 }
 
 
-def _describe(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
-    return describe(run, outputs, None, "")
-
-
-_KINDS: Final[Mapping[str, Kind]] = {"flows": FLOWS, "runs": RunKind(_describe)}
+#: What is cleaned up. Nothing is archived here, so the summary of a run has no address.
+_KINDS: Final[Mapping[str, Kind]] = {"flows": FLOWS, "runs": RunKind(partial(describe, best_metric=None, url=""))}
 
 
 def order_of(policy: Mapping[str, Any], subjects: str) -> Order:
@@ -61,14 +41,14 @@ def order_of(policy: Mapping[str, Any], subjects: str) -> Order:
     :param subjects: ``"flows"`` or ``"runs"``
     :raises ViValidationError: a value is unusable; the message names the argument
     """
-    defaults = RULES[subjects]
-    if unknown := sorted(policy.keys() - defaults.keys() - LIMITS.keys()):
+    kind = _KINDS[subjects]
+    rules = dict.fromkeys(kind.policy.model_fields)
+    if unknown := sorted(policy.keys() - rules.keys() - LIMITS.keys()):
         raise ViValidationError(f"{unknown[0]!r:.80}: not an argument that decides which {subjects} a cleanup deletes")
-    given = {name: value for name, value in policy.items() if value is not None}
-    rules = {name: given.get(name, default) for name, default in defaults.items()}
-    limits = {name: given.get(name, default) for name, default in LIMITS.items()}
-    limits = {**limits, "archive_to": None, "concurrency": 1, "page_size": None}
-    return Order.build(rules, None, limits, dry_run=True, kind=_KINDS[subjects])
+    rules |= {name: policy[name] for name in rules.keys() & policy.keys()}
+    limits = {name: default if policy.get(name) is None else policy[name] for name, default in LIMITS.items()}
+    limits |= {"archive_to": None, "concurrency": 1, "page_size": None}
+    return Order.build(rules, None, limits, dry_run=True, kind=kind)
 
 
 def runs_to_measure(runs: Sequence[Subject], order: Order, now: datetime) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Reads listings through an Airflow connection, for the web server: asynchronously, once at a time, within bounds."""
+"""Reads through an Airflow connection for the web server: within bounds, and each listing once at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow, Run
 from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.transport.loop_thread import never
 from vi_airflow_provider.cleanup.policy import Measured
 from vi_airflow_provider.cleanup.prune import Order
 from vi_airflow_provider.cleanup.run_kind import measured_runs
@@ -41,7 +42,7 @@ _ADVICE: Final = {
 
 
 @dataclass(frozen=True)
-class Subjects:
+class Listing:
     """All flows or runs of an organization, and of flows their JSON, compressed."""
 
     organization_id: str
@@ -51,7 +52,7 @@ class Subjects:
 
 
 class Reader:
-    """Answers with compressed JSON and its age in seconds; results are kept for a while.
+    """Returns compressed JSON and its age in seconds; results are kept for a while.
 
     :param listings: where they are kept
     """
@@ -83,11 +84,13 @@ class Reader:
         :raises ViValidationError: the policy is unusable, or there is more than a preview can consider
         """
         order, now = planning.order_of(policy, subjects), datetime.now(UTC)
+        deadline = asyncio.get_running_loop().time() + LOAD_SECONDS  # for the listing and the metrics together
         read = self._flows if subjects == "flows" else self._all_runs
         found, age = await read(connection_id, refresh=refresh)
         if not found.is_complete:
-            raise ViValidationError(f"there are more than {len(found.items):,} {subjects}; {_ADVICE[subjects]}")
-        measured = await _metrics(connection_id, found.items, order, now)
+            raise ViValidationError(f"there are {len(found.items):,} {subjects} or more; {_ADVICE[subjects]}")
+        async with asyncio.timeout_at(deadline):
+            measured = await _metrics(connection_id, found.items, order, now)
         plan = partial(planning.plan_document, found.items, order, found.organization_id, now, lambda _: measured)
         return await run_in_threadpool(plan), age
 
@@ -118,22 +121,22 @@ class Reader:
         """Cancel what is in flight, with its HTTP sessions."""
         await self._listings.close()
 
-    async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[Subjects, float]:
-        async def load(progress: Progress) -> Subjects:
+    async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[Listing, float]:
+        async def load(progress: Progress) -> Listing:
             async with await _client(connection_id) as client:
                 flows = await _collected(client.list_flows(limit=MAX_FLOWS), progress)
             settings, complete = client.settings, len(flows) < MAX_FLOWS
             facts = _facts(settings, complete=complete)
             body = await _encoded("flows", flows, lambda flow: documents.flow_row(flow, settings), facts)
-            return Subjects(settings.organization_id, flows, complete, body)
+            return Listing(settings.organization_id, flows, complete, body)
 
         return await self._listings.get(("flows", connection_id), load, refresh=refresh)
 
-    async def _all_runs(self, connection_id: str, *, refresh: bool) -> tuple[Subjects, float]:
-        async def load(progress: Progress) -> Subjects:
+    async def _all_runs(self, connection_id: str, *, refresh: bool) -> tuple[Listing, float]:
+        async def load(progress: Progress) -> Listing:
             async with await _client(connection_id) as client:
                 runs = await _collected(client.list_runs(limit=MAX_PLANNED_RUNS), progress)
-            return Subjects(client.settings.organization_id, runs, len(runs) < MAX_PLANNED_RUNS)
+            return Listing(client.settings.organization_id, runs, len(runs) < MAX_PLANNED_RUNS)
 
         return await self._listings.get(("all runs", connection_id), load, refresh=refresh)
 
@@ -146,11 +149,13 @@ async def _metrics(
     if metric is None:
         return {}
     ids = await run_in_threadpool(planning.runs_to_measure, items, order, now)
+    if not ids:
+        return {}
     if len(ids) > MAX_MEASURED:
         advice = f"a preview reads up to {MAX_MEASURED:,}; {_ADVICE['runs']}"
         raise ViValidationError(f"keep_best: the metrics of {len(ids):,} runs decide, and {advice}")
-    async with asyncio.timeout(LOAD_SECONDS), await _client(connection_id) as client:
-        return await measured_runs(client, ids, metric, _CONCURRENCY, lambda: False)
+    async with await _client(connection_id) as client:
+        return await measured_runs(client, ids, metric, _CONCURRENCY, never)
 
 
 async def _client(connection_id: str) -> AsyncViClient:

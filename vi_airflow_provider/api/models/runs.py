@@ -251,21 +251,22 @@ class RunLogLine(Document):
 class RunLogs(Document):
     """A part of a run's log. The contract leaves its form open, so whatever the server sent is in ``raw``."""
 
-    #: Fields of a response that may hold the lines; the first one that is there counts.
+    #: Fields of a response that may hold the lines; the first one with a list or a text counts.
     LINE_FIELDS: ClassVar = ("items", "lines", "data", "logs")
 
     lines: list[RunLogLine]
     raw: Any = Field(default=None, repr=False)
 
+    @classmethod
+    def lines_in(cls, raw: Any) -> list[Any] | str | None:
+        """Return the part of a response that holds the lines, ``None`` if none of its parts is known to."""
+        values = map(raw.get, cls.LINE_FIELDS) if isinstance(raw, dict) else [raw]
+        return next((value for value in values if isinstance(value, (list, str))), None)
+
     @property
     def has_unknown_shape(self) -> bool:
-        """Whether the response has contents, and none of the fields that are read, so that only ``raw`` holds them."""
-        return (
-            not self.lines
-            and isinstance(self.raw, dict)
-            and bool(self.raw)
-            and self.raw.keys().isdisjoint(self.LINE_FIELDS)
-        )
+        """Whether the response has contents in which no lines are found, so that only ``raw`` holds them."""
+        return bool(self.raw) and self.lines_in(self.raw) is None
 
     @property
     def text(self) -> str:

@@ -154,7 +154,7 @@ def _whole(headers: Mapping[str, str]) -> Decision:
         return Begin(0, int(length), ContentVersion(_strong_etag(headers), int(length)))
     if headers.get("transfer-encoding", "").strip().lower() == "chunked":
         return Begin(0, None, ContentVersion(_strong_etag(headers), None))
-    return Refuse("the response does not tell where the content ends")
+    return Refuse("the response does not indicate where the content ends")
 
 
 def _rest(headers: Mapping[str, str], held: Held) -> Decision:

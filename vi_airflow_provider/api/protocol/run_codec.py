@@ -123,12 +123,8 @@ def parse_object(response: Response, context: ErrorContext) -> dict[str, Any]:
 
 
 def _log_items(raw: Any) -> Iterator[Any]:
-    if isinstance(raw, Mapping):
-        raw = next((raw[key] for key in models.RunLogs.LINE_FIELDS if key in raw), [])
-    if isinstance(raw, str):
-        yield from raw.splitlines()
-    elif isinstance(raw, list):
-        yield from raw
+    found = models.RunLogs.lines_in(raw)
+    yield from found.splitlines() if isinstance(found, str) else found or ()
 
 
 def _line(item: Any) -> RunLogLine:

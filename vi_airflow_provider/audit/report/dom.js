@@ -34,6 +34,9 @@ export function time(ms, length = 16) {
 /** One fact of a `<dl class="facts">`. */
 export const fact = (label, ...value) => el("div", {}, el("dt", {}, label), el("dd", {}, ...value));
 
+/** A name that may be thousands of characters long: a few lines of it, and the whole on demand. */
+export const clamped = (name) => el("bdi", { class: "clamped", title: name }, name);
+
 /** Attributes as a list of nodes. */
 export const attributeList = (attributes) => Object.entries(attributes).map(([key, value]) =>
   el("span", { class: "attribute" }, el("b", {}, key), "=", el("bdi", {}, value)));

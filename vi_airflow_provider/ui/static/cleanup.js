@@ -1,7 +1,7 @@
 // The view "Cleanup preview": what a policy would delete, decided by the planner of the operators, and never more than a
 // preview. A cleanup belongs to a DAG, with its log, archive and approval.
 
-import { count, el, number, time } from "./dom.js";
+import { clamped, count, el, number, time } from "./dom.js";
 import { pageUrl, taskInstances, vi } from "./airflow.js";
 import { fields, namesOf, parsed, policyOf } from "./policy.js";
 import { chips, nothing, problem, section, showProgress } from "./section.js";
@@ -10,6 +10,9 @@ const OPERATORS = { flows: "PruneFlowsOperator", runs: "PruneRunsOperator" };
 const EXAMPLES = { flows: { older_than: "P90D" }, runs: { older_than: "P30D", states: ["failed", "killed"] } };
 const MOST_TASKS = 500;
 const SHOWN = 200;
+
+/** The address of a policy. */
+const addressOf = (of, policy) => ({ of: of === "flows" ? "" : of, policy });
 
 export function cleanupView(root, { connection, parameters, write, show }) {
   let running = new AbortController();
@@ -23,7 +26,7 @@ export function cleanupView(root, { connection, parameters, write, show }) {
   const choice = chips("What is cleaned up", [["flows", "Flows"], ["runs", "Runs"]], () => subjects, (chosen) => {
     clear();
     fill(chosen, EXAMPLES[chosen]);
-    write({ of: chosen === "flows" ? "" : chosen, policy: "" });
+    write(addressOf(chosen, ""));
   });
 
   function clear() {
@@ -36,7 +39,7 @@ export function cleanupView(root, { connection, parameters, write, show }) {
   function fill(chosen, policy) {
     subjects = chosen;
     choice.update();
-    what.textContent = `The arguments of ${OPERATORS[subjects]}, and what it would do with them now.`;
+    what.textContent = `The arguments of ${OPERATORS[subjects]}, and what it would do with them.`;
     form.replaceChildren(
       fields(subjects, policy),
       el("p", { class: "actions" }, el("button", { class: "button primary", type: "submit" }, "Preview"),
@@ -45,7 +48,7 @@ export function cleanupView(root, { connection, parameters, write, show }) {
 
   async function preview() {
     const policy = JSON.stringify(policyOf(form));
-    write({ of: subjects === "flows" ? "" : subjects, policy });
+    write(addressOf(subjects, policy));
     clear();
     const { signal } = running = new AbortController();
     const stop = showProgress(status, { busy: `${subjects} and planning`, patience: true, signal });
@@ -79,7 +82,7 @@ export function cleanupView(root, { connection, parameters, write, show }) {
     load: ({ signal }) => lastCleanups(signal),
     draw: (cleanups, place) => place.append(...offered(cleanups, connection, (of, policy, its) => {
       if (its !== connection) {
-        show({ connection: its, also: { of: of === "flows" ? "" : of, policy: JSON.stringify(policy) } });
+        show({ connection: its, also: addressOf(of, JSON.stringify(policy)) });
         return;
       }
       fill(of, policy);
@@ -189,7 +192,7 @@ function list(title, kind, noun, items, omitted, cells) {
   const rest = items.length - SHOWN;
   const body = el("tbody");
   const add = (some) => body.append(...some.map((each) => el("tr", {},
-    el("td", {}, el("bdi", { class: "clamped" }, each.name || "(no name)"),
+    el("td", {}, clamped(each.name || "(no name)"),
       el("code", { class: "id block" }, each[`${noun}_id`])),
     ...cells(each))));
   add(items.slice(0, SHOWN));

@@ -27,6 +27,8 @@ export function flowsView(root, { connection, parameters, write }) {
 
   function draw({ flows, complete, organization_id: organization, organization_url: url }, place) {
     table?.destroy();
+    const shows = isFirst;
+    isFirst = false;
     if (!flows.length) {
       place.append(nothing(`The organization ${organization} has no flows.`));
       return;
@@ -55,8 +57,7 @@ export function flowsView(root, { connection, parameters, write }) {
     if (table.isSortable(sort)) state.sort = sort;
     table.render();
     // Once, for a shared address: a refresh must not move the reader.
-    if (isFirst) table.showOpened();
-    isFirst = false;
+    if (shows) table.showOpened();
   }
 
   const part = section(root, {

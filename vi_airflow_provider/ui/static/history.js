@@ -1,7 +1,7 @@
 // The view "Audit and archives": the last exports and what changed, the last cleanups and how to undo them. All of it
 // comes from Airflow, with the rights of the reader.
 
-import { count, el, fact, number, time } from "./dom.js";
+import { clamped, count, el, fact, number, time } from "./dom.js";
 import { taskInstances, taskUrl, xcom } from "./airflow.js";
 import { nothing, section } from "./section.js";
 
@@ -109,7 +109,7 @@ const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replac
 
 function outcomes({ outcomes: listed = [], outcomes_omitted: omitted = 0, dry_run: dryRun }, noun) {
   if (!listed.length) return [];
-  const items = listed.map((each) => el("li", {}, el("bdi", { class: "clamped" }, each.name || "(no name)"), " ",
+  const items = listed.map((each) => el("li", {}, clamped(each.name || "(no name)"), " ",
     el("code", { class: "id" }, each[`${noun}_id`]), " ",
     el("span", { class: "quiet" }, `${each.outcome}: ${each.reason}`)));
   const title = `${count(listed.length + omitted, noun)} ${dryRun ? "that it would delete" : "with their outcome"}`;

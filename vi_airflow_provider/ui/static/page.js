@@ -44,6 +44,7 @@ const whenStyled = (root) => Promise.all([...root.querySelectorAll("link")].map(
 
 class Page {
   constructor(root, signal) {
+    this.path = location.pathname;
     this.parameters = new URLSearchParams(location.search);
     this.signal = signal;
     this.picker = el("select", { id: "connection", disabled: "" });
@@ -115,6 +116,7 @@ class Page {
   }
 
   readAddress() {
+    if (location.pathname !== this.path) return; // another page of Airflow, whose router will end this one
     const parameters = new URLSearchParams(location.search);
     if (String(parameters) === String(this.parameters)) return;
     this.parameters = parameters;

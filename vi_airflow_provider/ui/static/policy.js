@@ -26,7 +26,7 @@ const FIELDS = {
     ...AGE,
     ["states", "Only in these states", "list", "failed\nkilled"],
     ["keep_last", "Keep the last … per flow", "text", "5"],
-    ["keep_succeeded", "Keep the last … that succeeded per flow", "text", "3"],
+    ["keep_succeeded", "Keep the last … succeeded runs per flow", "text", "3"],
     ["keep_best", "Keep the best … per flow", "text", "1"],
     ["best_metric", "The best by this metric, and max or min", "words", "f1 max"],
     ...RULES,
@@ -86,7 +86,7 @@ function pair(line) {
   return at < 0 ? [line, ""] : [line.slice(0, at), line.slice(at + 1)];
 }
 
-/** A policy in an address; null if there is none. */
+/** A policy in an address; null without one. */
 export function parsed(text) {
   try {
     const value = JSON.parse(text ?? "null");

@@ -16,7 +16,7 @@ const SLOW_S = 8;
  * @param progress returns a promise of how many items have been read, or of null
  * @param patience whether the page's API, which gives up after a time, is read
  * @param refused what a reader without the right is told
- * @returns `{reload, place, destroy}`
+ * @returns `{destroy}`
  */
 export function section(root, { title, load, draw, busy, progress, patience = false, refused, note = "" }) {
   let current = new AbortController();
@@ -56,8 +56,6 @@ export function section(root, { title, load, draw, busy, progress, patience = fa
   refresh.addEventListener("click", () => reload());
   reload({ fresh: false });
   return {
-    reload,
-    place,
     destroy() {
       current.abort();
       whole.remove();

@@ -1,6 +1,6 @@
 // The view "Gates and runs": what waits for which flow and since when, from Airflow, and the training runs, from Vi.
 
-import { count, el, fact, number, time } from "./dom.js";
+import { clamped, count, el, fact, number, time } from "./dom.js";
 import { dataTable } from "./table.js";
 import { pageUrl, taskInstances, taskUrl, vi } from "./airflow.js";
 import { metricCurves } from "./metrics.js";
@@ -74,7 +74,7 @@ function awaited({ operator, rendered_fields: fields = {} }) {
   else what.push("flow ");
   if (given("run_id")) what.push(code("run_id"));
   else if (given("flow_id")) what.push(code("flow_id"));
-  else if (given("flow_name")) what.push(el("bdi", { class: "clamped" }, String(fields.flow_name)));
+  else if (given("flow_name")) what.push(clamped(String(fields.flow_name)));
   else what.push(el("span", { class: "quiet" }, "(known when the task renders)"));
   const conditions = ["training_project", "expected_digest", "required_blocks", "min_generation", "attributes",
     "unchanged_for", "absent", "states"];
@@ -138,6 +138,8 @@ function runsSection(root, { connection, parameters, write }) {
 
   function draw({ runs, complete, organization_id: organization }, place) {
     table?.destroy();
+    const shows = isFirst;
+    isFirst = false;
     if (!runs.length) {
       place.append(nothing(`The organization ${organization} has no training runs.`));
       return;
@@ -162,13 +164,14 @@ function runsSection(root, { connection, parameters, write }) {
       complete ? "" : el("p", { class: "caveat" }, `Only the newest ${count(runs.length, "run")} are shown.`), explorer);
     table = dataTable(explorer, {
       noun: "run", hint: "flow, run id, task, state", columns: COLUMNS, rows: shown(), state,
-      details: (run) => runDetails(run, () => api(["runs", run.run_id, "outputs"])), onChange: remember,
+      details: (run) => runDetails(run, ({ signal, refresh }) =>
+        api(["runs", run.run_id, "outputs"], refresh ? { refresh } : {}, signal)),
+      onChange: remember,
     });
     const sort = parameters.get("sort") ?? "";
     if (table.isSortable(sort)) state.sort = sort;
     table.render();
-    if (isFirst) table.showOpened();
-    isFirst = false;
+    if (shows) table.showOpened();
   }
 
   const part = section(root, {
