@@ -19,8 +19,8 @@ def eventually(
 ) -> Any:
     """Wait until a condition is true, and return its result.
 
-    :param failure: what the error says if it does not become true
-    :param seen: returns what the error shows besides
+    :param failure: the error message if it does not become true
+    :param seen: returns details for the error message
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

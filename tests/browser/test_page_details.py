@@ -107,6 +107,7 @@ def test_cleanup_of_runs_is_previewed_and_shared(page: Page, site: Site, open_as
     expect(other.get_by_role("heading", level=3)).to_have_text(heading.inner_text())
     expect(other.get_by_label("The best by this metric")).to_have_value("f1 max")
     assert not [request for request in site.vi.requests if request.method == "DELETE"]
+    assert not [request for request in site.vi.requests if request.method != "GET" and "/runs" not in request.path]
 
 
 def test_policy_for_runs_is_taken_over(page: Page, site: Site) -> None:

@@ -72,7 +72,7 @@ def test_search_filters_while_typing(page: Page, report: str) -> None:
     expect(status(page)).to_have_text("300 flows")
     page.locator(".search").press_sequentially("WELD owner=giulia")
     expect(status(page)).to_have_text("8 of 300 flows")
-    assert all(name.startswith("Weld") for name in names(page).all_text_contents())
+    expect(names(page)).to_have_text([re.compile("^Weld")] * 8)
     assert page.evaluate("location.hash") == "#q=WELD+owner%3Dgiulia"
 
 
@@ -270,8 +270,10 @@ def test_five_thousand_flows_stay_responsive(page: Page, tmp_path: Path) -> None
     page.goto(write(tmp_path / "report.html", list(sample_flows(5000, 7, "acme-vision", EXPORTED_MS)), None))
     expect(status(page)).to_have_text("5,000 flows")
     painted = page.evaluate(
-        "new Promise((done) => new PerformanceObserver((list) => done(list.getEntries()[0].startTime))"
-        ".observe({ type: 'paint', buffered: true }))"
+        """new Promise((done) => new PerformanceObserver((list) => {
+            const [entry] = list.getEntriesByName('first-contentful-paint');
+            if (entry) done(entry.startTime);
+        }).observe({ type: 'paint', buffered: true }))"""
     )
     assert painted < 2000
     assert page.locator("tr.row").count() <= 200

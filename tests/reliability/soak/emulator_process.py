@@ -84,7 +84,7 @@ class EmulatorProcess:
         return rules[0]["matched"], {name: rule["fired"] for name, rule in zip(FAULTS, rules, strict=True)}
 
     def plan_runs(self, seconds: float, scenarios: Mapping[str, str]) -> None:
-        """Determine how runs go that start from now on.
+        """Set the scenario and the duration of runs that start from now on.
 
         :param scenarios: by a regular expression for the id of the run
         """

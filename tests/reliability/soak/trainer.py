@@ -49,11 +49,11 @@ class TaskInstance:
         return TaskIdentity("", "soak", self.name, "train", -1, "2026-07-01", self.max_tries, self.try_number)
 
     def retry(self) -> None:
-        """Airflow tries again."""
+        """Begin the next try, as Airflow does."""
         self.try_number += 1
 
     def clear(self) -> None:
-        """A person clears the task."""
+        """Clear the task, as a person does."""
         self.max_tries = self.try_number + _RETRIES
         self.allowed += 1
         self.retry()
@@ -79,10 +79,10 @@ class Trainer:
         self._spec = FlowSpec.complete({"name": f"{name} trains", "schema": "v1", "blocks": []})
 
     def prepare(self) -> None:
-        """Begin without anything."""
+        """Prepare nothing."""
 
     def has_due_gates(self) -> bool:
-        """Wait for nothing at the end."""
+        """Return ``False``: nothing is waited for at the end."""
         return False
 
     def step(self) -> None:
@@ -125,7 +125,7 @@ class Trainer:
         task.clear()
 
     def _kill(self, task: TaskInstance, _: TakenUp) -> None:
-        """A person ends the try; whether the kill succeeds or not, the next try of a cleared task trains again."""
+        """End the try as a person does; even if the kill fails, the next try of a cleared task trains again."""
         try:
             kill_latest_run(self._vi.settings, task.identity)
         except ViError as error:
@@ -141,13 +141,14 @@ class Trainer:
         task.retry()
 
 
-def check_bill(vi: EmulatorProcess, trainers: list[Trainer]) -> int:
+def check_bill(vi: EmulatorProcess, trainers: list[Trainer]) -> None:
     """Compare the bill with the tasks: each run was started once, and no task had two active runs at a time.
 
-    :return: the number of runs
-    :raises MismatchError: something was paid for that should not have been
+    :raises MismatchError: something was paid for that should not have been, or nothing was
     """
     bill, known = vi.bill(), set[str]()
+    if not bill:
+        raise MismatchError("no run was started")
     for run_id, account in bill.items():
         if account["starts"] != 1:
             raise MismatchError(f"run {run_id} was started {account['starts']} times")
@@ -157,9 +158,8 @@ def check_bill(vi: EmulatorProcess, trainers: list[Trainer]) -> int:
         if len(ids) > task.allowed:
             raise MismatchError(f"{task.name} has started {len(ids)} runs, more than {task.allowed}")
         _check_order(task.name, [Run.model_validate(vi.run(run_id)) for run_id in ids])
-    if strangers := bill.keys() - known:
-        raise MismatchError(f"no task has started run {min(strangers)}")
-    return len(bill)
+    if unknown := bill.keys() - known:
+        raise MismatchError(f"no task has started run {min(unknown)}")
 
 
 def _check_order(name: str, runs: list[Run]) -> None:

@@ -263,7 +263,7 @@ def test_content_that_is_there_is_not_requested() -> None:
 
 HTTP_10: Final = b'HTTP/1.0 200 OK\r\nETag: "a"\r\n\r\n' + CONTENT
 FAILURES: Final[list[tuple[str, list[Act], type[ViError], str]]] = [
-    ("no length", [Act(HTTP_10)], ViResponseError, "does not tell where the content ends"),
+    ("no length", [Act(HTTP_10)], ViResponseError, "does not indicate where the content ends"),
     ("compressed", [Act(http_bytes(200, b"x", [("Content-Encoding", "gzip")]))], ViResponseError, "encoded as 'gzip'"),
     ("busy", [Act(http_bytes(503))] * 2, ViServerError, "503"),
     ("limited", [Act(http_bytes(429))] * 2, ViRateLimitError, "429"),

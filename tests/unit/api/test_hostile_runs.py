@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from typing import Any, Final
@@ -166,7 +167,18 @@ def test_response_that_is_no_log_is_refused(kind: str, body: bytes) -> None:
         ("", b"a \xff", ["a \ufffd"]),
         ("application/json", b'{"items":[]}', []),
         ("", b'{"items":[{"line":"a"}]}', ["a"]),
+        ("application/json", b'{"items":null,"lines":["a"]}', ["a"]),
+        ("application/json", b'{"data":{},"logs":"a\\nb"}', ["a", "b"]),
     ],
 )
 def test_log_is_text_or_json(kind: str, body: bytes, lines: list[str]) -> None:
-    assert [item.line for item in read_log(kind, body).lines] == lines
+    logs = read_log(kind, body)
+    assert [item.line for item in logs.lines] == lines
+    assert not logs.has_unknown_shape
+
+
+@pytest.mark.parametrize("body", [b'{"items":{"line":"a"}}', b'{"chunks":["a"]}', b'{"items":null}', b'{"lines":7}'])
+def test_log_without_lines_has_an_unknown_shape(body: bytes) -> None:
+    """So that a cleanup archives it as it is, and not as a log without lines."""
+    logs = read_log("application/json", body)
+    assert (logs.lines, logs.has_unknown_shape, logs.raw) == ([], True, json.loads(body))

@@ -53,7 +53,8 @@ def client(server: ScriptedServer) -> Iterator[ViClient]:
 
 
 def has_arrived(client: ViClient) -> bool:
-    return all(listing._ahead is not None and listing._ahead._done.is_set() for listing in client._listings)
+    ahead = [listing._ahead for listing in client._listings]
+    return bool(ahead) and all(fetch is not None and fetch._done.is_set() for fetch in ahead)
 
 
 def page_threads() -> list[threading.Thread]:

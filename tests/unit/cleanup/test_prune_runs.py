@@ -352,7 +352,7 @@ def test_server_that_refuses_a_delete_leaves_the_run_busy(runs: Runs, for_real: 
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_metrics_that_cannot_be_read_spare_the_flow(runs: Runs, for_real: dict[str, Any], status: int) -> None:
-    """A 404 of a run that exists does not tell that it has no metrics."""
+    """A 404 of a run that exists does not mean that it has no metrics."""
     runs.start("a"), runs.start("b"), runs.start("c", {"vi_airflow.flow_id": "g"})
     runs.faults.add(path="/runs/a/outputs", status=status)
     report = run(operator(**for_real, keep_best=1, best_metric=("f2", "max")))

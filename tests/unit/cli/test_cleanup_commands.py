@@ -24,7 +24,7 @@ def vi(vi_emulator: Emulator) -> Vi:
 # --- prune -----------------------------------------------------------------------------------------------------------
 
 
-def test_prune_is_a_dry_run_unless_told_otherwise(cli: Cli, vi: Vi) -> None:
+def test_prune_is_a_dry_run_by_default(cli: Cli, vi: Vi) -> None:
     stale = vi.stale()
     for arguments in ((), ("--dry-run",), ("--yes",)):
         code, out, err = cli(*PRUNE, *arguments, "-o", "json")

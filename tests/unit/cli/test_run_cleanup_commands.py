@@ -63,7 +63,7 @@ def test_place_that_cannot_be_written_is_code_3(cli: Cli, vi_emulator: Emulator,
 # --- prune -----------------------------------------------------------------------------------------------------------
 
 
-def test_prune_of_runs_is_a_dry_run_unless_told_otherwise(cli: Cli, vi_emulator: Emulator) -> None:
+def test_prune_of_runs_is_a_dry_run_by_default(cli: Cli, vi_emulator: Emulator) -> None:
     code, out, err = cli(*PRUNE, "--state", "failed", "-o", "json")
     report = json.loads(out)
     assert (code, report["dry_run"]) == (0, True)

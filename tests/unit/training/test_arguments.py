@@ -40,6 +40,10 @@ UNUSABLE: Final[dict[str, list[Any]]] = {
 }
 
 
+#: What the messages about documents name: the field, by its path.
+NAMED_BY: Final = {"flow_id": "flow", "flow": "(flow|spec)", "overrides": "(overrides|spec|block)"}
+
+
 def test_table_names_every_argument() -> None:
     assert UNUSABLE.keys() == {*StartRunOperator.template_fields} - {"vi_conn_id"}
 
@@ -51,6 +55,6 @@ def test_unusable_argument_is_refused_before_a_start(
 ) -> None:
     for value in UNUSABLE[name]:
         arguments = {"flow_id": None if name == "flow" else flow_id, name: value, "deferrable": deferrable}
-        with pytest.raises(AirflowFailException, match="ViValidationError"):
+        with pytest.raises(AirflowFailException, match=f"ViValidationError: .*{NAMED_BY.get(name, name)}"):
             execute(**arguments)
     assert starts(vi_emulator) == []

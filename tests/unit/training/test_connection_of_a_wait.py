@@ -64,15 +64,17 @@ def test_host_that_is_replaced_during_the_wait_is_used(
 def test_key_that_is_refused_is_read_again_at_once(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vi_emulator.plans.add(run_seconds=0.3)
+    vi_emulator.plans.add(run_seconds=3600)
     vi_emulator.faults.add(method="GET", path="/runs/", status=401, skip=2, times=1)
     ((name, valid),) = vi_emulator.environment.items()
     old = {**json.loads(valid), "extra": {"read_timeout": 7}}
-    read = StartRunOperator._read_connection
+    read, lookups = StartRunOperator._read_connection, iter(range(1_000_000))
 
     def read_and_rotate(operator: StartRunOperator) -> ViSettings:
         settings = read(operator)
         monkeypatch.setenv(name, valid)
+        if next(lookups):
+            vi_emulator.advance(7200)
         return settings
 
     monkeypatch.setattr(StartRunOperator, "_read_connection", read_and_rotate)

@@ -48,12 +48,22 @@ def test_kill_can_return_before_the_run_ends(vi_emulator: Emulator, flow_id: str
     assert result_of(KillRunOperator, run_id=run_id, wait=False)["outcome"] == "killed"
 
 
-def test_task_waits_for_a_run_that_another_has_killed(vi_emulator: Emulator, flow_id: str) -> None:
-    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3)
+def test_task_waits_for_a_run_that_another_has_killed(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600)
     run_id = execute(flow_id, wait_for_completion=False)["run_id"]
     kill = partial(result_of, KillRunOperator, run_id=run_id)
     assert [kill(wait=False)["outcome"], kill(wait=False)["outcome"]] == ["killed", "already_ended"]
     assert not ViHook().get_run(run_id).has_stopped
+    read = ViHook.get_run
+
+    def read_and_advance(hook: ViHook, run_id: str) -> Run:
+        run = read(hook, run_id)
+        vi_emulator.advance(3600)
+        return run
+
+    monkeypatch.setattr(ViHook, "get_run", read_and_advance)
     assert kill()["outcome"] == "already_ended"
     assert ViHook().get_run(run_id).has_stopped
     assert sum(request.method == "PATCH" for request in vi_emulator.requests) == 1

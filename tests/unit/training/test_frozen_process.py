@@ -81,7 +81,7 @@ class Tries:
         """Wait while the tries work."""
         end = time.monotonic() + 60
         while not reached():
-            assert time.monotonic() < end
+            assert time.monotonic() < end, "not reached within 60 s"
             time.sleep(0.01)
 
     def run(self) -> Any:
@@ -133,13 +133,13 @@ STEPS: Final = {"before the start": "GET", "during the start": "PUT", "while it 
         ("while it waits", "3", "failed"),
     ],
 )
-def test_frozen_try_that_wakes_up_touches_nothing(
+def test_frozen_try_that_wakes_up_costs_nothing(
     vi_emulator: Emulator, tries: Tries, step: str, airflow: str, state: str | None
 ) -> None:
     """With a state, it also gets SIGTERM when it wakes up, as its task is in this state."""
     method = STEPS[step]
     if method is not None:
-        vi_emulator.faults.add(method=method, path="/runs/", latency_ms=2000, when="after", times=1)
+        vi_emulator.faults.add(method=method, path="/runs/", latency_ms=5000, when="after", times=1)
     frozen = tries.start(airflow, state or "running")
     tries.wait_until(lambda: tries.requests(method or "GET") >= (1 if method else 3))
     freeze(frozen)
@@ -153,7 +153,9 @@ def test_frozen_try_that_wakes_up_touches_nothing(
     frozen.send_signal(signal.SIGCONT)
     assert last_line(frozen) in ("RunTakenOverError", *(["TaskInterruptedError", "Terminated"] if state else []))
 
-    tries.wait_until(lambda: tries.owner == "3/2")
+    if method == "GET":  # its late start has replaced the run, whose owner renews the stamp with the next poll
+        tries.wait_until(lambda: tries.owner == "3/2")
+    assert tries.owner == "3/2"
     assert tries.run()["spec"].get("killedAt") is None
     assert next_try.poll() is None
     vi_emulator.advance(7200)

@@ -251,6 +251,7 @@ def test_log_of_an_unknown_shape_is_shown_once(
     body = {"chunks": [{"content": "words", "url": "https://s/x?sig=s3cr3t"}]}
     vi_emulator.faults.add(path="/logs", status=200, body=json.dumps(body), content_type="application/json", times=None)
     execute(flow_id, poll_interval=0.1)
+    assert sum(request.path.endswith("/logs") for request in vi_emulator.requests) > 1
     shown = [record.getMessage() for record in caplog.records if "unknown shape" in record.getMessage()]
     assert len(shown) == 1
     assert "words" in shown[0]

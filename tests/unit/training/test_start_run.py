@@ -64,9 +64,11 @@ def test_flow_may_be_given_as_an_xcom(vi_emulator: Emulator, flow_id: str) -> No
 class OutletEvents:
     """The events of a task by its outlets, which no dict can hold: an asset of Airflow 3.0 has no hash."""
 
+    asset: Asset
     event: SimpleNamespace
 
     def __getitem__(self, outlet: Asset) -> SimpleNamespace:
+        assert outlet == self.asset
         return self.event
 
 
@@ -75,7 +77,7 @@ def test_event_of_an_outlet_tells_about_the_model(vi_emulator: Emulator, flow_id
     operator = StartRunOperator(task_id="train", flow_id=flow_id, poll_interval=0.01, outlets=[asset])
     event = SimpleNamespace(extra={})
     ti = Try(task=operator)  # Airflow 2 prepares the lineage of a task that has outlets
-    context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=START), "outlet_events": OutletEvents(event)}
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=START), "outlet_events": OutletEvents(asset, event)}
     operator.pre_execute(context)
     result = operator.execute(context)
     assert event.extra["run_id"] == result["run_id"]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.unit.ui.conftest import As, plan_path
+from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.flows import PruneFlowsOperator
 from vi_airflow_provider.operators.runs import PruneRunsOperator
@@ -83,13 +84,15 @@ def test_policy_that_is_too_long_is_not_repeated(called_as: As, vi: Emulator) ->
 
 @pytest.mark.parametrize(("subjects", "operator"), [("flows", PruneFlowsOperator), ("runs", PruneRunsOperator)])
 def test_policy_has_the_arguments_and_defaults_of_the_operator(subjects: str, operator: Any) -> None:
-    given = {**planning.RULES[subjects], **planning.LIMITS}
     defaults: dict[str, Any] = {}
     for kind in operator.__mro__:
         for name, parameter in inspect.signature(kind.__init__).parameters.items():
             defaults.setdefault(name, parameter.default)
-    assert planning.RULES[subjects].keys() == {*operator.rules}
-    assert {name: defaults[name] for name in given} == given
+    assert {name: defaults[name] for name in planning.LIMITS} == planning.LIMITS
+    written = {name: defaults[name] for name in operator.rules} | {"older_than": "P30D"}
+    assert planning.order_of(written, subjects).source == planning.order_of({"older_than": "P30D"}, subjects).source
+    with pytest.raises(ViValidationError, match="'unknown': not an argument"):
+        planning.order_of({**written, "unknown": 1}, subjects)
 
 
 def test_plan_of_runs_is_that_of_a_dry_run(called_as: As, vi: Emulator) -> None:
@@ -107,6 +110,7 @@ def test_runs_that_have_not_ended_are_never_selected(called_as: As, vi: Emulator
     active = {run["run_id"] for run in runs if run["state"] in ("queued", "running")}
     plan = client.get(plan_path(older_than="PT0S", of="runs")).json()
     assert active
+    assert plan["outcomes"]
     assert not active & {outcome["run_id"] for outcome in plan["outcomes"]}
 
 
@@ -132,7 +136,7 @@ def test_no_plan_is_made_of_some_of_the_runs(called_as: As, vi: Emulator, monkey
     monkeypatch.setattr(reading, "MAX_PLANNED_RUNS", 3)
     response = called_as("admin").get(plan_path(older_than="P1D", of="runs"))
     assert response.status_code == 422
-    assert "more than 3 runs; run PruneRunsOperator" in response.json()["detail"]
+    assert "there are 3 runs or more; run PruneRunsOperator" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
