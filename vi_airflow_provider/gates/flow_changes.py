@@ -81,7 +81,7 @@ class FlowChangeDetector(Detector[Flow]):
         flow = document
         if not self._filter.matches(flow, datetime.now(UTC)):
             if old is not None:  # it was updated so that it does not match any more
-                self._change(poll, "updated", flow)
+                self._change(poll, "updated", flow, spec_changed=True)
             return
         if old == REPORTED:
             old = None
@@ -89,11 +89,10 @@ class FlowChangeDetector(Detector[Flow]):
         if old is not None and old.version == version:
             poll.after.versions[flow.flow_id] = old
             return
-        digest = flow.digest
-        poll.after.versions[flow.flow_id] = Version(version, digest[:16])
+        poll.after.versions[flow.flow_id] = new = Version(version, flow.digest[:16])
         event = "created" if old is None else "updated"
-        changed = old is None or old.digest != digest[:16]
-        self._change(poll, event, flow, spec_changed=changed, digest=digest)
+        changed = old is None or old.digest != new.digest
+        self._change(poll, event, flow, spec_changed=changed)
 
     def deleted(self, poll: Poll[Flow], document_id: str) -> None:
         """Note that a flow does not exist any more."""
@@ -103,12 +102,9 @@ class FlowChangeDetector(Detector[Flow]):
     def _reports(self, event: str, *, spec_changed: bool) -> bool:
         return event in self._events and (spec_changed or not self._spec_changes_only)
 
-    def _change(
-        self, poll: Poll[Flow], event: str, flow: Flow, *, spec_changed: bool = True, digest: str | None = None
-    ) -> None:
+    def _change(self, poll: Poll[Flow], event: str, flow: Flow, *, spec_changed: bool) -> None:
         if self._reports(event, spec_changed=spec_changed):
-            metadata = flow.metadata
-            facts = (flow.spec.name, metadata.generation, metadata.last_updated, digest or flow.digest)
+            facts = (flow.spec.name, flow.metadata.generation, flow.metadata.last_updated, flow.digest)
             poll.after.changes[flow.flow_id] = FlowChange(event, spec_changed, *facts)
 
 

@@ -137,8 +137,10 @@ def test_a_flow_that_no_longer_matches_was_updated_and_not_deleted(
 ) -> None:
     vi.put("a", name="prod weld")
     at(clock, {100: lambda: vi.put("a", name="old weld"), 200: lambda: vi.store.delete_flow("a")})
-    watching.run(400, name_pattern="prod*")
+    watching.run(400, name_pattern="prod*", spec_changes_only=True)
     assert watching.changes == [("a", "updated")]
+    (change,) = watching.events[0][1]["changes"]
+    assert (change["name"], change["spec_changed"], len(change["digest"])) == ("old weld", True, 64)
 
 
 def test_a_flow_that_a_listing_missed_is_not_deleted(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:

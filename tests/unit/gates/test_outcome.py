@@ -17,6 +17,7 @@ from vi_airflow_provider.gates.outcome import (
     WaitOutcome,
     WaitResult,
     build_event,
+    lookup_failure,
     outcome_of_failure,
     read_event,
 )
@@ -53,6 +54,15 @@ def test_an_error_that_waiting_cannot_mend_ends_the_wait(kind: type[ViError]) ->
 )
 def test_the_budget_limits_consecutive_failures(failures: int, budget: int | None, outcome: WaitOutcome | None) -> None:
     assert outcome_of_failure(errors.ViServerError("x"), failures, budget) is outcome
+
+
+def test_a_failed_lookup_names_the_connection_and_hides_the_text_of_the_cause() -> None:
+    failure = lookup_failure("vi\n" * 100, KeyError(SECRET_KEY))
+    assert str(failure) == (
+        f"connection '{'vi ' * 33}v…': Airflow cannot provide it (KeyError). Check that it is defined, and that the "
+        "secrets backend responds."
+    )
+    assert SECRET_KEY not in str(failure)
 
 
 # --- the event -----------------------------------------------------------------------------------------------------

@@ -75,14 +75,16 @@ def test_run_that_goes_back_and_forth_has_each_event_once(
 
 
 def test_event_carries_the_summary_of_the_run(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
+    vi.connect(extra={"verify": False, "ui_url_template": "https://ui.test/{flow_id}/{run_id}"})
     clock.at(100, lambda: start(vi, "a", scenario="fail_at_end", **OF_FLOW))
+    clock.at(100, lambda: start(vi, "b", scenario="fail_at_end"))
     watching.run(1000, events=["failed"])
     ((_, payload),) = watching.events
-    (change,) = payload["changes"]
-    assert (payload["version"], payload["count"], payload["vi_conn_id"]) == (1, 1, "vi_default")
+    change, without_flow = payload["changes"]
+    assert (payload["version"], payload["count"], payload["vi_conn_id"]) == (1, 2, "vi_default")
     assert (change["event"], change["run_id"], change["state"], change["flow_id"]) == ("failed", "a", "failed", "f")
     assert change["reason"]
-    assert change["url"].startswith("https://")
+    assert (change["url"], without_flow["url"]) == ("https://ui.test/f/a", "https://ui.test//b")
     assert "log" not in change
 
 
@@ -189,7 +191,11 @@ def test_unknown_events_are_refused(events: list[str]) -> None:
         RunEventTrigger(events=events)
 
 
-@pytest.mark.parametrize("arguments", [{"flow_id": "a/b"}, {"training_project": ""}], ids=str)
-def test_unusable_filters_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ViValidationError):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"flow_id": "a/b"}, "'a/b' is no flow id"), ({"training_project": ""}, "training_project: ")],
+    ids=str,
+)
+def test_unusable_filters_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ViValidationError, match=message):
         RunEventTrigger(**arguments)
