@@ -127,7 +127,7 @@ def _export(plan: ExportPlan, subject: Subject[D], source: Source[L, D], organiz
         listing = Listing(source, plan.selection, spool)
         listing.collect()
         with _compared(old, listing) as diff:
-            file = writer.write_file(spool, plan.format, compressed=plan.compressed, bom=plan.csv_bom)
+            file = writer.write_file(spool, plan.target, plan.format, compressed=plan.compressed, bom=plan.csv_bom)
             manifest = _manifest(plan, organization_id, listing, file)
             facts = _report_facts(plan, subject, manifest, old, caveats)
             report = _report(facts, spool, diff) if plan.html_report else None

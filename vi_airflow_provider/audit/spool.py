@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from sqlite3 import Cursor
 from types import TracebackType
-from typing import IO, Final, Generic, Self
+from typing import IO, TYPE_CHECKING, Final, Generic, Self
 
 from vi_airflow_provider.audit.subject import D, Subject
 from vi_airflow_provider.storage import tempfiles
+from vi_airflow_provider.storage.files import file_for
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 #: Entries that are added to the index at once; one by one, they take three times longer.
 _ROWS: Final = 256
@@ -91,9 +95,12 @@ class Spool(Generic[D]):
         """Yield id and fingerprint of each document."""
         yield from self._query("SELECT id, fingerprint FROM document ORDER BY id")
 
-    def file(self) -> IO[bytes]:
-        """Return a new local file, which is deleted with the spool."""
-        return self._open.enter_context(tempfiles.file())
+    def file(self, target: ObjectStoragePath | None = None) -> IO[bytes]:
+        """Return a new local file, which is deleted with the spool.
+
+        :param target: what it is written to in the end
+        """
+        return self._open.enter_context(tempfiles.file() if target is None else file_for(target))
 
     def close(self) -> None:
         """Delete all of it."""

@@ -60,13 +60,16 @@ _ATTEMPTS: Final = 3
 log = logging.getLogger(__name__)
 
 
-def write_file(spool: Spool[Any], format_: str, *, compressed: bool, bom: bool = True) -> IO[bytes]:
+def write_file(
+    spool: Spool[Any], target: ObjectStoragePath, format_: str, *, compressed: bool, bom: bool = True
+) -> IO[bytes]:
     """Write the export to a local file of the spool.
 
+    :param target: where it is published in the end
     :param bom: begin a csv with a byte order mark
     :raises ViValidationError: the format cannot hold a document; the message names it and the field
     """
-    raw, table = spool.file(), spool.subject.table
+    raw, table = spool.file(target), spool.subject.table
     if format_ == "parquet":
         try:
             tabular.write_parquet(spool.documents(), raw, table)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import math
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LOCAL: Final = frozenset({"", "file", "local"})
 #: How much of a file a driver buffers; by default some buffer 50 MB. S3 accepts no parts under 5 MB.
@@ -56,32 +58,44 @@ def is_folder(path: ObjectStoragePath) -> bool:
     return path.is_dir() and not path.is_file()
 
 
+def file_for(path: ObjectStoragePath) -> IO[bytes]:
+    """Return a temporary file for the content of a path, which :func:`write_atomically` need not copy if it is local.
+
+    Nothing is seen of it until then, and the folder of the path need not exist.
+    """
+    if path.protocol in LOCAL:
+        with suppress(OSError):  # the file system has no such files, or forbids them there
+            return tempfiles.linkable_file(next(filter(Path.is_dir, Path(path.path).resolve().parents)))
+    return tempfiles.file()
+
+
 def write_atomically(path: ObjectStoragePath, content: bytes | IO[bytes]) -> None:
     """Write a file so that a reader finds the old one or the new one, never a part, even if the process is killed.
 
     A local file keeps its mode and, where permitted, its owner; a symbolic link keeps pointing to the file.
 
     :param path: the file; its folder is created if it is missing
-    :param content: the bytes, or a file to copy them from, from its beginning
+    :param content: the bytes, or a file to copy them from, from its beginning. A file of :func:`file_for` may become
+        the file itself, so nothing may be written to it afterwards
     :raises OSError: or whatever the file system's driver raises; the old file is unchanged. A device, a pipe or a
         folder is not replaced
     """
-
-    def write(file: IO[bytes]) -> None:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            content.seek(0)
-            shutil.copyfileobj(content, file, 1 << 20)
-
     if path.protocol not in WITHOUT_FOLDERS:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.protocol in LOCAL:
-        _replace(Path(path.path).resolve(), write)
+        _replace(Path(path.path).resolve(), content)
     else:
         # An object store shows an upload when it is complete; the transaction discards it if it fails midway.
         with path.fs.transaction, path.fs.open(path.path, "wb", block_size=_block_of(content)) as file:
-            write(file)
+            _write(file, content)
+
+
+def _write(file: IO[bytes], content: bytes | IO[bytes]) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        content.seek(0)
+        shutil.copyfileobj(content, file, 1 << 20)
 
 
 def _block_of(content: bytes | IO[bytes]) -> int:
@@ -90,20 +104,40 @@ def _block_of(content: bytes | IO[bytes]) -> int:
     return max(_BLOCK, math.ceil(size / _PARTS))
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def _replace(path: Path, content: bytes | IO[bytes]) -> None:
     old = _replaceable(path)
     # In the same folder: across file systems, a move is a copy, which can be seen incomplete.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        if not _link(content, temporary):
+            with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
+                _write(file, content)
+                _sync(file)
         _move(temporary, path, old)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _link(content: bytes | IO[bytes], path: Path) -> bool:
+    """Give a file of :func:`file_for` a name; return whether it could be done."""
+    if isinstance(content, bytes):
+        return False
+    try:
+        descriptor = content.fileno()
+        if os.fstat(descriptor).st_nlink:  # it has a name, so it is not ours to give away
+            return False
+        # The folder's descriptor, which an absolute path does not need, makes os.link() follow the symbolic link.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+    except OSError:  # another file system, another kind of temporary file, or no /proc
+        return False
+    _sync(content)
+    return True
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def replace_file(temporary: Path, path: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import tempfile
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Bytes that are written at a time: with the default of some kilobytes, each document is a write of its own.
 _BUFFER: Final = 1 << 18
@@ -13,6 +18,16 @@ _BUFFER: Final = 1 << 18
 def file() -> IO[bytes]:
     """Return a new file, open for writing and reading."""
     return tempfile.TemporaryFile(buffering=_BUFFER)
+
+
+def linkable_file(folder: Path) -> IO[bytes]:
+    """Return a new file that can be given a name in the folder's file system (Linux).
+
+    :raises OSError: the file system has no such files, or the folder is not writable
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        raise OSError(errno.ENOTSUP, "not on this platform")
+    return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), "w+b", buffering=_BUFFER)
 
 
 def database() -> sqlite3.Connection:

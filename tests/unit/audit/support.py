@@ -68,7 +68,7 @@ def export(
     with Spool(subject) as spool:
         for each in flows:
             spool.add(each)
-        file = writer.write_file(spool, format_, compressed=uri.endswith(".gz"), bom=bom)
+        file = writer.write_file(spool, target, format_, compressed=uri.endswith(".gz"), bom=bom)
         sha256, size = sha256_and_size(file)
         given = {
             "file": target.name,

@@ -83,7 +83,8 @@ def test_flow_listed_twice_is_exported_once_in_its_last_version(tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_spool_is_on_disk_without_a_name() -> None:
+@pytest.mark.parametrize("folder", ["", "missing/"])
+def test_spool_is_on_disk_without_a_name(folder: str, tmp_path: Path) -> None:
     """So nothing is left of it, however its process ends."""
 
     def nameless() -> int:
@@ -94,8 +95,9 @@ def test_spool_is_on_disk_without_a_name() -> None:
     with Spool(SUBJECT) as spool:
         for number in range(1000):
             spool.add(flow(f"f{number}", spec__settings={"text": f"{number} " * 2000}))
-        writer.write_file(spool, "jsonl", compressed=False)
+        writer.write_file(spool, ObjectStoragePath(f"{tmp_path}/{folder}flows.jsonl"), "jsonl", compressed=False)
         assert nameless() == before + 2
+        assert files(tmp_path) == set()
     assert nameless() == before
 
 

@@ -16,7 +16,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from tests.unit.audit.support import attached_memory, contents, files
-from vi_airflow_provider.storage.files import list_files, open_to_read, write_atomically
+from vi_airflow_provider.storage import tempfiles
+from vi_airflow_provider.storage.files import file_for, list_files, open_to_read, write_atomically
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_concurrent_reader_sees_only_whole_files(tmp_path: Path) -> None:
     assert files(tmp_path) == {"file"}
 
 
-def full_disk(*_: Any) -> None:
+def full_disk(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -133,6 +134,79 @@ def test_failed_upload_leaves_what_was_there(
     with pytest.raises(OSError, match="No space left"):
         write_atomically(memory / "file", big)
     assert ((memory / "file").read_bytes() if (memory / "file").exists() else None) == before
+
+
+# --- a temporary file that becomes the file ---
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("the content is copied")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+@pytest.mark.parametrize("before", [None, b"old"], ids=["new", "replaced"])
+def test_local_content_is_not_copied(
+    before: bytes | None, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a" / "file"
+    if before is not None:
+        write_atomically(ObjectStoragePath(str(target)), before)
+    path = ObjectStoragePath(form.format(target))
+    with file_for(path) as file:
+        file.write(b"content")
+        assert files(tmp_path) == ({"a"} if before else set())
+        monkeypatch.setattr(shutil, "copyfileobj", refuse)
+        write_atomically(path, file)
+    assert contents(target.parent) == {"file": b"content"}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("before", [{}, {"file": b"old"}], ids=["new", "replaced"])
+def test_failure_after_naming_the_content_leaves_what_was_there(
+    step: str, before: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    path = ObjectStoragePath(str(tmp_path / "file"))
+    monkeypatch.setattr(os if step == "fsync" else Path, step, full_disk)
+    with file_for(path) as file:
+        file.write(b"content")
+        with pytest.raises(OSError, match="No space left"):
+            write_atomically(path, file)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("holder", "step"), [(tempfiles, "linkable_file"), (os, "link")], ids=["open", "link"])
+def test_content_is_copied_where_it_cannot_be_named(
+    holder: Any, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ObjectStoragePath(str(tmp_path / "file"))
+    monkeypatch.setattr(holder, step, full_disk)
+    with file_for(path) as file:
+        file.write(b"content")
+        write_atomically(path, file)
+        file.write(b" that is added")
+        file.flush()
+    assert contents(tmp_path) == {"file": b"content"}
+
+
+def test_content_with_a_name_keeps_it_and_is_copied(tmp_path: Path) -> None:
+    with (tmp_path / "mine").open("w+b") as mine:
+        mine.write(b"content")
+        write_atomically(ObjectStoragePath(str(tmp_path / "file")), mine)
+        mine.write(b" that is added")
+    assert contents(tmp_path) == {"file": b"content", "mine": b"content that is added"}
+
+
+def test_content_for_an_object_store_is_uploaded(memory: ObjectStoragePath) -> None:
+    with file_for(memory / "file") as file:
+        file.write(b"content")
+        write_atomically(memory / "file", file)
+    assert (memory / "file").read_bytes() == b"content"
 
 
 # --- what was there before -----------------------------------------------------------------------------------------
