@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from vi_airflow_provider.api.canonical import canonical_json, comparable
@@ -40,6 +41,7 @@ class Forms(Protocol):
 class Subject(Generic[D]):
     """A kind of document that can be exported.
 
+    :param id_of: returns the id of a document
     :param parse: reads a line of an export
     :param name_of: returns the name by which a person knows a document
     :param forms: returns what computes the canonical text and the fingerprint of a document
@@ -47,6 +49,7 @@ class Subject(Generic[D]):
     """
 
     noun: str
+    id_of: Callable[[D], str]
     manifest: ManifestKind
     parse: Callable[[bytes], D]
     filter: type[FlowFilter] | type[RunFilter]
@@ -54,10 +57,6 @@ class Subject(Generic[D]):
     name_of: Callable[[D], str]
     forms: Callable[[D], Forms]
     comparable: Callable[[dict[str, Any]], dict[str, Any]]
-
-    def id_of(self, document: D) -> str:
-        """Return the id of a document."""
-        return str(getattr(document, f"{self.noun}_id"))
 
 
 class _RunForms:
@@ -73,6 +72,7 @@ class _RunForms:
 
 FLOWS: Final[Subject[Flow]] = Subject(
     "flow",
+    attrgetter("flow_id"),
     EXPORT,
     parse_stored_flow,
     FlowFilter,
@@ -83,6 +83,7 @@ FLOWS: Final[Subject[Flow]] = Subject(
 )
 RUNS: Final[Subject[RunRecord]] = Subject(
     "run",
+    attrgetter("run_id"),
     RUN_EXPORT,
     RunRecord.model_validate_json,
     RunFilter,
