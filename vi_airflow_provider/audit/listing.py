@@ -74,7 +74,7 @@ class Listing(Generic[L, D]):
         if self.selection.limit is not None:
             return False
         before = self.late
-        self._fetch([each for each in document_ids if not self.spool.knows(each)])
+        self._fetch(list(self.spool.unknown(document_ids)))
         return self.late > before
 
     def _first_pass(self) -> None:
@@ -113,7 +113,7 @@ class Listing(Generic[L, D]):
 
     def _unknown_ids(self) -> list[str]:
         self.passes += 1
-        return [each for each in self.source.ids(page_size=IDS_PER_PAGE) if not self.spool.knows(each)]
+        return list(self.spool.unknown(self.source.ids(page_size=IDS_PER_PAGE)))
 
     def _fetch(self, document_ids: Iterable[str]) -> None:
         """Request documents by their ids, and store those that exist and match."""

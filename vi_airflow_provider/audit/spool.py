@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from sqlite3 import Cursor
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final, Generic, Self
@@ -16,8 +17,14 @@ from vi_airflow_provider.storage.files import file_for
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-#: Entries that are added to the index at once; one by one, they take three times longer.
+#: Entries that are added to the index, or looked up in it, at once; one by one, they take two to three times longer.
 _ROWS: Final = 256
+_UNKNOWN: Final = """
+    SELECT id FROM asked
+    WHERE NOT EXISTS (SELECT 1 FROM document WHERE document.id = asked.id)
+    AND NOT EXISTS (SELECT 1 FROM skipped WHERE skipped.id = asked.id)
+    ORDER BY asked.rowid
+"""
 
 
 class Spool(Generic[D]):
@@ -38,6 +45,7 @@ class Spool(Generic[D]):
             "CREATE TABLE document (id TEXT PRIMARY KEY, fingerprint TEXT, start INT, size INT) WITHOUT ROWID"
         )
         self._index.execute("CREATE TABLE skipped (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._index.execute("CREATE TABLE asked (id TEXT)")
         self._stored: list[tuple[str, str, int, int]] = []
         self._skipped: list[tuple[str]] = []
 
@@ -63,15 +71,18 @@ class Spool(Generic[D]):
         self._stored.clear()
         self._skipped.clear()
 
-    def _query(self, query: str, *values: str) -> Cursor:
+    def _query(self, query: str) -> Cursor:
         if self._stored or self._skipped:
             self._complete_index()
-        return self._index.execute(query, values)
+        return self._index.execute(query)
 
-    def knows(self, document_id: str) -> bool:
-        """Return whether a document was stored or skipped."""
-        query = "SELECT EXISTS (SELECT 1 FROM document WHERE id = ?) OR EXISTS (SELECT 1 FROM skipped WHERE id = ?)"
-        return bool(self._query(query, document_id, document_id).fetchone()[0])
+    def unknown(self, document_ids: Iterable[str]) -> Iterator[str]:
+        """Yield those ids whose documents were neither stored nor skipped."""
+        rows = ((each,) for each in document_ids)
+        while batch := list(islice(rows, _ROWS)):
+            self._query("DELETE FROM asked")
+            self._index.executemany("INSERT INTO asked VALUES (?)", batch)
+            yield from (each for (each,) in self._query(_UNKNOWN).fetchall())
 
     def __len__(self) -> int:
         return int(self._query("SELECT count(*) FROM document").fetchone()[0])

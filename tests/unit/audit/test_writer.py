@@ -101,6 +101,16 @@ def test_spool_is_on_disk_without_a_name(folder: str, tmp_path: Path) -> None:
     assert nameless() == before
 
 
+def test_spool_tells_which_ids_it_has_not_met() -> None:
+    met = [f"f{number}" for number in range(600)]
+    with Spool(SUBJECT) as spool:
+        assert list(spool.unknown(met)) == met
+        for number, each in enumerate(met):
+            spool.skip(each) if number % 3 else spool.add(flow(each))
+        assert list(spool.unknown([])) == []
+        assert list(spool.unknown(["z", *met, "a", "f\0", "z"])) == ["z", "a", "f\0", "z"]
+
+
 # --- publishing -------------------------------------------------------------------------------------------------------
 
 
