@@ -197,12 +197,13 @@ def test_restored_documents_open_their_gates_after_a_round_of_checks() -> None:
     assert max(simulation.delays(restored).values()) > INTERVAL
 
 
-def test_renamed_document_opens_its_gate_after_the_whole_listing_was_read() -> None:
+@pytest.mark.parametrize("keys", [NAMES, ["name:n07"]], ids=["many", "one"])
+def test_renamed_document_opens_its_gate_after_the_whole_listing_was_read(keys: list[str]) -> None:
     def rename(organization: Organization, now: int) -> None:
         organization.put("d0700", organization.documents["d0700"].created, updated=now, name="n07")
 
     organization = Organization("newest")
-    simulation = Simulation(organization, NAMES).run(200, [Event(SETTLED, rename)])
+    simulation = Simulation(organization, keys).run(200, [Event(SETTLED, rename)])
     assert simulation.delays({"name:n07": SETTLED})["name:n07"] <= round_of_checks(DOCUMENTS // 20)
 
 
@@ -241,6 +242,25 @@ def test_failing_pages_delay_a_gate_and_lose_none(error: type[ViError]) -> None:
     events = [*outage, *(Event(at, create(key)) for key, at in created.items())]
     simulation = Simulation(Organization("newest")).run(200, events)
     assert max(simulation.opened[key] for key in created) <= SETTLED + 40 + INTERVAL + 1
+
+
+@pytest.mark.parametrize("keys", [KEYS, NAMES], ids=["ids", "names"])
+def test_head_that_grows_by_too_much_is_not_read_to_its_floor(keys: list[str]) -> None:
+    created = dict.fromkeys(keys[:5], SETTLED + 0.2)
+    events = [Event(SETTLED + 0.1, create_others(20 * GETS_PER_PAGE + 40))]
+    for key, at in created.items():
+        name = key.removeprefix("name:")
+        events.append(Event(at, lambda organization, now, name=name: organization.put(name, now)))  # type: ignore[misc]
+    simulation = Simulation(Organization("newest"), keys).run(200, events)
+    assert max(simulation.delays(created).values()) <= INTERVAL + 2
+    if keys == KEYS:
+        assert max(pages for pages, _ in simulation.requests[3:]) == GETS_PER_PAGE
+
+
+def test_failure_of_the_service_is_not_met_by_each_key() -> None:
+    outage = [Event(SETTLED, fail(OUTAGE)), Event(SETTLED + 40, fail(None))]
+    simulation = Simulation(Organization("newest")).run(SETTLED + 40, outage)
+    assert simulation.requests[4:] == [(1, GETS_PER_PAGE)] * 3
 
 
 disturbances = st.one_of(

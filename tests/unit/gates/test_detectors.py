@@ -1,0 +1,74 @@
+"""One poll of a change detector, without a trigger: turns of the event loop, and versions of odd documents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from tests.documents import wire_flow
+from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.gates.changes import Snapshot
+from vi_airflow_provider.gates.flow_changes import EVENTS, FlowChangeDetector
+from vi_airflow_provider.selection.filter import FlowFilter
+
+ORGANIZATION: Final = "one"
+
+
+class Client:
+    """A listing without requests."""
+
+    settings = SimpleNamespace(organization_id=ORGANIZATION)
+
+    def __init__(self, flows: Sequence[Flow]) -> None:
+        self._flows = flows
+
+    async def list_flows(self) -> AsyncIterator[Flow]:
+        for flow in self._flows:
+            yield flow
+
+
+def detector() -> FlowChangeDetector:
+    return FlowChangeDetector(FlowFilter(), flow_id=None, events=EVENTS, spec_changes_only=False)
+
+
+async def poll(*flows: Flow, before: Snapshot | None = None) -> Snapshot:
+    client: Any = Client(flows)
+    return await detector().poll(client, before)
+
+
+def turns_of_others(flows: int) -> int:
+    """Return how often another task gets its turn during a poll."""
+    turns = 0
+
+    async def bystander() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        other = asyncio.create_task(bystander())
+        await poll(*(Flow.model_validate(wire_flow(flowId=f"f{number}")) for number in range(flows)))
+        other.cancel()
+
+    asyncio.run(main())
+    return turns
+
+
+@pytest.mark.parametrize(("flows", "turns"), [(9, 0), (10, 1), (35, 3)])
+def test_long_listing_lets_other_tasks_run(flows: int, turns: int) -> None:
+    assert turns_of_others(flows) - turns_of_others(0) == turns
+
+
+@pytest.mark.parametrize("etag", ["\ud800", "1-é", ""])
+def test_any_etag_tells_versions_apart(etag: str) -> None:
+    first, second = (Flow.model_validate(wire_flow(etag=each)) for each in (etag, etag + "x"))
+    before = asyncio.run(poll(first))
+    assert asyncio.run(poll(first, before=before)).count == 0
+    after = asyncio.run(poll(second, before=before))
+    assert [change.events for change in after.changes.values()] == [("updated",)]
+    assert len(after.versions[second.flow_id].version) == 16
