@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 from dataclasses import dataclass
@@ -107,30 +108,18 @@ def write_csv(documents: Iterable[T], file: IO[str], pieces: Mapping[str, int], 
     more = [(name, number) for name, most in pieces.items() for number in range(1, most)]
     if bom:
         file.write("\ufeff")
-    file.write(_line([*table.columns, *table.legible_times, *(f"{name}_{number + 1}" for name, number in more)]))
+    writer = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([*table.columns, *table.legible_times, *(f"{name}_{number + 1}" for name, number in more)])
     for document in documents:
         row = table.row(document)
         cells = _cells(row, table)
-        file.write(
-            _line(
-                [
-                    *(cell[0] for cell in cells.values()),
-                    *(_iso_time(row[name]) for name in table.legible_times.values()),
-                    *(cells[name][number] if number < len(cells[name]) else "" for name, number in more),
-                ]
-            )
+        writer.writerow(
+            [
+                *(cell[0] for cell in cells.values()),
+                *(_iso_time(row[name]) for name in table.legible_times.values()),
+                *(cells[name][number] if number < len(cells[name]) else "" for name, number in more),
+            ]
         )
-
-
-def _line(cells: Iterable[str | int | None]) -> str:
-    """Return a line as ``csv.writer`` writes it, in a third of its time: that examines each character by itself."""
-    texts = (str(cell) if isinstance(cell, int) else _quote(cell or "") for cell in cells)
-    return ",".join(texts) + "\r\n"
-
-
-def _quote(text: str) -> str:
-    doubled = text.replace('"', '""')
-    return f'"{doubled}"'
 
 
 def _cells(row: Mapping[str, Any], table: Table[T]) -> dict[str, list[Any]]:

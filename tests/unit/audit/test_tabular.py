@@ -120,13 +120,6 @@ def test_long_run_before_a_sign_takes_linear_time(run: str, end: str) -> None:
     assert time.process_time() - began < 1
 
 
-@given(st.lists(SLY | st.text() | st.integers() | st.none(), min_size=2))
-def test_line_of_a_csv_is_what_python_writes(line: list[str | int | None]) -> None:
-    file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC).writerow(line)
-    assert tabular._line(line) == file.getvalue()
-
-
 def test_csv_has_one_row_per_flow(tmp_path: Path) -> None:
     export(str(tmp_path / "flows.csv"), [FLOWS[2], flow()], "csv")
     bare, row = rows(tmp_path / "flows.csv")
