@@ -253,16 +253,16 @@ def test_broken_listing_leaves_what_was_there(
 
 @pytest.mark.usefixtures("vi")
 def test_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = iter([tabular._line])
+    first, legible = iter(tabular.FLOW_TABLE.legible_times), tabular._iso_time
 
-    def full(cells: Any) -> str:
-        for write in first:
-            return write(cells)
+    def full(time: Any) -> str:
+        for _ in first:
+            return legible(time)
         raise OSError(28, "No space left on device")
 
     export(str(tmp_path / "flows.csv"), YESTERDAY, "csv")
     found = contents(tmp_path)
-    monkeypatch.setattr(tabular, "_line", full)
+    monkeypatch.setattr(tabular, "_iso_time", full)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "flows.csv", format="csv")
     assert contents(tmp_path) == found
