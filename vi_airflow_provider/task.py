@@ -40,7 +40,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, mask_secre
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.selection.arguments import checked_flow_id, choice
-from vi_airflow_provider.selection.literals import CHECKS, Check, refuse_literals
+from vi_airflow_provider.selection.combinations import Combination
+from vi_airflow_provider.selection.literals import CHECKS, Check, is_plain_text, refuse_literals
 from vi_airflow_provider.selection.xcom import refuse_reserved_keys, xcom_value
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class ViTaskMixin:
     checks: ClassVar[Mapping[str, Check]] = {}
     #: Groups of arguments of which at least one must be given.
     required: ClassVar[Sequence[Collection[str]]] = ()
+    #: Arguments that exclude or require each other.
+    combinations: ClassVar[Sequence[Combination]] = ()
 
     def refuse_literals(self) -> None:
         """Refuse an argument of a task in a DAG that can never be right; the last step of each ``__init__``.
@@ -98,7 +101,17 @@ class ViTaskMixin:
         # The arguments of an instance of a mapped task are data. They are checked when it is executed.
         if self.has_dag() and not getattr(self, "_BaseOperator__from_mapped", False):
             arguments = {_ARGUMENT_OF.get(field, field): value for field, value in vars(self).items()}
-            refuse_literals(self.task_id, arguments, self.choices, self.required, {**CHECKS, **self.checks})
+            # A DAG that chooses its own delimiters is rare, and reading them would create a template environment.
+            has_own_delimiters = bool(getattr(self.dag, "jinja_environment_kwargs", None))
+            refuse_literals(
+                self.task_id,
+                arguments,
+                choices=self.choices,
+                required=self.required,
+                checks={**CHECKS, **self.checks},
+                combinations=self.combinations,
+                is_text=is_plain_text if has_own_delimiters else _has_no_template,
+            )
 
     def chosen(self, name: str) -> str:
         """Return an argument that has one of a few values.
@@ -221,6 +234,11 @@ class ViTaskMixin:
         """
         if self.do_xcom_push:
             refuse_reserved_keys(value, flow_id)
+
+
+def _has_no_template(text: str) -> bool:
+    """Return whether a text is no template with the usual delimiters."""
+    return "{{" not in text and "{%" not in text
 
 
 def _has_template(text: str, jinja_env: Any) -> bool:

@@ -141,10 +141,17 @@ LIGHT: Final = {
     f"{NAME}.{name}"
     for name in (
         "api.errors",
+        "api.run_state",
         "api.validation",
         "selection.arguments",
+        "selection.best_metric",
+        "selection.collection_arguments",
+        "selection.combinations",
         "selection.literals",
+        "selection.overrides",
         "selection.xcom",
+        "storage.places",
+        "storage.url_secrets",
         "gates.outcome",
         "gates.pacing",
     )

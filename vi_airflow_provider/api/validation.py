@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -35,6 +36,31 @@ def checked_count(value: object, name: str, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ViValidationError(f"{name}: {value!r:.80} is not a whole number of at least {low}")
     return value
+
+
+def checked_object(name: str, value: Any, what: str) -> Any:
+    """Return ``value`` if it can have fields: a mapping or a document; :class:`ViValidationError` otherwise."""
+    if isinstance(value, str | bytes | int | float | list | tuple | set | frozenset):
+        raise ViValidationError(
+            f"{name}: {what} or an object of its fields expected, {type(value).__name__} given: {value!r:.80}"
+        )
+    return value
+
+
+def checked_attributes(attributes: Any, *, removable: bool = False) -> Mapping[str, str | None]:
+    """Return the attributes that a document is to have.
+
+    :param removable: accept ``None`` as a value; it removes the attribute
+    :raises ViValidationError: an attribute is not text
+    """
+    if not isinstance(attributes, Mapping):
+        given = f"{type(attributes).__name__} given: {attributes!r:.80}"
+        raise ViValidationError(f"attributes: an object of texts expected, {given}")
+    for key, value in attributes.items():
+        if not isinstance(key, str) or not (isinstance(value, str) or (value is None and removable)):
+            hint = f"; write {str(value)!r:.80}" if isinstance(value, int | float) else ""
+            raise ViValidationError(f"attributes[{key!r:.80}]: text expected, {type(value).__name__} given{hint}")
+    return attributes
 
 
 def describe_errors(error: ValidationError, json_path: str = "") -> str:

@@ -6,20 +6,17 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.selection.arguments import boolean, choice, optional_count, optional_text
+from vi_airflow_provider.selection.arguments import boolean, optional_count
+from vi_airflow_provider.selection.combinations import comparison, export_format
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.selection.run_filter import RunFilter
+from vi_airflow_provider.storage.places import earlier_export
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_destination, resolve_file
-
-FORMATS: Final = ("jsonl", "csv", "parquet")
-#: The format that a suffix of the destination implies, if none is given.
-_IMPLIED: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Selection:
         return cls(
             filter_type.build(**filters),
             optional_count("limit", criteria.get("limit")),
-            optional_count("page_size", page_size),
+            optional_count("page_size", page_size, 1),
             json.loads(json.dumps(criteria, default=str)),
         )
 
@@ -123,44 +120,21 @@ class ExportPlan:
         target = resolve_file("destination", destination)
         plan = cls(
             target=target,
-            format=_format(format, target.name),
-            compare_to=optional_text("compare_to", compare_to),
+            format=export_format(format=format, destination=destination),
+            compare_to=earlier_export("compare_to", compare_to),
             fail_on_drift=boolean("fail_on_drift", fail_on_drift),
             html_report=boolean("html_report", html_report),
             csv_bom=boolean("csv_bom", csv_bom),
             selection=selection,
         )
-        plan._check_format()
-        plan._check_comparison()
+        comparison(compare_to=compare_to, fail_on_drift=fail_on_drift, format=format, destination=destination)
+        plan._check_storage()
         refuse_folder("destination", target)  # the manifest would be written, and then the file could not be
         return plan
 
-    def _check_format(self) -> None:
-        if self.format != "parquet":
-            return
-        if importlib.util.find_spec("pyarrow") is None:
+    def _check_storage(self) -> None:
+        """Check what depends on the packages that a worker has."""
+        if self.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ViValidationError("format: parquet needs pyarrow: install vi-airflow-provider[parquet]")
-        if self.compressed:
-            raise ViValidationError("destination: a parquet file is compressed internally, so remove .gz")
-
-    def _check_comparison(self) -> None:
         if self.compare_to not in (None, "previous"):
             resolve_destination("compare_to", self.compare_to)
-        if self.compare_to is not None and self.format != "jsonl":
-            raise ViValidationError('compare_to: only exports with format="jsonl" can be compared')
-        if self.fail_on_drift and self.compare_to is None:
-            raise ViValidationError("fail_on_drift: give compare_to, too; there is no drift without a comparison")
-
-
-def _format(given: Any, name: str) -> str:
-    """Return the format that is given, or that the name of the file implies."""
-    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    implied = _IMPLIED.get(suffix)
-    if given is None:
-        return implied or "jsonl"
-    chosen = choice("format", given, FORMATS)
-    if implied not in (None, chosen):
-        raise ViValidationError(
-            f"format: {chosen!r} contradicts {suffix} at the end of destination; change one of them"
-        )
-    return chosen

@@ -17,6 +17,7 @@ from vi_airflow_provider.cleanup.policy import Decision, Plan
 from vi_airflow_provider.cleanup.protection import Protections, UnmatchedRules
 from vi_airflow_provider.cleanup.subject import obstacle
 from vi_airflow_provider.selection.arguments import Text
+from vi_airflow_provider.selection.collection_arguments import document_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,7 @@ class GivenPlan:
         :param protections: the arguments about what is never deleted, as a DAG author writes them
         :raises ViValidationError: it is not a plan, or not complete
         """
+        document_list("plan", plan)
         report: Mapping[str, Any] = plan if isinstance(plan, Mapping) else {"outcomes": plan}
         if report.get("outcomes_omitted"):
             raise ViValidationError(f"plan: the report does not list {report['outcomes_omitted']} of its {kind.noun}s")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import NonNegativeInt
 
-from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.cleanup.protection import Protections, Rule, UnmatchedRules
 from vi_airflow_provider.cleanup.subject import Subject, document_of, id_of, name_of, obstacle
-from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Text
+from vi_airflow_provider.selection.arguments import Duration, Text
+from vi_airflow_provider.selection.collection_arguments import Attributes
+from vi_airflow_provider.selection.combinations import some_limit
 from vi_airflow_provider.selection.matching import age_is_known, attributes_match, latest_time, name_matches
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class RetentionPolicy(Protections):
     age_of: Literal["last_updated", "time_created"] = "last_updated"
     name_pattern: Text | None = None
     training_project: Text | None = None
-    attributes: dict[str, AttributeValue] | None = None
+    attributes: Attributes | None = None
     keep_last: NonNegativeInt | None = None
 
     @classmethod
@@ -119,10 +120,8 @@ class RetentionPolicy(Protections):
         :raises ViValidationError: a value is unusable, or nothing limits what would be selected
         """
         policy = super().build(**rules)
-        if policy.older_than is None and not policy.places:
-            alternatives = " or both" if len(cls.PLACES) == 1 else " or some of them"
-            given = ", ".join(("older_than", *cls.PLACES))
-            raise ViValidationError(f"give {given}{alternatives}: without them every {cls.NOUN} would be deleted")
+        places = {name: getattr(policy, name) for name in cls.PLACES}
+        some_limit(cls.NOUN, older_than=policy.older_than, **places)
         return policy
 
     @property

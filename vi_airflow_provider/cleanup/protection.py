@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.cleanup.subject import Subject, id_of, name_of
-from vi_airflow_provider.selection.arguments import Items, Text
+from vi_airflow_provider.selection.collection_arguments import ProtectedAttributes, ProtectedTexts
 from vi_airflow_provider.selection.matching import attributes_match, name_matches
 
 
@@ -20,17 +20,6 @@ class Rule(NamedTuple):
 
     label: str
     matches: Callable[[Subject], bool]
-
-
-def _not_rendered(text: str) -> str:
-    if text in ("None", "True", "False"):
-        raise ValueError(f"{text!r} is what a template makes of a value that is not a text; it would protect nothing")
-    return text
-
-
-ProtectedText = Annotated[Text, AfterValidator(_not_rendered)]
-#: The value of an attribute; unlike a name, it may be empty.
-ProtectedValue = Annotated[str, AfterValidator(_not_rendered)]
 
 
 class Protections(BaseModel):
@@ -43,9 +32,9 @@ class Protections(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protect_ids: Annotated[frozenset[ProtectedText], Items] = frozenset()
-    protect_names: Annotated[frozenset[ProtectedText], Items] = frozenset()
-    protect_attributes: dict[ProtectedText, ProtectedValue] = {}
+    protect_ids: ProtectedTexts = frozenset()
+    protect_names: ProtectedTexts = frozenset()
+    protect_attributes: ProtectedAttributes = {}
 
     @classmethod
     def build(cls, **rules: Any) -> Self:

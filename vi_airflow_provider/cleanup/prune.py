@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from vi_airflow_provider.api.errors import ViValidationError, one_line
+from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
 from vi_airflow_provider.cleanup.deletion import delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
@@ -21,7 +21,9 @@ from vi_airflow_provider.cleanup.policy import Measured, Plan, RetentionPolicy, 
 from vi_airflow_provider.cleanup.protection import Protections
 from vi_airflow_provider.cleanup.report import PruneError, Report, results_table, spared_table, summary
 from vi_airflow_provider.cleanup.run_kind import RunKind
-from vi_airflow_provider.selection.arguments import boolean, optional_count, optional_text
+from vi_airflow_provider.selection.arguments import boolean, count, optional_count
+from vi_airflow_provider.selection.combinations import archive_or_consent
+from vi_airflow_provider.storage.places import written_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,18 +72,18 @@ class Order:
         rules = {**rules, **{name: optional_count(name, rules[name]) for name in kind.policy.PLACES}}
         protections = {name: rules[name] for name in _PROTECTIONS}
         dry_run = boolean("dry_run", dry_run)
-        concurrency = optional_count("concurrency", limits["concurrency"])
-        if not concurrency:
-            raise ViValidationError(f"concurrency: {limits['concurrency']!r:.80} is not a whole number of at least 1")
+        consent = {name: limits[name] for name in ("archive_to", "allow_unarchived")}
+        archive_or_consent(dry_run=dry_run, **consent)
+        archive_to = written_folder("archive_to", limits["archive_to"])
         return cls(
             kind=kind,
             rules=rules if plan is None else {"plan": True, **protections},
             source=kind.policy.build(**rules) if plan is None else GivenPlan.read(plan, protections, kind),
             dry_run=dry_run,
             guards=Guards.build(limits["max_delete"], limits["max_delete_fraction"], limits["protect_unmatched"]),
-            archive_to=None if dry_run else _folder(limits["archive_to"], limits["allow_unarchived"]),
-            concurrency=concurrency,
-            page_size=optional_count("page_size", limits["page_size"]),
+            archive_to=None if dry_run else archive_to,
+            concurrency=count("concurrency", limits["concurrency"], 1),
+            page_size=optional_count("page_size", limits["page_size"], 1),
         )
 
     def for_reviewed(self, report: Report) -> Self:
@@ -94,14 +96,6 @@ class Order:
         return replace(
             self, source=GivenPlan(self.kind, plan.selected, protections, plan.total, report.organization_id)
         )
-
-
-def _folder(archive_to: Any, allow_unarchived: object) -> str | None:
-    if archive_to is None and allow_unarchived is not True:
-        raise ViValidationError(
-            "archive_to: give a folder for what is deleted, or allow_unarchived=True to delete without an archive"
-        )
-    return optional_text("archive_to", archive_to)
 
 
 @dataclass(frozen=True)

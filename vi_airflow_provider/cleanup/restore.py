@@ -17,6 +17,7 @@ from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.transport.loop_thread import raise_if
 from vi_airflow_provider.cleanup.archive import ARCHIVE, ArchiveError, read_archive
+from vi_airflow_provider.selection.collection_arguments import Texts, check_of
 from vi_airflow_provider.storage.files import list_files
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:
         raise
     if flow_ids is None:
         return list(flows.values())
-    if isinstance(flow_ids, str):
-        raise ViValidationError("flow_ids: a list of ids expected, a text given")
+    flow_ids = check_of(Texts)("flow_ids", flow_ids)
     unknown = [flow_id for flow_id in flow_ids if flow_id not in flows]
     if unknown:
         raise ViValidationError(f"flow_ids: {unknown[0]!r:.80} is not in the archive ({len(unknown)} are not)")

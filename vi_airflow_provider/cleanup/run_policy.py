@@ -10,31 +10,19 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, NonNegativeInt
+from pydantic import BeforeValidator, NonNegativeInt
 
-from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Flow, Run, RunState
 from vi_airflow_provider.cleanup.policy import Candidate, Kept, Measure, Measured, RetentionPolicy, first_ones
 from vi_airflow_provider.cleanup.subject import Subject, flow_of, obstacle
-from vi_airflow_provider.selection.arguments import Items, Text
 from vi_airflow_provider.selection.best_metric import BestMetric
+from vi_airflow_provider.selection.collection_arguments import ENDED, EndedStates
+from vi_airflow_provider.selection.combinations import both_or_neither
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-#: The states in which a run can be deleted.
-ENDED: Final = tuple(state.value for state in RunState if state.is_ended)
 UNREADABLE: Final = "the metrics of its flow's runs could not be read"
-
-
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _ended(states: frozenset[str]) -> frozenset[str]:
-    if not states or not states.issubset(ENDED):
-        raise ValueError(f"some of {', '.join(map(repr, ENDED))} expected: other runs are never deleted")
-    return states
 
 
 class RunRetentionPolicy(RetentionPolicy):
@@ -50,7 +38,7 @@ class RunRetentionPolicy(RetentionPolicy):
     GROUP: ClassVar[str] = "flow"
     NOUN: ClassVar[str] = "run"
 
-    states: Annotated[frozenset[Text], AfterValidator(_ended), Items, BeforeValidator(_one_or_more)] = frozenset(ENDED)
+    states: EndedStates = frozenset(map(RunState, ENDED))
     keep_best: NonNegativeInt | None = None
     best_metric: Annotated[BestMetric | None, BeforeValidator(BestMetric.build)] = None
     keep_succeeded: NonNegativeInt | None = None
@@ -62,8 +50,7 @@ class RunRetentionPolicy(RetentionPolicy):
         :raises ViValidationError: also if only one of ``keep_best`` and ``best_metric`` is given
         """
         policy = super().build(**rules)
-        if (policy.keep_best is None) != (policy.best_metric is None):
-            raise ViValidationError("keep_best, best_metric: give both or neither")
+        both_or_neither(keep_best=policy.keep_best, best_metric=policy.best_metric)
         return policy
 
     def candidate(self, subject: Subject, now: datetime) -> Candidate | None:

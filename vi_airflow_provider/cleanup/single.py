@@ -13,6 +13,7 @@ from vi_airflow_provider.cleanup.destination import Attempt, Destination
 from vi_airflow_provider.cleanup.outcome import DeleteOutcome
 from vi_airflow_provider.cleanup.policy import Decision
 from vi_airflow_provider.selection.arguments import boolean, optional_text
+from vi_airflow_provider.storage.places import written_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class Order:
 
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        folder = optional_text("archive_to", archive_to)
+        folder = written_folder("archive_to", archive_to)
         return cls(
             flow_id,
             optional_text("expected_etag", expected_etag),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError, one_line
 from vi_airflow_provider.api.validation import checked_id, describe_errors
-from vi_airflow_provider.selection.arguments import Duration, Items, Text, milliseconds
+from vi_airflow_provider.selection.arguments import Duration, Text, boolean, milliseconds, optional_count
+from vi_airflow_provider.selection.collection_arguments import Attributes, Texts, check_of
+from vi_airflow_provider.selection.combinations import absence, exactly_one
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,7 +81,7 @@ class FlowCondition(BaseModel):
 
     absent: bool = False
     expected_digest: Text | None = None
-    required_blocks: Annotated[tuple[Text, ...], Items] = ()
+    required_blocks: Texts = ()
     min_generation: int | None = None
     attributes: dict[str, str] = {}
     unchanged_for: Duration | None = None
@@ -113,6 +116,14 @@ class FlowCondition(BaseModel):
         return lacking
 
 
+#: What a user writes is checked more strictly than what an earlier version has stored.
+WRITTEN: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "absent": boolean,
+    "attributes": check_of(Attributes),
+    "min_generation": optional_count,
+}
+
+
 class Gate(BaseModel):
     """A target and a condition: everything that a sensor waits for, as data that can be stored and read again."""
 
@@ -127,18 +138,18 @@ class Gate(BaseModel):
 
         :raises ViValidationError: a value is unusable; the message names the argument
         """
+        condition = given(condition or {})
+        written = {name: check(name, condition[name]) for name, check in WRITTEN.items() if name in condition}
         try:
             # Separately, so that an error names the argument alone.
-            gate = cls(target=Target(**given(target)), condition=FlowCondition(**given(condition or {})))
+            gate = cls(target=Target(**given(target)), condition=FlowCondition(**{**condition, **written}))
         except ValidationError as error:
             reason = describe_errors(error)
         else:
-            if (gate.target.flow_id is None) == (gate.target.flow_name is None):
-                raise ViValidationError("give either flow_id or flow_name")
+            exactly_one(flow_id=gate.target.flow_id, flow_name=gate.target.flow_name)
             if gate.target.flow_id is not None:
                 checked_id(gate.target.flow_id)
-            if gate.condition.absent and gate.condition != FlowCondition(absent=True):
-                raise ViValidationError("absent: nothing else can be required of a flow that must not exist")
+            absence(**gate.condition.model_dump())
             return gate
         raise ViValidationError(reason)
 

@@ -13,6 +13,8 @@ from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.api.validation import checked_id, describe_errors
 from vi_airflow_provider.gates.condition import Verdict, given
 from vi_airflow_provider.selection.arguments import AttributeValue, Items, Text
+from vi_airflow_provider.selection.collection_arguments import OneOrSeveral, State, some_states
+from vi_airflow_provider.selection.combinations import target_of_run
 from vi_airflow_provider.selection.matching import attributes_match
 
 if TYPE_CHECKING:
@@ -26,12 +28,7 @@ def _pairs(value: Any) -> Any:
     return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
-def _states(value: Any) -> Any:
-    """Accept one state in place of several."""
-    return (value,) if isinstance(value, str) else value
-
-
-States = Annotated[tuple[RunState, ...], BeforeValidator(_states), Items]
+States = Annotated[tuple[State, ...], Items, OneOrSeveral]
 
 
 class RunTarget(BaseModel):
@@ -161,18 +158,9 @@ class RunGate(BaseModel):
 
     def _check(self, *, newest: bool) -> None:
         target = self.target
-        criteria = bool(target.flow_id or target.training_project or target.attributes)
-        if (target.run_id is None) != criteria:
-            raise ViValidationError("give either run_id, or at least one of flow_id, training_project and attributes")
-        if newest != criteria:
-            raise ViValidationError(
-                "newest: set it to True: of the runs that match, the newest one is waited for"
-                if criteria
-                else "newest: run_id names the only run that can be meant"
-            )
+        target_of_run(**{**target.model_dump(), "attributes": dict(target.attributes)}, newest=newest)
         if target.run_id is not None:
             checked_id(target.run_id, "run id")
         if target.flow_id is not None:
             checked_id(target.flow_id)
-        if not self.condition.states:
-            raise ViValidationError("states: at least one is required")
+        some_states("states", self.condition.states)

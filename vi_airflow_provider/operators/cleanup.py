@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from vi_airflow_provider.operators.base import ViBaseOperator
+from vi_airflow_provider.selection.combinations import Combination, archive_or_consent, limits_of_flows
+from vi_airflow_provider.storage.places import written_folder
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
@@ -113,7 +115,12 @@ class PruneBaseOperator(CleanupOperator):
     )
     ui_color = "#fbe4e4"
     choices: ClassVar = {"age_of": ("last_updated", "time_created"), "protect_unmatched": ("warn", "fail")}
-    required = (("older_than", "plan"),)
+    checks: ClassVar = {"archive_to": written_folder}
+    required: ClassVar[Sequence[Collection[str]]] = (("older_than", "keep_last", "plan"),)
+    combinations: ClassVar[Sequence[Combination]] = (
+        Combination(("older_than", "keep_last", "plan"), limits_of_flows),
+        Combination(("dry_run", "archive_to", "allow_unarchived"), archive_or_consent),
+    )
     #: The arguments of the policy.
     rules: ClassVar[tuple[str, ...]] = RULES
 

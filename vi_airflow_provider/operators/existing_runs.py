@@ -11,10 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
-from vi_airflow_provider.selection.arguments import boolean, optional_count, optional_seconds
+from vi_airflow_provider.selection.arguments import boolean, identifier, optional_count, optional_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
@@ -38,7 +38,7 @@ class ViRunBaseOperator(ViBaseOperator):
 
     template_fields: Sequence[str] = (*ViBaseOperator.template_fields, "run_id")
     operator_extra_links = (ViRunLink(),)
-    required = (("run_id",),)
+    required: ClassVar[Sequence[Collection[str]]] = (("run_id",),)
 
     def __init__(self, *, run_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -83,7 +83,7 @@ class GetRunOperator(ViRunBaseOperator):
             if_missing = self.chosen("if_missing")
             metric = summary.BestMetric.build(self.best_metric)
             try:
-                run = hook.get_run(self.run_id)
+                run = hook.get_run(identifier("run_id", self.run_id))
             except ViNotFoundError:
                 if if_missing == "fail":
                     raise
@@ -136,7 +136,7 @@ class KillRunOperator(ViRunBaseOperator):
         from vi_airflow_provider.training.starting import kill_and_see_it_end
 
         try:
-            run = hook.get_run(self.run_id)
+            run = hook.get_run(identifier("run_id", self.run_id))
         except ViNotFoundError:
             return "already_absent"
         self._announce(context, run)

@@ -10,6 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
+from vi_airflow_provider.selection.combinations import FORMATS, Combination, comparison, export_format
+from vi_airflow_provider.storage.places import earlier_export, written_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,8 +41,13 @@ class ExportOperator(ViBaseOperator):
     """
 
     template_fields: Sequence[str] = (*ViBaseOperator.template_fields, *_ARGUMENTS)
-    choices: ClassVar = {"format": ("jsonl", "csv", "parquet")}
-    required = (("destination",),)
+    choices: ClassVar = {"format": FORMATS}
+    checks: ClassVar = {"destination": written_file, "compare_to": earlier_export}
+    required: ClassVar = (("destination",),)
+    combinations: ClassVar = (
+        Combination(("format", "destination"), export_format),
+        Combination(("compare_to", "fail_on_drift", "format", "destination"), comparison),
+    )
     #: What is exported, in the singular.
     noun: ClassVar[Literal["flow", "run"]]
     page_size: int | None

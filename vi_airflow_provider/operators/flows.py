@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.validation import checked_object
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.cleanup import CleanupOperator
 from vi_airflow_provider.operators.export import ExportFlowsOperator
@@ -21,6 +22,8 @@ from vi_airflow_provider.operators.prune import PruneFlowsOperator
 from vi_airflow_provider.operators.restore import RestoreFlowsOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
 from vi_airflow_provider.selection.arguments import choice, optional_count
+from vi_airflow_provider.selection.literals import wire_attributes
+from vi_airflow_provider.storage.places import written_folder
 from vi_airflow_provider.task import instance_of
 
 if TYPE_CHECKING:
@@ -102,7 +105,7 @@ class GetFlowOperator(ViBaseOperator):
 
     template_fields = (*ViBaseOperator.template_fields, "flow_id", "if_missing")
     choices: ClassVar = {"if_missing": ("fail", "skip")}
-    required = (("flow_id",),)
+    required: ClassVar = (("flow_id",),)
 
     def __init__(self, *, flow_id: str, if_missing: Literal["fail", "skip"] = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -150,7 +153,8 @@ class DeleteFlowOperator(CleanupOperator):
     )
     ui_color = "#fbe4e4"
     choices: ClassVar = {"if_missing": ("success", "skip", "fail"), "if_changed": ("fail", "skip")}
-    required = (("flow_id",),)
+    checks: ClassVar = {"archive_to": written_folder}
+    required: ClassVar = (("flow_id",),)
 
     def __init__(
         self,
@@ -208,7 +212,8 @@ class CreateFlowOperator(ViBaseOperator):
     template_fields = (*ViBaseOperator.template_fields, "spec", "attributes", "flow_id", "if_exists")
     ui_color = "#e4f5e6"
     choices: ClassVar = {"if_exists": ("fail", "skip", "replace")}
-    required = (("spec",),)
+    checks: ClassVar = {"spec": partial(checked_object, what="a flow spec"), "attributes": wire_attributes}
+    required: ClassVar = (("spec",),)
 
     def __init__(
         self,
@@ -271,7 +276,11 @@ class UpdateFlowOperator(ViBaseOperator):
 
     template_fields = (*ViBaseOperator.template_fields, "flow_id", "spec", "attributes")
     ui_color = "#e4f5e6"
-    required = (
+    checks: ClassVar = {
+        "spec": partial(checked_object, what="a flow spec"),
+        "attributes": partial(wire_attributes, removable=True),
+    }
+    required: ClassVar = (
         ("flow_id",),
         ("spec", "attributes"),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from vi_airflow_provider.links.runs import run_url
 from vi_airflow_provider.operators.cleanup import RULES, CleanupOperator, PruneBaseOperator
 from vi_airflow_provider.operators.existing_runs import summaries
+from vi_airflow_provider.selection.collection_arguments import EndedStates, check_of
+from vi_airflow_provider.selection.combinations import Combination, both_or_neither, limits_of_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Run, RunOutput
 
+_PLACES: Final = ("keep_last", "keep_succeeded", "keep_best")
 _OWN_RULES: Final = ("states", "keep_best", "best_metric", "keep_succeeded")
 
 
@@ -42,6 +45,13 @@ class PruneRunsOperator(PruneBaseOperator):
 
     template_fields = (*PruneBaseOperator.template_fields, *_OWN_RULES)
     rules = (*RULES, *_OWN_RULES)
+    checks: ClassVar = {**PruneBaseOperator.checks, "states": check_of(EndedStates)}
+    required: ClassVar = (("older_than", *_PLACES, "plan"),)
+    combinations: ClassVar = (
+        Combination(("older_than", *_PLACES, "plan"), limits_of_runs),
+        Combination(("keep_best", "best_metric"), both_or_neither),
+        *PruneBaseOperator.combinations[1:],
+    )
 
     def __init__(
         self,

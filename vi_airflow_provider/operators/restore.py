@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from vi_airflow_provider.operators.cleanup import CleanupOperator
+from vi_airflow_provider.selection.literals import optional
+from vi_airflow_provider.storage.places import written_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,8 @@ class RestoreFlowsOperator(CleanupOperator):
     template_fields = (*CleanupOperator.template_fields, "archive", "flow_ids", "if_exists")
     ui_color = "#e4f5e6"
     choices: ClassVar = {"if_exists": ("fail", "skip", "replace")}
-    required = (("archive",),)
+    checks: ClassVar = {"archive": optional(written_place)}
+    required: ClassVar = (("archive",),)
 
     def __init__(
         self,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vi_airflow_provider.operators.existing_runs import ViRunBaseOperator
+from vi_airflow_provider.selection.arguments import identifier
+from vi_airflow_provider.selection.best_metric import output_selector
+from vi_airflow_provider.selection.combinations import Combination, metric_of_best
+from vi_airflow_provider.selection.literals import optional
+from vi_airflow_provider.storage.places import written_file, written_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +29,7 @@ class RunArtifactsBaseOperator(ViRunBaseOperator):
         from vi_airflow_provider.training.artifacts import RunArtifacts
 
         with self.session(context) as hook:
-            run = hook.get_run(self.run_id)
+            run = hook.get_run(identifier("run_id", self.run_id))
             self._announce(context, run)
             return self.deliver(RunArtifacts(hook, hook.settings, run))
 
@@ -46,6 +52,8 @@ class GetRunOutputsOperator(RunArtifactsBaseOperator):
 
     template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
     choices: ClassVar = {"select": ("latest", "best", "all")}
+    checks: ClassVar = {"destination": optional(partial(written_text_file, content="JSON lines"))}
+    combinations: ClassVar = (Combination(("select", "best_metric"), metric_of_best),)
 
     def __init__(
         self,
@@ -83,6 +91,9 @@ class ExportModelOperator(RunArtifactsBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
+    checks: ClassVar = {"destination": written_file, "select": output_selector}
+    required: ClassVar = (*ViRunBaseOperator.required, ("destination",))
+    combinations: ClassVar = (Combination(("select", "best_metric"), metric_of_best),)
     #: What was stored, for OpenLineage.
     _artifacts: RunArtifacts | None = None
 
@@ -122,6 +133,8 @@ class ExportRunLogsOperator(RunArtifactsBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "destination")
+    checks: ClassVar = {"destination": partial(written_text_file, content="lines of text or of JSON")}
+    required: ClassVar = (*ViRunBaseOperator.required, ("destination",))
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

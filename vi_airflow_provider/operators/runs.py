@@ -7,11 +7,13 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.validation import checked_object
 from vi_airflow_provider.assets import is_of_models
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.operators.base import ViBaseOperator
@@ -19,7 +21,10 @@ from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunO
 from vi_airflow_provider.operators.export import ExportRunsOperator
 from vi_airflow_provider.operators.prune_runs import KillOverdueRunsOperator, PruneRunsOperator
 from vi_airflow_provider.operators.run_outputs import ExportModelOperator, ExportRunLogsOperator, GetRunOutputsOperator
-from vi_airflow_provider.selection.arguments import boolean
+from vi_airflow_provider.selection.arguments import boolean, interval, optional_seconds
+from vi_airflow_provider.selection.combinations import Combination, exactly_one
+from vi_airflow_provider.selection.literals import optional, wire_attributes
+from vi_airflow_provider.selection.overrides import checked_overrides
 from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 
 if TYPE_CHECKING:
@@ -94,7 +99,15 @@ class StartRunOperator(ViBaseOperator):
     _run: Run | None = None
     _result: dict[str, Any] | None = None
     choices: ClassVar = {"on_clear": ("restart", "adopt")}
-    required = (("flow_id", "flow"),)
+    checks: ClassVar = {
+        "flow": optional(partial(checked_object, what="a flow")),
+        "overrides": checked_overrides,
+        "attributes": wire_attributes,
+        "poll_interval": interval,
+        "timeout": optional_seconds,
+    }
+    required: ClassVar = (("flow_id", "flow"),)
+    combinations: ClassVar = (Combination(("flow_id", "flow"), exactly_one),)
 
     def __init__(
         self,

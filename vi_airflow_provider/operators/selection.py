@@ -82,5 +82,5 @@ class FlowSelectionOperator(ViBaseOperator):
         :raises ViValidationError: an argument is unusable; the message names it
         """
         criteria: Any = {name: getattr(self, name) for name in _CRITERIA}
-        limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size)
+        limit, page_size = optional_count("limit", self.limit), optional_count("page_size", self.page_size, 1)
         return hook.list_flows(page_size=page_size, limit=limit, **criteria)

@@ -89,7 +89,10 @@ def _text(value: Any) -> str:
     return value
 
 
-def _attribute_value(value: str) -> str:
+def _attribute_value(value: Any) -> str:
+    value = _plain(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is not a text; write {str(value)!r:.80}")
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     return value
@@ -109,7 +112,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 #: In front of a collection type: its argument may be any sequence.
 Items: Final = BeforeValidator(_items)
 #: The value of an attribute to compare with; unlike a name, it may be empty.
-AttributeValue = Annotated[str, AfterValidator(_attribute_value)]
+AttributeValue = Annotated[str, BeforeValidator(_attribute_value)]
 
 
 #: What other spellings of true and false mean.
@@ -118,19 +121,20 @@ _MEANT: Final = {"yes": True, "on": True, "1": True, "y": True, "no": False, "of
 
 def duration(name: str, value: Any) -> timedelta:
     """Return an argument that is a time span with a unit."""
-    return _validated(_SPAN, name, value)
+    return validated(_SPAN, name, value)
 
 
 def instant(name: str, value: Any) -> datetime:
     """Return an argument that is a time with a time zone."""
-    return _validated(_TIME, name, value)
+    return validated(_TIME, name, value)
 
 
-def _validated(kind: TypeAdapter[T], name: str, value: Any) -> T:
+def validated(kind: TypeAdapter[T], name: str, value: Any) -> T:
+    """Return an argument of this type."""
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        reason = f"{name}: {describe_errors(error).removeprefix('document: ')}"
+        reason = describe_errors(error, name)
     raise ViValidationError(reason)
 
 
@@ -138,9 +142,14 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return an argument that takes one of a few values."""
     if isinstance(value, str) and value in allowed:
         return value
+    raise _refused(name, value, one_of(value, allowed))
+
+
+def one_of(value: Any, allowed: Collection[str]) -> str:
+    """Describe the few values that were expected instead of this one."""
     close = get_close_matches(value, allowed, 1) if isinstance(value, str) else []
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise _refused(name, value, f"one of {', '.join(map(repr, allowed))}{hint}")
+    return f"one of {', '.join(map(repr, allowed))}{hint}"
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -154,22 +163,34 @@ def boolean(name: str, value: Any) -> bool:
     raise _refused(name, value, "true or false" if known is None else f"true or false; write {known}")
 
 
-def optional_count(name: str, value: Any) -> int | None:
-    """Return an argument that is a whole number or absent."""
+def flag(name: str, value: Any) -> bool:
+    """Return an argument that is true or false and cannot be a template."""
+    if isinstance(value, bool):
+        return value
+    raise _refused(name, value, "True or False")
+
+
+def optional_count(name: str, value: Any, low: int = 0) -> int | None:
+    """Return an argument that is a whole number of at least ``low``, or absent."""
+    given = value
     value = _plain(value)
     if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_DIGITS:
         value = int(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= low):
         return value
-    raise _refused(name, value, "a whole number")
+    raise _refused(name, given, _whole_number(low))
 
 
 def count(name: str, value: Any, low: int = 0) -> int:
     """Return an argument that is a whole number of at least ``low``."""
-    number = optional_count(name, value)
-    if number is None or number < low:
-        raise _refused(name, value, f"a whole number of at least {low}" if low else "a whole number")
+    number = optional_count(name, value, low)
+    if number is None:
+        raise _refused(name, value, _whole_number(low))
     return number
+
+
+def _whole_number(low: int) -> str:
+    return f"a whole number of at least {low}" if low else "a whole number"
 
 
 def optional_seconds(name: str, value: Any) -> float | None:
@@ -188,6 +209,22 @@ def optional_seconds(name: str, value: Any) -> float | None:
     except ValidationError:
         reason = f"{name}: {value!r:.80} is not a number of seconds, a timedelta or an ISO 8601 duration like PT1H"
     raise ViValidationError(reason)
+
+
+def seconds(name: str, value: Any) -> float:
+    """Return an argument that is a time span, in seconds."""
+    span = optional_seconds(name, value)
+    if span is None:
+        raise _refused(name, value, "a time span; 0 is one")
+    return span
+
+
+def interval(name: str, value: Any) -> float:
+    """Return an argument that is a time span longer than 0, in seconds."""
+    span = seconds(name, value)
+    if not span:
+        raise _refused(name, value, "longer than 0; write 60 or timedelta(minutes=1)")
+    return span
 
 
 def fraction(name: str, value: Any) -> Fraction:
@@ -216,16 +253,21 @@ def optional_text(name: str, value: Any) -> str | None:
 
 
 def checked_flow_id(value: Any) -> str:
-    """Return the argument ``flow_id``.
+    """Return the argument ``flow_id``."""
+    return identifier("flow_id", value)
+
+
+def identifier(name: str, value: Any) -> str:
+    """Return an argument that is the id of a flow or a run.
 
     "None" is a valid id, but a delete would report a flow of this id as absent already, and no one would notice.
     """
     value = _plain(value)
     if value == "None":
-        raise ViValidationError(f"flow_id: {_RENDERED_NONE}")
+        raise ViValidationError(f"{name}: {_RENDERED_NONE}")
     if isinstance(value, int | float):
-        raise ViValidationError(f"flow_id: {value!r:.80} is a number, not a text; {_QUOTE}")
-    return checked_id(value)
+        raise ViValidationError(f"{name}: {value!r:.80} is a number, not a text; write {str(value)!r:.80}, or {_QUOTE}")
+    return checked_id(value, name.replace("_", " "))
 
 
 def _refused(name: str, value: Any, expected: str) -> ViValidationError:

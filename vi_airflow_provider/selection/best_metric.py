@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.api.validation import checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,16 @@ class BestMetric(NamedTuple):
             case [str(name), "max" | "min" as goal] if name:
                 return cls(name, goal)
         raise ViValidationError(f'best_metric: {value!r:.80} is not a name and a goal, like ("f1", "max")')
+
+
+def best_metric(_name: str, value: Any) -> BestMetric | None:
+    """Check the argument ``best_metric``."""
+    return BestMetric.build(value)
+
+
+def output_selector(name: str, value: Any) -> str | None:
+    """Return an argument that selects a checkpoint: ``"latest"``, ``"best"``, an id, or ``None``."""
+    return value if value is None or value in ("latest", "best") else checked_id(value, "run output id")
 
 
 def best(outputs: Iterable[RunOutput], metric: BestMetric | None) -> RunOutput | None:

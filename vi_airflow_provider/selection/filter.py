@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import checked_count, describe_errors
-from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Text, milliseconds
+from vi_airflow_provider.selection.arguments import Duration, Instant, Text, milliseconds
+from vi_airflow_provider.selection.collection_arguments import Attributes
 from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time, name_matches
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class FlowFilter(BaseModel):
 
     name_pattern: Text | None = None
     training_project: Text | None = None
-    attributes: dict[str, AttributeValue] | None = None
+    attributes: Attributes | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
     updated_after: Instant | None = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.models import RunState
 from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
-from vi_airflow_provider.api.validation import checked_count, describe_errors
-from vi_airflow_provider.selection.arguments import AttributeValue, Duration, Instant, Items, Text
+from vi_airflow_provider.api.validation import checked_count, checked_id, describe_errors
+from vi_airflow_provider.selection.arguments import Duration, Instant, Text
+from vi_airflow_provider.selection.collection_arguments import Attributes, States
 from vi_airflow_provider.selection.filter import within
 from vi_airflow_provider.selection.matching import EARLIEST, attributes_match, latest_time
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.api.verbs import BlockingVerbs
-
-
-def _one_or_several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class RunFilter(BaseModel):
@@ -41,10 +37,10 @@ class RunFilter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    states: Annotated[frozenset[RunState], Items, BeforeValidator(_one_or_several)] | None = None
+    states: States | None = None
     flow_id: Text | None = None
     training_project: Text | None = None
-    attributes: dict[str, AttributeValue] | None = None
+    attributes: Attributes | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
     older_than: Duration | None = None
@@ -56,9 +52,13 @@ class RunFilter(BaseModel):
         :raises ViValidationError: a value is unusable; the message names the argument
         """
         try:
-            return cls(**criteria)
+            wanted = cls(**criteria)
         except ValidationError as error:
             reason = describe_errors(error)
+        else:
+            if wanted.flow_id is not None:
+                checked_id(wanted.flow_id)
+            return wanted
         raise ViValidationError(reason)
 
     def matches(self, run: Run, now: datetime) -> bool:

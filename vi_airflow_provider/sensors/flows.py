@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from vi_airflow_provider.selection.combinations import Combination, absence, exactly_one
 from vi_airflow_provider.sensors.base import FlowGateSensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
+
+_REQUIREMENTS: Final = ("expected_digest", "required_blocks", "min_generation", "attributes", "unchanged_for")
 
 
 class FlowExistsSensor(FlowGateSensor):
@@ -20,7 +23,8 @@ class FlowExistsSensor(FlowGateSensor):
     """
 
     template_fields = (*FlowGateSensor.template_fields, "flow_id", "flow_name", "training_project")
-    required = (("flow_id", "flow_name"),)
+    required: ClassVar = (("flow_id", "flow_name"),)
+    combinations: ClassVar = (Combination(("flow_id", "flow_name"), exactly_one),)
 
     def __init__(
         self,
@@ -56,13 +60,10 @@ class FlowSpecSensor(FlowGateSensor):
     template_fields = (
         *FlowGateSensor.template_fields,
         "flow_id",
-        "expected_digest",
-        "required_blocks",
-        "min_generation",
-        "attributes",
-        "unchanged_for",
+        *_REQUIREMENTS,
     )
-    required = (("flow_id",),)
+    required: ClassVar = (("flow_id",),)
+    combinations: ClassVar = (Combination(("absent", *_REQUIREMENTS), absence),)
 
     def __init__(
         self,
@@ -92,11 +93,4 @@ class FlowSpecSensor(FlowGateSensor):
 
     def _condition(self) -> dict[str, Any]:
         """Return the arguments that the flow has to meet."""
-        return {
-            "expected_digest": self.expected_digest,
-            "required_blocks": self.required_blocks,
-            "min_generation": self.min_generation,
-            "attributes": self.attributes,
-            "unchanged_for": self.unchanged_for,
-            "absent": self.absent,
-        }
+        return {name: getattr(self, name) for name in (*_REQUIREMENTS, "absent")}

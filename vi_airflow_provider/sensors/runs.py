@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from vi_airflow_provider.links.runs import ViRunLink, run_url
 from vi_airflow_provider.selection.arguments import boolean
+from vi_airflow_provider.selection.collection_arguments import States, check_of, some_states
+from vi_airflow_provider.selection.combinations import Combination, target_of_run
 from vi_airflow_provider.sensors.base import GateSensor
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.gates.run_condition import RunGate, RunTarget
     from vi_airflow_provider.hooks.vi import ViHook
+
+_TARGET: Final = ("run_id", "flow_id", "training_project", "attributes")
 
 
 class RunStateSensor(GateSensor):
@@ -42,7 +46,9 @@ class RunStateSensor(GateSensor):
     )
     operator_extra_links = (ViRunLink(),)
     _kind = "run"
-    required = (("run_id", "flow_id", "training_project", "attributes"),)
+    checks: ClassVar = {"states": some_states, "fail_on": check_of(States)}
+    required: ClassVar = (_TARGET,)
+    combinations: ClassVar = (Combination((*_TARGET, "newest"), target_of_run),)
 
     def __init__(
         self,
@@ -71,7 +77,7 @@ class RunStateSensor(GateSensor):
 
         :raises ViValidationError: an argument is unusable; the message names it
         """
-        target = {name: getattr(self, name) for name in ("run_id", "flow_id", "training_project", "attributes")}
+        target = {name: getattr(self, name) for name in _TARGET}
         condition = {"states": self.states, "fail_on": self.fail_on}
         gate: RunGate = self._states.RunGate.build(target, condition, newest=boolean("newest", self.newest))
         return gate

@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING, Final
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.storage import tempfiles
+from vi_airflow_provider.storage.places import LOCAL
 from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCAL: Final = frozenset({"", "file", "local"})
 #: How much of a file a driver buffers; by default some buffer 50 MB. S3 accepts no parts under 5 MB.
 _BLOCK: Final = 8 << 20
 #: Parts of an upload; object stores accept 10,000.

@@ -43,7 +43,8 @@ from typing import BinaryIO, Final, Self
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.protocol.download import ContentVersion, Held
-from vi_airflow_provider.storage.files import LOCAL, replace_file, write_atomically
+from vi_airflow_provider.storage.files import replace_file, write_atomically
+from vi_airflow_provider.storage.places import LOCAL
 
 #: Bytes that are read, written and hashed at a time, and the number of such buffers.
 BUFFER: Final = 1 << 20

@@ -7,13 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.canonical import canonical_json
-from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.transport.download import Downloader
 from vi_airflow_provider.selection.arguments import choice
+from vi_airflow_provider.selection.combinations import metric_of_best
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.places import written_text_file
 from vi_airflow_provider.storage.redaction import safe_json
-from vi_airflow_provider.storage.urls import refuse_folder, refuse_suffix, resolve_file
+from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_export import export_log
 from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
 from vi_airflow_provider.training.model_lineage import model_lineage
@@ -60,12 +61,11 @@ class RunArtifacts:
         :raises ViValidationError: an argument is unusable
         """
         chosen, metric = choice("select", select, _SELECT), BestMetric.build(best_metric)
-        if chosen == "best" and metric is None:
-            raise ViValidationError('best_metric: needed for select="best", like ("f1", "max")')
+        metric_of_best(select=chosen, best_metric=metric)
         target = None if destination is None else resolve_file("destination", destination)
         if target is not None:
+            written_text_file("destination", destination, content="JSON lines")
             refuse_folder("destination", target)
-            refuse_suffix("destination", target, "JSON lines")
         outputs = list(self._client.list_run_outputs(self._run.run_id))
         result: dict[str, Any] = {"run_id": self._run.run_id, "outputs": len(outputs)}
         if target is not None:

@@ -17,15 +17,18 @@ from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError, r
 from vi_airflow_provider.api.models import Flow, FlowSpec, Run, RunState
 from vi_airflow_provider.api.protocol.codec import wire_metadata
 from vi_airflow_provider.api.transport.loop_thread import StoppedError, raise_if, run_in_thread
-from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.api.validation import checked_object, describe_errors
 from vi_airflow_provider.selection.arguments import (
     boolean,
     checked_flow_id,
     choice,
     count,
+    interval,
     optional_seconds,
     optional_text,
 )
+from vi_airflow_provider.selection.combinations import exactly_one
+from vi_airflow_provider.selection.overrides import checked_overrides
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
@@ -110,18 +113,14 @@ class JobArguments:
         :param task_timeout: seconds after which Airflow ends the task
         :raises ViValidationError: one is unusable; the message names it
         """
-        if (given["flow_id"] is None) == (given["flow"] is None):
-            raise ViValidationError("give either flow_id or flow")
-        interval = optional_seconds("poll_interval", given["poll_interval"])
-        if not interval:
-            raise ViValidationError("poll_interval: it must be longer than nothing")
+        exactly_one(flow_id=given["flow_id"], flow=given["flow"])
         return cls(
             flow_id=None if given["flow_id"] is None else checked_flow_id(given["flow_id"]),
-            flow=given["flow"],
-            overrides=given["overrides"],
+            flow=checked_object("flow", given["flow"], "a flow"),
+            overrides=checked_overrides("overrides", given["overrides"]),
             training_project=optional_text("training_project", given["training_project"]),
             attributes=wire_metadata(given["attributes"] or {})["metadata"]["attributes"],
-            poll_interval=interval,
+            poll_interval=interval("poll_interval", given["poll_interval"]),
             limits=Limits(
                 **{name: optional_seconds(name, given[name]) for name in ("max_queue_time", "max_duration", "timeout")},
                 task_deadline=None if task_timeout is None else began + _shortened(task_timeout),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.places import written_text_file
 from vi_airflow_provider.storage.redaction import redacted, safe_json
-from vi_airflow_provider.storage.urls import refuse_folder, refuse_suffix, resolve_file
+from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Lines per request, after the first one.
 PAGE: Final = 10_000
+_CONTENT: Final = "lines of text or of JSON"
 
 
 class ExportedLog(NamedTuple):
@@ -43,9 +45,8 @@ def export_log(
     :param secrets: what must not be written
     :raises ViValidationError: the destination is unusable
     """
-    target = resolve_file("destination", destination)
+    target = resolve_file("destination", written_text_file("destination", destination, content=_CONTENT))
     refuse_folder("destination", target)
-    refuse_suffix("destination", target, "lines of text or of JSON")
     write = _json_of if target.name.lower().endswith((".jsonl", ".ndjson")) else _text_of
     digest, count = hashlib.sha256(), 0
     with tempfiles.file() as file:

@@ -32,12 +32,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import TypeAdapter
 
 from vi_airflow_provider import __version__
-from vi_airflow_provider.api.errors import ViError, ViNotFoundError, ViResponseError, ViValidationError
+from vi_airflow_provider.api.errors import ViError, ViNotFoundError, ViResponseError
 from vi_airflow_provider.api.settings import Secret
-from vi_airflow_provider.api.validation import checked_id
+from vi_airflow_provider.selection.best_metric import output_selector
+from vi_airflow_provider.selection.combinations import metric_of_best
 from vi_airflow_provider.storage import tempfiles
-from vi_airflow_provider.storage.files import LOCAL, write_atomically
+from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.manifest import ManifestKind, Suffix, sha256_of
+from vi_airflow_provider.storage.places import LOCAL
 from vi_airflow_provider.storage.spool import ContentSpool, place_for
 from vi_airflow_provider.storage.urls import refuse_folder
 from vi_airflow_provider.training.summary import BestMetric, best, latest
@@ -100,14 +102,12 @@ def select_output(client: BlockingVerbs, run_id: str, select: object, best_metri
     :param select: ``"latest"``, ``"best"`` or the id of a checkpoint; ``None`` for the best one if there is a metric
     :raises ViNotFoundError: the run has no checkpoint, or no checkpoint has the metric
     """
-    if select is None:
-        select = "latest" if best_metric is None else "best"
-    if select not in ("latest", "best"):
-        return client.get_run_output(run_id, checked_id(select, "run output id"))
-    if select == "best" and best_metric is None:
-        raise ViValidationError('best_metric: needed for select="best", like ("f1", "max")')
+    selector = output_selector("select", select) or ("latest" if best_metric is None else "best")
+    if selector not in ("latest", "best"):
+        return client.get_run_output(run_id, selector)
+    metric_of_best(select=selector, best_metric=best_metric)
     outputs = list(client.list_run_outputs(run_id))
-    found = latest(outputs) if select == "latest" else best(outputs, best_metric)
+    found = latest(outputs) if selector == "latest" else best(outputs, best_metric)
     if found is None:
         lack = "no checkpoint" if not outputs or best_metric is None else f"no checkpoint with {best_metric.name!r:.80}"
         raise ViNotFoundError(f"run {run_id} has {lack}", advice="Wait until the run has succeeded.")

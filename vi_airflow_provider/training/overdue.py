@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from vi_airflow_provider.api.errors import ViError, ViNotFoundError, ViValidationError, one_line
+from vi_airflow_provider.api.errors import ViError, ViNotFoundError, one_line
 from vi_airflow_provider.api.models import Run, format_time
 from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
-from vi_airflow_provider.selection.arguments import boolean, count, optional_count, optional_seconds, optional_text
+from vi_airflow_provider.selection.arguments import boolean, count, optional_count, optional_text, seconds
 from vi_airflow_provider.selection.matching import EARLIEST
 from vi_airflow_provider.training.identity import DEADLINE, KILL_REASON, NAMESPACE, TASK, started_by_clock, whole_number
 
@@ -109,12 +109,9 @@ class Order:
         :param namespace: that of the argument, or else of the connection
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        seconds = optional_seconds("grace", grace)
-        if seconds is None:
-            raise ViValidationError("grace: give a time span; 0 is one")
-        terms = Terms(optional_text("namespace", namespace) or "", round(seconds * 1000))
+        terms = Terms(optional_text("namespace", namespace) or "", round(seconds("grace", grace) * 1000))
         dry_run = boolean("dry_run", dry_run)
-        return cls(terms, count("max_kill", max_kill), dry_run, optional_count("page_size", page_size))
+        return cls(terms, count("max_kill", max_kill), dry_run, optional_count("page_size", page_size, 1))
 
 
 class Overdue(NamedTuple):

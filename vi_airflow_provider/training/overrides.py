@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import FlowSpec
 from vi_airflow_provider.api.protocol.codec import wire_spec
-
-_BLOCK_FIELDS: Final = ("settings", "style")
-_SPEC_FIELDS: Final = ("name", "schema", "settings", "tolerations", "blocks")
+from vi_airflow_provider.selection.overrides import checked_overrides
 
 
 def apply_overrides(spec: FlowSpec, overrides: Mapping[str, Any] | None) -> FlowSpec:
@@ -20,20 +18,11 @@ def apply_overrides(spec: FlowSpec, overrides: Mapping[str, Any] | None) -> Flow
 
     :raises ViValidationError: a field does not exist, or a block type is absent or stands twice; the message names it
     """
-    if overrides is None:
+    if checked_overrides("overrides", overrides) is None or overrides is None:
         return spec
-    if not isinstance(overrides, Mapping):
-        raise ViValidationError(f"overrides: an object expected, {type(overrides).__name__} given")
-    _refuse_unknown("overrides", overrides, _SPEC_FIELDS)
     wire = spec.to_wire()
-    blocks = overrides.get("blocks", {})
-    if not isinstance(blocks, Mapping):
-        raise ViValidationError('overrides.blocks: name the blocks by their type, like {"trainer": {"settings": {…}}}')
-    for kind, patch in blocks.items():
+    for kind, patch in overrides.get("blocks", {}).items():
         block = _only_block(wire["blocks"], kind)
-        if not isinstance(patch, Mapping):
-            raise ViValidationError(f"overrides.blocks.{kind}: an object expected, {type(patch).__name__} given")
-        _refuse_unknown(f"overrides.blocks.{kind}", patch, _BLOCK_FIELDS)
         block.update(merge_patch(block, patch))
     rest = {key: value for key, value in overrides.items() if key != "blocks"}
     return checked_spec(merge_patch(wire, rest))
@@ -67,9 +56,3 @@ def _only_block(blocks: list[dict[str, Any]], kind: object) -> dict[str, Any]:
         how = "no block" if not found else f"{len(found)} blocks"
         raise ViValidationError(f"overrides.blocks: the flow has {how} of type {kind!r:.80}; it has {known:.200}")
     return found[0]
-
-
-def _refuse_unknown(where: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    unknown = sorted(str(key) for key in given if key not in known)
-    if unknown:
-        raise ViValidationError(f"{where}: unknown {unknown[0]!r:.80}; known are {', '.join(known)}")

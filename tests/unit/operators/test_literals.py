@@ -26,7 +26,7 @@ KINDS: list[Any] = [*OPERATORS, FlowExistsSensor, FlowSpecSensor, RunStateSensor
 WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (flows.PruneFlowsOperator, {"older_than": 90}, "older_than: 90 is not"),
     (flows.PruneFlowsOperator, {"older_than": "P90D", "dry_run": "no"}, "dry_run: 'no' is not true or false"),
-    (flows.PruneFlowsOperator, {}, "one of older_than, plan is required"),
+    (flows.PruneFlowsOperator, {}, "one of older_than, keep_last, plan is required"),
     (flows.PruneFlowsOperator, {"older_than": "P90D", "age_of": "birth"}, "age_of: 'birth' is not one of"),
     (flows.ListFlowsOperator, {"created_after": datetime(2026, 1, 1)}, "has no time zone"),
     (flows.ExportFlowsOperator, {"destination": "/a", "format": "xlsx"}, "format: 'xlsx' is not one of"),
@@ -116,7 +116,7 @@ def test_every_documented_type_of_an_argument_is_a_legal_literal(kind: Any) -> N
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
         kinds = set(re.findall(r"\w+", str(parameter.annotation)))
         for value in (SAMPLES[word] for word in kinds & SAMPLES.keys() if name in checked):
-            refuse_literals("task", {name: value}, kind.choices, (), checked)
+            refuse_literals("task", {name: value}, choices=kind.choices, checks=checked)
 
 
 def test_choices_and_required_arguments_exist() -> None:

@@ -30,9 +30,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grace": "soon"}, "grace: 'soon' is not a number of seconds, a timedelta or an ISO 8601 duration like PT1H"),
     ({"format": "xlsx"}, "format: 'xlsx' is not one of 'jsonl', 'csv', 'parquet'"),
     ({"format": "parket"}, "format: 'parket' is not one of 'jsonl', 'csv', 'parquet'; did you mean 'parquet'?"),
-    ({"flow_id": "Weld seams"}, "'Weld seams' is no flow_id: letters, digits, '-' and '_' are allowed"),
-    ({"run_id": "../x"}, "'../x' is no run_id: letters, digits"),
-    ({"flow_id": 12345}, "flow_id: 12345 is not a text; write '12345'."),
+    ({"flow_id": "Weld seams"}, "flow_id: 'Weld seams' is no flow id: letters, digits, '-' and '_' are allowed"),
+    ({"run_id": "../x"}, "run_id: '../x' is no run id: letters, digits"),
+    ({"flow_id": 12345}, "flow_id: 12345 is a number, not a text; write '12345'"),
     ({"flow_id": None, "flow_name": None}, "one of flow_id, flow_name is required"),
 ]  # fmt: skip
 
@@ -69,19 +69,19 @@ REQUIRED = [("flow_id", "flow_name")]
 @pytest.mark.parametrize(("values", "message"), WRONG, ids=lambda value: str(value)[:40])
 def test_wrong_literal_is_refused_by_task_and_argument(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ViValidationError) as raised:
-        refuse_literals("nightly", values, CHOICES, REQUIRED)
+        refuse_literals("nightly", values, choices=CHOICES, required=REQUIRED)
     assert str(raised.value).startswith("task 'nightly': ")
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("values", FINE, ids=str)
 def test_everything_else_waits_for_the_task(values: dict[str, Any]) -> None:
-    refuse_literals("nightly", values, CHOICES, REQUIRED)
+    refuse_literals("nightly", values, choices=CHOICES, required=REQUIRED)
 
 
 TEMPLATES = ["{{ x }}", "{% if x %}1{% endif %}", "[[ x ]]", "<% x %>"]
 
 
-@pytest.mark.parametrize("value", [*TEMPLATES, None, [1], {"a": 1}, object()])
+@pytest.mark.parametrize("value", [*TEMPLATES, object(), [object()], ["{{ x }}"], {"a": "{{ x }}"}])
 def test_templates_and_objects_are_no_literals(value: Any) -> None:
     assert not is_literal(value)

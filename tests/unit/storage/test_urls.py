@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage import urls
+from vi_airflow_provider.storage.places import refuse_secrets
 from vi_airflow_provider.storage.redaction import redacted
 from vi_airflow_provider.storage.url_secrets import url_secrets
-from vi_airflow_provider.storage.urls import refuse_secrets, resolve_destination
+from vi_airflow_provider.storage.urls import resolve_destination
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         RunOutputSpec,
         RunOutputStatus,
         RunSpec,
-        RunState,
         RunStatus,
         SimpleRun,
         classify,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
         TrainingProjectSpec,
         TrainingProjectStatus,
     )
+    from vi_airflow_provider.api.run_state import RunState
 
 __all__ = [
     "TWIN",

@@ -5,33 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, StrictInt
 
 from vi_airflow_provider.api.models.document import DeletedDocument, Document, ResourceMetadata
 from vi_airflow_provider.api.models.flows import FlowSpec
+from vi_airflow_provider.api.run_state import RunState
 
 log = logging.getLogger(__name__)
 
-
-class RunState(StrEnum):
-    """Where a run is in its life. Vi documents no such field: it is derived from the run's conditions."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    KILLED = "killed"
-
-    @property
-    def is_ended(self) -> bool:
-        """Has the run come to its end? Whatever is not known to have ended is active."""
-        return self in _ENDED
-
-
-_ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.KILLED})
 
 #: The words of all four vocabularies of VI_API.md section 5, in lower case.
 _FAILED: Final = frozenset({"failed", "error"})

@@ -21,7 +21,7 @@ from vi_airflow_provider.api.models import Flow, FlowPage, FlowSpec, FlowSpecPat
 from vi_airflow_provider.api.protocol.messages import Response
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.strict_json import find_flaw, flaw_in, invalid, nests_too_deep, unreadable
-from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.api.validation import checked_attributes, checked_object, describe_errors
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -214,7 +214,7 @@ def wire_spec(build: Callable[[Any], FlowSpec | FlowSpecPatch], spec: object) ->
 
     :raises ViValidationError: a field is missing or of a wrong type; the message names its path
     """
-    if not isinstance(spec, (Mapping, FlowSpec)):
+    if not isinstance(checked_object("spec", spec, "a flow spec"), (Mapping, FlowSpec)):
         raise ViValidationError(f"spec: a flow spec or an object of its fields expected, {type(spec).__name__} given")
 
     def describe(error: ValueError) -> str:
@@ -246,12 +246,7 @@ def wire_metadata(attributes: Mapping[str, str | None] | None, *, removable: boo
     """
     if attributes is None:
         return {}
-    if not isinstance(attributes, Mapping):
-        raise ViValidationError(f"attributes: an object of texts expected, {type(attributes).__name__} given")
-    for key, value in attributes.items():
-        if not isinstance(key, str) or not (isinstance(value, str) or (value is None and removable)):
-            raise ViValidationError(f"attributes[{key!r:.80}]: text expected, {type(value).__name__} given")
-    return {"metadata": {"attributes": dict(attributes)}}
+    return {"metadata": {"attributes": dict(checked_attributes(attributes, removable=removable))}}
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:

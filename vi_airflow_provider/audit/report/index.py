@@ -18,7 +18,8 @@ from vi_airflow_provider.audit.manifest import ExportError
 from vi_airflow_provider.audit.report import resources
 from vi_airflow_provider.audit.report.markup import content_security_policy, show_time, text
 from vi_airflow_provider.audit.report.trend import KINDS, trend
-from vi_airflow_provider.storage.files import LOCAL, write_atomically
+from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.places import LOCAL
 from vi_airflow_provider.storage.urls import resolve_destination
 
 if TYPE_CHECKING:

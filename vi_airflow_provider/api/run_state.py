@@ -1,0 +1,24 @@
+"""Where a run is in its life; apart from the models, so that reading a DAG file does not import those."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class RunState(StrEnum):
+    """Where a run is in its life. Vi documents no such field: it is derived from the run's conditions."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    KILLED = "killed"
+
+    @property
+    def is_ended(self) -> bool:
+        """Has the run come to its end? Whatever is not known to have ended is active."""
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.KILLED})
