@@ -40,7 +40,13 @@ def best_metric(_name: str, value: Any) -> BestMetric | None:
 
 def output_selector(name: str, value: Any) -> str | None:
     """Return an argument that selects a checkpoint: ``"latest"``, ``"best"``, an id, or ``None``."""
-    return value if value is None or value in ("latest", "best") else checked_id(value, "run output id")
+    if value is None or value in ("latest", "best"):
+        return value
+    try:
+        return checked_id(value, "run output id")
+    except ViValidationError as error:
+        reason = f"{name}: {error.args[0]}"
+    raise ViValidationError(reason)
 
 
 def best(outputs: Iterable[RunOutput], metric: BestMetric | None) -> RunOutput | None:

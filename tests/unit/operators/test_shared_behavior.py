@@ -109,7 +109,7 @@ BAD: Final[dict[str, tuple[type[ViBaseOperator], dict[str, Any]]]] = {
     "'../x' is no flow id": (GetFlowOperator, {"flow_id": "../x"}),
     "'' is no flow id": (GetFlowOperator, {"flow_id": ""}),
     "None is no flow id": (GetFlowOperator, {"flow_id": None}),
-    "flow_id: 12 is a number, not a text; in a DAG that renders": (GetFlowOperator, {"flow_id": 12}),
+    "flow_id: 12 is a number, not a text; write '12', or in a DAG that renders": (GetFlowOperator, {"flow_id": 12}),
     "{'a': 1} is no flow id": (DeleteFlowOperator, {"flow_id": {"a": 1}}),
     "'a\\n' is no flow id": (DeleteFlowOperator, {"flow_id": "a\n"}),
     "'a/b' is no flow id": (CreateFlowOperator, {"flow_id": "a/b", "spec": SPEC}),
