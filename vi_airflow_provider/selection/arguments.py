@@ -25,7 +25,7 @@ _TIMEDELTA_TEXT: Final = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d
 #: More digits than any count needs; Python refuses to convert a text of thousands of them.
 _MAX_DIGITS: Final = 18
 
-_RENDERED_NONE: Final = "the template rendered to None"
+_RENDERED_NONE: Final = "'None' is given, or the template rendered to None"
 _QUOTE: Final = "in a DAG that renders templates as native objects, quote the template: \"'{{ … }}'\""
 
 

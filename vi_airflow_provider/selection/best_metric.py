@@ -40,10 +40,10 @@ def best_metric(_name: str, value: Any) -> BestMetric | None:
 
 def output_selector(name: str, value: Any) -> str | None:
     """Return an argument that selects a checkpoint: ``"latest"``, ``"best"``, an id, or ``None``."""
-    if value is None or value in ("latest", "best"):
-        return value
+    if value is None:
+        return None
     try:
-        return checked_id(value, "run output id")
+        return checked_id(value, "run output id")  # "latest" and "best" have the form of an id, too
     except ViValidationError as error:
         reason = f"{name}: {error.args[0]}"
     raise ViValidationError(reason)

@@ -186,7 +186,7 @@ def test_openlineage_dataset_names_follow_its_convention(destination: str, names
         ({"destination": "/audit/"}, "destination: '/audit/' is a folder"),
         ({"destination": "nowhere://x/flows.jsonl"}, "destination: 'nowhere://x/flows.jsonl' cannot be used"),
         ({"format": "xml"}, "format: 'xml' is not one of 'jsonl', 'csv', 'parquet'"),
-        ({"format": "parquet", "destination": "/audit/flows.parquet.gz"}, r"so remove \.gz"),
+        ({"format": "parquet", "destination": "/audit/flows.parquet.gz"}, r"write '/audit/flows\.parquet'"),
         ({"format": "csv"}, r"format: 'csv' contradicts \.jsonl at the end of destination"),
         ({"format": "jsonl", "destination": "/audit/x.csv.gz"}, r"'jsonl' contradicts \.csv"),
         ({"destination": "/audit/x.CSV", "compare_to": "previous"}, 'compare_to: only exports with format="jsonl"'),

@@ -97,7 +97,7 @@ def test_template_that_rendered_to_nothing_deletes_nothing(
 
 
 def test_expected_etag_that_rendered_to_none_is_refused(vi: Vi, flow_id: str) -> None:
-    with pytest.raises(AirflowFailException, match="expected_etag: the template rendered to None"):
+    with pytest.raises(AirflowFailException, match="expected_etag: 'None' is given, or the template rendered to None"):
         delete(flow_id, expected_etag="None")
     assert flow_id in vi.flows
 

@@ -141,7 +141,7 @@ def test_archive_that_cannot_be_written_deletes_nothing(vi: Vi, tmp_path: Path) 
 
 def test_folder_that_rendered_to_none_deletes_nothing(vi: Vi) -> None:
     """A template that rendered to None would be a folder of that name, wherever the worker runs."""
-    with pytest.raises(AirflowFailException, match="archive_to: the template rendered to None"):
+    with pytest.raises(AirflowFailException, match="archive_to: 'None' is given, or the template rendered to None"):
         run(operator(dry_run=False, archive_to="None"))
     assert vi.sent("DELETE") == []
     assert not Path("None").exists()

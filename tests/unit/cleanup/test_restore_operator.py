@@ -212,7 +212,7 @@ def test_incomplete_archive_is_refused_before_any_request(damage: Any, vi: Vi, a
     ("arguments", "words"),
     [
         ({"flow_ids": ["absent"]}, r"'absent' is not in the archive \(1 are not\)"),
-        ({"flow_ids": "abc"}, "a list of ids expected"),
+        ({"flow_ids": "abc"}, "is not a list of texts"),
         ({"if_exists": "overwrite"}, "if_exists: 'overwrite' is not one of"),
     ],
     ids=str,

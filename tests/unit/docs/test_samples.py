@@ -17,8 +17,8 @@ from tests.unit.docs.vi_server import ORGANIZATION, Vi, connect
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.flows import DeleteFlowOperator, GetFlowOperator, ListFlowsOperator
 
-#: The samples of emulator.md are fragments of a user's tests. Runs take their time: their examples are only parsed
-#: here, and the operators are run against the emulator in tests/unit/training.
+#: Runs take their time: their examples are only parsed here, and the operators are run against the emulator in
+#: tests/unit/training.
 RUN_EXAMPLES: Final = {
     "operators/start_run.md": {"train", "sweep"},
     "operators/get_run.md": {"read"},
@@ -32,7 +32,7 @@ RUN_EXAMPLES: Final = {
     "operators/kill_overdue_runs.md": {"kill_overdue"},
     "operators/export_runs.md": {"export"},
 }
-#: The tutorial is run by `make test-package`, as a user would run it.
+#: The samples of emulator.md are run by test_emulator_page.py, those of the tutorial by `make test-package`.
 NOT_RUN: Final = ("emulator.md", "tutorial.md", *RUN_EXAMPLES)
 RUNNABLE: Final = [block for page in PAGES if page not in NOT_RUN for block in blocks(page, "python")]
 

@@ -248,7 +248,7 @@ UNUSABLE: Final[list[tuple[dict[str, Any], str]]] = [
     ({"run_id": RUN_ID, "flow_id": "f", "newest": True}, "give either run_id, or"),
     ({"run_id": RUN_ID, "newest": True}, "newest: "),
     ({"flow_id": "f"}, "newest: set it to True"),
-    ({"run_id": "None"}, "run_id: the template rendered to None"),
+    ({"run_id": "None"}, "run_id: 'None' is given, or the template rendered to None"),
     ({"run_id": "../flows"}, "'../flows' is no run id"),
     ({"run_id": ""}, "run_id: '' is empty"),
     ({"flow_id": "a/b", "newest": True}, "'a/b' is no flow id"),

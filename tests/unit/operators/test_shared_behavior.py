@@ -105,7 +105,7 @@ BAD: Final[dict[str, tuple[type[ViBaseOperator], dict[str, Any]]]] = {
     "older_than: ": (ListFlowsOperator, {"older_than": 90}),
     "updated_before: ": (ListFlowsOperator, {"updated_before": "2026-07-01"}),
     "attributes": (ListFlowsOperator, {"attributes": {"team": 5}}),
-    "flow_id: the template rendered to None": (DeleteFlowOperator, {"flow_id": "None"}),
+    "flow_id: 'None' is given, or the template rendered to None": (DeleteFlowOperator, {"flow_id": "None"}),
     "'../x' is no flow id": (GetFlowOperator, {"flow_id": "../x"}),
     "'' is no flow id": (GetFlowOperator, {"flow_id": ""}),
     "None is no flow id": (GetFlowOperator, {"flow_id": None}),

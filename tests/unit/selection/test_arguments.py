@@ -144,7 +144,7 @@ def refusal(check: Callable[..., Any], *values: Any) -> str:
         (arguments.choice, ["flow", ("flows", "ids")], "'flow' is not one of 'flows', 'ids'; did you mean 'flows'?"),
         (arguments.optional_seconds, [-1], "-1 is not a time span"),
         (arguments.optional_text, [b"a"], "b'a' is not a text"),
-        (arguments.optional_text, ["None"], "the template rendered to None"),
+        (arguments.optional_text, ["None"], "'None' is given, or the template rendered to None"),
     ],
 )
 def test_a_refusal_names_argument_value_and_expectation(check: Any, values: list[Any], reason: str) -> None:
