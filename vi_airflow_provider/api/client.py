@@ -49,14 +49,26 @@ _CHUNK: Final = 1 << 16
 _INHERITED: Final[list[requests.Session]] = []
 
 
+class _Adapter(deadlines.Adapter):
+    """The connections of a client, whose requests have one origin and one proxy: their pool is looked up once."""
+
+    _pool: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Return the pool of connections; a new one after it was closed."""
+        if self._pool is None or self._pool.pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **options)
+        return self._pool
+
+
 class _Session(requests.Session):
     """A session that leaves every decision to the protocol."""
 
     def __init__(self, settings: ViSettings) -> None:
         super().__init__()
         self.trust_env = False  # a netrc file would replace our Authorization header
-        self.mount("https://", deadlines.Adapter(pool_maxsize=MAX_CONNECTIONS))
-        self.mount("http://", deadlines.Adapter(pool_maxsize=MAX_CONNECTIONS))
+        self.mount("https://", _Adapter(pool_maxsize=MAX_CONNECTIONS))
+        self.mount("http://", _Adapter(pool_maxsize=MAX_CONNECTIONS))
         proxy = settings.proxy_url()
         self.send_options: dict[str, Any] = {
             "proxies": {"http": proxy, "https": proxy} if proxy else {},
@@ -178,7 +190,6 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
     prepared.headers = CaseInsensitiveDict(request.headers)
     prepared.prepare_content_length(request.body)
-    prepared.prepare_cookies({})
     return prepared
 
 
