@@ -55,10 +55,15 @@ class _Adapter(deadlines.Adapter):
     _pool: Any = None
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Return the pool of connections; a new one after it was closed."""
-        if self._pool is None or self._pool.pool is None:
-            self._pool = super().get_connection_with_tls_context(*args, **options)
-        return self._pool
+        """Return the pool of connections."""
+        if (pool := self._pool) is None:
+            self._pool = pool = super().get_connection_with_tls_context(*args, **options)
+        return pool
+
+    def close(self) -> None:
+        """Close the connections: urllib3 does so once nothing refers to the pool."""
+        self._pool = None
+        super().close()
 
 
 class _Session(requests.Session):
