@@ -28,7 +28,7 @@ from vi_airflow_provider.selection.overrides import checked_overrides
 from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -54,6 +54,21 @@ __all__ = [
 
 #: XCom key of the run's id, which is there before the task waits.
 RUN_ID_KEY = "vi_run_id"
+
+
+def _waits(*, wait_for_completion: Any, outlets: Iterable[Any]) -> bool:
+    """Return whether a task waits for the run.
+
+    :raises ViValidationError: it does not, and has the models of a flow as outlet, of which Airflow would announce a
+        new one as soon as the run is started
+    """
+    waits = boolean("wait_for_completion", wait_for_completion)
+    if not waits and (early := [outlet for outlet in outlets if is_of_models(outlet)]):
+        raise ViValidationError(
+            f"outlets: {early[0].uri} would announce a model before there is one; wait for the run, or give the "
+            "outlet to a task after it"
+        )
+    return waits
 
 
 class StartRunOperator(ViBaseOperator):
@@ -107,7 +122,10 @@ class StartRunOperator(ViBaseOperator):
         "timeout": optional_seconds,
     }
     required: ClassVar = (("flow_id", "flow"),)
-    combinations: ClassVar = (Combination(("flow_id", "flow"), exactly_one),)
+    combinations: ClassVar = (
+        Combination(("flow_id", "flow"), exactly_one),
+        Combination(("wait_for_completion",), _waits, also=("outlets",)),
+    )
 
     def __init__(
         self,
@@ -162,7 +180,7 @@ class StartRunOperator(ViBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run or find it again, then wait for it here or on the triggerer."""
         with self._job(context) as job:
-            waits = self._waits()
+            waits = _waits(wait_for_completion=self.wait_for_completion, outlets=self.outlets)
             taken = job.take_up(self._known_run(context, job.identity.generation))
             job.check_stopped()
             self._announce(context, taken.run, job.identity.generation)
@@ -255,20 +273,6 @@ class StartRunOperator(ViBaseOperator):
         # Without a time-out of Airflow's, which would end the task and leave the run: the trigger has the deadline.
         self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
         raise AssertionError("defer() does not return")
-
-    def _waits(self) -> bool:
-        """Return whether the task waits for the run.
-
-        :raises ViValidationError: it does not, and has the models of a flow as outlet, of which Airflow would announce
-            a new one as soon as the run is started
-        """
-        waits = boolean("wait_for_completion", self.wait_for_completion)
-        if not waits and (early := [outlet for outlet in self.outlets if is_of_models(outlet)]):
-            raise ViValidationError(
-                f"outlets: {early[0].uri} would announce a model before there is one; wait for the run, or give the "
-                "outlet to a task after it"
-            )
-        return waits
 
     def _announce(self, context: Context, run: Run, generation: str) -> None:
         """Store the id and the link before the task waits; the id also where a later try finds it (Airflow 3.3)."""

@@ -20,12 +20,14 @@ _IMPLIED: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parqu
 class Combination(NamedTuple):
     """Arguments of an operator that are checked together.
 
-    :param names: the arguments, all of which must be known
+    :param names: the arguments, all of which must be literals
     :param check: takes them by their names, and raises
+    :param also: further arguments that it takes, which Airflow never renders
     """
 
     names: tuple[str, ...]
     check: Callable[..., Any]
+    also: tuple[str, ...] = ()
 
 
 def exactly_one(**values: Any) -> None:

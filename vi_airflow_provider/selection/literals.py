@@ -140,9 +140,9 @@ def refuse_literals(
                 raise ViValidationError(f"one of {', '.join(group)} is required")
         for name, value in literals.items():
             _check(name, value, choices.get(name), checks.get(name))
-        for names, check in combinations:
+        for names, check, also in combinations:
             if literals.keys() >= set(names):
-                check(**{name: literals[name] for name in names})
+                check(**{name: values[name] for name in (*names, *also)})
     except ViValidationError as error:
         reason = f"task {task_id!r}: {error.args[0]}"
     else:

@@ -12,7 +12,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage.files import is_folder
 from vi_airflow_provider.storage.places import EMPTY_PART, LOCAL, shown, written_file, written_place
+from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS
 
+#: A container before the host of its account; the name of a container has no dots.
+_AZURE_HOST: Final = re.compile(r"abfss?://[^/@]+@[^/@.]+\.[^/@]+/", re.IGNORECASE)
 #: The extra of this package that installs the driver of a scheme.
 EXTRAS: Final = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
@@ -78,11 +81,16 @@ def _misread(value: str, path: ObjectStoragePath) -> str | None:
     """Return why the driver would use another place than the one that is written, ``None`` if it would not.
 
     Some drivers cut a name at ``?`` or ``#``, or complete a relative name with the working directory of the worker.
-    A connection before the path is not part of it, and neither is a host.
+    A connection before the path is not part of it, and neither is a host; a bucket is. Without it, the driver would
+    take the first folder for the bucket, as Azure's does with ``adl://``.
     """
-    written = re.sub(r"^(.*://)?([^/]*@)?", "", value)
-    if _normalized(written).endswith(_normalized(path.path)):
+    scheme = value.partition("://")[0].lower()
+    written, read = (_normalized(text) for text in (re.sub(r"^(.*://)?([^/]*@)?", "", value), path.path))
+    has_bucket = scheme in WITHOUT_FOLDERS and not _AZURE_HOST.match(value)
+    if written == read or (not has_bucket and written.endswith(read)):
         return None
+    if scheme == "adl":
+        return f"would be read as {path.path!r:.200}, without the container; write abfs://, as in abfs://my_conn@container/x"
     return f"would be read as {path.path!r:.200}; leave out '?', '#' and what depends on the worker"
 
 

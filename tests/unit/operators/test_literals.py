@@ -124,3 +124,18 @@ def test_choices_and_required_arguments_exist() -> None:
         known = {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
         named = {*kind.choices, *(name for group in kind.required for name in group)}
         assert named <= known, kind
+
+
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [
+        ("`older_than=90`", {"older_than": 90}),
+        ('`archive_to="archive"`', {"older_than": "P90D", "archive_to": "archive"}),
+        ("`dry_run=False` without `archive_to`", {"older_than": "P90D", "dry_run": False}),
+    ],
+)
+def test_import_errors_are_those_of_the_page(written: str, arguments: dict[str, Any]) -> None:
+    (line,) = [line for line in (ROOT / "docs/errors.md").read_text().splitlines() if line.startswith(f"| {written} |")]
+    with DAG("nightly", start_date=START, schedule=None), pytest.raises(ViValidationError) as raised:
+        flows.PruneFlowsOperator(task_id="prune", **arguments)
+    assert line == f"| {written} | `{str(raised.value).removesuffix('.')}` |"

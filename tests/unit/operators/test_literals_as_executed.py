@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from tests.tries import Try
 from tests.unit.operators.support import SPEC
 from vi_airflow_provider.api.errors import ViValidationError
+from vi_airflow_provider.assets import create_asset
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import flows, runs
 from vi_airflow_provider.sensors.flows import FlowExistsSensor, FlowSpecSensor
@@ -238,6 +239,7 @@ TOGETHER: Final[list[tuple[Any, dict[str, Any], str]]] = [
     (flows.ExportFlowsOperator, {"destination": "/a/x.csv", "format": "jsonl"}, "format"),
     (FlowSpecSensor, {"absent": True, "min_generation": 2}, "min_generation=2"),
     (RunStateSensor, {"run_id": None, "flow_id": "f"}, "newest"),
+    (runs.StartRunOperator, {"outlets": [create_asset(organization_id="o", flow_id="f", models=True)]}, "outlets"),
 ]
 ROWS: Final = [
     pytest.param(kind, {**base, name: value}, name, id=f"{kind.__name__}-{name}-{value!r:.30}")
