@@ -72,16 +72,16 @@ class Order:
         rules = {**rules, **{name: optional_count(name, rules[name]) for name in kind.policy.PLACES}}
         protections = {name: rules[name] for name in _PROTECTIONS}
         dry_run = boolean("dry_run", dry_run)
-        consent = {name: limits[name] for name in ("archive_to", "allow_unarchived")}
-        archive_or_consent(dry_run=dry_run, **consent)
-        archive_to = written_folder("archive_to", limits["archive_to"])
+        archive_to = limits.get("archive_to")
+        consent = limits.get("allow_unarchived", False)
+        archive_or_consent(dry_run=dry_run, archive_to=archive_to, allow_unarchived=consent)
         return cls(
             kind=kind,
             rules=rules if plan is None else {"plan": True, **protections},
             source=kind.policy.build(**rules) if plan is None else GivenPlan.read(plan, protections, kind),
             dry_run=dry_run,
             guards=Guards.build(limits["max_delete"], limits["max_delete_fraction"], limits["protect_unmatched"]),
-            archive_to=None if dry_run else archive_to,
+            archive_to=None if dry_run else written_folder("archive_to", archive_to),
             concurrency=count("concurrency", limits["concurrency"], 1),
             page_size=optional_count("page_size", limits["page_size"], 1),
         )

@@ -74,6 +74,8 @@ PRUNE: Final[dict[str, list[Any]]] = {
     "allow_unarchived": ["yes", "true", 1, None],
     "concurrency": [0, None, *COUNTS],
 }
+#: A dry run needs no archive, so the task does not check it.
+DELETE: Final = {"older_than": "P90D", "dry_run": False, "archive_to": "/archive"}
 RUN: Final = {"run_id": "RUN"}
 JSONL: Final = {"destination": "/audit/flows.jsonl"}
 
@@ -103,7 +105,7 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
         {"flow_id": "f", "spec": {"name": "n"}},
         {"flow_id": IDS, "spec": ["spec", 5, ["block"]], "attributes": WIRE_ATTRIBUTES},
     ),
-    flows.PruneFlowsOperator: ({"older_than": "P90D"}, PRUNE),
+    flows.PruneFlowsOperator: (DELETE, PRUNE),
     flows.RestoreFlowsOperator: (
         {"archive": "/archive/x.jsonl"},
         {"archive": [*PLACES, "s3://key:word@bucket/a"], "if_exists": ["ignore", None]},
@@ -171,7 +173,7 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
         {"run_id": IDS, "destination": [*FILES, "/x.csv", "/x.log.gz", "/x.PARQUET"]},
     ),
     runs.PruneRunsOperator: (
-        {"older_than": "P90D"},
+        DELETE,
         {
             **PRUNE,
             "states": ["running", ["failed", "queued"], [], "done"],
@@ -231,8 +233,8 @@ UNCHECKED: Final = {
 #: Combinations that are refused although each of their values is right.
 TOGETHER: Final[list[tuple[Any, dict[str, Any], str]]] = [
     (flows.PruneFlowsOperator, {"older_than": None, "keep_last": 0}, "older_than"),
-    (flows.PruneFlowsOperator, {"dry_run": False}, "archive_to"),
-    (runs.PruneRunsOperator, {"dry_run": "false"}, "archive_to"),
+    (flows.PruneFlowsOperator, {"archive_to": None}, "archive_to"),
+    (runs.PruneRunsOperator, {"dry_run": "false", "archive_to": None}, "archive_to"),
     (runs.PruneRunsOperator, {"older_than": None, "keep_best": 0, "best_metric": ["f1", "max"]}, "keep_succeeded"),
     (flows.ExportFlowsOperator, {"destination": "/a/x.parquet.gz"}, "'/a/x.parquet'"),
     (flows.ExportFlowsOperator, {"destination": "/a/x.csv", "compare_to": "previous"}, "compare_to"),
