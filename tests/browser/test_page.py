@@ -106,7 +106,7 @@ def test_typed_policy_is_previewed_and_deletes_nothing(page: Page, site: Site) -
     page.get_by_role("button", name="Preview", exact=True).click()
     expect(page.get_by_role("heading", level=3)).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("more than max_delete (3)")
-    expect(page.get_by_text("protected by its name (Weld*)").first).to_be_visible()
+    expect(page.get_by_text("protected by name (Weld*)").first).to_be_visible()
     expect(page.get_by_text("protect_names: no-such-name*")).to_be_visible()
     assert json.loads(address(page)["policy"][0])["older_than"] == "P1D"
     # Only runs are written, by the example DAGs.

@@ -100,7 +100,7 @@ def test_cleanup_of_runs_is_previewed_and_shared(page: Page, site: Site, open_as
     page.get_by_role("button", name="Preview", exact=True).click()
     heading = page.get_by_role("heading", level=3)
     expect(heading).to_contain_text("runs of")
-    expect(page.get_by_text("among the best 1 of its flow by f1").first).to_be_visible()
+    expect(page.get_by_text("kept by keep_best=1 per flow, by f1").first).to_be_visible()
     expect(page.get_by_role("status").filter(has_text="would be deleted")).to_have_text(heading.inner_text())
     other = open_as().page
     other.goto(page.url)

@@ -135,7 +135,7 @@ class RetentionPolicy(Protections):
         if self.older_than is None:
             return f"beyond {', '.join(self.places)}"
         age = str(self.older_than).removesuffix(", 0:00:00")
-        return f"{self.age_of} longer ago than {age}"
+        return f"{self.age_of} more than {age} ago"
 
     def scope(self) -> Iterator[Rule]:
         """Yield the conditions that a flow in scope meets."""
@@ -172,7 +172,7 @@ class RetentionPolicy(Protections):
         :param candidates: the most recent one first
         :param measure: reads the metric of runs
         """
-        return Kept(first_ones(candidates, self.keep_last or 0, f"among the last {self.keep_last} of its {self.GROUP}"))
+        return Kept(first_ones(candidates, self.keep_last or 0, f"kept by keep_last={self.keep_last} per {self.GROUP}"))
 
 
 class Plan(NamedTuple):

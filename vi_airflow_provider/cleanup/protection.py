@@ -51,13 +51,13 @@ class Protections(BaseModel):
     def protection(self, subject: Subject) -> str | None:
         """Return the rule that protects a flow or a run, ``None`` without such a rule."""
         if id_of(subject) in self.protect_ids:
-            return "protected by its id"
+            return "protected by id"
         for pattern in sorted(self.protect_names):
             if _name_is_protected(pattern, subject):
-                return f"protected by its name ({pattern})"
+                return f"protected by name ({pattern})"
         for key, value in sorted(self.protect_attributes.items()):
             if _has_attribute(key, value, subject):
-                return f"protected by its attribute {key}={value}"
+                return f"protected by attribute {key}={value}"
         return None
 
     def rules(self) -> Iterator[Rule]:

@@ -93,7 +93,7 @@ class Restore:
             self._restore(flow)
         written, left = len(self._written), len(self._left)
         log.info(
-            "%d flows restored, %d exist as archived, %d differ and were left alone.",
+            "%d flows restored, %d already present and unchanged, %d with other content left alone.",
             *(written, len(flows) - written - left, left),
         )
         if self._left and self.if_exists != "skip":
@@ -156,7 +156,8 @@ def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:
     flow_ids = check_of(Texts)("flow_ids", flow_ids)
     unknown = [flow_id for flow_id in flow_ids if flow_id not in flows]
     if unknown:
-        raise ViValidationError(f"flow_ids: {unknown[0]!r:.80} is not in the archive ({len(unknown)} are not)")
+        others = f" and {len(unknown) - 1} more" if unknown[1:] else ""
+        raise ViValidationError(f"flow_ids: not in the archive: {unknown[0]!r:.80}{others}")
     return [flows[flow_id] for flow_id in dict.fromkeys(flow_ids)]
 
 

@@ -69,7 +69,7 @@ class RunRetentionPolicy(RetentionPolicy):
     def kept(self, candidates: Sequence[Candidate], measure: Measure) -> Kept:
         """Return which runs are spared for their place, with the first of the reasons."""
         succeeded = [candidate for candidate in candidates if candidate.succeeded]
-        reason = f"among the last {self.keep_succeeded} runs of its flow that succeeded"
+        reason = f"kept by keep_succeeded={self.keep_succeeded} per {self.GROUP}"
         last = super().kept(candidates, measure).reasons
         reasons = {**first_ones(succeeded, self.keep_succeeded or 0, reason), **last}
         if not self.keep_best or self.best_metric is None:
@@ -102,7 +102,7 @@ def _best(
     unreadable = {c.group for c in contenders if not values[c.decision.document_id].readable}
     rated = [c for c in contenders if values[c.decision.document_id].value is not None]
     rated.sort(key=lambda c: -sign * (values[c.decision.document_id].value or 0.0))
-    best = first_ones(rated, keep, f"among the best {keep} of its flow by {metric.name}")
+    best = first_ones(rated, keep, f"kept by keep_best={keep} per flow, by {metric.name}")
     return best | {c.decision.document_id: UNREADABLE for c in contenders if c.group in unreadable}
 
 

@@ -147,7 +147,7 @@ _ARCHIVES = Group(
             (
                 option("folder", metavar="FOLDER", help="path or URL of a folder of archives; subfolders count"),
                 repeatable("--flow-id", "ID", "only this flow"),
-                option("--name-pattern", metavar="GLOB", help="only flows with such a name, case-sensitive"),
+                option("--name-pattern", metavar="GLOB", help="only flows whose name matches, case-sensitive"),
                 option("--archived-after", metavar="TIME", help="archived at this time or later (ISO 8601)"),
                 option("--archived-before", metavar="TIME", help="archived earlier than this"),
                 LIMIT,

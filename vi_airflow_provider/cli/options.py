@@ -90,7 +90,7 @@ def _scope(noun: str) -> tuple[Option, ...]:
 
 #: The filter of flows.
 FLOW_FILTER: Final = (
-    option("--name-pattern", metavar="GLOB", help="only flows with such a name, case-sensitive"),
+    option("--name-pattern", metavar="GLOB", help="only flows whose name matches, case-sensitive"),
     *_scope("flow"),
     *_CREATED,
     option("--updated-after", metavar="TIME", help="last updated at this time or later"),
@@ -142,12 +142,12 @@ def prune(noun: str, group: str, *own: Option) -> tuple[Option, ...]:
             default="last_updated",
             help="what the age counts from (default: last_updated)",
         ),
-        option("--name-pattern", metavar="GLOB", help=f"only {noun}s with such a name, case-sensitive"),
+        option("--name-pattern", metavar="GLOB", help=f"only {noun}s whose name matches, case-sensitive"),
         *_scope(noun),
         *own,
         option("--keep-last", metavar="N", help=f"spare the N most recent {noun}s of each {group}"),
         repeatable("--protect-id", "ID", f"spare this {noun}"),
-        repeatable("--protect-name", "GLOB", f"spare {noun}s with such a name"),
+        repeatable("--protect-name", "GLOB", f"spare {noun}s whose name matches"),
         repeatable("--protect-attribute", "KEY=VALUE", f"spare {noun}s with this attribute"),
         option("--plan", metavar="FILE", help="instead of a policy, the report of a dry run (from -o json)"),
         *_limits(noun),

@@ -90,7 +90,7 @@ class GetRunOperator(ViRunBaseOperator):
                 raise AirflowSkipException(f"There is no run {self.run_id}.") from None
             url = self._announce(context, run)
             outputs = list(hook.list_run_outputs(run.run_id))
-        self.log.info("Run %s is %s.", run.run_id, run.state.value)
+        self.log.info("Run %s: %s.", run.run_id, run.state.value)
         result: dict[str, Any] = summary.summarize(run, outputs, metric, adopted=False, url=url)
         return result
 

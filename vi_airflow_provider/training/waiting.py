@@ -121,7 +121,7 @@ class Progress:
     def report(self, verdict: Verdict) -> None:
         """Report a verdict if the state is another one than before."""
         if verdict.state.value != self.reported:
-            log.info("Run %s is %s.", self.run_id, verdict.state.value)
+            log.info("Run %s: %s.", self.run_id, verdict.state.value)
             self.reported = verdict.state.value
 
 

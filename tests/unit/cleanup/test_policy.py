@@ -195,29 +195,29 @@ OLD: Final = {"older_than": "P90D"}
 @pytest.mark.parametrize(
     ("rules", "candidate", "chosen", "reason"),
     [
-        (OLD, flow(days=91), True, "last_updated longer ago than 90 days"),
-        (OLD, flow(days=90), True, "last_updated longer ago than 90 days"),
+        (OLD, flow(days=91), True, "last_updated more than 90 days ago"),
+        (OLD, flow(days=90), True, "last_updated more than 90 days ago"),
         (OLD, flow(metadata__lastUpdated=NOW_MS - 90 * DAY_MS + 1), False, "not old enough"),
         (OLD, flow(metadata__lastUpdated=NOW_MS + DAY_MS), False, "not old enough"),
-        ({**OLD, "age_of": "time_created"}, flow(days=89.5), True, "time_created longer ago than 90 days"),
-        ({**OLD, "protect_ids": ["b", "a"]}, flow(), False, "protected by its id"),
-        ({**OLD, "protect_names": ["x", "a*"]}, flow(), False, "protected by its name (a*)"),
-        ({**OLD, "protect_names": ["A*"]}, flow(), True, "last_updated longer ago than 90 days"),
+        ({**OLD, "age_of": "time_created"}, flow(days=89.5), True, "time_created more than 90 days ago"),
+        ({**OLD, "protect_ids": ["b", "a"]}, flow(), False, "protected by id"),
+        ({**OLD, "protect_names": ["x", "a*"]}, flow(), False, "protected by name (a*)"),
+        ({**OLD, "protect_names": ["A*"]}, flow(), True, "last_updated more than 90 days ago"),
         (
             {**OLD, "protect_attributes": {"keep": "true"}},
             flow(metadata__attributes={"keep": "true"}),
             False,
-            "protected by its attribute keep=true",
+            "protected by attribute keep=true",
         ),
         (
             {**OLD, "protect_attributes": {"keep": "true"}},
             flow(metadata__attributes={"keep": "false"}),
             True,
-            "last_updated longer ago than 90 days",
+            "last_updated more than 90 days ago",
         ),
-        ({"keep_last": 1}, flow(), False, "among the last 1 of its training project"),
+        ({"keep_last": 1}, flow(), False, "kept by keep_last=1 per training project"),
         ({**OLD, "keep_last": 1}, flow(days=1), False, "not old enough"),
-        ({**OLD, "keep_last": 1, "protect_ids": ["a"]}, flow(), False, "protected by its id"),
+        ({**OLD, "keep_last": 1, "protect_ids": ["a"]}, flow(), False, "protected by id"),
     ],
 )
 def test_each_decision_has_its_reason(rules: dict[str, Any], candidate: Flow, chosen: bool, reason: str) -> None:
@@ -229,7 +229,7 @@ def test_reason_without_an_age_is_keep_last() -> None:
     made = plan([flow("old", 3), flow("new", 2)], keep_last=1)
     assert [(d.document_id, d.selected, d.reason) for d in made.decisions] == [
         ("old", True, "beyond keep_last"),
-        ("new", False, "among the last 1 of its training project"),
+        ("new", False, "kept by keep_last=1 per training project"),
     ]
 
 

@@ -59,7 +59,7 @@ def test_report_lists_versions_of_flows_oldest_first(vi: Vi) -> None:
         "etag": wire["etag"],
         "last_updated": wire["metadata"]["lastUpdated"],
         "outcome": "would_delete",
-        "reason": "last_updated longer ago than 90 days",
+        "reason": "last_updated more than 90 days ago",
     }
 
 
@@ -82,7 +82,7 @@ def test_first_line_of_a_dry_run_has_all_numbers(vi: Vi, task_log: pytest.LogCap
     spared = sum(flow["flowId"] in kept for flow in stale)
     assert first == (
         f"Dry run: nothing is deleted. 40 flows: {len(stale) - spared} selected, {spared} spared "
-        f"({spared} protected by its id), {len(decided) - len(stale)} not old enough, "
+        f"({spared} protected by id), {len(decided) - len(stale)} not old enough, "
         f"{40 - len(decided)} out of scope."
     )
 
@@ -98,16 +98,16 @@ def test_spared_flows_are_listed_with_their_rule(vi: Vi, task_log: pytest.LogCap
     flow_id = min(vi.stale())
     name = vi.flows[flow_id]["spec"]["name"]
     report = run(operator(protect_ids=[flow_id]))
-    assert report["spared_flows"] == [{"flow_id": flow_id, "name": name, "reason": "protected by its id"}]
+    assert report["spared_flows"] == [{"flow_id": flow_id, "name": name, "reason": "protected by id"}]
     assert (report["spared"], report["spared_omitted"]) == (1, 0)
     (line,) = [line for line in task_log.text.splitlines() if line.startswith("spared ")]
-    assert line.index(flow_id) < line.index("protected by its id") < line.index(name)
+    assert line.index(flow_id) < line.index("protected by id") < line.index(name)
 
 
 def test_table_has_the_reason_before_the_name(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     run(operator())
     lines = [line for line in task_log.text.splitlines() if line.startswith("would_delete")]
-    assert all("  last_updated longer ago than 90 days  " in line for line in lines)
+    assert all("  last_updated more than 90 days ago  " in line for line in lines)
 
 
 def test_rule_that_matches_no_flow_is_logged_and_reported(

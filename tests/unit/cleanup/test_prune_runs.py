@@ -43,7 +43,7 @@ def test_dry_run_is_the_default_and_only_reads(runs: Runs, folder: Path) -> None
     report = run(operator(archive_to=folder.as_uri(), keep_best=1, best_metric=("f1", "max")))
     assert runs.sent() == ["GET runs", "GET runs/a/outputs"]
     assert not folder.exists()
-    assert [spared["reason"] for spared in report["spared_runs"]] == ["among the best 1 of its flow by f1"]
+    assert [spared["reason"] for spared in report["spared_runs"]] == ["kept by keep_best=1 per flow, by f1"]
     assert outcomes(run(operator())) == {"a": "would_delete"}
 
 

@@ -211,7 +211,8 @@ def test_incomplete_archive_is_refused_before_any_request(damage: Any, vi: Vi, a
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"flow_ids": ["absent"]}, r"'absent' is not in the archive \(1 are not\)"),
+        ({"flow_ids": ["absent"]}, "not in the archive: 'absent'\\."),
+        ({"flow_ids": ["absent", "also", "neither"]}, "not in the archive: 'absent' and 2 more"),
         ({"flow_ids": "abc"}, "is not a list of texts"),
         ({"if_exists": "overwrite"}, "if_exists: 'overwrite' is not one of"),
     ],

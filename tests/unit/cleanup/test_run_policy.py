@@ -199,18 +199,18 @@ F1: Final = ("f1", "max")
         (OLD, run(life="killed", spec__killedAt=NOW_MS), None),
         (OLD, run(life="failed", spec__killedAt=NOW_MS), None),
         (OLD, run(metadata__lastUpdated=0), UNKNOWN_AGE),
-        ({**OLD, "protect_ids": ["a"]}, run(), "protected by its id"),
-        ({**OLD, "protect_names": ["name of f"]}, run(), "protected by its name (name of f)"),
-        ({**OLD, "keep_last": 1}, run(), "among the last 1 of its flow"),
-        ({**OLD, "keep_succeeded": 1}, run(), "among the last 1 runs of its flow that succeeded"),
+        ({**OLD, "protect_ids": ["a"]}, run(), "protected by id"),
+        ({**OLD, "protect_names": ["name of f"]}, run(), "protected by name (name of f)"),
+        ({**OLD, "keep_last": 1}, run(), "kept by keep_last=1 per flow"),
+        ({**OLD, "keep_succeeded": 1}, run(), "kept by keep_succeeded=1 per flow"),
         ({**OLD, "keep_succeeded": 1}, run(life="failed"), None),
-        ({**OLD, "keep_best": 1, "best_metric": F1}, run(), "among the best 1 of its flow by f1"),
+        ({**OLD, "keep_best": 1, "best_metric": F1}, run(), "kept by keep_best=1 per flow, by f1"),
     ],
 )
 def test_each_decision_has_its_reason(rules: dict[str, Any], candidate: Run, reason: str | None) -> None:
     (decision,) = plan([candidate], Metrics(a=0.5), **rules).decisions
     assert decision.selected is (reason is None)
-    assert decision.reason == (reason or "last_updated longer ago than 90 days")
+    assert decision.reason == (reason or "last_updated more than 90 days ago")
 
 
 @pytest.mark.parametrize("state", ENDED)

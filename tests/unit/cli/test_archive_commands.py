@@ -84,7 +84,7 @@ def test_archive_is_shown_as_a_list_or_flow_by_flow(cli: Cli, deleted: tuple[Flo
     shown = cli("archive", "show", archive, "--flow-id", flow.flow_id, "-o", "json").data
     assert Flow.model_validate(shown).to_wire() == flow.to_wire()
     code, _, err = cli("archive", "show", archive, "--flow-id", "nope")
-    assert (code, err) == (2, "--flow-id: 'nope' is not in the archive (1 are not).\n")
+    assert (code, err) == (2, "--flow-id: not in the archive: 'nope'.\n")
 
 
 def test_restore_asks_and_writes_the_flow_as_it_was(

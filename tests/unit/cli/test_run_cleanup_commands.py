@@ -79,8 +79,8 @@ def test_prune_of_runs_spares_what_the_operator_spares(cli: Cli, vi_emulator: Em
     best = ("--keep-best", "1", "--best-metric", "f1", "max", "--keep-succeeded", "1")
     spared = cli(*PRUNE, *best, "-o", "json").data["spared_runs"]
     reasons = {row["reason"] for row in spared}
-    assert "among the best 1 of its flow by f1" in reasons
-    assert "among the last 1 runs of its flow that succeeded" in reasons
+    assert "kept by keep_best=1 per flow, by f1" in reasons
+    assert "kept by keep_succeeded=1 per flow" in reasons
 
 
 def test_prune_of_runs_archives_their_records_and_deletes(

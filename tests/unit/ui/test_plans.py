@@ -24,7 +24,7 @@ def test_plan_is_that_of_a_dry_run(called_as: As, vi: Emulator) -> None:
     assert plan["dry_run"]
     assert plan["selected"] == len(plan["outcomes"]) > 0
     assert plan["selected"] + plan["spared"] + plan["young"] + plan["out_of_scope"] == plan["total"] == 40
-    assert any("among the last 2" in kept["reason"] for kept in plan["kept_by_reason"])
+    assert any("kept by keep_last=2" in kept["reason"] for kept in plan["kept_by_reason"])
     assert {outcome["outcome"] for outcome in plan["outcomes"]} == {"would_delete"}
 
 
@@ -120,7 +120,7 @@ def test_metrics_are_read_only_where_they_decide(called_as: As, vi: Emulator) ->
     assert not [request for request in vi.requests if "/outputs" in request.path]
     plan = client.get(plan_path(**BEST, of="runs")).json()
     assert [request for request in vi.requests if "/outputs" in request.path]
-    assert any("among the best 1 of its flow by validationLoss" in kept["reason"] for kept in plan["kept_by_reason"])
+    assert any("kept by keep_best=1 per flow, by validationLoss" in kept["reason"] for kept in plan["kept_by_reason"])
 
 
 def test_preview_does_not_read_the_metrics_of_too_many_runs(
