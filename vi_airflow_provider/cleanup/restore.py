@@ -78,8 +78,9 @@ class Restore:
     client: ViClient
     if_exists: str
     stopped: Callable[[], bool]
+    #: The flows that exist with other content and were not overwritten.
+    left: list[str] = field(default_factory=list, init=False)
     _written: list[str] = field(default_factory=list)
-    _left: list[str] = field(default_factory=list)
 
     def run(self, flows: Sequence[Flow]) -> list[str]:
         """Write the flows that are missing or to be replaced, and return their ids.
@@ -91,14 +92,14 @@ class Restore:
             self._refuse_others(flows)
         for flow in flows:
             self._restore(flow)
-        written, left = len(self._written), len(self._left)
+        written, left = len(self._written), len(self.left)
         log.info(
             "%d flows restored, %d already present and unchanged, %d with other content left alone.",
             *(written, len(flows) - written - left, left),
         )
-        if self._left and self.if_exists != "skip":
+        if self.left and self.if_exists != "skip":
             raise RestoreError(
-                f"{left} flows were changed during the restore and left alone, {self._left[0]} among them; "
+                f"{left} flows were changed during the restore and left alone, {self.left[0]} among them; "
                 f"{written} flows were restored"
             )
         return self._written
@@ -126,7 +127,7 @@ class Restore:
             self._written.append(flow.flow_id)
             log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
         elif judge.differs:
-            self._left.append(flow.flow_id)
+            self.left.append(flow.flow_id)
             reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
             log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
 

@@ -140,8 +140,9 @@ def _restore(client: ViClient, flows: Sequence[Flow], arguments: Any) -> int:
     others = {"fail": "if none of them exists with other content", "skip": "except those that exist with other content"}
     scope = others.get(arguments.if_exists, "REPLACING those that exist with other content")
     confirm(arguments, f"Restore {len(flows)} flows{origin} in organization {organization_id}, {scope}?")
-    written = frozenset(restoring.Restore(client, arguments.if_exists, never).run(flows))
-    _show_outcomes(arguments.output, flows, ["restored" if flow.flow_id in written else "left_alone" for flow in flows])
+    restore = restoring.Restore(client, arguments.if_exists, never)
+    outcomes = dict.fromkeys(restore.run(flows), "restored") | dict.fromkeys(restore.left, "left_alone")
+    _show_outcomes(arguments.output, flows, [outcomes.get(flow.flow_id, "as_archived") for flow in flows])
     return ExitCode.OK
 
 

@@ -76,7 +76,7 @@ def _started(options: Mapping[str, Any]) -> Emulator:
             return Emulator(**options).start()
         except OSError as error:
             problem = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
-            reason = f"cannot listen on {options['host']} port {options['port']}: {problem}"
+            reason = f"cannot listen on {options['host']} port {options['port']}: {problem}; --port takes another one"
         except (ValueError, StateError) as error:
             reason = str(error)
     raise UnusableError(reason)

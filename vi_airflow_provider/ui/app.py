@@ -40,8 +40,8 @@ MAX_POLICY: Final = 20_000
 _ACCEPTS_GZIP: Final = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _NOT_FOUND: Final = (
-    "Airflow does not find this connection. If it exists, check that this is Airflow 3.1.1 or later: "
-    "in 3.1.0, the web server does not find connections that are stored in the database."
+    "Airflow does not find this connection. If it is defined in environment variables or in a secrets backend, the "
+    "API server must have access to them. Airflow 3.1.0 does not find connections in its database."
 )
 Refresh = Annotated[bool, Query(description="read again, although a recent listing is kept")]
 #: What a cleanup deletes.

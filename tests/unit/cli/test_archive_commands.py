@@ -101,7 +101,7 @@ def test_restore_asks_and_writes_the_flow_as_it_was(
     answer("y\n")
     assert cli("archive", "restore", archive, "-o", "json").data[0]["outcome"] == "restored"
     assert vi.flows[flow.flow_id]["spec"] == flow.to_wire()["spec"]
-    assert cli("archive", "restore", archive, "--yes", "-o", "json").data[0]["outcome"] == "left_alone"
+    assert cli("archive", "restore", archive, "--yes", "-o", "json").data[0]["outcome"] == "as_archived"
 
 
 def test_flow_with_other_content_is_left_alone_unless_replaced(cli: Cli, vi: Vi, deleted: tuple[Flow, str]) -> None:
@@ -115,7 +115,8 @@ def test_flow_with_other_content_is_left_alone_unless_replaced(cli: Cli, vi: Vi,
     code, out, err = cli("archive", "restore", archive, "--yes")
     assert (code, out) == (1, "")
     assert "1 flows exist with another spec or other attributes" in err
-    assert cli("archive", "restore", archive, "--yes", "--if-exists", "skip", "-o", "json").code == 0
+    skipped = cli("archive", "restore", archive, "--yes", "--if-exists", "skip", "-o", "json")
+    assert (skipped.code, skipped.data[0]["outcome"]) == (0, "left_alone")
     assert "touched" in vi.flows[flow.flow_id]["metadata"]["attributes"]
     assert cli("archive", "restore", archive, "--yes", "--if-exists", "replace").code == 0
     assert "touched" not in vi.flows[flow.flow_id]["metadata"]["attributes"]
