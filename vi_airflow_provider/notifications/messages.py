@@ -54,7 +54,7 @@ def _cleanup(report: Mapping[str, Any]) -> str:
         counts = [f"{report[name]} {name}" for name in _OUTCOMES if report.get(name)]
         text = ", ".join(counts) or "nothing to do"
     spared = f", {report['spared']} spared" if report.get("spared") else ""
-    unmatched = f", rules that match nothing: {len(report['unmatched'])}" if report.get("unmatched") else ""
+    unmatched = f", unmatched rules: {len(report['unmatched'])}" if report.get("unmatched") else ""
     archive = f"; archive: {escaped(report['archive'])}" if report.get("archive") else ""
     return f"cleanup: {text}{spared}{unmatched}{archive}"
 

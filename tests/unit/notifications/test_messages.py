@@ -26,7 +26,7 @@ RUN: dict[str, Any] = {
         (DRY_RUN, "cleanup: dry run, 14 selected, 2 spared"),
         (PRUNED, "cleanup: 12 deleted, 1 busy, 1 failed, 2 spared; archive: file:///a/x.flows.jsonl"),
         (IDLE, "cleanup: nothing to do"),
-        (DRY_RUN | {"unmatched": ["protect_ids"]}, "cleanup: dry run, 14 selected, 2 spared, rules that match nothing: 1"),
+        (DRY_RUN | {"unmatched": ["protect_ids"]}, "cleanup: dry run, 14 selected, 2 spared, unmatched rules: 1"),
         (EXPORTED, "audit: 40 exported, 1 removed, 2 changed; report: file:///r.html"),
         (EXPORTED | {"removed": 0, "changed": 0, "report_uri": None}, "audit: 40 exported, no changes"),
         (
