@@ -116,7 +116,8 @@ def test_invalid_arguments_are_reported_in_one_line(arguments: list[str], messag
 def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert refused("--port", port) == f"cannot listen on 127.0.0.1 port {port}: Address already in use; --port takes another one"
+        reason = "Address already in use; --port takes another one"
+        assert refused("--port", port) == f"cannot listen on 127.0.0.1 port {port}: {reason}"
 
 
 def test_corrupt_state_file_is_reported_in_one_line(tmp_path: Path) -> None:
