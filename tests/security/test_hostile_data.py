@@ -187,7 +187,7 @@ def test_name_of_an_archive_is_one_path_component(name: str) -> None:
 def test_archived_flow_with_an_invalid_id_is_not_restored(flow_id: str, vi: Emulator, tmp_path: Path) -> None:
     write_archive(str(tmp_path), "made", {"x": wire_bytes(wire_flow(flowId=flow_id))}, vi.organization_id, {})
     vi.clear_requests()
-    with pytest.raises(AirflowFailException, match="is no flow id"):
+    with pytest.raises(AirflowFailException, match="is not a valid flow id"):
         RestoreFlowsOperator(task_id="t", archive=f"{tmp_path}/made.flows.jsonl").execute({})
     assert vi.requests == []
 

@@ -181,8 +181,8 @@ NEITHER_OR_BOTH: Final = "give either flow_id or flow_name"
 BAD: Final[list[tuple[Callable[[], Any], str]]] = [
     (lambda: FlowExistsSensor(task_id="t"), NEITHER_OR_BOTH),
     (lambda: exists(flow_id="a", flow_name="b"), NEITHER_OR_BOTH),
-    (lambda: exists(flow_id="../x"), "'../x' is no flow id"),
-    (lambda: exists(flow_id=""), "'' is no flow id"),
+    (lambda: exists(flow_id="../x"), "'../x' is not a valid flow id"),
+    (lambda: exists(flow_id=""), "'' is not a valid flow id"),
     (lambda: exists(flow_id="None"), "flow_id: 'None' is given, or the template rendered to None"),
     (lambda: exists(flow_name=""), "flow_name: "),
     (lambda: exists(flow_name=5), "flow_name: 5 is not a text"),

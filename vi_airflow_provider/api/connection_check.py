@@ -35,8 +35,8 @@ def check_connection(settings: ViSettings, connect: Callable[[ViSettings], ViCli
             count = len(list(client.list_flows(limit=1)))
     except ViNotFoundError as error:
         message = (
-            f"{settings.endpoint} knows no organization {settings.organization_id!r} (404): check the organization "
-            f"id (login) and the API endpoint (host). {error}"
+            f"{settings.endpoint} does not know organization {settings.organization_id!r} (404): check the "
+            f"organization id (login) and the API endpoint (host). {error}"
         )
         return ConnectionCheck(message, error)
     except ViError as error:

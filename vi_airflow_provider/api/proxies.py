@@ -68,7 +68,7 @@ def check_proxy(place: str, proxy: object) -> None:
         return ViConfigurationError(f"{place}: {problem}")
 
     if not isinstance(proxy, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", proxy):
-        raise refuse(f"this is no http(s) URL: it is empty or contains white space; {_EXAMPLE}")
+        raise refuse(f"this is not an http(s) URL: it is empty or contains white space; {_EXAMPLE}")
     authority = proxy.partition("://")[2]
     if "@" in _after_authority(authority) or authority.count("@") > 1:
         raise refuse("the credentials contain @, /, ? or #; percent-encode these characters (%40, %2F, %3F, %23)")
@@ -76,11 +76,11 @@ def check_proxy(place: str, proxy: object) -> None:
         url = urlsplit(proxy)
         usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
-        raise refuse(f"this is no http(s) URL: host or port is not valid; {_EXAMPLE}") from None
+        raise refuse(f"this is not an http(s) URL: host or port is not valid; {_EXAMPLE}") from None
     if url.scheme.startswith("socks"):
-        raise refuse(f"this is no http(s) URL: SOCKS proxies are not supported; {_EXAMPLE}")
+        raise refuse(f"this is not an http(s) URL: SOCKS proxies are not supported; {_EXAMPLE}")
     if not usable:
-        raise refuse(f"this is no http(s) URL; {_EXAMPLE}")
+        raise refuse(f"this is not an http(s) URL; {_EXAMPLE}")
     _check_credentials(url, refuse)
 
 

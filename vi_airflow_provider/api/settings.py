@@ -228,7 +228,7 @@ def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
     if "@" in url.netloc:
         raise refuse("credentials do not belong into the API endpoint (they go into login and password)")
     if url.scheme not in ("http", "https") or not host:
-        raise refuse(f"the API endpoint {endpoint!r:.200} is no http(s) URL")
+        raise refuse(f"the API endpoint {endpoint!r:.200} is not an http(s) URL")
     if "?" in endpoint or "#" in endpoint:
         raise refuse("the API endpoint has a query or a fragment")
     if url.scheme == "http" and not allow_http and not is_loopback(host):

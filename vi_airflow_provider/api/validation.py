@@ -20,13 +20,13 @@ def checked_id(value: object, what: str = "flow id") -> str:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ViValidationError(
-            f"{value!r:.80} is no {what}: it arrived as a number; in a DAG with render_template_as_native_obj, keep it "
-            "text with quotes around the template: \"'{{ … }}'\""
+            f"{value!r:.80} is not a valid {what}: it arrived as a number; in a DAG with "
+            "render_template_as_native_obj, keep it text with quotes around the template: \"'{{ … }}'\""
         )
     # fullmatch, because `$` would accept a trailing newline
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ViValidationError(
-            f"{value!r:.80} is no {what}: letters, digits, '-' and '_' are allowed, 1 to 255 of them"
+            f"{value!r:.80} is not a valid {what}: letters, digits, '-' and '_' are allowed, 1 to 255 of them"
         )
     return value
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from pydantic import ValidationError
 
 from vi_airflow_provider.api.errors import one_line
+from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.audit.subject import FLOWS, RUNS, D, Subject
 from vi_airflow_provider.storage.files import open_to_read
@@ -59,7 +61,9 @@ def _read(uri: str, parse: Callable[[bytes], T]) -> Iterator[T]:
                 yield parse(line)
     except FileNotFoundError:
         raise ExportError(f"{uri}: this export does not exist") from None
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:  # pydantic's errors are ValueErrors
+    except ValidationError as error:
+        reason = one_line(f"{uri} is not a jsonl export: {describe_errors(error)}")
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         reason = one_line(f"{uri} is not a jsonl export: {error}")
     else:
         return

@@ -208,7 +208,7 @@ def read_run_archive(uri: str) -> Iterator[dict[str, Any]]:
     """
     resolve_destination("archive", uri)
     if _kind_of(uri) is ARCHIVE:
-        raise ArchiveError(f"{uri} is no archive of runs: the name of one ends with {RUNS_SUFFIX}")
+        raise ArchiveError(f"{uri} is not an archive of runs: the name of one ends with {RUNS_SUFFIX}")
     _check(read_manifest(uri))
     for number, line in enumerate(_lines(uri), 1):
         yield _record(line, f"{uri}, line {number}")

@@ -184,7 +184,7 @@ def test_an_id_is_letters_digits_minus_and_underscore(value: str) -> None:
 
 @pytest.mark.parametrize("value", BAD_IDS, ids=repr)
 def test_an_id_that_would_change_the_url_is_refused(value: Any) -> None:
-    with pytest.raises(ViValidationError, match=r"is no flow id: letters, digits, '-' and '_' are allowed") as caught:
+    with pytest.raises(ViValidationError, match=r"is not a valid flow id: letters, digits") as caught:
         checked_id(value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 200
@@ -192,7 +192,7 @@ def test_an_id_that_would_change_the_url_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [12345, 0, 1e5, -1])
 def test_an_id_that_arrived_as_a_number_is_explained(value: Any) -> None:
-    with pytest.raises(ViValidationError, match=r"is no flow id: it arrived as a number; .*render_template_as_native"):
+    with pytest.raises(ViValidationError, match=r"is not a valid flow id: it arrived as a number; .*as_native"):
         checked_id(value)
 
 

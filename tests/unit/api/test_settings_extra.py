@@ -137,7 +137,7 @@ def test_verify_with_another_file_is_refused(tmp_path: Path) -> None:
 )
 def test_an_invalid_proxy_url_is_refused_and_not_shown(proxy: str) -> None:
     message = extra_refusal(proxy=proxy)
-    assert message.startswith("extra.proxy: this is no http(s) URL")
+    assert message.startswith("extra.proxy: this is not an http(s) URL")
     assert "hunter2" not in message
 
 

@@ -306,7 +306,7 @@ def test_renamed_archives_are_recognized_by_their_manifest(runs: Runs, for_real:
     manifest.rename(folder / "x.flows.manifest.json")
     with pytest.raises(ArchiveError, match="it is a 'vi-run-archive' of version 1, not a 'vi-flow-archive'"):
         list(read_archive(str(data.rename(folder / "x.flows.jsonl"))))
-    with pytest.raises(ArchiveError, match="is no archive of runs"):
+    with pytest.raises(ArchiveError, match="is not an archive of runs"):
         list(read_run_archive(str(folder / "x.flows.jsonl")))
 
 

@@ -203,7 +203,7 @@ def test_error_is_one_sentence_and_verbose_shows_where(
         ({"DATATURE_VI_SECRET_KEY": ""}, "DATATURE_VI_SECRET_KEY: the secret key is missing; put the organization's"),
         ({"DATATURE_VI_SECRET_KEY": "dtvi_x"}, "DATATURE_VI_SECRET_KEY: a secret key of Vi begins with dtvi_ and has"),
         ({"DATATURE_VI_ORGANIZATION_ID": ""}, "DATATURE_VI_ORGANIZATION_ID: the organization id is missing; put"),
-        ({"DATATURE_VI_API_ENDPOINT": "ftp://x"}, "DATATURE_VI_API_ENDPOINT: the API endpoint 'ftp://x' is no http(s)"),
+        ({"DATATURE_VI_API_ENDPOINT": "ftp://x"}, "DATATURE_VI_API_ENDPOINT: the API endpoint 'ftp://x' is not"),
     ],
 )
 def test_unusable_variable_is_named_with_code_4(

@@ -72,10 +72,10 @@ def test_target_has_a_text_for_logs(target: RunTarget, text: str) -> None:
     [
         ({}, False, "give either run_id, or at least one of flow_id, training_project and attributes"),
         ({"run_id": RUN_ID, "flow_id": FLOW_ID}, True, "give either run_id, or at least one"),
-        ({"run_id": RUN_ID}, True, "newest: run_id names the only run that can be meant"),
+        ({"run_id": RUN_ID}, True, "newest: leave it out: run_id=.* names the only run that can be meant"),
         ({"flow_id": FLOW_ID}, False, "newest: set it to True: of the runs that match"),
-        ({"run_id": "a/b"}, False, "'a/b' is no run id"),
-        ({"flow_id": "a/b"}, True, "'a/b' is no flow id"),
+        ({"run_id": "a/b"}, False, "'a/b' is not a valid run id"),
+        ({"flow_id": "a/b"}, True, "'a/b' is not a valid flow id"),
     ],
     ids=str,
 )

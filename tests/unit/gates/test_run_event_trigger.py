@@ -193,7 +193,7 @@ def test_unknown_events_are_refused(events: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"flow_id": "a/b"}, "'a/b' is no flow id"), ({"training_project": ""}, "training_project: ")],
+    [({"flow_id": "a/b"}, "'a/b' is not a valid flow id"), ({"training_project": ""}, "training_project: ")],
     ids=str,
 )
 def test_unusable_filters_are_refused(arguments: dict[str, Any], message: str) -> None:

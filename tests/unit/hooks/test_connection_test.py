@@ -47,7 +47,7 @@ LAYERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "HTTP, silent": ({"exc": requests.exceptions.ReadTimeout()}, "no complete response in time"),
     "401": ({"status_code": 401}, "401 Unauthorized. Check the secret key (the connection's password)"),
     "403": ({"status_code": 403}, "403 Forbidden. Check that the organization id"),
-    "404": ({"status_code": 404}, f"{HOST} knows no organization {ORGANIZATION_ID!r} (404): check the organization id"),
+    "404": ({"status_code": 404}, f"{HOST} does not know organization {ORGANIZATION_ID!r} (404): check the"),
     "429": ({"status_code": 429}, "429 Too Many Requests"),
     "500": ({"status_code": 500}, "500 Internal Server Error. The service has a problem"),
     "another server": ({"text": "<html>Sign in</html>"}, "no proxy or login page responds instead"),

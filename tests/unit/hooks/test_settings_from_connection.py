@@ -127,7 +127,7 @@ def test_an_empty_extra_means_the_defaults(extra: Any, connect: Connect) -> None
         ({"password": None}, "password: the secret key is missing"),
         ({"password": SECRET_KEY[:-1]}, "password: a secret key of Vi begins with dtvi_ and has 103 characters"),
         ({"host": "http://vi.example"}, "host: plain http:// would show the secret key"),
-        ({"host": "ftp://vi.example"}, "host: the API endpoint 'ftp://vi.example' is no http(s) URL"),
+        ({"host": "ftp://vi.example"}, "host: the API endpoint 'ftp://vi.example' is not an http(s) URL"),
         ({"host": "https://[::1"}, "host: the API endpoint is no URL"),
         ({"host": "vi.example:8443", "port": 8443}, "host: the API endpoint is no URL"),
         ({"host": "vi example"}, "host: the API endpoint is empty, or contains white space"),

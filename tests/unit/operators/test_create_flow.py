@@ -134,7 +134,7 @@ def test_if_exists_decides_what_happens_to_a_flow_that_differs(other: dict[str, 
 
 def test_an_empty_flow_id_is_refused(requests_mock: Mocker) -> None:
     Server(requests_mock)
-    with pytest.raises(AirflowFailException, match="is no flow id"):
+    with pytest.raises(AirflowFailException, match="is not a valid flow id"):
         create(flow_id="")
     assert requests_mock.call_count == 0
 

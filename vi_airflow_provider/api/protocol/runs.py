@@ -366,4 +366,4 @@ def _states(given: RunState | str | Collection[RunState | str] | None) -> frozen
         return frozenset(map(models.RunState, values))
     except ValueError:
         known = ", ".join(models.RunState)
-        raise ViValidationError(f"state: {given!r:.80} is no state of a run; known are {known}") from None
+        raise ViValidationError(f"state: {given!r:.80} is not a state of a run; choose from {known}") from None

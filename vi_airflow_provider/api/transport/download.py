@@ -181,7 +181,7 @@ class Downloader:
     def _checked_host(self, url: Secret) -> str:
         scheme, host = _origin(url)
         if not host or scheme not in ("http", "https"):
-            raise ViResponseError("the URL of the download is no http(s) URL")
+            raise ViResponseError("the URL of the download is not an http(s) URL")
         if scheme == "http" and not self._settings.allow_http and not is_loopback(host):
             raise ViResponseError(
                 f"the URL of the download leads to {host} by plain http://, which would show it to the network",
