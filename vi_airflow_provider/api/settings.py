@@ -122,7 +122,7 @@ class ViSettings:
         unknown = sorted(set(extra) - set(EXTRA_FIELDS))
         if unknown:
             raise ViConfigurationError(
-                f"extra: unknown {', '.join(map(repr, unknown))}; known are {', '.join(EXTRA_FIELDS)}"
+                f"extra: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(EXTRA_FIELDS)}"
             )
         for key, value in extra.items():
             _refuse_misplaced_key(f"extra.{key}", value)
@@ -211,7 +211,7 @@ def _checked_key(key: object) -> Secret:
 def _refuse_misplaced_key(place: str, value: object) -> None:
     # Every field but the password is shown: in messages, addresses and logs.
     if isinstance(value, str) and re.search(_KEY_PREFIX + "[!-~]{40}", value):
-        raise ViConfigurationError(f"{place}: this looks like a secret key, which belongs into the password only")
+        raise ViConfigurationError(f"{place}: this looks like a secret key, which belongs in the password only")
 
 
 def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
@@ -224,9 +224,9 @@ def _checked_endpoint(endpoint: object, *, allow_http: bool) -> str:
         url: SplitResult = urlsplit(endpoint)
         host, _ = url.hostname, url.port
     except ValueError as error:
-        raise refuse(f"the API endpoint is no URL ({error})") from None
+        raise refuse(f"the API endpoint is not a URL ({error})") from None
     if "@" in url.netloc:
-        raise refuse("credentials do not belong into the API endpoint (they go into login and password)")
+        raise refuse("credentials do not belong in the API endpoint (they go into login and password)")
     if url.scheme not in ("http", "https") or not host:
         raise refuse(f"the API endpoint {endpoint!r:.200} is not an http(s) URL")
     if "?" in endpoint or "#" in endpoint:
@@ -247,7 +247,7 @@ def _check_ca(path: str) -> None:
         )
     except OSError as error:  # ssl.SSLError is one
         raise ViConfigurationError(
-            f"extra.verify: {path!r:.200} is no CA file or folder ({error.strerror}); "
+            f"extra.verify: {path!r:.200} is not a CA file or folder ({error.strerror}); "
             "give true, false or the path of one in PEM form"
         ) from None
 

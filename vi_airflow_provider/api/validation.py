@@ -55,7 +55,7 @@ def checked_attributes(attributes: Any, *, removable: bool = False) -> Mapping[s
     """
     if not isinstance(attributes, Mapping):
         given = f"{type(attributes).__name__} given: {attributes!r:.80}"
-        raise ViValidationError(f"attributes: an object of texts expected, {given}")
+        raise ViValidationError(f"attributes: an object of strings expected, {given}")
     for key, value in attributes.items():
         if not isinstance(key, str) or not (isinstance(value, str) or (value is None and removable)):
             hint = f"; write {str(value)!r:.80}" if isinstance(value, int | float) else ""

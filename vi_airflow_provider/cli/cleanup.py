@@ -120,7 +120,7 @@ def _plan(arguments: Any) -> Any:
     try:
         return json.loads(Path(arguments.plan).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON, as -o json prints it"
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON, as -o json prints it"
     raise ViValidationError(f"--plan: {arguments.plan!r:.200} cannot be read: {reason}")
 
 

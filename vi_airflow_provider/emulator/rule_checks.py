@@ -20,7 +20,7 @@ class RuleError(ValueError):
 def check_known(what: str, given: Collection[str], known: Collection[str]) -> None:
     """Refuse field names that do not exist."""
     if unknown := sorted(set(given) - set(known)):
-        raise RuleError(f"unknown {what} field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise RuleError(f"unknown {what} field {unknown[0]!r}; choose from {', '.join(sorted(known))}")
 
 
 def check_text(name: str, value: object) -> None:

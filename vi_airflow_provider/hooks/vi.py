@@ -210,7 +210,7 @@ def _extra(text: str | None) -> dict[str, Any]:
     except ValueError:
         extra = None
     if not isinstance(extra, dict):
-        raise ViConfigurationError('extra: this is no JSON object; write it like {"page_size": 100}')
+        raise ViConfigurationError('extra: this is not a JSON object; write it like {"page_size": 100}')
     return extra
 
 

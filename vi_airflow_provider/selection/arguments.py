@@ -81,7 +81,7 @@ def _text(value: Any) -> str:
     value = _plain(value)
     if not isinstance(value, str):
         hint = f"; {_QUOTE}" if isinstance(value, int | float) else ""
-        raise ValueError(f"{value!r:.80} is not a text{hint}")
+        raise ValueError(f"{value!r:.80} is not text{hint}")
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     if not value:
@@ -92,7 +92,7 @@ def _text(value: Any) -> str:
 def _attribute_value(value: Any) -> str:
     value = _plain(value)
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is not a text; write {str(value)!r:.80}")
+        raise ValueError(f"{value!r:.80} is not text; write {str(value)!r:.80}")
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     return value
@@ -266,7 +266,7 @@ def identifier(name: str, value: Any) -> str:
     if value == "None":
         raise ViValidationError(f"{name}: {_RENDERED_NONE}")
     if isinstance(value, int | float):
-        raise ViValidationError(f"{name}: {value!r:.80} is a number, not a text; write {str(value)!r:.80}, or {_QUOTE}")
+        raise ViValidationError(f"{name}: {value!r:.80} is a number, not text; write {str(value)!r:.80}, or {_QUOTE}")
     return checked_id(value, name.replace("_", " "))
 
 

@@ -23,13 +23,13 @@ def _one_or_several(value: Any) -> Any:
 
 def _sequence(value: Any) -> Any:
     if isinstance(value, str | bytes | int | float | Mapping):
-        raise ValueError(f"{value!r:.80} is not a list of texts; write {[str(value)]!r:.80}")
+        raise ValueError(f"{value!r:.80} is not a list of strings; write {[str(value)]!r:.80}")
     return value
 
 
 def _mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r:.80} is not a mapping of texts, like {{'line': '3'}}")
+        raise ValueError(f"{value!r:.80} is not a mapping of strings, like {{'line': '3'}}")
     return value
 
 
@@ -47,7 +47,7 @@ def _ended(states: frozenset[RunState]) -> frozenset[RunState]:
 
 def _not_rendered(text: str) -> str:
     if text in ("None", "True", "False"):
-        raise ValueError(f"{text!r} is what a template makes of a value that is not a text; it would protect nothing")
+        raise ValueError(f"{text!r} is what a template makes of a value that is not text; it would protect nothing")
     return text
 
 

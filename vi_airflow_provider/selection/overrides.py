@@ -37,4 +37,4 @@ def _object(where: str, value: Any) -> Mapping[str, Any]:
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: Collection[str]) -> None:
     unknown = sorted(str(key) for key in given if key not in known)
     if unknown:
-        raise ViValidationError(f"{where}: unknown {unknown[0]!r:.80}; known are {', '.join(known)}")
+        raise ViValidationError(f"{where}: unknown {unknown[0]!r:.80}; choose from {', '.join(known)}")

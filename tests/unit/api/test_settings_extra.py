@@ -119,13 +119,13 @@ def test_verify_may_name_a_file_or_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["/no/such/file.pem", "yes", "no"])
 def test_verify_with_a_missing_path_is_refused(value: str) -> None:
     assert extra_refusal(verify=value).startswith(
-        f"extra.verify: {value!r} is no CA file or folder (No such file or directory)"
+        f"extra.verify: {value!r} is not a CA file or folder (No such file or directory)"
     )
 
 
 def test_verify_with_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no certificate")
-    assert "is no CA file or folder" in extra_refusal(verify=str(tmp_path / "notes.txt"))
+    assert "is not a CA file or folder" in extra_refusal(verify=str(tmp_path / "notes.txt"))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_value_that_is_not_text_is_refused(name: str, value: Any) -> None:
 
 def test_unknown_extras_are_listed_with_the_known_ones() -> None:
     message = extra_refusal(pagesize=5, timeout=3, read_timeout=5)
-    assert message.startswith("extra: unknown 'pagesize', 'timeout'; known are page_size, ")
+    assert message.startswith("extra: unknown 'pagesize', 'timeout'; choose from page_size, ")
     assert all(name in message for name in EXTRA_FIELDS)
 
 

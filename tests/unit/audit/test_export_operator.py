@@ -199,7 +199,7 @@ def test_openlineage_dataset_names_follow_its_convention(destination: str, names
         ),
         ({"compare_to": ""}, "compare_to: '' is empty"),
         ({"compare_to": "yesterday"}, "compare_to: 'yesterday' is neither a URL"),
-        ({"compare_to": 5}, "compare_to: 5 is not a text"),
+        ({"compare_to": 5}, "compare_to: 5 is not text"),
         ({"fail_on_drift": True}, "fail_on_drift: give compare_to, too"),
         ({"fail_on_drift": "maybe", "compare_to": "previous"}, "fail_on_drift: 'maybe' is not true or false"),
         ({"html_report": "maybe"}, "html_report: 'maybe' is not true or false"),

@@ -213,7 +213,7 @@ def test_incomplete_archive_is_refused_before_any_request(damage: Any, vi: Vi, a
     [
         ({"flow_ids": ["absent"]}, "not in the archive: 'absent'\\."),
         ({"flow_ids": ["absent", "also", "neither"]}, "not in the archive: 'absent' and 2 more"),
-        ({"flow_ids": "abc"}, "is not a list of texts"),
+        ({"flow_ids": "abc"}, "is not a list of strings"),
         ({"if_exists": "overwrite"}, "if_exists: 'overwrite' is not one of"),
     ],
     ids=str,

@@ -128,7 +128,7 @@ def test_saved_plan_is_carried_out_as_it_was_reviewed(cli: Cli, vi: Vi, tmp_path
     ("content", "arguments", "message"),
     [
         (None, (), "--plan: '{plan}' cannot be read: No such file or directory."),
-        ("no json", (), "--plan: '{plan}' cannot be read: it is no JSON, as -o json prints it."),
+        ("no json", (), "--plan: '{plan}' cannot be read: it is not JSON, as -o json prints it."),
         ("{}", ("--keep-last", "3"), "--plan: it replaces the policy; leave out --keep-last."),
     ],
 )

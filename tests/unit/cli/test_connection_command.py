@@ -57,7 +57,7 @@ def test_unusable_field_of_an_airflow_connection_is_named(
     monkeypatch.setenv("AIRFLOW_CONN_BAD", json.dumps(connection))
     code, _, err = cli("flows", "list", "--conn-id", "bad")
     assert code == 4
-    assert err.startswith("extra: unknown 'pagesize'; known are page_size, ")
+    assert err.startswith("extra: unknown 'pagesize'; choose from page_size, ")
 
 
 @pytest.mark.parametrize("uri", ["vi://org:KEY/x@host:y", "{{KEY", '{"conn_type": "vi", "password": "KEY"'])

@@ -62,10 +62,10 @@ UNUSABLE: Final[dict[str, dict[str, Any]]] = {
     "credentials in the host": {"host": "https://user:password@vi.example.com"},
     "path in a plain URI": {"host": "vi.example.com", "schema": "gateway"},
     "unknown extra key": {"extra": {"pagesize": 5}},
-    "extra is no JSON object": {"extra": "{page_size: 100"},
+    "extra is not a JSON object": {"extra": "{page_size: 100"},
     "extra out of range": {"extra": {"page_size": 0}},
     "CA file missing": {"extra": {"verify": "/no/such.pem"}},
-    "proxy is no URL": {"extra": {"proxy": "proxy.example"}},
+    "proxy is not a URL": {"extra": {"proxy": "proxy.example"}},
 }
 
 #: Row of the page, and a response that causes it: status, body, headers.

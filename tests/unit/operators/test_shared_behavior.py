@@ -109,7 +109,7 @@ BAD: Final[dict[str, tuple[type[ViBaseOperator], dict[str, Any]]]] = {
     "'../x' is not a valid flow id": (GetFlowOperator, {"flow_id": "../x"}),
     "'' is not a valid flow id": (GetFlowOperator, {"flow_id": ""}),
     "None is not a valid flow id": (GetFlowOperator, {"flow_id": None}),
-    "flow_id: 12 is a number, not a text; write '12', or in a DAG that renders": (GetFlowOperator, {"flow_id": 12}),
+    "flow_id: 12 is a number, not text; write '12', or in a DAG that renders": (GetFlowOperator, {"flow_id": 12}),
     "{'a': 1} is not a valid flow id": (DeleteFlowOperator, {"flow_id": {"a": 1}}),
     "'a\\n' is not a valid flow id": (DeleteFlowOperator, {"flow_id": "a\n"}),
     "'a/b' is not a valid flow id": (CreateFlowOperator, {"flow_id": "a/b", "spec": SPEC}),

@@ -143,7 +143,7 @@ def refusal(check: Callable[..., Any], *values: Any) -> str:
         (arguments.choice, ["z", ("a", "b")], "'z' is not one of 'a', 'b'"),
         (arguments.choice, ["flow", ("flows", "ids")], "'flow' is not one of 'flows', 'ids'; did you mean 'flows'?"),
         (arguments.optional_seconds, [-1], "-1 is not a time span"),
-        (arguments.optional_text, [b"a"], "b'a' is not a text"),
+        (arguments.optional_text, [b"a"], "b'a' is not text"),
         (arguments.optional_text, ["None"], "'None' is given, or the template rendered to None"),
     ],
 )
@@ -265,11 +265,11 @@ REFUSED: Final[list[tuple[Any, Any, str]]] = [
     (Instant, date(2026, 7, 1), NO_TIME),
     (Instant, 1_782_907_200, NO_TIME),
     (Instant, proxy(None), NO_TIME),
-    (Text, 12345, "12345 is not a text; in a DAG that renders templates as native objects, quote the template"),
-    (Text, 1.1, "1.1 is not a text; in a DAG that renders"),
-    (Text, True, "True is not a text; in a DAG that renders"),
-    (Text, b"a", "b'a' is not a text"),
-    (Text, proxy(12345), "12345 is not a text"),
+    (Text, 12345, "12345 is not text; in a DAG that renders templates as native objects, quote the template"),
+    (Text, 1.1, "1.1 is not text; in a DAG that renders"),
+    (Text, True, "True is not text; in a DAG that renders"),
+    (Text, b"a", "b'a' is not text"),
+    (Text, proxy(12345), "12345 is not text"),
     (Text, "None", "the template rendered to None"),
     (Text, "", "'' is empty"),
     (AttributeValue, "None", "the template rendered to None"),
@@ -313,9 +313,7 @@ def test_a_value_that_is_no_text_is_refused_by_the_argument(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [12345, 1.5, True, proxy(12345)], ids=repr)
 def test_a_number_is_no_flow_id_and_the_error_shows_how_to_quote(value: Any) -> None:
-    with pytest.raises(
-        ViValidationError, match=r"^flow_id: .* is a number, not a text; .* quote the template: \"'\{\{"
-    ):
+    with pytest.raises(ViValidationError, match=r"^flow_id: .* is a number, not text; .* quote the template: \"'\{\{"):
         arguments.checked_flow_id(value)
 
 

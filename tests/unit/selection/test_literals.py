@@ -32,7 +32,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": "parket"}, "format: 'parket' is not one of 'jsonl', 'csv', 'parquet'; did you mean 'parquet'?"),
     ({"flow_id": "Weld seams"}, "flow_id: 'Weld seams' is not a valid flow id: letters, digits, '-' and '_'"),
     ({"run_id": "../x"}, "run_id: '../x' is not a valid run id: letters, digits"),
-    ({"flow_id": 12345}, "flow_id: 12345 is a number, not a text; write '12345'"),
+    ({"flow_id": 12345}, "flow_id: 12345 is a number, not text; write '12345'"),
     ({"flow_id": None, "flow_name": None}, "one of flow_id, flow_name is required"),
 ]  # fmt: skip
 

@@ -43,7 +43,7 @@ def test_override_changes_a_copy_of_the_spec() -> None:
     [
         ({"blocks": {"trainer": {"settings": {}}}}, "no block of type 'trainer'; it has system-prompt, vlm-model"),
         ({"blocks": [{"block": "vlm-model"}]}, "name the blocks by their type"),
-        ({"blocks": {"vlm-model": {"epochs": 3}}}, "overrides.blocks.vlm-model: unknown 'epochs'; known are settings"),
+        ({"blocks": {"vlm-model": {"epochs": 3}}}, "overrides.blocks.vlm-model: unknown 'epochs'; choose from"),
         ({"seed": 8}, "overrides: unknown 'seed'"),
         ([1], "overrides: an object expected, list given"),
     ],

@@ -185,7 +185,7 @@ def _settings(body: Document, kind: type[M]) -> M:
     hints = get_type_hints(kind)
     for name, value in body.items():
         if name not in hints:
-            raise ValueError(f"unknown setting {name!r}; known are {', '.join(hints)}")
+            raise ValueError(f"unknown setting {name!r}; choose from {', '.join(hints)}")
         match hints[name]:
             case builtins.bool:
                 check_flag(name, value)
