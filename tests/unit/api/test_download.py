@@ -278,7 +278,7 @@ FAILURES: Final[list[tuple[str, list[Act], type[ViError], str]]] = [
         ViError,
         "by plain",
     ),
-    ("to a file", [Act(http_bytes(302, b"", [("Location", "file:///x?sig=s3cr3t")]))], ViError, "no http"),
+    ("to a file", [Act(http_bytes(302, b"", [("Location", "file:///x?sig=s3cr3t")]))], ViError, "not an http"),
     ("to nowhere", [Act(http_bytes(302, b"", [("Location", "http://[x?sig=s3cr3t")]))], ViError, "invalid URL"),
 ]
 

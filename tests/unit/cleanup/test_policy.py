@@ -356,7 +356,7 @@ def test_plan_is_read_from_a_report_or_some_of_its_outcomes(given_plan: Any) -> 
         ("{{ plan }}", "plan"),
         (["a"], "plan"),
         ([{**OUTCOME, "flow_id": ""}], "flow_id"),
-        ([{**OUTCOME, "flow_id": "../a"}], "no flow id"),
+        ([{**OUTCOME, "flow_id": "../a"}], "not a valid flow id"),
         ([{**OUTCOME, "last_updated": "7"}], "last_updated"),
         ([{"flow_id": "a"}], "etag"),
     ],
