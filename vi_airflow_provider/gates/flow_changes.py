@@ -81,7 +81,7 @@ class FlowChangeDetector(Detector[Flow]):
         flow = document
         if not self._filter.matches(flow, datetime.now(UTC)):
             if old is not None:  # it was updated so that it does not match any more
-                self._change(poll, "updated", flow, spec_changed=True)
+                self._change(poll, "updated", flow, flow.digest, spec_changed=True)
             return
         if old == REPORTED:
             old = None
@@ -89,10 +89,11 @@ class FlowChangeDetector(Detector[Flow]):
         if old is not None and old.version == version:
             poll.after.versions[flow.flow_id] = old
             return
-        poll.after.versions[flow.flow_id] = new = Version(version, flow.digest[:16])
+        digest = flow.digest
+        poll.after.versions[flow.flow_id] = new = Version(version, digest[:16])
         event = "created" if old is None else "updated"
         changed = old is None or old.digest != new.digest
-        self._change(poll, event, flow, spec_changed=changed)
+        self._change(poll, event, flow, digest, spec_changed=changed)
 
     def deleted(self, poll: Poll[Flow], document_id: str) -> None:
         """Note that a flow does not exist any more."""
@@ -102,9 +103,9 @@ class FlowChangeDetector(Detector[Flow]):
     def _reports(self, event: str, *, spec_changed: bool) -> bool:
         return event in self._events and (spec_changed or not self._spec_changes_only)
 
-    def _change(self, poll: Poll[Flow], event: str, flow: Flow, *, spec_changed: bool) -> None:
+    def _change(self, poll: Poll[Flow], event: str, flow: Flow, digest: str, *, spec_changed: bool) -> None:
         if self._reports(event, spec_changed=spec_changed):
-            facts = (flow.spec.name, flow.metadata.generation, flow.metadata.last_updated, flow.digest)
+            facts = (flow.spec.name, flow.metadata.generation, flow.metadata.last_updated, digest)
             poll.after.changes[flow.flow_id] = FlowChange(event, spec_changed, *facts)
 
 
