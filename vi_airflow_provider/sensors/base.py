@@ -259,6 +259,8 @@ class GateSensor(ViTaskMixin, BaseSensorOperator):
                 map_index=ti.map_index,
                 try_number=(ti.max_tries or 0) - (self.retries or 0) + 1,
             )
+        if isinstance(first, str):  # dag.test() of Airflow 3.0
+            first = datetime.fromisoformat(first)
         return first.timestamp() if first else time.time()
 
     def _hand_over(self, error: ViError | None) -> NoReturn:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -318,3 +319,12 @@ def test_a_skip_states_its_reason() -> None:
     sensor = FlowExistsSensor(task_id="gate", flow_id="f", soft_fail=True, timeout=90)
     with pytest.raises(AirflowSkipException, match="longer than the specified timeout of 90"):
         sensor.execute_complete(CONTEXT, {"version": 1, "outcome": "timeout", "flow": None})
+
+
+@pytest.mark.parametrize("first", [datetime(2026, 7, 1, tzinfo=UTC), "2026-07-01T00:00:00Z"], ids=["time", "text"])
+def test_start_of_a_rescheduled_wait_may_be_text(first: Any) -> None:
+    """As in ``dag.test()`` of Airflow 3.0."""
+    task_instance = SimpleNamespace(get_first_reschedule_date=lambda _context: first)
+    sensor = FlowExistsSensor(task_id="gate", flow_id="f", mode="reschedule")
+    context: Any = {"ti": task_instance}
+    assert sensor._waiting_since(context) == datetime(2026, 7, 1, tzinfo=UTC).timestamp()
