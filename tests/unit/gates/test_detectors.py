@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests.documents import wire_flow
+from tests.unit.gates.turns import turns_of_others
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.gates.changes import Snapshot
 from vi_airflow_provider.gates.flow_changes import EVENTS, FlowChangeDetector
@@ -40,28 +41,14 @@ async def poll(*flows: Flow, before: Snapshot | None = None) -> Snapshot:
     return await detector().poll(client, before)
 
 
-def turns_of_others(flows: int) -> int:
-    """Return how often another task gets its turn during a poll."""
-    turns = 0
-
-    async def bystander() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        other = asyncio.create_task(bystander())
-        await poll(*(Flow.model_validate(wire_flow(flowId=f"f{number}")) for number in range(flows)))
-        other.cancel()
-
-    asyncio.run(main())
-    return turns
+def turns_of_a_poll(flows: int) -> int:
+    listing = (Flow.model_validate(wire_flow(flowId=f"f{number}")) for number in range(flows))
+    return asyncio.run(turns_of_others(poll(*listing)))
 
 
 @pytest.mark.parametrize(("flows", "turns"), [(9, 0), (10, 1), (35, 3)])
 def test_long_listing_lets_other_tasks_run(flows: int, turns: int) -> None:
-    assert turns_of_others(flows) - turns_of_others(0) == turns
+    assert turns_of_a_poll(flows) - turns_of_a_poll(0) == turns
 
 
 @pytest.mark.parametrize("etag", ["\ud800", "1-é", ""])

@@ -11,10 +11,12 @@ from typing import Any, Final
 import pytest
 
 from tests.documents import wire_run, wire_run_output
+from tests.unit.gates.turns import turns_of_others
 from vi_airflow_provider.api.errors import ViNotFoundError, ViServerError
 from vi_airflow_provider.api.models import Run, RunOutput
 from vi_airflow_provider.api.protocol.page_sizes import SMALL
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE, RunScan
+from vi_airflow_provider.api.protocol.runs import RunScan
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.gates.reader import GETS_PER_PAGE
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.gates.run_source import CHECKPOINTS, RUNS
@@ -152,22 +154,8 @@ def test_the_pages_of_a_whole_listing_are_counted(runs: int, page_size: int | No
 
 
 def test_a_long_listing_lets_other_tasks_run() -> None:
-    turns = 0
-
-    async def bystander() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        client: Any = Client([run_of("a")] * (4 * BATCH + 1))
-        other = asyncio.create_task(bystander())
-        await RUNS.scan(client, [OF_FLOW], Extent())
-        other.cancel()
-
-    asyncio.run(main())
-    assert turns == 4
+    client: Any = Client([run_of("a")] * (4 * BATCH + 1))
+    assert asyncio.run(turns_of_others(RUNS.scan(client, [OF_FLOW], Extent()))) == 4
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------------
