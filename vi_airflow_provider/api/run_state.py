@@ -1,9 +1,12 @@
-"""Where a run is in its life; apart from the models, so that reading a DAG file does not import those."""
+"""What is known of every run, apart from the models, so that reading a DAG file does not import those."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final
+
+#: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
+FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
 
 
 class RunState(StrEnum):

@@ -13,12 +13,16 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViConfigurationError
 from vi_airflow_provider.api.proxies import check_proxy, is_loopback, proxy_for, proxy_secrets
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from vi_airflow_provider.api.models import Run
 
 DEFAULT_ENDPOINT: Final = "https://api.vi.datature.com"
 DEFAULT_UI_URL: Final = "https://vi.datature.com/org/{organization_id}"
@@ -138,6 +142,10 @@ class ViSettings:
         return self.ui_url_template.format(
             organization_id=self.organization_id, flow_id=quote(flow_id, safe=""), run_id=quote(run_id, safe="")
         )
+
+    def run_url(self, run: Run) -> str:
+        """Return the address of a run in Vi's web application."""
+        return self.ui_url(run.metadata.attributes.get(FLOW_ID_ATTRIBUTE, ""), run.run_id)
 
     def ca_bundle(self) -> str | bool:
         """Return the file or folder of trusted CAs, or False to skip verification.

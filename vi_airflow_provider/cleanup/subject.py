@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.models import Flow, Run
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 
 Subject: TypeAlias = Flow | Run
 

@@ -21,7 +21,6 @@ from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
 from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.storage.console import printable
 from vi_airflow_provider.storage.urls import absolute
-from vi_airflow_provider.training.identity import run_url
 from vi_airflow_provider.training.summary import describe
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def prune_runs(arguments: Any) -> int:
     settings = settings_of(arguments.conn_id)
 
     def summarize(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
-        return describe(run, outputs, arguments.best_metric, run_url(settings, run))
+        return describe(run, outputs, arguments.best_metric, settings.run_url(run))
 
     return _prune(arguments, rules, pruning.RunKind(summarize))
 

@@ -13,7 +13,6 @@ from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.cli.progress import counting
 from vi_airflow_provider.selection.arguments import optional_count
 from vi_airflow_provider.selection.run_filter import RunFilter, selected_runs
-from vi_airflow_provider.training.identity import run_url
 from vi_airflow_provider.training.starting import RunStillActiveError, kill_and_see_it_end
 from vi_airflow_provider.training.summary import describe_output, summarize, summarize_listed
 
@@ -33,7 +32,7 @@ def list_runs(arguments: Any) -> int:
     """Print the runs that match, newest first."""
     with open_client(arguments, "runs read", streams=True) as client:
         rows = (
-            _with_iso_times(summarize_listed(run, url=run_url(client.settings, run)))
+            _with_iso_times(summarize_listed(run, url=client.settings.run_url(run)))
             for run in _selected(client, arguments)
         )
         show_rows(arguments.output, _COLUMNS, rows)
@@ -50,7 +49,7 @@ def get_run(arguments: Any) -> int:
     with open_client(arguments) as client:
         run = client.get_run(arguments.run_id)
         outputs = list(client.list_run_outputs(run.run_id))
-        summary = summarize(run, outputs, None, adopted=False, url=run_url(client.settings, run))
+        summary = summarize(run, outputs, None, adopted=False, url=client.settings.run_url(run))
     show_document(arguments.output, _with_iso_times(summary))
     return ExitCode.OK
 

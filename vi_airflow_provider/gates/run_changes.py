@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vi_airflow_provider.api.errors import ViNotFoundError
 from vi_airflow_provider.api.models import Run, RunState
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.gates.changes import Detector, Poll, Version
 
 if TYPE_CHECKING:
@@ -86,6 +85,5 @@ class RunChangeDetector(Detector[Run]):
         poll.after.versions[document.run_id] = Version(",".join(known + new), "")
         reported = tuple(event for event in new if event in self._events)
         if reported and not poll.is_first:
-            flow_id = document.metadata.attributes.get(FLOW_ID_ATTRIBUTE, "")
-            url = poll.client.settings.ui_url(flow_id, document.run_id)
+            url = poll.client.settings.run_url(document)
             poll.after.changes[document.run_id] = RunChange(reported, document, url, self._summarize)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError, one_line
 from vi_airflow_provider.api.models import Run, RunState
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.api.validation import checked_id, describe_errors
 from vi_airflow_provider.gates.condition import Verdict, given
 from vi_airflow_provider.selection.arguments import AttributeValue, Items, Text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vi_airflow_provider.api.errors import ViNotFoundError
 from vi_airflow_provider.api.protocol.page_sizes import SMALL
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.gates.reader import GETS_PER_PAGE
 from vi_airflow_provider.gates.run_condition import RunTarget, age
 from vi_airflow_provider.gates.source import Extent, Listing

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vi_airflow_provider.links.flows import ViFlowLink
-
-if TYPE_CHECKING:
-    from vi_airflow_provider.api.models import Run
-    from vi_airflow_provider.api.settings import ViSettings
 
 
 class ViRunLink(ViFlowLink):
@@ -18,8 +12,3 @@ class ViRunLink(ViFlowLink):
     def name(self) -> str:
         """Text on the button."""
         return "Open run in Vi"
-
-
-def run_url(settings: ViSettings, run: Run) -> str:
-    """Return the web address of a run, as ``training.identity`` does, which is not imported with a DAG file."""
-    return settings.ui_url(run.metadata.attributes.get("vi_airflow.flow_id", ""), run.run_id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
-from vi_airflow_provider.links.runs import ViRunLink, run_url
+from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.selection.arguments import boolean, identifier, optional_count, optional_seconds
 
@@ -47,7 +47,7 @@ class ViRunBaseOperator(ViBaseOperator):
 
     def _announce(self, context: Context, run: Run) -> str:
         """Store the link to the run, and return its address."""
-        url = run_url(self.hook.settings, run)
+        url = self.hook.settings.run_url(run)
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)
         return url
 
@@ -203,7 +203,7 @@ class ListRunsOperator(ViBaseOperator):
             found = (
                 ids
                 if shape == "ids"
-                else [summary.summarize_listed(run, url=run_url(hook.settings, run)) for run in runs]
+                else [summary.summarize_listed(run, url=hook.settings.run_url(run)) for run in runs]
             )
             size = len(json.dumps(found))
             if bound is not None and size > bound:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from vi_airflow_provider.links.runs import run_url
 from vi_airflow_provider.operators.cleanup import RULES, CleanupOperator, PruneBaseOperator
 from vi_airflow_provider.operators.existing_runs import summaries
 from vi_airflow_provider.selection.collection_arguments import EndedStates, check_of
@@ -73,7 +72,7 @@ class PruneRunsOperator(PruneBaseOperator):
         summary = summaries()
 
         def summarize(run: Run, outputs: Sequence[RunOutput]) -> Any:
-            return summary.describe(run, outputs, self.best_metric, run_url(self.hook.settings, run))
+            return summary.describe(run, outputs, self.best_metric, self.hook.settings.run_url(run))
 
         return prune.RunKind(summarize)
 

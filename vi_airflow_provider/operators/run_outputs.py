@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vi_airflow_provider.operators.existing_runs import ViRunBaseOperator
@@ -11,7 +10,7 @@ from vi_airflow_provider.selection.arguments import identifier
 from vi_airflow_provider.selection.best_metric import output_selector
 from vi_airflow_provider.selection.combinations import Combination, metric_of_best
 from vi_airflow_provider.selection.literals import optional
-from vi_airflow_provider.storage.places import written_file, written_text_file
+from vi_airflow_provider.storage.places import json_lines_file, log_file, written_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +51,7 @@ class GetRunOutputsOperator(RunArtifactsBaseOperator):
 
     template_fields = (*ViRunBaseOperator.template_fields, "select", "best_metric", "destination")
     choices: ClassVar = {"select": ("latest", "best", "all")}
-    checks: ClassVar = {"destination": optional(partial(written_text_file, content="JSON lines"))}
+    checks: ClassVar = {"destination": optional(json_lines_file)}
     combinations: ClassVar = (Combination(("select", "best_metric"), metric_of_best),)
 
     def __init__(
@@ -133,7 +132,7 @@ class ExportRunLogsOperator(RunArtifactsBaseOperator):
     """
 
     template_fields = (*ViRunBaseOperator.template_fields, "destination")
-    checks: ClassVar = {"destination": partial(written_text_file, content="lines of text or of JSON")}
+    checks: ClassVar = {"destination": log_file}
     required: ClassVar = (*ViRunBaseOperator.required, ("destination",))
 
     def __init__(self, *, destination: str, **kwargs: Any) -> None:

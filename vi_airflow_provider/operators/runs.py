@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, conf
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import checked_object
 from vi_airflow_provider.assets import is_of_models
-from vi_airflow_provider.links.runs import ViRunLink, run_url
+from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
 from vi_airflow_provider.operators.export import ExportRunsOperator
@@ -295,7 +295,7 @@ class StartRunOperator(ViBaseOperator):
 
     def _url_of(self, run: Run) -> str:
         self._run = run
-        return run_url(self.hook.settings, run)
+        return self.hook.settings.run_url(run)
 
     def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         """Return the result, and give it to the events of the outlets that are assets."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.api.validation import checked_count, checked_id, describe_errors
 from vi_airflow_provider.selection.arguments import Duration, Instant, Text
 from vi_airflow_provider.selection.collection_arguments import Attributes, States

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from vi_airflow_provider.links.runs import ViRunLink, run_url
+from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.selection.collection_arguments import States, check_of, some_states
 from vi_airflow_provider.selection.combinations import Combination, target_of_run
@@ -101,7 +101,7 @@ class RunStateSensor(GateSensor):
 
     def _value(self, context: Context, run: Run) -> dict[str, Any]:
         outputs = self._call(lambda hook: list(hook.list_run_outputs(run.run_id))) if run.state.is_ended else []
-        url = run_url(self.hook.settings, run)
+        url = self.hook.settings.run_url(run)
         self._link(context, url)
         summary: dict[str, Any] = self._states.summarize_found(run, outputs, url)
         return summary

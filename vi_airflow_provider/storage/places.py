@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -83,6 +84,11 @@ def written_text_file(name: str, value: Any, *, content: str) -> str:
             f"write {place[: -len(suffix)]!r:.200}"
         )
     return place
+
+
+#: The checks of a file for which there is one format only.
+json_lines_file: Final = partial(written_text_file, content="JSON lines")
+log_file: Final = partial(written_text_file, content="lines of text or of JSON")
 
 
 def earlier_export(name: str, value: Any) -> str | None:

@@ -12,7 +12,7 @@ from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.selection.combinations import metric_of_best
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
-from vi_airflow_provider.storage.places import written_text_file
+from vi_airflow_provider.storage.places import json_lines_file
 from vi_airflow_provider.storage.redaction import safe_json
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_export import export_log
@@ -62,9 +62,9 @@ class RunArtifacts:
         """
         chosen, metric = choice("select", select, _SELECT), BestMetric.build(best_metric)
         metric_of_best(select=chosen, best_metric=metric)
-        target = None if destination is None else resolve_file("destination", destination)
-        if target is not None:
-            written_text_file("destination", destination, content="JSON lines")
+        target = None
+        if destination is not None:
+            target = resolve_file("destination", json_lines_file("destination", destination))
             refuse_folder("destination", target)
         outputs = list(self._client.list_run_outputs(self._run.run_id))
         result: dict[str, Any] = {"run_id": self._run.run_id, "outputs": len(outputs)}

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vi_airflow_provider.api.canonical import canonical_json
 from vi_airflow_provider.api.models import Run
-
-if TYPE_CHECKING:
-    from vi_airflow_provider.api.settings import ViSettings
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 
 _NAMESPACE: Final = uuid.UUID("6f1f8b60-5f0e-5c0b-9d3c-1d5f3f0f7a55")
 PREFIX: Final = "vi_airflow."
 
-FLOW_ID: Final = f"{PREFIX}flow_id"
+FLOW_ID: Final = FLOW_ID_ATTRIBUTE
 FLOW_DIGEST: Final = f"{PREFIX}flow_digest"
 TASK: Final = f"{PREFIX}task"
 NAMESPACE: Final = f"{PREFIX}namespace"
@@ -86,11 +84,6 @@ class TaskIdentity(NamedTuple):
             GENERATION: self.generation,
             OWNER: self.owner,
         }
-
-
-def run_url(settings: ViSettings, run: Run) -> str:
-    """Return the address of a run in Vi's web application."""
-    return settings.ui_url(run.metadata.attributes.get(FLOW_ID, ""), run.run_id)
 
 
 class Stamps(NamedTuple):

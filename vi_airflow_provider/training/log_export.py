@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
-from vi_airflow_provider.storage.places import written_text_file
+from vi_airflow_provider.storage.places import log_file
 from vi_airflow_provider.storage.redaction import redacted, safe_json
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_pages import LogReader
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 #: Lines per request, after the first one.
 PAGE: Final = 10_000
-_CONTENT: Final = "lines of text or of JSON"
 
 
 class ExportedLog(NamedTuple):
@@ -45,7 +44,7 @@ def export_log(
     :param secrets: what must not be written
     :raises ViValidationError: the destination is unusable
     """
-    target = resolve_file("destination", written_text_file("destination", destination, content=_CONTENT))
+    target = resolve_file("destination", log_file("destination", destination))
     refuse_folder("destination", target)
     write = _json_of if target.name.lower().endswith((".jsonl", ".ndjson")) else _text_of
     digest, count = hashlib.sha256(), 0

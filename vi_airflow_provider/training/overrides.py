@@ -18,13 +18,14 @@ def apply_overrides(spec: FlowSpec, overrides: Mapping[str, Any] | None) -> Flow
 
     :raises ViValidationError: a field does not exist, or a block type is absent or stands twice; the message names it
     """
-    if checked_overrides("overrides", overrides) is None or overrides is None:
+    checked = checked_overrides("overrides", overrides)
+    if checked is None:
         return spec
     wire = spec.to_wire()
-    for kind, patch in overrides.get("blocks", {}).items():
+    for kind, patch in checked.get("blocks", {}).items():
         block = _only_block(wire["blocks"], kind)
         block.update(merge_patch(block, patch))
-    rest = {key: value for key, value in overrides.items() if key != "blocks"}
+    rest = {key: value for key, value in checked.items() if key != "blocks"}
     return checked_spec(merge_patch(wire, rest))
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from vi_airflow_provider.gates.pacing import MAX_SPREAD
 from vi_airflow_provider.gates.run_condition import RunGate, RunTarget
 from vi_airflow_provider.gates.run_source import CHECKPOINTS, RUNS
-from vi_airflow_provider.links.runs import run_url
 from vi_airflow_provider.training.summary import summarize
 from vi_airflow_provider.triggers.gate import GateTrigger
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller
@@ -45,7 +44,7 @@ class RunStateTrigger(GateTrigger[RunTarget, "Run"]):
                 outputs = await poller.poll(run.run_id, MAX_SPREAD) or []
 
         async def url(client: AsyncViClient) -> str:
-            return run_url(client.settings, run)
+            return client.settings.run_url(run)
 
         async with shared_client(self.vi_conn_id) as client:
             return summarize_found(run, outputs, await client.call(url))

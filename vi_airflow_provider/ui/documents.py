@@ -13,7 +13,7 @@ from typing import Any, Final
 from vi_airflow_provider.api.models import Flow, Run, RunOutput
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.audit.report import embedded_json
-from vi_airflow_provider.training.identity import TASK, run_url
+from vi_airflow_provider.training.identity import TASK
 from vi_airflow_provider.training.overdue import lease_end
 from vi_airflow_provider.training.summary import describe_output, summarize_listed
 
@@ -63,7 +63,7 @@ def run_row(run: Run, settings: ViSettings, now_ms: float) -> dict[str, Any]:
     attributes = run.metadata.attributes
     lease = lease_end(run)
     return {
-        **summarize_listed(run, url=run_url(settings, run)),
+        **summarize_listed(run, url=settings.run_url(run)),
         "task": attributes.get(TASK) or None,
         "deadline": lease,
         "overdue": lease is not None and lease <= now_ms and not run.state.is_ended,

@@ -28,13 +28,11 @@ from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ABSENT, ResourceCalls, was_deleted
 from vi_airflow_provider.api.protocol.retry import reached_server
 from vi_airflow_provider.api.protocol.simple_documents import parse_simple_run
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 from vi_airflow_provider.api.validation import checked_count, checked_id
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import DeletedRun, Run, RunLogs, RunOutput, RunState, SimpleRun
-
-#: Attribute that names the flow of a run: a run embeds a copy of its flow, and no id (VI_API.md section 5).
-FLOW_ID_ATTRIBUTE: Final = "vi_airflow.flow_id"
 
 _run_id: Final = attrgetter("run_id")
 

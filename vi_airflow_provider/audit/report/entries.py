@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vi_airflow_provider.api.protocol.runs import FLOW_ID_ATTRIBUTE
+from vi_airflow_provider.api.run_state import FLOW_ID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
