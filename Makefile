@@ -120,7 +120,7 @@ coverage: $(AIRFLOW_3)/.ready $(AIRFLOW_2)/.ready  ## Branch coverage, combined 
 mutants: $(MUTANTS)/.ready  ## Run mutation tests of the decision logic and update docs/mutants.md; ROOMS="selection gates" selects rooms
 	$(MUTANTS)/bin/python -m tests.mutants $(ROOMS)
 
-reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/reliability.md
+reliability: $(AIRFLOW_3)/.ready  ## Write the fault matrix into docs/fault_matrix.md
 	$(AIRFLOW_3)/bin/python -m tests.reliability.matrix
 
 # Warnings are errors: links without a target, pages outside of the contents, docstrings that do not render.

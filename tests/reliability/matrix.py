@@ -1,4 +1,4 @@
-"""The expected outcome of each operation with each fault, and the table of ``docs/reliability.md``.
+"""The expected outcome of each operation with each fault, and the table of ``docs/fault_matrix.md``.
 
 ``test_fault_matrix`` runs every cell with each client: with a fault that occurs once, and with one that persists.
 ``python -m tests.reliability.matrix`` writes the table into the page; a test fails if the page differs.
@@ -15,7 +15,7 @@ from tests.reliability.operations import CALLS, FLOW_CALLS, OK, RUN_CALLS, TWICE
 from tests.reliability.run_operations import RUN_TASKS
 from tests.reliability.task_operations import FLOW_TASKS
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "fault_matrix.md"
 BEGIN: Final = "<!-- fault matrix: begin -->\n"
 END: Final = "<!-- fault matrix: end -->\n"
 

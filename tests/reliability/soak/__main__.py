@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import random
@@ -38,6 +39,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="seed of operations and faults")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
+    # A thread that hangs must not keep the process for ever.
+    faulthandler.dump_traceback_later(options.seconds + 600, exit=True)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(
         f"Soak of {options.seconds:.0f} s with --seed {seed}: {THREADS + TRAINERS} threads, {GATES} gates", flush=True
@@ -98,7 +101,7 @@ def _soak(seconds: float, seed: int, json: Path | None) -> int:
             for number in range(TRAINERS)
         ]
         everyone: list[Worker | Trainer] = [*workers, *trainers]
-        threads = [threading.Thread(target=work, args=(worker,), name=worker.name) for worker in everyone]
+        threads = [threading.Thread(target=work, args=(worker,), name=worker.name, daemon=True) for worker in everyone]
         for thread in threads:
             thread.start()
         try:

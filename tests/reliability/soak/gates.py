@@ -71,7 +71,7 @@ class GateRunner:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="triggerer")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="triggerer", daemon=True)
         self._thread.start()
         return self
 
