@@ -1,6 +1,6 @@
 """Run mutmut on rooms of the package and update the page; ``make mutants`` calls this.
 
-    python -m tests.mutants [ROOM ...]
+    python -m tests.mutants [--children N] [ROOM ...]
 
 Each room is mutated in a copy of the repository below .venv/mutated, where mutmut keeps its results: a second run tests
 only functions that have changed, and the survivors.
@@ -30,8 +30,42 @@ def _files(folder: str, *subjects: str) -> tuple[str, ...]:
 #: The tests of each room: folders, or the files of a folder that are about decisions. Its other tests start processes,
 #: where a mutant cannot run, or measure time.
 ROOMS: Final = {
-    "api/protocol": ("tests/unit/api",),
-    "selection": ("tests/unit/selection",),
+    "api/protocol": _files(
+        "api",
+        "client",
+        "client_listings",
+        "codec",
+        "concurrency",
+        "delete_flows",
+        "digest",
+        "download",
+        "errors",
+        "guarded_writes",
+        "hostile_runs",
+        "lazy_flow",
+        "models",
+        "odd_http",
+        "page_sizes",
+        "prefetch",
+        "protocol",
+        "redaction",
+        "redirects",
+        "requests",
+        "retry",
+        "retry_waits",
+        "run_models",
+        "run_reads",
+        "run_writes",
+        "same_decisions",
+        "same_run_decisions",
+        "scans",
+        "secrets",
+        "simple_documents",
+        "strict_json",
+        "training_projects",
+        "whole_flow",
+    ),
+    "selection": ("tests/unit/selection", *_files("operators", "literals", "literals_as_executed")),
     "cleanup/policy": _files("cleanup", "policy", "protection", "run_policy", "given_plan"),
     "cleanup/guards": _files("cleanup", "guards", "prune_safety"),
     "gates": _files(
@@ -54,6 +88,7 @@ ROOMS: Final = {
         "outcome",
         "pacing",
         "poller",
+        "reader",
         "run_condition",
         "run_event_trigger",
         "run_sensor",
@@ -68,12 +103,12 @@ WORK: Final = ROOT / ".venv" / "mutated"
 COPIED: Final = (NAME, "tests", "demo", "dags_examples", "docs", "pyproject.toml", "README.md")
 
 
-def run(room: str) -> Score:
-    """Mutate a room and run its tests."""
+def run(room: str, children: int) -> Score:
+    """Mutate a room and run its tests, as many at a time as there are children."""
     folder = prepare(room)
     forget_survivors(folder)
     log = folder.with_suffix(".log")
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(os.cpu_count() or 1)]
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(children)]
     with log.open("wb") as output:
         subprocess.run(command, cwd=folder, check=False, stdout=output, stderr=output)  # noqa: S603 - 1 if any survive
     with contextlib.chdir(folder):
@@ -119,9 +154,15 @@ _SETTINGS: Final = f"""\
 [mutmut]
 source_paths = {NAME}
 only_mutate = {{mutated}}
+timeout_multiplier = 6
 pytest_add_cli_args =
     -p
     no:cacheprovider
+    -p
+    no:unraisableexception
+    -p
+    tests.mutants.plugin
+    --hypothesis-profile=mutants
 pytest_add_cli_args_test_selection =
     {{tests}}
 also_copy =
@@ -157,12 +198,14 @@ def main() -> int:
     """Run the command line; 1 if the score of a room is too low."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
-    rooms = parser.parse_args().rooms or list(ROOMS)
+    parser.add_argument("--children", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at a time")
+    arguments = parser.parse_args()
+    rooms = arguments.rooms or list(ROOMS)
     if unknown := set(rooms) - ROOMS.keys():
         parser.error(f"unknown room: {', '.join(sorted(unknown))}")
     lowest = 1.0
     for room in rooms:
-        found = run(room)
+        found = run(room, arguments.children)
         page.store(room, found)
         lowest = min(lowest, found.rate)
         print(f"{room}: {found.rate:.1%} of {found.killed + len(found.open)} mutants killed")
