@@ -110,7 +110,7 @@ def test_retry_finds_its_archive_in_a_folder_of_any_name(folder: str, vi_emulato
 def test_folder_in_the_place_of_an_archive_is_named_as_such(vi_emulator: Emulator, s3: Any) -> None:
     prune()
     for uri in (FOLDER, f"{FOLDER}/"):
-        with pytest.raises(ArchiveError, match="is a folder with 1 such files: name one of them"):
+        with pytest.raises(ArchiveError, match="is a folder; name the file in it"):
             list(read_archive(uri))
 
 

@@ -31,6 +31,7 @@ from vi_airflow_provider.api.protocol.messages import (
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport import aiohttp_failures
+from vi_airflow_provider.api.transport.aiohttp_protocol import Connector
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
 from vi_airflow_provider.api.transport.content_coding import Body, TooLargeError
 from vi_airflow_provider.api.transport.failures import without_frames
@@ -195,7 +196,7 @@ class AsyncViClient(AwaitableVerbs):
     def _new_session(self, context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=context, limit=self._max_connections),
+            connector=Connector(ssl=context, limit=self._max_connections),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_field_size=_MAX_LINE,
             max_line_size=_MAX_LINE,

@@ -103,7 +103,7 @@ class ViClient(BlockingVerbs):
         self._session = _Session(self.settings)
         self._listings: WeakSet[PagePrefetcher[Any]] = WeakSet()
         self._lock = threading.Lock()
-        self._pid = os.getpid()  # last: another thread uses the session once it sees this
+        self._pid = os.getpid()  # last: another thread uses the session once this is set
 
     def _check_process(self) -> None:
         """Replace the session after a fork: sockets shared with the parent would mix up the responses."""

@@ -1,6 +1,6 @@
 """What can go wrong between Airflow and Vi: one family of exceptions, free of Airflow and of secrets.
 
-The class tells what happened, the attributes tell where, and the message ends with one sentence of advice.
+The class states what happened, the attributes where, and the message ends with one sentence of advice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ViError(Exception):
     #: Can the same call, made again later and unchanged, succeed?
     #: Operators fail without Airflow's retries if it cannot.
     retryable: ClassVar[bool] = True
-    #: One sentence that tells the user what to do.
+    #: One sentence about what the user can do.
     advice: str = ""
 
     def __init__(

@@ -85,13 +85,14 @@ def check_proxy(place: str, proxy: object) -> None:
 
 
 def proxy_secrets(proxy: str | None) -> tuple[str, ...]:
-    """Return the password of a proxy URL, percent-encoded and decoded."""
-    password = urlsplit(proxy or "").password or ""
+    """Return the password of a proxy URL, percent-encoded and decoded. The URL may be one that cannot be used."""
+    credentials = (proxy or "").rpartition("@")[0].rpartition("://")[2]
+    password = credentials.partition(":")[2]
     return tuple(filter(None, (password, unquote(password))))
 
 
 def is_loopback(host: str) -> bool:
-    """Does a host name mean this machine? No name server is asked."""
+    """Does a host name mean this machine? No name is resolved."""
     address = _address(host)
     return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
+from urllib.request import getproxies_environment
 
 from vi_airflow_provider import __version__
 from vi_airflow_provider.api.errors import ViConfigurationError
@@ -31,6 +32,7 @@ DEFAULT_UI_URL: Final = "https://vi.datature.com/org/{organization_id}"
 _ORGANIZATION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _KEY_PREFIX: Final = "dtvi_"
 _KEY_LENGTH: Final = 103
+_KEY: Final = re.compile(f"{_KEY_PREFIX}[!-~]{{{_KEY_LENGTH - len(_KEY_PREFIX)}}}")
 
 
 class Secret(str):
@@ -64,7 +66,7 @@ class ViSettings:
     :param allow_http: accept ``http://`` to a host that is not this machine
     :param ui_url_template: web address behind "Open in Vi"; ``{organization_id}``, ``{flow_id}`` and
         ``{run_id}`` are filled in
-    :param namespace: tells deployments of Airflow apart whose DAGs start runs in the same organization
+    :param namespace: distinguishes deployments of Airflow whose DAGs start runs in the same organization
     :param user_agent: value of the ``User-Agent`` header
     :raises ViConfigurationError: a value is missing or unusable; the message names the connection's field
     """
@@ -171,9 +173,27 @@ class ViSettings:
         proxy = proxy_for(self.endpoint, self.proxy)
         return None if proxy is None else Secret(proxy)
 
-    def secrets(self) -> tuple[str, ...]:
+    def secrets(self) -> tuple[Secret, ...]:
         """Return all secrets to redact: the key and the proxy password, percent-encoded and decoded."""
-        return tuple(dict.fromkeys((str(self.secret_key), *proxy_secrets(self.proxy_url()))))
+        return _secrets(self.secret_key, *proxy_secrets(self.proxy_url()))
+
+
+def possible_secrets(password: str | None, *others: object) -> tuple[Secret, ...]:
+    """Return what to redact of a connection that has not been checked.
+
+    These are the password, and in any other field a key that does not belong there and the passwords of URLs. A proxy
+    of the environment may be used as well.
+
+    :param others: the values of the other fields
+    """
+    texts = [text for text in others if isinstance(text, str)]
+    keys = [key for text in texts for key in _KEY.findall(text)]
+    passwords = [secret for url in (*texts, *getproxies_environment().values()) for secret in proxy_secrets(url)]
+    return _secrets((password or "").strip(), *keys, *passwords)
+
+
+def _secrets(*texts: str) -> tuple[Secret, ...]:
+    return tuple(Secret(text) for text in dict.fromkeys(texts) if text)
 
 
 #: Keys of the connection's extra, in the order in which messages and the form list them.

@@ -121,7 +121,7 @@ def _described(method: F, verb: Any, returns: str) -> F:
     result = returns.format(inner[1] if inner else "")
     method.__annotations__ = {**verb.__annotations__, "return": result}
     # ``inspect`` looks for the signature in what a function wraps; to build one for each verb delays the first call.
-    wrapped = FunctionType(verb.__code__, verb.__globals__, verb.__name__, verb.__defaults__)
+    wrapped = FunctionType(verb.__code__, verb.__globals__, verb.__name__, verb.__defaults__, verb.__closure__)
     wrapped.__kwdefaults__, wrapped.__annotations__ = verb.__kwdefaults__, method.__annotations__
     method.__wrapped__ = wrapped  # type: ignore[attr-defined]
     return method

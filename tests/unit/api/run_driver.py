@@ -58,7 +58,7 @@ class Driver:
     def all(self, paginator: Paginator[Any]) -> list[Any]:
         found: list[Any] = []
         while (steps := paginator.next_page()) is not None:
-            found += self.run(steps).documents()
+            found += paginator.documents(self.run(steps))
         return found
 
     @property

@@ -40,6 +40,24 @@ def test_a_page_has_flows_and_two_cursors() -> None:
     assert (page.next_page, page.prev_page) == ("n", "p")
 
 
+def test_a_response_about_something_else_is_refused() -> None:
+    found = "a\n" + "b" * 100
+    with pytest.raises(ViResponseError) as caught:
+        codec.check_identity("flow", found, "f", ORIGIN)
+    assert caught.value.args[0] == f"the response is about flow {repr(found)[:80]}…, but flow 'f' was requested"
+    assert caught.value.advice.startswith("Check the organization id (the connection's login), and that no proxy")
+    assert caught.value.trace_id == "trace"
+    codec.check_identity("flow", "f", "f", ORIGIN)
+
+
+@pytest.mark.parametrize("changes", [{}, {"selfLink": ABSENT, "self_link": "/"}], ids=["plain", "read by pydantic"])
+def test_a_listed_flow_of_another_organization_is_refused(changes: dict[str, Any]) -> None:
+    page = read_page(wire_page(wire_flow(workspaceId="another", **changes)))
+    with pytest.raises(ViResponseError, match="about organization 'another', but organization") as caught:
+        list(page.documents())
+    assert caught.value.trace_id == "trace"
+
+
 @pytest.mark.parametrize(
     "cursor", [{}, {"nextPage": None, "prevPage": None}, {"nextPage": "", "prevPage": ""}], ids=str
 )
@@ -60,8 +78,8 @@ def test_flows_are_validated_when_they_are_requested() -> None:
 
 
 def test_a_page_as_a_document_has_all_its_flows() -> None:
-    page = codec.flow_page(read_page(wire_page(wire_flow(flowId="a"), nextPage="n")))
-    assert ([flow.flow_id for flow in page.items], page.next_page, page.prev_page) == (["a"], "n", None)
+    page = codec.flow_page(read_page(wire_page(wire_flow(flowId="a"), nextPage="n", prevPage="p")))
+    assert ([flow.flow_id for flow in page.items], page.next_page, page.prev_page) == (["a"], "n", "p")
 
 
 def test_a_listing_of_ids_is_read_as_such() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -29,6 +30,7 @@ CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "deflate": zlib.compress,
     "Deflate": _raw_deflate,
 }
+PIECE: Final = content_coding._PIECE
 DATA: Final = st.binary(max_size=200) | st.builds(
     bytes.__mul__, st.binary(min_size=1, max_size=4), st.integers(0, 3000)
 )
@@ -77,3 +79,25 @@ def test_members_of_a_gzip_body_are_joined(parts: list[bytes], size: int) -> Non
 def test_a_damaged_body_is_an_error(coding: str, damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(zlib.error):
         decoded(coding, damage(CODINGS[coding](b"text" * 100)))
+
+
+def test_claimed_length_takes_no_memory_before_the_body_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content_coding, "_PIECE", PIECE)
+    tracemalloc.start()
+    try:
+        bodies = [Body("", 64 << 20, str(64 << 20)) for _ in range(5)]
+        for body in bodies:
+            body.add(b"x")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(bodies) == 5
+    assert peak < 6 << 20
+
+
+@given(data=DATA, size=st.integers(1, 300), claimed=st.integers(0, 12_500))
+def test_body_is_whole_whatever_length_is_claimed(data: bytes, size: int, claimed: int) -> None:
+    body = Body("", 1 << 20, str(claimed))
+    for at in range(0, len(data), size):
+        body.add(data[at : at + size])
+    assert body.decoded() == data

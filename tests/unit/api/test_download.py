@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 import traceback
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
 from tests.documents import ORGANIZATION_ID, SECRET_KEY
+from tests.dripping_server import dripping
 from tests.scripted_server import Act, After, ScriptedServer, http_bytes
 from vi_airflow_provider.api.errors import (
     ViError,
@@ -33,6 +36,7 @@ from vi_airflow_provider.api.protocol.download import (
     request_headers,
 )
 from vi_airflow_provider.api.settings import Secret, ViSettings
+from vi_airflow_provider.api.transport import deadlines, download
 from vi_airflow_provider.api.transport.download import Downloader
 
 ETAG: Final = '"v1"'
@@ -51,6 +55,7 @@ REST: Final = {"content-range": "bytes 40-99/100", "content-length": "60", "etag
         (200, {"content-length": "7", "etag": 'W/"v1"'}, Held(), Begin(0, 7, ContentVersion(None, 7))),
         (200, {"content-length": "7", "etag": "v1"}, Held(), Begin(0, 7, ContentVersion(None, 7))),
         (200, {"transfer-encoding": "chunked"}, Held(), Begin(0, None, ContentVersion(None, None))),
+        (200, {"transfer-encoding": "chunked", "etag": ETAG}, Held(), Begin(0, None, ContentVersion(ETAG, None))),
         (
             200,
             {"content-length": "100", "content-encoding": "identity"},
@@ -59,11 +64,12 @@ REST: Final = {"content-range": "bytes 40-99/100", "content-length": "60", "etag
         ),
         (206, REST, HELD, Begin(40, 60, VERSION)),
         (206, {"content-range": "bytes 40-49/100", "etag": ETAG}, HELD, Begin(40, 10, VERSION)),
+        (206, {"content-range": "bytes 99-99/100", "etag": ETAG}, Held(99, VERSION), Begin(99, 1, VERSION)),
         (206, {"content-range": "bytes 40-99/100"}, HELD, StartOver()),
         (206, REST | {"content-range": "bytes 41-99/100"}, HELD, StartOver()),
         *(
-            (206, {"content-range": f"bytes {part}"}, HELD, StartOver())
-            for part in ("41-99/100", "39-99/100", "0-99/100", "40-99/101")
+            (206, {"content-range": f"bytes {part}", "etag": ETAG}, HELD, StartOver())
+            for part in ("41-99/100", "39-99/100", "0-99/100", "40-99/101", "40-100/100", "40-39/100")
         ),
         (206, REST | {"content-range": "bytes 0-99/100"}, HELD, StartOver()),
         (206, REST | {"content-range": "bytes 40-100/101"}, HELD, StartOver()),
@@ -96,6 +102,7 @@ def test_response_is_used_only_if_it_is_what_is_missing(
         (206, REST | {"content-type": "Text/HTML"}, HELD),
         (206, {"content-range": "bytes 0-99/100"}, Held()),
         (204, {}, Held()),
+        (600, {}, Held()),
         (302, {}, Held()),
         (304, {}, HELD),
         (416, {}, Held()),
@@ -119,8 +126,8 @@ def test_unusable_response_is_refused(status: int, headers: dict[str, str], held
 )
 def test_rest_is_requested_only_of_a_known_version(held: Held, sent: tuple[str, str] | None) -> None:
     headers = request_headers(held, "agent")
-    assert headers["Accept-Encoding"] == "identity"
-    assert ((headers["Range"], headers["If-Range"]) if "Range" in headers else None) == sent
+    rest = {} if sent is None else {"Range": sent[0], "If-Range": sent[1]}
+    assert headers == {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "agent", **rest}
 
 
 # --- over sockets --------------------------------------------------------------------------------------------------
@@ -298,6 +305,43 @@ def test_failure_is_an_error_without_the_url(
     assert "s3cr3t" not in shown
     assert "s3cr3t" not in caplog.text
     assert len(server.received) == len(acts)
+
+
+CHUNK: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "drop", "received"),
+    [
+        (b"HTTP/1.1 20", b"0", b""),
+        (b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x", b""),
+        (b"HTTP/1.1 302 Found\r\n", b"X-Drip: x\r\n", b""),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", b""),
+        (CHUNK + b"5;", b"x", b"hello"),
+        (CHUNK + b"0\r\n", b"X-Drip: x\r\n", b"hello"),
+    ],
+    ids=["status", "header", "headers", "informational", "extension", "trailers"],
+)
+def test_host_that_drips_anything_but_content_is_given_up(first: bytes, drop: bytes, received: bytes) -> None:
+    sink = Memory()
+    with dripping(first, drop) as url, pytest.raises(ViTimeoutError, match="download from 127"):
+        Downloader(settings(retry_budget=0.3), sleep=lambda _: None).download(lambda: Secret(url), sink)
+    assert sink.content == received
+
+
+def test_slow_content_is_read_beyond_the_retry_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [0.0]
+    for module in (deadlines, download):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0]))
+
+    class Slow(Memory):
+        def write(self, count: int) -> None:
+            super().write(count)
+            late[0] += 20
+
+    with ScriptedServer([Act(http_bytes(200, CONTENT))]) as server:
+        assert downloaded(server, Slow(), retry_budget=30) == CONTENT
+    assert late[0] > 30
 
 
 def test_full_disk_is_no_failure_of_the_network() -> None:

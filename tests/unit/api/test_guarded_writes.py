@@ -15,11 +15,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.documents import FLOW_ID, wire_bytes, wire_flow
+from tests.documents import FLOW_ID, RUN_ID, wire_bytes, wire_flow, wire_run
 from tests.transports import Clock, settings_for, upper_bound
-from vi_airflow_provider.api.errors import ViError
+from tests.unit.api.run_driver import Driver, ok
+from vi_airflow_provider.api.errors import ViError, ViResponseError, ViServerError
 from vi_airflow_provider.api.models import DeletedFlow, Flow, GuardedWrite
-from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Response, Send, Steps
+from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Request, Response, Send, Steps
 from vi_airflow_provider.api.verbs import ViProtocol
 
 ORIGINAL: Final = wire_flow(spec__name="original")
@@ -58,7 +59,7 @@ class Colleague(RuleBasedStateMachine):
         self.generation = 4
         self.last_read: Flow | None = None
         self.may_write = False
-        self.uncertain = self.applied = False
+        self.uncertain = self.applied = self.seen_absent = False
         self.pending: Send | None = None
         self.result: Any = None
         self.steps: Steps[Any]
@@ -93,6 +94,7 @@ class Colleague(RuleBasedStateMachine):
             case DeletedFlow(deleted=True):
                 assert self.uncertain or self.applied
             case DeletedFlow():
+                assert self.seen_absent
                 assert not self.applied
             case GuardedWrite(written=True, flow=flow):
                 assert self.applied or self.uncertain
@@ -125,6 +127,7 @@ class Colleague(RuleBasedStateMachine):
     def server_responds(self) -> None:
         assert self.pending is not None
         request = self.pending.request
+        self.seen_absent |= self.document is None
         if request.method == "GET":
             content = None if self.document is None else wire_bytes(self.document)
             self.last_read = None if content is None else Flow.model_validate_json(content)
@@ -185,3 +188,40 @@ def test_layout_and_metadata_do_not_hide_its_own_write(change: dict[str, Any]) -
     with pytest.raises(StopIteration) as done:
         steps.send(Response(200, {}, wire_bytes(wire_flow(**names, **change))))
     assert done.value.value.written
+
+
+#: What each call reads first, and the call.
+GUARDED: Final = {
+    "delete a flow": (ORIGINAL, lambda p: p.delete_flow_if(FLOW_ID, is_original)),
+    "write a flow": (ORIGINAL, lambda p: p.restore_flow_if(ARCHIVED, is_original)),
+    "delete a run": (wire_run(), lambda p: p.delete_run_if(RUN_ID, lambda run: True)),
+    "kill a run": (wire_run(), lambda p: p.kill_run_if(RUN_ID, lambda run: True)),
+}
+
+
+@pytest.mark.parametrize(("document", "call"), GUARDED.values(), ids=GUARDED)
+def test_reads_before_a_retry_use_the_budget_of_the_write(
+    document: dict[str, Any], call: Callable[[ViProtocol], Steps[Any]]
+) -> None:
+    def server(request: Request) -> Outcome:
+        driver.clock.now += 1
+        is_first_read = not driver.sent[1:]
+        return ok(document) if is_first_read else Response(503)
+
+    driver = Driver(server, retry_budget=10, max_retries=100, max_retry_delay=0.5)
+    began = driver.clock.now
+    with pytest.raises(ViServerError):
+        driver.run(call(driver.calls))
+    assert 9 < driver.clock.now - began <= 11  # the last request may end after the budget
+    assert len([method for method in driver.methods if method != "GET"]) == 1
+
+
+@pytest.mark.parametrize(("document", "call"), GUARDED.values(), ids=GUARDED)
+def test_error_of_an_unreadable_response_names_its_request(
+    document: dict[str, Any], call: Callable[[ViProtocol], Steps[Any]]
+) -> None:
+    portal = Response(200, {"content-type": "text/html", "x-cloud-trace-context": "trace"}, b"<html>")
+    driver = Driver(lambda request: ok(document) if request.method == "GET" else portal)
+    with pytest.raises(ViResponseError) as caught:
+        driver.run(call(driver.calls))
+    assert (caught.value.trace_id, caught.value.method) == ("trace", driver.methods[-1])

@@ -213,7 +213,7 @@ def test_threads_may_read_one_flow_concurrently(request: pytest.FixtureRequest) 
             start.wait(5)
             seen.append(([block.settings for block in flow.spec.blocks], flow.spec.training_project, flow.to_wire()))
 
-        threads = [threading.Thread(target=read) for _ in range(4)]
+        threads = [threading.Thread(target=read, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -107,6 +107,31 @@ def test_stopped_work_is_cancelled_and_awaited() -> None:
     assert work.events == ["began", "cleaned up"]
 
 
+def test_a_lookup_that_hangs_does_not_delay_the_end() -> None:
+    began, may_end = threading.Event(), threading.Event()
+    given_up: list[bool] = []
+
+    def look_up() -> None:
+        began.set()
+        given_up.append(not may_end.wait(20))
+
+    with pytest.raises(StoppedError):
+        run_in_thread(lambda: asyncio.to_thread(look_up), began.is_set)
+    assert given_up == []
+    may_end.set()
+
+
+def test_tasks_that_the_work_leaves_behind_are_cancelled() -> None:
+    left = Work()
+
+    async def work() -> None:
+        work.task = asyncio.create_task(left())  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    run_in_thread(work)
+    assert left.events == ["began", "cleaned up"]
+
+
 def test_work_stopped_before_its_start_does_not_begin() -> None:
     work = Work()
     with pytest.raises(StoppedError):

@@ -41,6 +41,12 @@ def in_one_chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
 
+def after_informational(count: int, *statuses: int) -> bytes:
+    """A response that follows informational ones, which have these statuses in turn."""
+    heads = (b"HTTP/1.1 %d X\r\nLink: </a>\r\n\r\n" % statuses[at % len(statuses)] for at in range(count))
+    return b"".join(heads) + framed()
+
+
 CHUNKED: Final = in_one_chunk(BODY)
 
 
@@ -95,6 +101,9 @@ ACCEPTED: Final = {
     "100 headers": b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" + framed(),
     "102": b"HTTP/1.1 102 Processing\r\n\r\n" + framed(),
     "199": b"HTTP/1.1 199 X\r\n\r\n" + framed(),
+    "100 times 100": after_informational(100, 100),
+    "100 times 103": after_informational(100, 103),
+    "100 informational": after_informational(100, 100, 102, 103, 199),
     "205": framed(first=b"HTTP/1.1 205 Reset\r\n"),
     "206": framed(first=b"HTTP/1.1 206 Partial\r\n"),
     "90 headers": OK + b"".join(b"X-%d: a\r\n" % i for i in range(90)) + length() + b"\r\n" + BODY,
@@ -175,6 +184,12 @@ INVALID_RESPONSES: Final = {
     "204 with body": b"HTTP/1.1 204 No Content\r\n" + length() + b"\r\n" + BODY,
     "100 headers 200": OK + b"".join(b"X-%d: a\r\n" % i for i in range(200)) + length() + b"\r\n" + BODY,
     "reason 70k": framed(first=b"HTTP/1.1 200 " + b"x" * 70000 + b"\r\n"),
+    "101 times 100": after_informational(101, 100),
+    "101 times 103": after_informational(101, 103),
+    "101 informational": after_informational(101, 100, 102, 103, 199),
+    "informational header 66k": b"HTTP/1.1 103 X\r\nX: " + b"x" * 66000 + b"\r\n\r\n" + framed(),
+    "informational no colon": b"HTTP/1.1 103 X\r\ngarbage\r\n\r\n" + framed(),
+    "informational paren name": b"HTTP/1.1 103 X\r\nX(A): a\r\n\r\n" + framed(),
     "header 66k": framed(b"X: " + b"x" * 66000),
 }
 BROKEN_RESPONSES: Final = {

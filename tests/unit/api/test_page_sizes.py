@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, get_args
 
 import pytest
@@ -285,3 +286,29 @@ def test_a_listing_grows_early_or_never() -> None:
     after = walk.after(QUICK, LearnedSizes(), None)
     assert after is not None
     assert after.size == 100
+
+
+SHORT: Final = Walk(100, "t", pages=1)
+
+
+@pytest.mark.parametrize(
+    ("documents", "more", "proven", "pages", "expected", "learned"),
+    [
+        (250, True, None, 1, Walk(200, number=2, small=SHORT), LearnedSizes(200)),
+        (150, True, 900, 1, replace(SHORT, number=2, settled=True), LearnedSizes(100)),
+        (100, False, 900, 1, replace(SHORT, number=2, settled=True), LearnedSizes(100)),
+        (200, False, None, 2, replace(SHORT, pages=2, number=2, settled=True), LearnedSizes(100)),
+        (101, False, None, 1, replace(SHORT, number=2, settled=True), LearnedSizes(1_000)),
+        (201, False, None, 2, Walk(201, number=2, small=replace(SHORT, pages=2)), LearnedSizes(1_000)),
+        (250, False, 500, 1, None, LearnedSizes(1_000, 500)),
+        (250, False, 250, 1, Walk(250, number=2, small=SHORT), LearnedSizes(1_000, 250)),
+    ],
+    ids=str,
+)
+def test_a_short_page_of_a_trial_is_followed_by_what_it_may_mean(
+    documents: int, more: bool, proven: int | None, pages: int, expected: Walk | None, learned: LearnedSizes
+) -> None:
+    trial = Walk(1_000, number=1, small=replace(SHORT, pages=pages))
+    known = LearnedSizes(1_000, proven)
+    assert trial.after(PageFacts(documents, 1, 0.1, "n" if more else None), known, None) == expected
+    assert known == learned

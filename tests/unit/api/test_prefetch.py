@@ -271,6 +271,35 @@ def test_a_listing_dropped_between_attempts_leaves_no_thread(
     assert server.requests == 2
 
 
+def test_a_listing_collected_while_a_record_is_logged_blocks_nothing(
+    server: ScriptedServer, client: ViClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "END_PATIENCE", 0.05)
+    server.acts += [page(0), refusal(503), page(1)]
+    listings, about_to_log = [client.list_flows()], threading.Event()
+
+    class CollectsGarbage(logging.Handler):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if "retrying" in record.msg:  # in the thread of the prefetch, which needs the lock of this handler next
+                about_to_log.set()
+            return True
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.msg == "collect":
+                ids(listings[0], 2)
+                assert about_to_log.wait(PATIENCE)
+                listings.clear()
+
+    logger, handler = logging.getLogger("vi_airflow_provider"), CollectsGarbage()
+    logger.addHandler(handler)
+    try:
+        logger.warning("collect")
+    finally:
+        logger.removeHandler(handler)
+    eventually(lambda: page_threads() == [])
+    assert server.requests == 2
+
+
 def test_a_prefetch_ended_by_close_is_repeated(server: ScriptedServer, client: ViClient) -> None:
     server.acts += [page(0), Act(after=After.HANG), page(1, last=True)]
     flows = client.list_flows()

@@ -24,6 +24,7 @@ from tests.unit.api.run_driver import ENDED, LOST, RUNS, Driver, RunServer, ok, 
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViServerError
 from vi_airflow_provider.api.models import DeletedRun, Run, RunState
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Response, Send
+from vi_airflow_provider.api.protocol.runs import RunCalls
 from vi_airflow_provider.api.verbs import ViProtocol
 
 # --- start ---------------------------------------------------------------------------------------------------------
@@ -130,6 +131,20 @@ def test_kill_sends_a_time_that_is_not_before_the_creation() -> None:
     assert json.loads(driver.sent[1].body or b"") == {"spec": {"killedAt": 9_999_999_999_999}}
 
 
+def test_kill_sends_the_time_in_milliseconds_and_the_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunCalls, "_wall_clock", lambda _: 1_783_300_000.25)
+    attributes = {"by": "dag", "note": None}
+    for arguments in ((), (lambda run: run.run_id == RUN_ID,)):
+        driver = Driver(RunServer(wire_run()))
+        kill = driver.calls.kill_run_if if arguments else driver.calls.kill_run
+        assert driver.run(kill(RUN_ID, *arguments, attributes=attributes)).state is RunState.KILLED
+        assert [request.path for request in driver.sent] == [f"{RUNS}/{RUN_ID}"] * 2
+        assert json.loads(driver.sent[1].body or b"") == {
+            "spec": {"killedAt": 1_783_300_000_250},
+            "metadata": {"attributes": {"by": "dag", "note": None}},
+        }
+
+
 @pytest.mark.parametrize("run", [wire_run(status__conditions=ENDED), wire_run(spec__killedAt=1_783_210_100_000)])
 def test_ended_or_killed_run_is_not_killed_again(run: dict[str, Any]) -> None:
     driver = Driver(RunServer(run))
@@ -209,6 +224,14 @@ def test_run_that_changes_before_a_retry_is_not_deleted(outcome: Outcome) -> Non
     answers = iter([True, False])
     assert isinstance(driver.run(driver.calls.delete_run_if(RUN_ID, lambda run: next(answers))), Run)
     assert driver.methods == ["GET", "DELETE", "GET"]
+
+
+def test_guarded_delete_is_about_the_run_that_matches() -> None:
+    driver = Driver(lambda request: ok(wire_run()) if request.method == "GET" else Response(404))
+    result = driver.run(driver.calls.delete_run_if(RUN_ID, lambda run: run.run_id == RUN_ID))
+    assert isinstance(result, DeletedRun)
+    assert result.already_absent  # another client was faster
+    assert [request.path for request in driver.sent] == [f"{RUNS}/{RUN_ID}"] * 2
 
 
 @pytest.mark.parametrize(("exists", "deleted"), [(True, True), (False, False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 
@@ -92,3 +93,17 @@ def test_an_interrupted_wait_ends_the_calls_in_flight() -> None:
         signal.signal(signal.SIGUSR1, previous)
     assert sorted(begun) == sorted(ended) == [0, 1]
     assert time.monotonic() - began < 30
+
+
+def test_a_forked_process_does_not_end_the_call_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        call = Call()
+        call.read_from(ours)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)  # as in the child
+            call.end()
+        theirs.sendall(b"response")
+        assert ours.recv(8) == b"response"
+        call.end()
+        assert ours.recv(8) == b""

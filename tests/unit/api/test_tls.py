@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.background import in_background
 from tests.documents import FLOW_ID
 from tests.scripted_server import Act, ScriptedServer
 from tests.transports import GET, UPDATE, Call, settings_for
@@ -99,9 +99,7 @@ def test_a_server_without_tls_is_reported(ask: Ask) -> None:
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 connection.recv(1 << 16)
 
-        server = threading.Thread(target=speak_first)
-        server.start()
-        error = failure(ask, UPDATE, settings_for(f"https://127.0.0.1:{plain.getsockname()[1]}"))
-        server.join()
+        with in_background(speak_first):
+            error = failure(ask, UPDATE, settings_for(f"https://127.0.0.1:{plain.getsockname()[1]}"))
     assert type(error) is ViNetworkError
     assert re.search(r"no TLS connection to the server: [A-Z_]+ \(", str(error))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.documents import FLOW_ID, ORGANIZATION_ID, SECRET_KEY, wire_bytes, wire_flow
+from tests.dripping_server import dripping
 from tests.scripted_server import Act, After, ScriptedServer, http_bytes
 from tests.transports import CREATE, DELETE, GET, UPDATE, Call, settings_for
 from tests.unit.api.asking import FLOW, NOT_FOUND, Ask, failure
@@ -144,6 +144,13 @@ def test_a_proxy_that_requires_credentials_is_named(ask: Ask) -> None:
     assert request.header("Authorization") is None
 
 
+@pytest.mark.parametrize("status", [100, 103])
+def test_a_proxy_that_sends_many_informational_responses_is_refused(status: int, ask: Ask) -> None:
+    with ScriptedServer([Act(b"HTTP/1.1 %d X\r\n\r\n" % status * 101 + http_bytes(200), After.HANG)]) as proxy:
+        error = failure(ask, GET, settings_for("https://vi.example", proxy=proxy.url, max_retries=0, retry_budget=30))
+    assert "the response is not valid HTTP" in str(error)
+
+
 @pytest.mark.parametrize("after", [After.CLOSE, After.RESET], ids=["closed", "reset"])
 def test_an_update_lost_by_a_proxy_is_not_repeated(after: After, ask: Ask) -> None:
     with ScriptedServer([Act(after=after), Act(FLOW)]) as proxy:
@@ -163,24 +170,8 @@ def test_a_delete_lost_by_a_proxy_may_have_been_applied(after: After, ask: Ask) 
 
 
 def test_an_endless_header_ends_at_the_deadline(ask: Ask) -> None:
-    given_up = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def drip() -> None:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
-                for _ in range(250):  # a client that does not end by itself fails, and does not hang
-                    if given_up.wait(0.02):
-                        break
-                    connection.sendall(b"x")
-
-        server = threading.Thread(target=drip)
-        server.start()
-        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x") as endpoint:
         error = failure(ask, GET, settings_for(endpoint, retry_budget=0.3))
-        given_up.set()
-        server.join()
     assert type(error) is ViTimeoutError
     assert "no complete response in time" in str(error)
     assert error.attempts == 1
@@ -234,6 +225,13 @@ def test_calls_share_a_connection_that_the_server_keeps_open(three_calls: Callab
     with ScriptedServer([KEPT] * 3) as server:
         assert three_calls(settings_for(server.url), close_after=3) == [FLOW_ID] * 3
     assert (len(server.received), server.connections) == (3, 1)
+
+
+def test_informational_responses_are_counted_per_response(three_calls: Callable[..., list[str]]) -> None:
+    kept = Act(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 60 + KEPT.send, After.KEEP)
+    with ScriptedServer([kept] * 3) as server:
+        assert three_calls(settings_for(server.url), close_after=3) == [FLOW_ID] * 3
+    assert server.connections == 1
 
 
 def test_a_closed_client_has_closed_its_connection(three_calls: Callable[..., list[str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import wraps
 from typing import Any, Final
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from vi_airflow_provider.api.async_client import AsyncViClient
 from vi_airflow_provider.api.client import ViClient
 from vi_airflow_provider.api.protocol.exchange import Exchange
-from vi_airflow_provider.api.verbs import AwaitableVerbs, BlockingVerbs, ViProtocol
+from vi_airflow_provider.api.protocol.messages import Steps
+from vi_airflow_provider.api.verbs import AwaitableVerbs, BlockingVerbs, ViProtocol, blocking
 
 
 def public(cls: type, *, without: type = object) -> set[str]:
@@ -34,6 +36,18 @@ def test_a_method_has_signature_and_docstring_of_its_verb(name: str, client: typ
     assert signature.parameters == inspect.signature(verb).parameters
     assert method.__doc__ == verb.__doc__
     assert method.__name__ == name
+
+
+def test_a_verb_in_a_decorator_is_bound() -> None:
+    verb = ViProtocol.flow_exists
+
+    @wraps(verb)
+    def counted(self: ViProtocol, flow_id: str) -> Steps[bool]:
+        return verb(self, flow_id)
+
+    method = blocking(counted)
+    assert (method.__name__, method.__doc__) == ("flow_exists", verb.__doc__)
+    assert list(inspect.signature(method).parameters) == ["self", "flow_id"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ class NameConflict(Document):
     kind: str
 
 
+class NameCheck(Document):
+    """The result of a check whether a training project can be created."""
+
+    errors: list[NameConflict]
+
+
 class AcceleratorConfiguration(Document):
     """Whether a flow may run on this many units of an accelerator; ``action`` is ``Allow``, ``Warn`` or ``Deny``."""
 

@@ -166,28 +166,16 @@ _IDENTITY_ADVICE: Final = (
 )
 
 
-def same_flow(flow: Flow, flow_id: str, organization_id: str, context: ErrorContext) -> Flow:
-    """Return the flow if it is the requested one.
+def check_identity(kind: str, found: str, requested: str, context: ErrorContext) -> None:
+    """Refuse a response about another document, or of another organization, than the requested one.
 
-    :raises ViResponseError: the response is about another flow, or of another organization
+    :param kind: what the two ids belong to
+    :raises ViResponseError: the ids differ
     """
-    if flow.flow_id != flow_id:
-        found = one_line(repr(flow.flow_id), 80)
-        message = f"the response is about flow {found}, but flow {flow_id!r} was requested"
+    if found != requested:
+        shown = one_line(repr(found), 80)
+        message = f"the response is about {kind} {shown}, but {kind} {requested!r} was requested"
         raise context.response_error(message, advice=_IDENTITY_ADVICE)
-    return same_organization(flow, organization_id, context)
-
-
-def same_organization(flow: Flow, organization_id: str, context: ErrorContext) -> Flow:
-    """Return the flow if it belongs to the organization.
-
-    :raises ViResponseError: it belongs to another one
-    """
-    if flow.organization_id != organization_id:
-        flow_id, found = one_line(repr(flow.flow_id), 80), one_line(repr(flow.organization_id), 80)
-        message = f"flow {flow_id} of organization {found} in the response, requested was {organization_id!r}"
-        raise context.response_error(message, advice=_IDENTITY_ADVICE)
-    return flow
 
 
 def one_line_of(error: BaseException) -> str:

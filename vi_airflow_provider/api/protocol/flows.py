@@ -278,7 +278,9 @@ class FlowCalls(ResourceCalls):
 
     def _parse_flow(self, flow_id: str, response: Response, context: ErrorContext) -> Flow:
         flow = codec.parse_document(Flow, codec.json_content(response, context, "a flow"), context)
-        return codec.same_flow(flow, flow_id, self.settings.organization_id, context)
+        codec.check_identity("flow", flow.flow_id, flow_id, context)
+        codec.check_identity("organization", flow.organization_id, self.settings.organization_id, context)
+        return flow
 
     def _flows(self, page_size: int | None, limit: int | None = None, **options: Any) -> Paginator[Flow]:
         parse = ListedFlows(self.settings.organization_id).parse

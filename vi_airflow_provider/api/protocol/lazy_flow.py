@@ -16,7 +16,7 @@ import msgspec
 from vi_airflow_provider.api.errors import ViError, refusing
 from vi_airflow_provider.api.lazy_model import LazyModel, completed, incomplete
 from vi_airflow_provider.api.models import TWIN, Flow, FlowBlock, FlowSpec, ResourceMetadata
-from vi_airflow_provider.api.protocol.codec import one_line_of, parse_document, same_organization
+from vi_airflow_provider.api.protocol.codec import check_identity, one_line_of, parse_document
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
 from vi_airflow_provider.api.protocol.strict_json import find_flaw, nests_too_deep, unreadable
 
@@ -91,10 +91,10 @@ def parse_listed_flow(
     try:
         checked = _check(content)
     except NOT_JSON:
-        # Describes what is wrong, or accepts it.
-        return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
-    if checked.workspace_id != organization_id:
-        return same_organization(parse_document(Flow, content, context, json_path), organization_id, context)
+        flow = parse_document(Flow, content, context, json_path)  # which describes what is wrong, or accepts it
+        check_identity("organization", flow.organization_id, organization_id, context)
+        return flow
+    check_identity("organization", checked.workspace_id, organization_id, context)
     text = Text(content, context, json_path, on_decoding)
     known = {
         "kind": checked.kind,
@@ -186,7 +186,7 @@ class Text:
             self._on_decoding()
 
     def given(self, model: type[LazyModel], wire: dict[str, Any]) -> tuple[set[str], dict[str, Any]]:
-        """Return which fields a document within the flow has, and those that its model does not know."""
+        """Return which fields a document within the flow has, and those that its model does not define."""
         names, every = _names(model)
         if wire.keys() == names.keys():
             return every.copy(), {}

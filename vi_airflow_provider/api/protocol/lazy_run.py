@@ -9,10 +9,9 @@ import msgspec
 
 from vi_airflow_provider.api import models
 from vi_airflow_provider.api.lazy_model import completed, incomplete
-from vi_airflow_provider.api.protocol.codec import parse_document
+from vi_airflow_provider.api.protocol.codec import check_identity, parse_document
 from vi_airflow_provider.api.protocol.lazy_flow import Metadata, Spec, Text, lazy_metadata, lazy_spec
 from vi_airflow_provider.api.protocol.outcomes import NOT_JSON, ErrorContext
-from vi_airflow_provider.api.protocol.run_codec import check_identity
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Run, RunCondition, RunSpec, RunStatus
@@ -64,12 +63,10 @@ def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, o
         checked = _check(content)
     except NOT_JSON:
         run = parse_document(models.Run, content, context, json_path)  # which describes what is wrong, or accepts it
-    else:
-        if checked.workspace_id == organization_id:
-            return _lazy(checked, Text(content, context, json_path))
-        run = parse_document(models.Run, content, context, json_path)
-    check_identity(("run", run.run_id, run.run_id), (run.organization_id, organization_id), context)
-    return run
+        check_identity("organization", run.organization_id, organization_id, context)
+        return run
+    check_identity("organization", checked.workspace_id, organization_id, context)
+    return _lazy(checked, Text(content, context, json_path))
 
 
 def _lazy(checked: _Run, text: Text) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeGuard
@@ -26,11 +25,10 @@ from vi_airflow_provider.api.errors import (
     one_line,
 )
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Outcome, Request, Response
+from vi_airflow_provider.api.protocol.redaction import without_keys
 
 #: What parsing JSON may raise.
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-_KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
 
 _ERRORS_BY_STATUS: Final[Mapping[int, type[ViError]]] = {
     401: ViAuthenticationError,
@@ -109,7 +107,7 @@ def describe(request: Request, outcome: Outcome, proxy: str | None, redact: Call
         url = urlsplit(proxy if proxy and outcome.kind is FailureKind.PROXY else request.url)
         return f"{outcome.summary} ({url.netloc.rpartition('@')[2]})"
     # A server may quote the header that it rejects, even that of another client.
-    message = one_line(_KEY_LIKE.sub("***", redact(server_message(outcome)[:2000])))
+    message = one_line(without_keys(redact(server_message(outcome)[:2000])))
     return f"{outcome.summary}: {message}" if message else outcome.summary
 
 

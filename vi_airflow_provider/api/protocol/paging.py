@@ -35,7 +35,7 @@ class Paginator(Generic[M]):
         refused the size of the page
     :param walk: the pass over the listing to begin with
     :param identity: returns the id of a document
-    :param learned: what the client knows about page sizes
+    :param learned: what earlier pages of the client have shown about page sizes
     :param limit: documents to list
     :param prefetch: may a client fetch the next page while the current one is consumed?
     """

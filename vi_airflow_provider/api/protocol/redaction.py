@@ -1,4 +1,7 @@
-"""Redacts secrets in foreign text: a server or a proxy may quote what it rejects, as a whole or in part."""
+"""Redacts secrets in foreign text: a server or a proxy may quote what it rejects, as a whole or in part.
+
+One rule holds for messages and for files, and for every secret.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-_HIDDEN: Final = "***"
+HIDDEN: Final = "***"
+#: A secret key of any organization.
+_KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
 #: Consecutive characters of a secret that reveal something about it.
 _PART: Final = 8
 #: Length of the shortest secret that is redacted.
@@ -29,23 +34,43 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = [secret for secret in secrets if len(secret) >= _MINIMUM]
-        short = "|".join(re.escape(secret) for secret in known if len(secret) < _PART)
-        self._short = re.compile(rf"(?<![^\W_])(?:{short})(?![^\W_])") if short else None
+        self._short = [secret for secret in known if len(secret) < _PART]
         forms = [form for secret in known for form in _forms(secret)]
         self._parts = {form[at : at + _PART] for form in forms for at in range(len(form) - _PART + 1)}
+        characters = re.escape("".join(sorted(set("".join(self._parts)))))
+        # Where parts may be. Most words of a log are too short; the regular expression skips them fast.
+        self._candidates = re.compile(rf"[{characters}]{{{_PART},}}") if characters else None
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        if self._short is not None:
-            text = self._short.sub(_HIDDEN, text)
+        for secret in self._short:
+            text = without_secret(text, secret)
+        return text if self._candidates is None else self._candidates.sub(self._without_parts, text)
+
+    def _without_parts(self, found: re.Match[str]) -> str:
+        text = found[0]
         kept: list[str] = []
         end = 0
         for at in range(len(text) - _PART + 1):
             if text[at : at + _PART] in self._parts:
                 if at > end or not kept:
-                    kept += [text[end:at], _HIDDEN]
+                    kept += [text[end:at], HIDDEN]
                 end = at + _PART
         return "".join(kept) + text[end:]
+
+
+def without_secret(text: str, secret: str) -> str:
+    """Return a text without a secret as it is written; see :class:`Redactor` about short ones."""
+    if len(secret) < _MINIMUM:
+        return text
+    if len(secret) < _PART:
+        return re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", HIDDEN, text)
+    return text.replace(secret, HIDDEN)
+
+
+def without_keys(text: str) -> str:
+    """Return a text without any secret key of Vi, even that of another client."""
+    return _KEY_LIKE.sub(HIDDEN, text)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -66,7 +66,7 @@ class ResourceCalls(Exchange):
         :param path: of the collection, below the organization
         :param identity: returns the id of a document
         :param pace: of the page size, unless the caller or the connection determines it
-        :param query: what is asked beside page size and cursor
+        :param query: query parameters beside page size and cursor
         """
         size = self.settings.page_size if page_size is None else checked_count(page_size, "page_size", 1)
         if limit is not None:
@@ -106,9 +106,11 @@ class ResourceCalls(Exchange):
                 raise
             yield wait
 
-    def _document(self, model: type[M], method: str, path: str, body: Mapping[str, Any] | None = None) -> Steps[M]:
+    def _document(
+        self, model: type[M], method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Steps[tuple[M, ErrorContext]]:
         response, context = yield from self._exchange(self._begin(self._request(method, path, body)))
-        return codec.parse_document(model, codec.json_content(response, context, "a document"), context)
+        return codec.parse_document(model, codec.json_content(response, context, "a document"), context), context
 
     def _delete(self, path: str) -> Steps[bool]:
         """Delete a resource; return whether this call did, or an attempt of it whose response was lost."""

@@ -70,7 +70,7 @@ class RetryState:
 
 
 def reached_server(outcome: Outcome) -> bool:
-    """May the server have seen the request, and acted on it, although the attempt failed?"""
+    """May the server have received the request, and acted on it, although the attempt failed?"""
     if isinstance(outcome, Failure):
         return not outcome.kind.before_send
     return outcome.status == 408 or outcome.status >= 500

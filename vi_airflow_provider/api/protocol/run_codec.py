@@ -56,7 +56,8 @@ def wanted_runs(page: codec.RawPage[Run], run_ids: Collection[str]) -> Iterator[
 def run_in(response: Response, context: ErrorContext, run_id: str, organization_id: str) -> Run:
     """Read a run, and check that it is the requested one."""
     run = codec.parse_document(models.Run, codec.json_content(response, context, "a run"), context)
-    check_identity(("run", run.run_id, run_id), (run.organization_id, organization_id), context)
+    codec.check_identity("run", run.run_id, run_id, context)
+    codec.check_identity("organization", run.organization_id, organization_id, context)
     return run
 
 
@@ -73,7 +74,7 @@ def output_in(
             raise context.response_error(f"a page with {len(matching)} checkpoints of this id, where one was expected")
         value = matching[0]
     output = _output(value, context, "", run_id=run_id, organization_id=organization_id)
-    check_identity(("checkpoint", output.run_output_id, run_output_id), None, context)
+    codec.check_identity("checkpoint", output.run_output_id, run_output_id, context)
     return output
 
 
@@ -86,7 +87,7 @@ def parse_output(
 
 
 def parse_page(parse: Parse[RunOutput], response: Response, context: ErrorContext) -> codec.RawPage[RunOutput]:
-    """Read the envelope of a page of checkpoints, also of one with numbers that JSON does not know."""
+    """Read the envelope of a page of checkpoints, also of one with numbers that JSON cannot represent."""
     try:
         return codec.parse_page(parse, response, context)
     except ViResponseError:
@@ -142,7 +143,8 @@ def _output(value: Any, context: ErrorContext, json_path: str, *, run_id: str, o
 
     with refusing(context.response_error, ValidationError, describe=describe):
         output = models.RunOutput.model_validate(value)
-    check_identity(("run", output.run_id, run_id), (output.organization_id, organization_id), context)
+    codec.check_identity("run", output.run_id, run_id, context)
+    codec.check_identity("organization", output.organization_id, organization_id, context)
     return output
 
 
@@ -159,14 +161,3 @@ def _lenient_json(content: bytes, context: ErrorContext) -> Any:
     if nests_too_deep(content):
         raise context.response_error(f"the response cannot be read: more than {MAX_NESTING} levels of nesting")
     return value
-
-
-def check_identity(document: tuple[str, str, str], organization: tuple[str, str] | None, context: ErrorContext) -> None:
-    """Refuse a response about something else than what was requested."""
-    what, found, expected = document
-    if found != expected:
-        raise context.response_error(f"the response is about {what} {found!r:.80}, requested was {expected!r}")
-    if organization is not None and organization[0] != organization[1]:
-        raise context.response_error(
-            f"the response is about organization {organization[0]!r:.80}, requested was {organization[1]!r}"
-        )

@@ -19,7 +19,6 @@ from vi_airflow_provider.api import models
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError, ViValidationError
 from vi_airflow_provider.api.models import FlowSpec
 from vi_airflow_provider.api.protocol import codec, run_codec
-from vi_airflow_provider.api.protocol.exchange import Call
 from vi_airflow_provider.api.protocol.lazy_run import parse_listed_run
 from vi_airflow_provider.api.protocol.messages import DOCUMENTS_PER_TURN, Sleep, Steps
 from vi_airflow_provider.api.protocol.outcomes import is_success
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 _run_id: Final = attrgetter("run_id")
 
-#: The outputs that can be deployed: what the vendor's SDK asks for.
+#: The outputs that can be deployed: what the vendor's SDK requests.
 _OUTPUT_INTENT: Final = {"intent": "sdkLocalDeploy"}
 
 
@@ -197,7 +196,7 @@ class RunCalls(ResourceCalls):
         return (yield from self._run("PATCH", run_id, body))
 
     def kill_run(self, run_id: str, *, attributes: Mapping[str, str | None] | None = None) -> Steps[Run]:
-        """Ask the server to kill a run, and return the run. It is permanent, and credits are not refunded.
+        """Request that a run is killed, and return the run. It is permanent, and credits are not refunded.
 
         A run that has ended, or whose kill was requested before, is returned as it is. Billing may continue for a
         while: poll :meth:`get_run` until a condition of the run reports its end.
@@ -223,16 +222,14 @@ class RunCalls(ResourceCalls):
         :raises ViNotFoundError: there is no run with this id
         """
         metadata = codec.wire_metadata(attributes, removable=True)
-        call: Call | None = None
+        call = self._begin(self._request("PATCH", _path(run_id)))
         while True:
-            run = yield from self.get_run(run_id)
+            run = yield from self._run("GET", run_id, deadline=call.retry.deadline)
             if run.state.is_ended or not matches(run):
                 return run
             now = max(int(self._wall_clock() * 1000), run.metadata.time_created)
             body = {"spec": {"killedAt": now}} | metadata
-            request = replace(self._request("PATCH", _path(run_id), body), guarded=True)
-            call = call or self._begin(request)
-            call.request = request
+            call.request = replace(self._request("PATCH", _path(run_id), body), guarded=True)
             outcome, context = yield from self._attempt(call)
             if is_success(outcome):
                 return run_codec.run_in(outcome, context, run_id, self._organization)
@@ -329,19 +326,19 @@ class RunCalls(ResourceCalls):
         parse = partial(parse_listed_run, organization_id=self._organization)
         return self._paginator("runs", parse, _run_id, None, pace=Pace.LARGE)
 
-    def _run(self, method: str, run_id: str, body: Mapping[str, Any] | None = None) -> Steps[Run]:
-        call = self._begin(self._request(method, _path(run_id), body))
+    def _run(
+        self, method: str, run_id: str, body: Mapping[str, Any] | None = None, deadline: float | None = None
+    ) -> Steps[Run]:
+        call = self._begin(self._request(method, _path(run_id), body), deadline)
         response, context = yield from self._exchange(call)
         return run_codec.run_in(response, context, run_id, self._organization)
 
     def _existing_run(self, run_id: str, deadline: float) -> Steps[Run | None]:
         """Read the run before or after an attempt to write it."""
-        call = self._begin(self._request("GET", _path(run_id)), deadline)
         try:
-            response, context = yield from self._exchange(call)
+            return (yield from self._run("GET", run_id, deadline=deadline))
         except ViNotFoundError:
             return None
-        return run_codec.run_in(response, context, run_id, self._organization)
 
 
 def _path(run_id: object) -> str:

@@ -6,7 +6,6 @@ VI_API.md section 3, rows 7 to 10 and 20 to 25.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -15,6 +14,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import FlowSpec
 from vi_airflow_provider.api.protocol import codec, run_codec
 from vi_airflow_provider.api.protocol.messages import Steps
+from vi_airflow_provider.api.protocol.outcomes import ErrorContext
 from vi_airflow_provider.api.protocol.paging import Paginator
 from vi_airflow_provider.api.protocol.resource_calls import ResourceCalls
 from vi_airflow_provider.api.validation import checked_id
@@ -38,8 +38,8 @@ class TrainingProjectCalls(ResourceCalls):
         self, *, page_size: int | None = None, limit: int | None = None
     ) -> Paginator[TrainingProject]:
         """Yield all training projects, one page at a time as they are consumed."""
-        parse, identity = partial(codec.parse_document, models.TrainingProject), attrgetter("training_project_id")
-        return self._paginator("trainingProjects", parse, identity, page_size, limit)
+        identity = attrgetter("training_project_id")
+        return self._paginator("trainingProjects", self._parse_listed, identity, page_size, limit)
 
     def get_training_project(self, training_project_id: str) -> Steps[TrainingProject]:
         """Return one training project.
@@ -88,10 +88,8 @@ class TrainingProjectCalls(ResourceCalls):
         body = {"trainingProjectId": training_project_id, "spec": {"name": name}}
         request = self._request("POST", "/trainingProjects", body, root="/dryRuns/workspaces")
         response, context = yield from self._exchange(self._begin(request))
-        answer = run_codec.parse_object(response, context)
-        if not isinstance(answer.get("errors"), list):
-            raise context.response_error("the response violates the contract: errors: an array expected")
-        return [models.NameConflict.model_validate(error) for error in answer["errors"]]
+        content = codec.json_content(response, context, "a document")
+        return codec.parse_document(models.NameCheck, content, context).errors
 
     # --- what a run needs --------------------------------------------------------------------------------------
 
@@ -104,7 +102,11 @@ class TrainingProjectCalls(ResourceCalls):
         """
         path = f"/flows/{checked_id(flow_id)}/accelerators"
         body = None if spec is None else {"spec": codec.wire_spec(FlowSpec.complete, spec)}
-        return (yield from self._document(models.FlowAcceleratorList, "GET" if body is None else "POST", path, body))
+        method = "GET" if body is None else "POST"
+        found, context = yield from self._document(models.FlowAcceleratorList, method, path, body)
+        codec.check_identity("flow", found.flow_id, flow_id, context)
+        self._check_organization(found, context)
+        return found
 
     def get_quota(self) -> Steps[dict[str, Any]]:
         """Return the limits and balances of the organization, in the words of the server (no contract is known)."""
@@ -121,15 +123,29 @@ class TrainingProjectCalls(ResourceCalls):
 
     def get_organization(self) -> Steps[Organization]:
         """Return the organization of the connection."""
-        return (yield from self._document(models.Organization, "GET", ""))
+        found, context = yield from self._document(models.Organization, "GET", "")
+        self._check_organization(found, context)
+        return found
 
     # --- requests ----------------------------------------------------------------------------------------------
 
     def _project(
         self, method: str, training_project_id: str, body: Mapping[str, Any] | None = None
     ) -> Steps[TrainingProject]:
-        project = yield from self._document(models.TrainingProject, method, _path(training_project_id), body)
+        found, context = yield from self._document(models.TrainingProject, method, _path(training_project_id), body)
+        codec.check_identity("training project", found.training_project_id, training_project_id, context)
+        self._check_organization(found, context)
+        return found
+
+    def _parse_listed(self, content: bytes, context: ErrorContext, json_path: str) -> TrainingProject:
+        project = codec.parse_document(models.TrainingProject, content, context, json_path)
+        self._check_organization(project, context)
         return project
+
+    def _check_organization(
+        self, document: Organization | TrainingProject | FlowAcceleratorList, context: ErrorContext
+    ) -> None:
+        codec.check_identity("organization", document.organization_id, self.settings.organization_id, context)
 
     def _object(self, path: str) -> Steps[dict[str, Any]]:
         response, context = yield from self._exchange(self._begin(self._request("GET", path)))

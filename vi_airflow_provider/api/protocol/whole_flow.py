@@ -1,9 +1,8 @@
 """Flows of a listing whose consumer reads their contents: checked and decoded in one pass.
 
 ``lazy_flow`` checks a flow first and decodes it when its contents are read, so a consumer of the contents pays for two
-passes. :class:`ListedFlows` notices such a consumer by the flows it has read before, and decodes the next ones at once.
-A flow that is not plain, because it has an unknown field or violates the contract, goes the other way, which knows
-what to do with it.
+passes. :class:`ListedFlows` recognizes such a consumer by the flows it has read before, and decodes the next ones at
+once. A flow that is not plain, because it has an unknown field or violates the contract, is left to ``lazy_flow``.
 
 What is decoded becomes models when it is read, so that an export, which needs none, does not pay for them.
 """

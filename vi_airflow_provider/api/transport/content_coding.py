@@ -13,7 +13,8 @@ from typing import Any, Final
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _WINDOW_BITS: Final[dict[tuple[str, ...], int]] = {("gzip",): _GZIP, ("x-gzip",): _GZIP, ("deflate",): zlib.MAX_WBITS}
 
-#: Bytes that are decoded at a time: a compression bomb is noticed before it is held twice.
+#: Bytes that are decoded, or reserved, at a time: a compression bomb is noticed before it is held twice, and memory is
+#: taken by what arrives, not by the length that a server claims.
 _PIECE: Final = 1 << 20
 
 
@@ -34,11 +35,9 @@ class Body:
         self._window_bits = _WINDOW_BITS.get(tuple(name for name in names if name not in ("", "identity")))
         self._max_bytes = max_bytes
         self._content = io.BytesIO()
-        # A buffer that grows is held twice now and then. The untouched rest of a large one takes no memory.
-        if self._window_bits is None and length.isdecimal() and (size := min(int(length[:12]), max_bytes)):
-            self._content.seek(size - 1)
-            self._content.write(b"\0")
-            self._content.seek(0)
+        is_plain = self._window_bits is None and length.isdecimal()
+        self._length = min(int(length[:12]), max_bytes) if is_plain else 0  # a claim of the server
+        self._reserved = 0
         self._member: Any = None  # of a gzip body, which may have several
 
     def add(self, chunk: bytes) -> None:
@@ -48,6 +47,7 @@ class Body:
         :raises zlib.error: the chunk cannot be decoded
         """
         if self._window_bits is None:
+            self._reserve(len(chunk))
             self._content.write(chunk)
             chunk = b""
         more = bool(chunk)
@@ -62,6 +62,15 @@ class Body:
             )  # zlib may hold more than it was given
         if self._content.tell() > self._max_bytes:
             raise TooLargeError(f"more than {self._max_bytes:,} bytes")
+
+    def _reserve(self, size: int) -> None:
+        """Grow the buffer in a few large steps, of which each is at most ``_PIECE`` ahead of what has arrived."""
+        start = self._content.tell()
+        if self._reserved < start + size <= self._length:
+            self._reserved = min(start + max(size, _PIECE), self._length)
+            self._content.seek(self._reserved - 1)
+            self._content.write(b"\0")
+            self._content.seek(start)
 
     def _bits_of_member(self, chunk: bytes, window_bits: int) -> int:
         if self._member is not None and (window_bits != _GZIP or chunk[:1] != b"\x1f"):

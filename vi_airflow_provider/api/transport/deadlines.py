@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import select
 import socket
 import threading
@@ -20,7 +21,13 @@ import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from vi_airflow_provider.api.transport.strict_http import CHUNK_SIZE, Head, MalformedResponseError, check_framing
+from vi_airflow_provider.api.transport.strict_http import (
+    CHUNK_SIZE,
+    Head,
+    InformationalResponses,
+    MalformedResponseError,
+    check_framing,
+)
 
 if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager, ProxyManager
@@ -31,15 +38,16 @@ class CallEndedError(Exception):
 
 
 class Call:
-    """A call in flight: until when its response must be complete, and how another thread ends it."""
+    """A call in flight: until when what is read must have arrived, and how another thread ends it."""
 
     def __init__(self) -> None:
-        #: On the clock of ``time.monotonic``.
+        #: On the clock of ``time.monotonic``. A change holds for a response that is being read, too.
         self.deadline = float("inf")
         self._ended = threading.Event()
         self._sent = threading.Event()
         self._lock = threading.RLock()  # a signal handler may come in between
         self._socket: Any = None
+        self._pid = os.getpid()
 
     @property
     def ended(self) -> bool:
@@ -82,7 +90,8 @@ class Call:
             self._socket = None
 
     def _hang_up(self) -> None:
-        if self._socket is not None:
+        # After a fork, the connection is the parent's: a shutdown would end its request.
+        if self._socket is not None and self._pid == os.getpid():
             with contextlib.suppress(OSError):
                 # Wakes the thread that reads, as close() does not; bypasses ssl, whose state belongs to that thread.
                 # TLS through a TLS proxy wraps a socket instead of being one.
@@ -100,13 +109,13 @@ class _Reads(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout() or float("inf")
-        self._deadline = current.get().deadline
+        self._call = current.get()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        remaining = self._deadline - time.monotonic()
+        remaining = self._call.deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the response was still arriving")
         self._sock.settimeout(min(self._timeout, remaining))
@@ -151,10 +160,11 @@ class _Response(http.client.HTTPResponse):
         super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Skip informational responses (RFC 9110 section 15.2): the base class knows only 100."""
+        """Skip informational responses: the base class knows only 100, and none of a proxy."""
+        informational = InformationalResponses()
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 101 < status < 200:
+            if not informational.includes(status):
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
@@ -164,13 +174,14 @@ class _Response(http.client.HTTPResponse):
         self.fp = cast("Any", head)
         try:
             super().begin()
+        except MalformedResponseError:
+            raise
         except http.client.HTTPException as error:
             if isinstance(error, ConnectionError):  # RemoteDisconnected
                 raise
             raise MalformedResponseError(str(error)) from error
         finally:
             self.fp = head.stream
-        head.check()
         check_framing(
             self.status, self.headers.get_all("content-length", []), self.headers.get_all("transfer-encoding", [])
         )

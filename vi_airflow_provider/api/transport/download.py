@@ -6,6 +6,9 @@ and the URL is in no message: exceptions of libraries become values, and the lib
 A download goes on while it makes progress. A broken connection, a busy host and a URL that has expired are dealt with
 by further requests for the rest. What counts as progress is a byte beyond all that were ever held, so that a host that
 breaks at the same place each time, and cannot resume, does not go on for ever.
+
+The head of a response, redirects included, must be complete within the retry budget, like that of any other call. So
+must each further piece of the content: a body may drip, but what is no content, such as trailers, is no progress.
 """
 
 from __future__ import annotations
@@ -154,18 +157,19 @@ class Downloader:
 
     def _attempt(self, url: Secret, sink: Sink) -> tuple[str, Outcome | None]:
         """Request what is missing and read it; return the host, and what went wrong."""
+        budget, call, redirects = self._settings.retry_budget, deadlines.Call(), 0
+        call.deadline = time.monotonic() + budget
         with _Session() as session:
-            redirects = 0
             while True:
                 host = self._checked_host(url)
-                response = self._send(session, url, request_headers(sink.held, self._settings.user_agent))
+                response = self._send(session, call, url, request_headers(sink.held, self._settings.user_agent))
                 if isinstance(response, Failure):
                     return host, response
                 with response:
                     headers = {name.lower(): Secret(value) for name, value in response.headers.items()}
                     match judge(response.status_code, headers, sink.held):
                         case Begin() as begin:
-                            return host, _read(response, begin, sink)
+                            return host, _read(response, begin, sink, call, budget)
                         case StartOver():
                             log.info("The content has changed at the storage host; the download starts over.")
                             sink.begin(ContentVersion(None, None))
@@ -189,10 +193,12 @@ class Downloader:
             )
         return host
 
-    def _send(self, session: _Session, url: Secret, headers: dict[str, str]) -> requests.Response | Failure:
+    def _send(
+        self, session: _Session, call: deadlines.Call, url: Secret, headers: dict[str, str]
+    ) -> requests.Response | Failure:
         outer = sys.exception()
         settings = self._settings
-        deadlines.current.set(deadlines.Call())
+        deadlines.current.set(call)
         proxy = proxy_for(url, settings.proxy)
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url, prepared.headers = "GET", url, CaseInsensitiveDict(headers)
@@ -212,8 +218,11 @@ class Downloader:
             raise without_frames(error, outer)  # noqa: B904 - it is the caught one
 
 
-def _read(response: requests.Response, begin: Begin, sink: Sink) -> Failure | None:
-    """Read the body; return what cut it off."""
+def _read(response: requests.Response, begin: Begin, sink: Sink, call: deadlines.Call, budget: float) -> Failure | None:
+    """Read the body; return what cut it off.
+
+    :param budget: seconds within which at least a byte of the content must arrive
+    """
     if begin.start == 0:
         if sink.held.size:
             log.info("The storage host does not continue the download, which starts over.")
@@ -221,6 +230,7 @@ def _read(response: requests.Response, begin: Begin, sink: Sink) -> Failure | No
     status, missing = response.status_code, begin.length
     while missing != 0:
         buffer = sink.buffer()
+        call.deadline = time.monotonic() + budget
         count = _arrived(response, buffer if missing is None else buffer[:missing])
         if isinstance(count, Failure):
             return count

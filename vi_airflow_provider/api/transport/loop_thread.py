@@ -6,8 +6,10 @@ come up inside asyncio or the HTTP library, which may take it for a broken conne
 
 * The loop runs in a thread of its own, where no signal handler ever runs. The caller only waits.
 * The caller waits in short steps on a plain lock, from which a handler's exception comes out as it is.
-* Whatever interrupts the wait cancels the work first, then waits until the thread ends. Cancelling aborts the requests
-  that are in flight, so this takes moments; when the caller gets the exception, nothing is sent any more.
+* Whatever interrupts the wait cancels the work first, then waits until the work has ended. Cancelling aborts the
+  requests that are in flight, so this takes moments; when the caller gets the exception, nothing is sent any more.
+* Lookups of names and of connections block threads of the loop's executor, and cannot be aborted. The loop waits for
+  them before it is closed, but the caller does not wait for that.
 * A handler that raises nothing (SIGTERM on Airflow 3 only calls ``on_kill``) makes ``stopped()`` true instead.
 
 The thread gets a copy of the caller's context variables, which carry the task's logging. A loop that runs in the
@@ -115,20 +117,32 @@ class _LoopThread(Generic[T]):
 
     def _run(self) -> None:
         self.begun = True
+        runner = asyncio.Runner()
         try:
-            self._result.append(asyncio.run(self._main()))
+            self._result.append(runner.run(self._main()))
         except BaseException as error:  # raised in the caller's thread
             self._error = _ungrouped(error)
         finally:
             self._task = None  # freed here: in the caller's thread, a handler's exception would vanish in a destructor
             self._ended = True
             self._running.release()
+        runner.close()
 
     async def _main(self) -> T:
         self._task = asyncio.current_task()
         if self._cancelled:
             raise asyncio.CancelledError
-        return await self._work()
+        try:
+            return await self._work()
+        finally:
+            await _end_other_tasks()
+
+
+async def _end_other_tasks() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _ungrouped(error: BaseException) -> BaseException:

@@ -27,6 +27,10 @@ HEAD_START: Final = 0.005
 #: Seconds within which a waiting consumer notices a signal: one that arrives just before a wait is handled after it.
 SIGNAL_STEP: Final = 0.2
 
+#: Seconds that the end of a listing waits at most for its thread. It ends in moments, unless it looks up a name, or
+#: needs a lock that the waiting thread holds: the garbage collector may end a listing anywhere, also within logging.
+END_PATIENCE: Final = 1.0
+
 
 class PagePrefetcher(Generic[M]):
     """Fetches the pages of a listing, in order, for one consumer.
@@ -97,7 +101,7 @@ class _Worker:
         self._jobs.put(None)
         # A daemon thread stops when the interpreter ends. And garbage may be collected by any thread.
         if not sys.is_finalizing() and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(END_PATIENCE)
 
 
 class _Fetch(Generic[M]):

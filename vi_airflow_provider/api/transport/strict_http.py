@@ -15,10 +15,13 @@ from typing import Any, Final
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9]\d\d( [^\x00\r\n]*)?\r?\n")
 _HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:|[ \t])[^\x00\r\n]*\r?\n")  # or its continuation
+_BLANK: Final = (b"\r\n", b"\n")
 _LENGTH: Final = re.compile(r"\d{1,18}", re.ASCII)
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[^\x00\r\n]*")
 _MAX_HEADERS: Final = 100
+#: Informational responses in a row: a server could send them without end. Python's own limit in recent versions.
+_MAX_INFORMATIONAL: Final = 100
 #: The size of a chunk, with its extensions.
 CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}[ \t]*(;[^\x00\r\n]*)?\r\n")
 
@@ -28,36 +31,53 @@ class MalformedResponseError(http.client.HTTPException):
 
 
 class Head:
-    """A stream that remembers the lines read from it, which the library's parser does not keep."""
+    """A stream whose lines are checked as they are read, because the library's parser does not keep them.
+
+    The head of the final response may follow those of informational ones.
+    """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self._lines: list[bytes] = []
+        self._expected: re.Pattern[bytes] | None = None  # before the first line
 
     def readline(self, limit: int = -1) -> bytes:
-        """Read a line; blank lines before the status line are skipped, as RFC 9112 section 2.2 advises."""
+        """Read a line; blank lines before the status line are skipped, as RFC 9112 section 2.2 advises.
+
+        :raises MalformedResponseError: the line is not valid
+        """
         line: bytes = self.stream.readline(limit)
-        while not self._lines and line in (b"\r\n", b"\n"):
+        while self._expected is None and line in _BLANK:
             line = self.stream.readline(limit)
-        self._lines.append(line)
+        if self._expected is _HEADER_LINE and line in _BLANK:
+            self._expected = _STATUS_LINE
+        elif line or self._expected is _HEADER_LINE:  # the parser knows a connection that ends before a status line
+            if not (self._expected or _STATUS_LINE).fullmatch(line):
+                raise MalformedResponseError("a line of the head is not valid")
+            self._expected = _HEADER_LINE
         return line
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
-    def check(self) -> None:
-        """Check the lines of the heads that were read: of informational responses and of the final one.
 
-        :raises MalformedResponseError: a line is not valid
+class InformationalResponses:
+    """Counts the informational responses (RFC 9110 section 15.2) that precede a final one."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def includes(self, status: int) -> bool:
+        """Is a response with this status informational, so that another one follows? 101 is final.
+
+        :raises MalformedResponseError: it is one too many
         """
-        expected = _STATUS_LINE
-        for line in self._lines:
-            if expected is _HEADER_LINE and line in (b"\r\n", b"\n"):
-                expected = _STATUS_LINE
-            elif expected.fullmatch(line):
-                expected = _HEADER_LINE
-            else:
-                raise MalformedResponseError("a line of the head is not valid")
+        if not 100 <= status < 200 or status == 101:
+            self._count = 0
+            return False
+        self._count += 1
+        if self._count > _MAX_INFORMATIONAL:
+            raise MalformedResponseError(f"there are more than {_MAX_INFORMATIONAL} informational responses")
+        return True
 
 
 def check_framing(status: int, lengths: Sequence[str], codings: Sequence[str]) -> None:
