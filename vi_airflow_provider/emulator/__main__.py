@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import signal
 import sys
@@ -29,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class UnusableError(Exception):
-    """The options cannot be used; the message tells why, in one line."""
+    """The options cannot be used; the message gives the reason, in one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,7 +77,8 @@ def _started(options: Mapping[str, Any]) -> Emulator:
             return Emulator(**options).start()
         except OSError as error:
             problem = str(error.strerror or error).partition(" (")[0]  # the remainder repeats the address
-            reason = f"cannot listen on {options['host']} port {options['port']}: {problem}; --port takes another one"
+            advice = "; choose another one with --port" if error.errno == errno.EADDRINUSE else ""
+            reason = f"cannot listen on {options['host']} port {options['port']}: {problem}{advice}"
         except (ValueError, StateError) as error:
             reason = str(error)
     raise UnusableError(reason)

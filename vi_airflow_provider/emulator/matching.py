@@ -11,7 +11,7 @@ from vi_airflow_provider.emulator.rule_checks import RuleError, check_integer, c
 
 
 class RequestLine(NamedTuple):
-    """What a rule can see of a request."""
+    """What a rule can match of a request."""
 
     method: str
     path: str

@@ -116,7 +116,7 @@ def test_invalid_arguments_are_reported_in_one_line(arguments: list[str], messag
 def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        reason = "Address already in use; --port takes another one"
+        reason = "Address already in use; choose another one with --port"
         assert refused("--port", port) == f"cannot listen on 127.0.0.1 port {port}: {reason}"
 
 

@@ -1,6 +1,6 @@
 """The application, from the outside in: trace id, request log, faults, authentication, endpoints.
 
-The layers are plain ASGI: faults need the raw connection, and the layers see thousands of requests a second.
+The layers are plain ASGI: faults need the raw connection, and the layers handle thousands of requests a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pre-signed downloads, as an object store serves them: in parts if the client asks for one, and interrupted on demand.
+"""Pre-signed downloads, as an object store serves them: in parts if the client requests one, and interrupted on demand.
 
 A client that sends credentials beside the signature is refused, as S3 does.
 """

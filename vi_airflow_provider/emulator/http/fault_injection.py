@@ -7,11 +7,11 @@ Theory of operation. Every request passes through one layer, in this order:
    (the first that fires counts). Most requests match neither and go straight on to the application;
 3. edits with the moment "before" are made, then those of the effect `ChangeFlows`;
 4. a response is *produced*. With `when="before"` the delay passes first, and a `Respond`, `Redirect` or `Drop` takes
-   the place of the application, which never learns of the request. With `when="after"` the application handles the
+   the place of the application, which never receives the request. With `when="after"` the application handles the
    request first, then the delay passes, and then its response is replaced or lost;
 5. the emulator's own response may be *altered*: a page by `RepeatCursor` and `EmptyPage`, a document by
    `OtherDocument`;
-6. edits with the moment "after" are made: the client has seen nothing yet;
+6. edits with the moment "after" are made: the client has received nothing yet;
 7. the response is *delivered*, whole, truncated or byte by byte, with the edits of the moment "during" made when half
    of the body is sent; or the connection is reset.
 

@@ -27,8 +27,8 @@ ActiveRuns = Callable[[], list[Document]]
 class Flows(Collection):
     """The flows of an organization.
 
-    A write that changes nothing leaves generation, times and etag alone, so a retried PUT cannot be told from a
-    single one (assumed).
+    A write that changes nothing leaves generation, times and etag alone, so a retried PUT cannot be distinguished
+    from a single one (assumed).
     """
 
     def __init__(self, ledger: Ledger, active_runs: ActiveRuns) -> None:

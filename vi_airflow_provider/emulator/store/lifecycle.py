@@ -1,14 +1,14 @@
 """The life of a run: what happens when, and which conditions show it.
 
 Theory of operation. A stored run is what clients can set, its *plan*, and two times: when it began and when a kill
-was requested. Everything else is a function of these and of the time of asking: no timer has to fire, and a test
+was requested. Everything else is a function of these and of the time of the request: no timer has to fire, and a test
 moves a run by moving its clock. It takes two steps:
 
 1. `timeline` turns plan and times into *events* (queued, running, …) with their times, future ones included. A kill
    cuts the timeline: events later than the kill takes effect are replaced by "killed". If the natural end comes first,
    the kill has no effect on it.
 2. `conditions` renders the events that have happened in one of the four vocabularies that the vendor's product, SDK
-   and documentation use, in either order. Nobody outside knows which one the real server speaks.
+   and documentation use, in either order. Which one the real server uses is not documented.
 
 A run is active until an ending event has happened. `killedAt` in the spec only means that a kill was requested.
 """

@@ -45,7 +45,7 @@ def lines_of(run: Document, life: Life, now: int) -> list[Line]:
 
 
 def select(lines: list[Line], block: str | None, since: str | None, until: str | None, limit: str | None) -> list[Line]:
-    """The lines that a request asks for."""
+    """The lines that a request selects."""
     if limit is not None and not (limit.isascii() and limit.isdecimal() and len(limit) < 10):
         raise ApiError(400, "limit must be an integer of zero or more")
     chosen = [

@@ -115,7 +115,7 @@ def metrics(run_id: str, number: int, count: int) -> dict[str, float]:
 
 
 def epochs_of(run: Document) -> int:
-    """The number of epochs that the flow of a run asks for."""
+    """The number of epochs that the flow of a run specifies."""
     for block in run["spec"]["flow"]["blocks"]:
         hyperparameters = block["settings"].get("hyperparameters")
         epochs = hyperparameters.get("epochs") if isinstance(hyperparameters, dict) else None

@@ -190,7 +190,7 @@ class Runs(Collection):
         return copy_of(encode(self.view(self.put(run).document)))
 
     def _spec(self, run: Document, life: Life) -> Document:
-        """The spec with the kill that only the plan knows of."""
+        """The spec with the kill that only the plan contains."""
         spec: Document = run["spec"]
         killed_at = life.killed_at
         if spec.get("killedAt") is not None or killed_at is None or killed_at > self._ledger.clock():
