@@ -28,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as resources:
         try:
             if chosen.command == "verify":
-                code, lines = _verify(chosen.uri)
+                code, lines = _verify(absolute("uri", chosen.uri))
             elif chosen.command == "index":
-                code, lines = _index(chosen.folder, chosen.output)
+                output = None if chosen.output is None else absolute("output", chosen.output)
+                code, lines = _index(absolute("folder", chosen.folder), output)
             else:
-                code, lines = _diff(chosen.old, chosen.new, resources)
+                code, lines = _diff(absolute("old", chosen.old), absolute("new", chosen.new), resources)
         except ExportError as error:  # it may name several flows, each on a line
             print(error, file=sys.stderr)
             return 2
@@ -49,13 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vi_airflow_provider.audit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="check an export against its manifest")
-    verify.add_argument("uri", type=absolute, help="path or URL of the export")
+    verify.add_argument("uri", help="path or URL of the export")
     diff = commands.add_parser("diff", help="show what changed between two jsonl exports")
-    diff.add_argument("old", type=absolute, help="path or URL of the older export")
-    diff.add_argument("new", type=absolute, help="path or URL of the newer export")
+    diff.add_argument("old", help="path or URL of the older export")
+    diff.add_argument("new", help="path or URL of the newer export")
     index = commands.add_parser("index", help="write a page over the exports of a folder and its subfolders")
-    index.add_argument("folder", type=absolute, help="path or URL of the folder")
-    index.add_argument("--output", type=absolute, help="the page (default: index.html in the folder)")
+    index.add_argument("folder", help="path or URL of the folder")
+    index.add_argument("--output", help="the page (default: index.html in the folder)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Answers for the command lines: whether a stored export is complete, and what changed between two."""
+"""The checks of the command lines: whether a stored export is complete, and what changed between two."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _compared(new: Entry, old: Entry) -> Entry:
 
 
 def _changes(old: Entry, new: Entry) -> dict[Kind, int]:
-    """Count what changed; the files are read only if the manifests do not tell."""
+    """Count what changed; the files are read only if the manifests are not enough."""
     none: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
     if old.described.sha256 == new.described.sha256:
         return none

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import TypeAdapter
 
 from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix
+from vi_airflow_provider.storage.places import refuse_secrets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -50,7 +51,11 @@ _VERSION: Final = TypeAdapter(ExportManifest)
 
 
 def files_of(uri: str) -> Files:
-    """Locate an export, its manifest and its report."""
+    """Locate an export, its manifest and its report.
+
+    :raises ViValidationError: the URL carries a secret
+    """
+    refuse_secrets("uri", uri)
     return EXPORT.files(uri)
 
 

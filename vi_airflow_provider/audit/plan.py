@@ -1,4 +1,4 @@
-"""What an export is asked to do: its arguments, checked before anything is read or written."""
+"""What an export is to do: its arguments, checked before anything is read or written."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.audit.manifest import ExportError, files_of, read_manifest
 from vi_airflow_provider.audit.subject import FLOWS, RUNS, D, Subject
 from vi_airflow_provider.storage.files import open_to_read
+from vi_airflow_provider.storage.places import refuse_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +35,16 @@ def read_documents(uri: str, subject: Subject[D]) -> Iterator[D]:
     """Yield the documents of a ``jsonl`` export, plain or gzipped.
 
     :raises ExportError: the file is missing or not such an export
+    :raises ViValidationError: the URL carries a secret
     """
     return _read(uri, subject.parse)
 
 
 def subject_of(uri: str) -> Subject[Any]:
-    """Return what an export is of: as its manifest states, or its first document; flows, if there is neither."""
+    """Return what an export is of: as its manifest states, or its first document; flows, if there is neither.
+
+    :raises ViValidationError: the URL carries a secret
+    """
     for subject in (FLOWS, RUNS):
         try:
             read_manifest(files_of(uri).manifest, subject.manifest)
@@ -54,6 +59,7 @@ def subject_of(uri: str) -> Subject[Any]:
 
 
 def _read(uri: str, parse: Callable[[bytes], T]) -> Iterator[T]:
+    refuse_secrets("uri", uri)
     path = ObjectStoragePath(uri)
     try:
         with open_to_read(path) as raw, _maybe_gunzip(raw, path.name.endswith(".gz")) as file:

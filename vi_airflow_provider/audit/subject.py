@@ -1,4 +1,4 @@
-"""What an export is of: flows or runs. All that differs between the two is here, and nothing else asks which it is."""
+"""What an export is of: flows or runs. All that differs between the two is here; no other module distinguishes them."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ def verify(uri: str, subject: Subject[Any] = FLOWS, *, every_document: bool = Fa
     :param every_document: of a ``jsonl`` export, also compare the fingerprint of each document, and name those that
         contradict the manifest
     :raises ExportError: the file or its manifest is missing, truncated or changed
+    :raises ViValidationError: the URL carries a secret
     """
     versions = read_manifest(files_of(uri).manifest, subject.manifest)
     sha256 = _sha256_of_data(uri)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-#: The scheme under which OpenLineage names a store that fsspec knows under several.
+#: The scheme under which OpenLineage names a store for which fsspec has several.
 _SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "": "file", "local": "file"}
 
 

@@ -35,7 +35,7 @@ def open_to_read(path: ObjectStoragePath, block_size: int = _BLOCK) -> IO[bytes]
 
 
 def list_files(folder: ObjectStoragePath, *, recursive: bool = False) -> Iterator[ObjectStoragePath]:
-    """Yield the files in a folder. A missing folder has none.
+    """Yield the files in a folder. A missing folder has none, and neither has a subfolder that cannot be read.
 
     Names are listed and compared: nothing in the folder's own name is a pattern.
 
@@ -45,11 +45,18 @@ def list_files(folder: ObjectStoragePath, *, recursive: bool = False) -> Iterato
     root = folder.path.rstrip("/") or folder.path  # of "/", nothing would be left: the working directory
     url = f"{str(folder).rstrip('/')}/" if folder.path.strip("/") else str(folder)
     prefix = f"{folder.fs._strip_protocol(root).rstrip('/')}/"
+    options = {"on_error": _raise_unless_missing} if folder.protocol in LOCAL else {}
     # One listing, not one per subfolder: an object store has only keys.
-    for name in folder.fs.find(root, maxdepth=None if recursive else 1):
+    for name in folder.fs.find(root, maxdepth=None if recursive else 1, **options):
         # Joined as text: to an object store, a//b is another folder than a/b.
         if name != prefix:  # the placeholder of the folder itself
             yield ObjectStoragePath(url + name.removeprefix(prefix))
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """Raise that a folder cannot be read, which the driver would show as an empty folder."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def is_folder(path: ObjectStoragePath) -> bool:
@@ -61,7 +68,7 @@ def is_folder(path: ObjectStoragePath) -> bool:
 def file_for(path: ObjectStoragePath) -> IO[bytes]:
     """Return a temporary file for the content of a path, which :func:`write_atomically` need not copy if it is local.
 
-    Nothing is seen of it until then, and the folder of the path need not exist.
+    It is not visible there until then, and the folder of the path need not exist.
     """
     if path.protocol in LOCAL:
         with suppress(OSError):  # the file system has no such files, or forbids them there

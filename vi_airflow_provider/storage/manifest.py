@@ -83,7 +83,7 @@ class ManifestKind:
         )
 
     def is_manifest(self, path: ObjectStoragePath) -> bool:
-        """Tell by its name whether a file is a manifest."""
+        """Return whether a file is a manifest, by its name."""
         return path.name.endswith(self.manifest.of_companion)
 
     def data_of(self, manifest: ObjectStoragePath) -> ObjectStoragePath:
@@ -161,7 +161,8 @@ class ManifestKind:
         try:
             if is_folder(given):
                 found = sum(map(self.is_manifest, list_files(given)))
-                return f"{given} is a folder with {found} such files: name one of them"
+                files = "the file in it" if found == 1 else f"one of the {found} files in it"
+                return f"{given} is a folder; name {files}" if found else f"{given} is a folder"
         except Exception:  # noqa: S110 - whatever the driver raises: that the manifest is missing is certain
             pass
         data = self.data_of(manifest)
@@ -175,7 +176,9 @@ class ManifestKind:
 
 
 def kind_of(manifest: ObjectStoragePath) -> str | None:
-    """Return the kind that a manifest of this provider states, which its reader may not know; ``None`` for other files.
+    """Return the kind that a manifest of this provider states, ``None`` for other files.
+
+    Its reader may not support the kind.
 
     :raises Exception: whatever the file system's driver raises
     """

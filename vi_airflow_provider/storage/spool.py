@@ -13,7 +13,7 @@ while bytes arrive       first bytes    hashes them, and requests the rest if th
 after the last byte      all bytes      hashes them, and requests nothing
 =======================  =============  ==========================================================
 
-* The length of the file counts what is there, so bytes are appended by one process only: a lock on the file tells. A
+* The length of the file counts what is there, so bytes are appended by one process only, which locks it. A
   process that finds it locked, because an earlier try still runs, uses a file of its own, which no later try finds.
 * What a process has written is there after it was killed, but not after its machine was: a file may have its length,
   and holes. So the record names the start of the machine, and the bytes of another one are not continued.

@@ -24,8 +24,27 @@ _SIGNATURE: Final = re.compile(
 
 def url_secrets(url: str) -> list[str]:
     """Return the passwords and signatures that a URL carries, as they are written and decoded."""
-    scheme = url.partition("://")[0].lower()
-    passwords = [found["password"] for found in _PASSWORD.finditer(url)]
-    secrets = [text for text in passwords if scheme in WITHOUT_FOLDERS or not _PORT.match(text)]
-    secrets += _SIGNATURE.findall(url)
+    secrets = [url[start:end] for start, end in _spans(url)]
     return list(dict.fromkeys(form for secret in secrets for form in (secret, unquote(secret))))
+
+
+def mask_url(url: str) -> str:
+    """Return a URL without its passwords and signatures, however short, and otherwise as it is."""
+    kept: list[str] = []
+    position = 0
+    for start, end in sorted(_spans(url)):
+        if start >= position:
+            kept += [url[position:start], "***"]
+        position = max(position, end)
+    return "".join(kept) + url[position:]
+
+
+def _spans(url: str) -> list[tuple[int, int]]:
+    """Return where passwords and signatures begin and end: these may overlap."""
+    scheme = url.partition("://")[0].lower()
+    passwords = [
+        found.span("password")
+        for found in _PASSWORD.finditer(url)
+        if scheme in WITHOUT_FOLDERS or not _PORT.match(found["password"])
+    ]
+    return passwords + [found.span(1) for found in _SIGNATURE.finditer(url)]

@@ -24,11 +24,16 @@ EXTRAS: Final = {
 }
 
 
-def absolute(uri: str) -> str:
+def absolute(name: str, uri: str) -> str:
     """Return a path that a person has typed, or a URL, independent of the working directory.
 
-    ObjectStoragePath does not know the working directory in every version of Airflow.
+    ObjectStoragePath does not resolve relative paths in every version of Airflow.
+
+    :param name: the argument, for the message
+    :raises ViValidationError: the path is empty, which would be the working directory
     """
+    if not uri:
+        raise ViValidationError(f"{name}: it is empty; a variable of the shell may be unset")
     return uri if "://" in uri else str(Path(uri).absolute())
 
 

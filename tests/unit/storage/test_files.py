@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from tests.background import in_background
 from tests.unit.audit.support import attached_memory, contents, files
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import file_for, list_files, open_to_read, write_atomically
@@ -76,15 +77,13 @@ def test_concurrent_reader_sees_only_whole_files(tmp_path: Path) -> None:
         while not done.is_set():
             seen.add(target.read_bytes())
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for _ in range(5):
-            for version in versions:
-                write_atomically(ObjectStoragePath(str(target)), version)
-    finally:
-        done.set()
-        reader.join()
+    with in_background(read):
+        try:
+            for _ in range(5):
+                for version in versions:
+                    write_atomically(ObjectStoragePath(str(target)), version)
+        finally:
+            done.set()
     assert seen
     assert seen <= versions
     assert files(tmp_path) == {"file"}
@@ -299,4 +298,17 @@ def test_files_are_listed_in_a_folder_of_any_name(storage: str, name: str, tmp_p
 
 def test_missing_folder_is_empty(memory: ObjectStoragePath, tmp_path: Path) -> None:
     assert list(list_files(memory / "missing")) == []
+    assert list(list_files(ObjectStoragePath(str(tmp_path / "missing")), recursive=True)) == []
+
+
+def test_folder_that_cannot_be_read_is_not_shown_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        list(list_files(ObjectStoragePath(str(tmp_path))))
+
+
+def test_missing_folder_has_no_files(tmp_path: Path) -> None:
     assert list(list_files(ObjectStoragePath(str(tmp_path / "missing")), recursive=True)) == []

@@ -15,7 +15,7 @@ from tests.unit.audit.support import attached_memory
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage import urls
 from vi_airflow_provider.storage.places import refuse_secrets
-from vi_airflow_provider.storage.redaction import redacted
+from vi_airflow_provider.storage.safe_text import redacted
 from vi_airflow_provider.storage.url_secrets import url_secrets
 from vi_airflow_provider.storage.urls import resolve_destination
 
@@ -146,7 +146,7 @@ def test_password_in_a_malformed_url_is_not_shown(place: str) -> None:
     ],
 )
 def test_secret_of_an_escaped_url_is_redacted(text: str) -> None:
-    assert "SECRETPW" not in redacted(text, ())
+    assert "SECRETPW" not in redacted(text)
 
 
 def test_secret_is_masked_as_written_and_decoded() -> None:

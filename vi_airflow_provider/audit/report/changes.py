@@ -81,7 +81,7 @@ def _folded(items: Iterable[str], count: int, tag: str, kind: str) -> Iterator[s
 
 
 def _removed(each: Removed) -> str:
-    # A document is JSON data, in which a number may be one that JSON does not know.
+    # A document is JSON data, in which a number may be one that JSON cannot represent.
     last = json.dumps(each.last, indent=2, sort_keys=True, ensure_ascii=False)
     return (
         f'<details class="changed-flow removed-flow"><summary>{_name(each, linked=False)} '

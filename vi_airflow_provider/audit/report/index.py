@@ -18,6 +18,7 @@ from vi_airflow_provider.audit.manifest import ExportError
 from vi_airflow_provider.audit.report import resources
 from vi_airflow_provider.audit.report.markup import content_security_policy, show_time, text
 from vi_airflow_provider.audit.report.trend import KINDS, trend
+from vi_airflow_provider.storage.failures import reason_of
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.places import LOCAL
 from vi_airflow_provider.storage.urls import resolve_destination
@@ -54,7 +55,7 @@ def write_index(folder: str, output: str | None = None) -> tuple[ObjectStoragePa
     try:
         write_atomically(page, content)
     except Exception as error:  # whatever the file system's driver raises
-        reason = f"{page} cannot be written: {type(error).__name__}: {error}"
+        reason = f"{page} cannot be written: {reason_of(error)}"
     else:
         return page, index
     raise IndexNotWrittenError(reason)

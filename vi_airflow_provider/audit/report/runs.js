@@ -7,7 +7,7 @@ import { leaves, pipelinePanel } from "./flows.js";
 import { dataTable } from "./table.js";
 
 export const DEFAULT_RUN_SORT = "-created";
-/** The runs of a flow that are compared at once: more curves cannot be told apart. */
+/** The runs of a flow that are compared at once: more curves cannot be distinguished. */
 const MOST_COMPARED = 16;
 
 /** A time span as a person reads it: "2 h 05 min". */
