@@ -24,6 +24,7 @@ from vi_airflow_provider.api.errors import ViError, ViValidationError, one_line
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.protocol.codec import encode_body
 from vi_airflow_provider.api.validation import describe_errors
+from vi_airflow_provider.storage.failures import reason_of
 from vi_airflow_provider.storage.files import list_files, open_to_read, write_atomically
 from vi_airflow_provider.storage.manifest import Files, ManifestKind, Suffix, sha256_and_size, sha256_of
 from vi_airflow_provider.storage.tempfiles import file as temporary_file
@@ -37,6 +38,10 @@ RUNS_SUFFIX: Final = ".runs.jsonl"
 
 class ArchiveError(Exception):
     """An archive cannot be written, or cannot be trusted. Nothing is deleted or restored then."""
+
+
+class ArchiveNotWrittenError(ArchiveError):
+    """The storage of an archive does not accept it."""
 
 
 ARCHIVE: Final = ManifestKind(
@@ -137,7 +142,8 @@ def write_archive(
     :raises ViValidationError: the URL is not absolute, carries a secret, or its storage is not installed
     """
     form = form or FLOWS
-    with _explaining(f"the archive cannot be written to {folder!s:.200}"), temporary_file() as content:
+    failure = f"the archive cannot be written to {folder!s:.200}"
+    with _explaining(failure, ArchiveNotWrittenError), temporary_file() as content:
         place = resolve_destination("archive_to", folder)
         files = files_of(str(place / f"{name}{form.suffix}"))
         if files.data.exists():
@@ -176,14 +182,14 @@ def _write_manifest(files: Files, manifest: Manifest, details: Mapping[str, Any]
 
 
 @contextmanager
-def _explaining(failure: str) -> Iterator[None]:
+def _explaining(failure: str, kind: type[ArchiveError] = ArchiveError) -> Iterator[None]:
     """Turn whatever the file system or its driver raises into an :class:`ArchiveError`."""
     try:
         yield
     except (ArchiveError, ViError):
         raise
     except Exception as error:
-        raise ArchiveError(f"{failure}: {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise kind(f"{failure}: {reason_of(error)}") from error
 
 
 def read_archive(uri: str) -> Iterator[Flow]:

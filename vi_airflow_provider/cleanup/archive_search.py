@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.cleanup.archive import ARCHIVE, SUFFIX, ArchiveError, Manifest, read_archive, read_manifest
+from vi_airflow_provider.storage.failures import reason_of
 from vi_airflow_provider.storage.files import list_files
 from vi_airflow_provider.storage.urls import resolve_destination
 
@@ -85,4 +86,4 @@ def _read(manifest: ObjectStoragePath, unreadable: Callable[[str], object]) -> M
 
 
 def _reason(uri: str, error: Exception) -> str:
-    return str(error) if isinstance(error, ArchiveError) else one_line(f"{uri}: {type(error).__name__}: {error}")
+    return str(error) if isinstance(error, ArchiveError) else one_line(f"{uri}: {reason_of(error)}")

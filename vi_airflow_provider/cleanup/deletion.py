@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vi_airflow_provider.api.async_client import AsyncViClient
-    from vi_airflow_provider.cleanup.kind import Kind, Means
+    from vi_airflow_provider.cleanup.kind import Execution, Kind
     from vi_airflow_provider.cleanup.policy import Decision
     from vi_airflow_provider.cleanup.subject import Subject
 
 log = logging.getLogger(__name__)
 
 
-def delete_unchanged(kind: Kind, decisions: Sequence[Decision], means: Means) -> list[DeleteResult]:
+def delete_unchanged(kind: Kind, decisions: Sequence[Decision], execution: Execution) -> list[DeleteResult]:
     """Delete what still is as it was decided about.
 
     An interruption (a signal, or ``stopped()``) ends it within the requests that are in flight.
@@ -37,21 +37,21 @@ def delete_unchanged(kind: Kind, decisions: Sequence[Decision], means: Means) ->
     settled: list[DeleteResult] = []
 
     async def delete(client: AsyncViClient, decision: Decision) -> DeleteResult:
-        result = await _delete(kind, client, decision, means.stopped)
+        result = await _delete(kind, client, decision, execution.stopped)
         settled.append(result)
         return result
 
     async def delete_all() -> list[DeleteResult]:
-        async with await means.connect() as client:
-            return await map_concurrently(decisions, lambda decision: delete(client, decision), means.concurrency)
+        async with await execution.connect() as client:
+            return await map_concurrently(decisions, lambda decision: delete(client, decision), execution.concurrency)
 
     try:
-        return run_in_thread(delete_all, means.stopped)
+        return run_in_thread(delete_all, execution.stopped)
     except BaseException:
         deleted = sum(result.outcome is DeleteOutcome.DELETED for result in settled)
         log.warning(
             "Interrupted: %d of %d selected %ss were deleted; up to %d more, whose responses did not arrive, may be.",
-            *(deleted, len(decisions), kind.noun, min(means.concurrency, len(decisions) - len(settled))),
+            *(deleted, len(decisions), kind.noun, min(execution.concurrency, len(decisions) - len(settled))),
         )
         raise
 

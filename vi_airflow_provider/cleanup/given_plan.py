@@ -128,7 +128,7 @@ class GivenPlan:
     def _unmatched(self, client: ViClient, stopped: Callable[[], bool]) -> list[str]:
         """Return the protections that match nothing in the organization, for which the listing is read.
 
-        The plan alone does not tell: it does not contain what was spared when it was made.
+        The plan alone is not enough: it does not contain what was spared when it was made.
         """
         if not self.protections.model_fields_set:
             return []

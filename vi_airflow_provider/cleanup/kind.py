@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Found: TypeAlias = "DeletedFlow | DeletedRun | Subject"
 
 
-class Means(NamedTuple):
-    """What a cleanup works with.
+class Execution(NamedTuple):
+    """How a cleanup sends its requests.
 
     :param connect: opens a client for many requests at a time
     :param concurrency: how many of them
@@ -69,14 +69,14 @@ class Kind(ABC):
     @abstractmethod
     def archive(
         self, decisions: Sequence[Decision], destination: Destination, organization_id: str, details: Mapping[str, Any],
-        means: Means,
+        execution: Execution,
     ) -> Archived:  # fmt: skip
         """Archive what is selected.
 
         :raises ArchiveError: the archive could not be written, or does not read back as it was written
         """
 
-    def measure(self, policy: RetentionPolicy, ids: Collection[str], means: Means) -> Mapping[str, Measured]:
+    def measure(self, policy: RetentionPolicy, ids: Collection[str], execution: Execution) -> Mapping[str, Measured]:
         """Return the best value of the policy's metric for each of them; only runs have metrics."""
         return unmeasured(ids)
 
@@ -101,7 +101,7 @@ class FlowKind(Kind):
 
     def archive(
         self, decisions: Sequence[Decision], destination: Destination, organization_id: str, details: Mapping[str, Any],
-        means: Means,
+        execution: Execution,
     ) -> Archived:  # fmt: skip
         """Archive the flows as they were when they were selected, all or none."""
         flows = {decision.document_id: decision.document for decision in decisions}

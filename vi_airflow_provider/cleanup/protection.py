@@ -74,7 +74,7 @@ class Protections(BaseModel):
 
 
 class UnmatchedRules:
-    """Watches a listing, and knows in the end which rules match nothing in it.
+    """Finds the rules that match nothing in a listing.
 
     Such a rule may be misspelled. What matters is the whole listing, not only what is in scope or old enough: a rule
     that protects a young flow does its work.

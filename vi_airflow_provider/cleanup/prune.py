@@ -1,4 +1,33 @@
-"""A cleanup from end to end: plan, guard, archive, delete what is unchanged, report."""
+"""A cleanup from end to end: plan, guard, archive, delete what is unchanged, report.
+
+Theory of operation. Nothing is changed on the server before step 4. Between tries, no state is kept but the flows or
+runs themselves and the archives. Killed during a step, a cleanup leaves this:
+
+==========  ==================================================  ====================================================
+step        left behind                                         the next try
+==========  ==================================================  ====================================================
+1. plan     nothing                                             plans again
+2. guard    nothing                                             plans again
+3. archive  no archive, or a file without a manifest, which     plans again, and archives under a new name
+            every reader ignores
+4. delete   a complete archive, of which a part is deleted      plans, archives and deletes what is left, and reports
+                                                                the earlier archive, too
+5. report   a complete archive, of which all is deleted, but    usually selects nothing, and reports the earlier
+            what was changed, busy or failed                    archive
+==========  ==================================================  ====================================================
+
+Invariants:
+
+- What is deleted is in an archive that was read back and has a manifest, unless the author allows otherwise.
+- The version that is deleted is the one that was selected: each is read again before each attempt to delete it, and
+  left alone if it has changed. So an edit after the archive is not lost, unless it falls between read and delete.
+- A plan is never carried over to another try. A given plan (``GivenPlan``) is compared with what exists, in each try:
+  what an earlier try has deleted is already absent.
+
+What breaks if you change it: with deletes before the manifest, a kill leaves flows deleted without a usable copy. With
+one archive name for all tries, the second try would have to overwrite the only copy of what the first one deleted. The
+guards count what one try selects, so all tries together may delete more than ``max_delete``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +44,7 @@ from vi_airflow_provider.cleanup.deletion import delete_unchanged
 from vi_airflow_provider.cleanup.destination import Attempt, Destination
 from vi_airflow_provider.cleanup.given_plan import GivenPlan, Recheck
 from vi_airflow_provider.cleanup.guards import GuardError, Guards
-from vi_airflow_provider.cleanup.kind import FLOWS, Archived, Kind, Means
+from vi_airflow_provider.cleanup.kind import FLOWS, Archived, Execution, Kind
 from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Measured, Plan, RetentionPolicy, plan_retention
 from vi_airflow_provider.cleanup.protection import Protections
@@ -31,7 +60,7 @@ if TYPE_CHECKING:
     from vi_airflow_provider.api.async_client import AsyncViClient
     from vi_airflow_provider.api.client import ViClient
 
-__all__ = ["FLOWS", "Attempt", "Cleanup", "GuardError", "Order", "PruneError", "RunKind"]
+__all__ = ["FLOWS", "Attempt", "Cleanup", "GuardError", "PruneError", "PruneRequest", "RunKind"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +69,7 @@ _PROTECTIONS: Final = tuple(Protections.model_fields)
 
 
 @dataclass(frozen=True)
-class Order:
+class PruneRequest:
     """What a cleanup is to do: the arguments of ``PruneFlowsOperator`` or ``PruneRunsOperator``, checked.
 
     :param kind: what is cleaned up
@@ -87,7 +116,7 @@ class Order:
         )
 
     def for_reviewed(self, report: Report) -> Self:
-        """Return the order to delete exactly what a review selects, as far as it is unchanged by then."""
+        """Return a request to delete exactly what a review selects, as far as it is unchanged by then."""
         if isinstance(self.source, GivenPlan):
             protections = self.source.protections
         else:
@@ -100,7 +129,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Cleanup:
-    """Carries out an order.
+    """Carries out a request.
 
     :param client: reads what there is
     :param connect: opens the client that deletes
@@ -111,7 +140,7 @@ class Cleanup:
     connect: Callable[[], Awaitable[AsyncViClient]]
     stopped: Callable[[], bool]
 
-    def run(self, order: Order, attempt: Attempt) -> dict[str, Any]:
+    def run(self, request: PruneRequest, attempt: Attempt) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete; return the report.
 
         :param attempt: the try of the task that runs
@@ -120,65 +149,69 @@ class Cleanup:
         :raises PruneError: some could not be deleted; the others were
         :raises StoppedError: the task was killed
         """
-        if order.dry_run:
-            return _finish(self.review(order))
-        plan, settled, refusal = self._guarded_plan(order)
+        if request.dry_run:
+            return _finish(self.review(request))
+        plan, settled, refusal = self._guarded_plan(request)
         if refusal:
             raise GuardError(f"{refusal} Nothing was deleted.")
-        archived, earlier = self._archive(order, plan, attempt)
+        archived, earlier = self._archive(request, plan, attempt)
         settled += archived.settled
         if archived.decisions:
-            settled += delete_unchanged(order.kind, archived.decisions, self._means(order))
+            settled += delete_unchanged(request.kind, archived.decisions, self._execution(request))
         return _finish(
-            Report(self._organization, plan, settled, False, None, archived.uri, earlier, noun=order.kind.noun)
+            Report(self._organization, plan, settled, False, None, archived.uri, earlier, noun=request.kind.noun)
         )
 
-    def review(self, order: Order) -> Report:
+    def review(self, request: PruneRequest) -> Report:
         """Return what would be deleted; delete nothing."""
-        plan, settled, refusal = self._guarded_plan(order, dry_run=True)
+        plan, settled, refusal = self._guarded_plan(request, dry_run=True)
         results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
-        return Report(self._organization, plan, settled + results, True, refusal, noun=order.kind.noun)
+        return Report(self._organization, plan, settled + results, True, refusal, noun=request.kind.noun)
 
     @property
     def _organization(self) -> str:
         return self.client.settings.organization_id
 
-    def _guarded_plan(self, order: Order, *, dry_run: bool = False) -> tuple[Plan, list[DeleteResult], str | None]:
+    def _guarded_plan(
+        self, request: PruneRequest, *, dry_run: bool = False
+    ) -> tuple[Plan, list[DeleteResult], str | None]:
         """Return the plan, the results for what is no longer as a given plan has it, and why a guard refuses."""
-        plan, settled = self._plan(order)
-        noun = order.kind.noun
-        refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
-        given = isinstance(order.source, GivenPlan)
+        plan, settled = self._plan(request)
+        noun = request.kind.noun
+        refusal = request.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
+        given = isinstance(request.source, GivenPlan)
         _log_plan(noun, plan, len(settled) if given else None, refusal, dry_run=dry_run)
         return plan, settled, refusal
 
-    def _means(self, order: Order) -> Means:
-        return Means(self.connect, order.concurrency, self.stopped)
+    def _execution(self, request: PruneRequest) -> Execution:
+        return Execution(self.connect, request.concurrency, self.stopped)
 
-    def _plan(self, order: Order) -> Recheck:
-        if isinstance(order.source, GivenPlan):
-            return order.source.recheck(self.client, self.stopped)
-        policy = order.source
+    def _plan(self, request: PruneRequest) -> Recheck:
+        if isinstance(request.source, GivenPlan):
+            return request.source.recheck(self.client, self.stopped)
+        policy = request.source
 
         def measure(ids: Collection[str]) -> Mapping[str, Measured]:
-            return order.kind.measure(policy, ids, self._means(order))
+            return request.kind.measure(policy, ids, self._execution(request))
 
-        listing = until_stopped(order.kind.list(self.client, order.page_size), self.stopped)
+        listing = until_stopped(request.kind.list(self.client, request.page_size), self.stopped)
         return Recheck(plan_retention(listing, policy, datetime.now(UTC), measure), [])
 
-    def _archive(self, order: Order, plan: Plan, attempt: Attempt) -> tuple[Archived, list[str]]:
+    def _archive(self, request: PruneRequest, plan: Plan, attempt: Attempt) -> tuple[Archived, list[str]]:
         """Archive what is selected; return what was archived, and the archives of earlier tries."""
         raise_if(self.stopped)
-        if order.archive_to is None:
+        if request.archive_to is None:
             return Archived(None, plan.selected), []
-        destination = Destination.of(order.archive_to, attempt)
+        destination = Destination.of(request.archive_to, attempt)
         earlier = destination.earlier_archives()
         if not plan.selected:
             return Archived(None, []), earlier
-        details = {"policy": json.loads(json.dumps(order.rules, default=str))}
-        archived = order.kind.archive(plan.selected, destination, self._organization, details, self._means(order))
+        details = {"policy": json.loads(json.dumps(request.rules, default=str))}
+        archived = request.kind.archive(
+            plan.selected, destination, self._organization, details, self._execution(request)
+        )
         if archived.uri is not None:
-            log.info("%d %ss are archived and verified: %s", len(archived.decisions), order.kind.noun, archived.uri)
+            log.info("%d %ss are archived and verified: %s", len(archived.decisions), request.kind.noun, archived.uri)
         return archived, earlier
 
 

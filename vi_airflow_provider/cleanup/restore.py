@@ -1,6 +1,6 @@
-"""Restores flows from an archive: those that are missing, and if asked to, those that differ.
+"""Restores flows from an archive: those that are missing, and if requested, those that differ.
 
-A flow is written only over what was seen: nothing, or with ``if_exists="replace"`` the version that was there when the
+A flow is written only over what was read: nothing, or with ``if_exists="replace"`` the version that was there when the
 restore came to it. Each attempt to write reads the flow again, so a concurrent edit is kept.
 """
 
@@ -173,7 +173,7 @@ def _refuse_folder(archive: str) -> None:
         archives = sorted(
             {ARCHIVE.data_of(path).name for path in files.values() if ARCHIVE.is_manifest(path)} & files.keys()
         )
-    except Exception:  # whatever a driver raises; the error about the archive says more
+    except Exception:  # whatever a driver raises; the error about the archive is more specific
         return
     newest = f", like {archives[-1]}" if archives else ""
     raise ArchiveError(f"{archive} is a folder with {len(archives)} archives: name one{newest}")

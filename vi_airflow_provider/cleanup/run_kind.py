@@ -18,7 +18,7 @@ from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.api.transport.concurrency import map_concurrently
 from vi_airflow_provider.api.transport.loop_thread import raise_if, run_in_thread
 from vi_airflow_provider.cleanup import archive
-from vi_airflow_provider.cleanup.kind import Archived, Found, Kind, Means
+from vi_airflow_provider.cleanup.kind import Archived, Execution, Found, Kind
 from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult, may_be_deleted
 from vi_airflow_provider.cleanup.policy import Decision, Measured, RetentionPolicy
 from vi_airflow_provider.cleanup.run_policy import RunRetentionPolicy
@@ -68,7 +68,7 @@ class RunKind(Kind):
 
     def archive(
         self, decisions: Sequence[Decision], destination: Destination, organization_id: str, details: Mapping[str, Any],
-        means: Means,
+        execution: Execution,
     ) -> Archived:  # fmt: skip
         """Archive the records of the runs. A run whose record cannot be read is left alone; the others are archived."""
         with DocumentSpool() as records:
@@ -76,24 +76,24 @@ class RunKind(Kind):
             async def read(client: AsyncViClient, decision: Decision) -> DeleteResult | None:
                 return await self._spool_record(client, decision, records)
 
-            settled = [result for result in _each(decisions, read, means) if result is not None]
+            settled = [result for result in _each(decisions, read, execution) if result is not None]
             if not records:
                 return Archived(None, [], settled)
             uri = destination.write(records, organization_id, details, archive.RUNS)
             return Archived(uri, [d for d in decisions if d.document_id in records], settled)
 
-    def measure(self, policy: RetentionPolicy, ids: Collection[str], means: Means) -> Mapping[str, Measured]:
+    def measure(self, policy: RetentionPolicy, ids: Collection[str], execution: Execution) -> Mapping[str, Measured]:
         """Return the best value of the metric that each run has reached. One that does not exist any more has none."""
         metric = policy.best_metric if isinstance(policy, RunRetentionPolicy) else None
         if metric is None:
-            return super().measure(policy, ids, means)
+            return super().measure(policy, ids, execution)
 
         async def read() -> Mapping[str, Measured]:
-            async with await means.connect() as client:
-                return await measured_runs(client, ids, metric, means.concurrency, means.stopped)
+            async with await execution.connect() as client:
+                return await measured_runs(client, ids, metric, execution.concurrency, execution.stopped)
 
         log.info("The metric %s of %d runs is read.", one_line(metric.name), len(ids))
-        return run_in_thread(read, means.stopped)
+        return run_in_thread(read, execution.stopped)
 
     async def _spool_record(
         self, client: AsyncViClient, decision: Decision, records: DocumentSpool
@@ -121,19 +121,19 @@ async def _current(client: AsyncViClient, run_id: str) -> Run | None:
         return None
 
 
-def _each(items: Sequence[T], act: Callable[[AsyncViClient, T], Awaitable[R]], means: Means) -> list[R]:
+def _each(items: Sequence[T], act: Callable[[AsyncViClient, T], Awaitable[R]], execution: Execution) -> list[R]:
     """Act on each item, several at a time, until the task is killed."""
 
     async def act_on_all() -> list[R]:
-        async with await means.connect() as client:
+        async with await execution.connect() as client:
 
             async def act_on(item: T) -> R:
-                raise_if(means.stopped)
+                raise_if(execution.stopped)
                 return await act(client, item)
 
-            return await map_concurrently(items, act_on, means.concurrency)
+            return await map_concurrently(items, act_on, execution.concurrency)
 
-    return run_in_thread(act_on_all, means.stopped)
+    return run_in_thread(act_on_all, execution.stopped)
 
 
 async def measured_runs(

@@ -1,4 +1,4 @@
-"""The delete of a single flow: read, archive, read again, delete, as far as it is asked for."""
+"""The delete of a single flow: read, archive, read again, delete, as far as it is requested."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Attempt", "ChangedError", "Order", "delete", "not_found"]
+__all__ = ["Attempt", "ChangedError", "DeleteRequest", "delete", "not_found"]
 
 
 class ChangedError(Exception):
@@ -51,7 +51,7 @@ class Deleted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Order:
+class DeleteRequest:
     """The delete of one flow.
 
     :param expected_etag: delete it only if it has this etag
@@ -111,15 +111,15 @@ class Order:
         return Deleted(self.flow_id, outcome, archive)
 
 
-def delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
+def delete(request: DeleteRequest, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
     """Delete one flow.
 
     :param stopped: whether the task was killed
     :raises ChangedError: it has another etag than expected, or was edited while it was archived
     :raises ArchiveError: it could not be archived; it was not deleted
     """
-    deleted = _delete(order, client, stopped)
-    log.info("Flow %s: %s", order.flow_id, deleted.outcome.value)
+    deleted = _delete(request, client, stopped)
+    log.info("Flow %s: %s", request.flow_id, deleted.outcome.value)
     return deleted
 
 
@@ -128,29 +128,29 @@ def not_found(flow_id: str) -> ViNotFoundError:
     return ViNotFoundError(f"there is no flow {flow_id}", status_code=404)
 
 
-def _delete(order: Order, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
+def _delete(request: DeleteRequest, client: ViClient, stopped: Callable[[], bool]) -> Deleted:
     archive: str | None = None
-    matches = order.guard()
-    if order.dry_run or order.destination is not None:
-        flow = client.find_flow(flow_id=order.flow_id)
+    matches = request.guard()
+    if request.dry_run or request.destination is not None:
+        flow = client.find_flow(flow_id=request.flow_id)
         if flow is None:
-            return order.absent()
-        if not order.expects(flow):
-            raise ChangedError(order.flow_id)
-        if order.dry_run:
-            return Deleted(order.flow_id, DeleteOutcome.WOULD_DELETE)
-        if order.destination is not None:
+            return request.absent()
+        if not request.expects(flow):
+            raise ChangedError(request.flow_id)
+        if request.dry_run:
+            return Deleted(request.flow_id, DeleteOutcome.WOULD_DELETE)
+        if request.destination is not None:
             archived = Decision.of(flow, "archived", selected=True)
-            archive, matches = _archive(flow, archived.document, order.destination), archived.still_matches
+            archive, matches = _archive(flow, archived.document, request.destination), archived.still_matches
 
     def may_be_deleted(flow: Flow) -> bool:
         raise_if(stopped)
         return matches(flow)
 
-    found = client.delete_flow_if(order.flow_id, may_be_deleted)
+    found = client.delete_flow_if(request.flow_id, may_be_deleted)
     if isinstance(found, Flow):
-        raise ChangedError(order.flow_id)
-    return order.result(found, archive)
+        raise ChangedError(request.flow_id)
+    return request.result(found, archive)
 
 
 def _archive(flow: Flow, document: bytes, destination: Destination) -> str:

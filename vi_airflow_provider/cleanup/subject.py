@@ -1,4 +1,4 @@
-"""What a cleanup deletes, flows or runs, and the few questions that it asks of either."""
+"""What a cleanup deletes, flows or runs, and the few things that it reads of either."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Coverage(Generic[K]):
         self.covered[key] = None
 
     def uncover(self, key: K) -> None:
-        """Note that a key must be asked for by itself."""
+        """Note that a key must be fetched by itself."""
         if key in self.covered:
             del self.covered[key]
             self.open[key] = None

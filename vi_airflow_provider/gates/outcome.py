@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from vi_airflow_provider.api.errors import ViError, ViResponseError, error_from_json, error_to_json, one_line
+from vi_airflow_provider.api.failed_polls import ends_wait
 
 EVENT_VERSION: Final = 1
 
@@ -48,9 +49,9 @@ def outcome_of_failure(error: ViError, failures: int, max_failures: int | None) 
     :param failures: consecutive failed polls, including this one
     :param max_failures: number of failures that ends the wait; ``None`` for no limit
     """
-    if not error.retryable:
-        return WaitOutcome.REFUSED
-    return WaitOutcome.OUTAGE if max_failures is not None and failures >= max_failures else None
+    if not ends_wait(error, failures, max_failures):
+        return None
+    return WaitOutcome.OUTAGE if error.retryable else WaitOutcome.REFUSED
 
 
 def lookup_failure(vi_conn_id: str, error: Exception) -> ViError:

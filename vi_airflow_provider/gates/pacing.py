@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vi_airflow_provider.api.failed_polls import retry_after
+
 if TYPE_CHECKING:
     from vi_airflow_provider.api.errors import ViError
 
-#: Consecutive failed polls that end a wait; the sensors' default.
-MAX_FAILURES: Final = 10
-#: Longest pause in seconds after a failed poll, however long ``Retry-After`` is: a broken proxy may ask for years.
-MAX_PAUSE: Final = 3600.0
 #: Shortest poll interval in seconds, in every mode: all tasks of a triggerer share its event loop.
 MIN_INTERVAL: Final = 0.1
 #: Part of the poll interval, and seconds at most, over which triggers spread their polls. Within it they share a
@@ -60,11 +58,6 @@ class Pace(NamedTuple):
 def pause_after_failure(error: ViError, pause: float) -> float:
     """Return the seconds until the next poll: the usual pause, or ``Retry-After`` up to an hour if that is longer."""
     return max(pause, retry_after(error))
-
-
-def retry_after(error: ViError) -> float:
-    """Return the seconds of ``Retry-After``, an hour at most."""
-    return min(error.retry_after or 0.0, MAX_PAUSE)
 
 
 def next_tick(earliest: float, interval: float) -> float:

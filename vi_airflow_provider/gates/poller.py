@@ -173,7 +173,7 @@ class SharedPoller(Generic[K, D]):
 
     @contextmanager
     def _ending(self, job: _Job[K]) -> Iterator[None]:
-        """End a job, whatever happens; its waiters learn of an exception."""
+        """End a job, whatever happens; its waiters receive an exception."""
         try:
             yield
         except BaseException as failure:

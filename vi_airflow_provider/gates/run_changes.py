@@ -1,7 +1,7 @@
 """Which runs started, or came to an end, between two polls; ``changes`` explains how that is found out.
 
 Of each run, the events are remembered that it has had. So each is reported once, also if the state of the run goes back
-and forth, or if a poll sees several steps at once: a run that starts and ends between two polls has had both.
+and forth, or if a poll finds several steps at once: a run that starts and ends between two polls has had both.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Listing(NamedTuple, Generic[K, D]):
     """What a scan of a listing found.
 
     :param pages: pages that were read
-    :param complete: whether what was not found does not exist, as far as a listing can tell
+    :param complete: whether what was not found does not exist, as far as a listing can show
     :param find: returns the document of a key; ``None`` if there is no document of any key
     :param next_page: names the page behind those that were read
     """

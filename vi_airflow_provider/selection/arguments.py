@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from fractions import Fraction
@@ -42,11 +43,17 @@ def _duration(value: Any) -> Any:
             days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
             return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         if value.startswith("P"):
-            return value
+            with suppress(ValidationError):
+                return _ISO_8601.validate_python(value)
     elif isinstance(value, timedelta):
         return timedelta.__pos__(value)  # a plain one: the arithmetic of pendulum's subclasses differs
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    example = f"timedelta(days={value!r:.20}), if days are meant" if is_number else "'P90D' or timedelta(days=90)"
+    if isinstance(value, str):
+        digits = value.removeprefix("P")
+        example = f"'P{digits:.20}D', if days are meant" if digits.isdecimal() else "'P90D' for 90 days"
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        example = f"timedelta(days={value!r:.20}), if days are meant"
+    else:
+        example = "'P90D' or timedelta(days=90)"
     raise ValueError(f"{value!r:.80} is not a timedelta or an ISO 8601 duration; write {example}")
 
 
@@ -92,7 +99,8 @@ def _text(value: Any) -> str:
 def _attribute_value(value: Any) -> str:
     value = _plain(value)
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is not text; write {str(value)!r:.80}")
+        text = str(value).lower() if isinstance(value, bool) else str(value)  # "True" is refused in some places
+        raise ValueError(f"{value!r:.80} is not text; write {text!r:.80}")
     if value == "None":
         raise ValueError(_RENDERED_NONE)
     return value
@@ -104,6 +112,7 @@ def _items(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
 
 
+_ISO_8601: Final = TypeAdapter(timedelta)
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 _SPAN: Final = TypeAdapter(Duration)
 Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -190,7 +199,7 @@ def count(name: str, value: Any, low: int = 0) -> int:
 
 
 def _whole_number(low: int) -> str:
-    return f"a whole number of at least {low}" if low else "a whole number"
+    return f"a whole number of at least {low}"
 
 
 def optional_seconds(name: str, value: Any) -> float | None:
@@ -243,8 +252,11 @@ def fraction(name: str, value: Any) -> Fraction:
 def optional_text(name: str, value: Any) -> str | None:
     """Return an argument that is a text or absent."""
     value = _plain(value)
-    if value is None:
-        return None
+    return None if value is None else text(name, value)
+
+
+def text(name: str, value: Any) -> str:
+    """Return an argument that is a text, and not empty."""
     try:
         return _text(value)
     except ValueError as error:

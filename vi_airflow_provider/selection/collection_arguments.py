@@ -46,7 +46,7 @@ def _ended(states: frozenset[RunState]) -> frozenset[RunState]:
 
 
 def _not_rendered(text: str) -> str:
-    if text in ("None", "True", "False"):
+    if text in ("True", "False"):  # "None" is refused wherever text is expected
         raise ValueError(f"{text!r} is what a template makes of a value that is not text; it would protect nothing")
     return text
 

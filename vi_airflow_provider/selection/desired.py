@@ -36,7 +36,7 @@ class DesiredFlow(NamedTuple):
 
         The layout of blocks is ignored, and all attributes are if none are given.
 
-        :param additions: also accept fields and attributes that were not asked for, such as a server's defaults
+        :param additions: also accept fields and attributes that were not requested, such as a server's defaults
         """
         return _covers(flow.spec.canonical(), self.spec.canonical(), additions) and (
             self.attributes is None or _covers(flow.metadata.attributes, self.attributes, additions)

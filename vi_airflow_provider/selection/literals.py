@@ -27,6 +27,7 @@ from vi_airflow_provider.selection.arguments import (
     optional_seconds,
     optional_text,
     seconds,
+    text,
 )
 from vi_airflow_provider.selection.best_metric import best_metric
 from vi_airflow_provider.selection.collection_arguments import (
@@ -76,13 +77,14 @@ CHECKS: Final[Mapping[str, Check]] = {
     **dict.fromkeys(("concurrency", "max_runs"), partial(count, low=1)),
     **dict.fromkeys(("dry_run", "fail_on_drift", "html_report", "csv_bom", "outputs", "newest"), boolean),
     **dict.fromkeys(("wait_for_completion", "wait", "tail_logs"), boolean),
+    **dict.fromkeys(("allow_unarchived", "cancel_on_kill", "deferrable"), flag),
     **dict.fromkeys(("flow_id", "run_id"), optional(identifier)),
     **dict.fromkeys(("name_pattern", "training_project", "flow_name", "namespace"), optional_text),
     **dict.fromkeys(("expected_digest", "expected_etag"), optional_text),
+    "vi_conn_id": text,
     **dict.fromkeys(("protect_ids", "protect_names"), check_of(ProtectedTexts)),
     **dict.fromkeys(("required_blocks", "flow_ids"), check_of(Texts)),
     "absent": optional(boolean),
-    "allow_unarchived": flag,
     "attributes": check_of(Attributes),
     "best_metric": best_metric,
     "grace": seconds,
@@ -137,7 +139,7 @@ def refuse_literals(
     try:
         for group in required:
             if all(values.get(name, "") is None for name in group):
-                raise ViValidationError(f"one of {', '.join(group)} is required")
+                raise ViValidationError(f"{' or '.join(group)} is required")
         for name, value in literals.items():
             _check(name, value, choices.get(name), checks.get(name))
         for names, check, also in combinations:

@@ -193,20 +193,20 @@ class Cleanups(RuleBasedStateMachine):
             "concurrency": concurrency,
             "page_size": None,
         }
-        order = prune.Order.build({**rules, "protect_ids": sorted(protected)}, None, limits, False)
+        request = prune.PruneRequest.build({**rules, "protect_ids": sorted(protected)}, None, limits, False)
         self.server.begin(script)
         try:
-            report = prune.Cleanup(self.client, self._connect, never).run(order, self._attempt())
+            report = prune.Cleanup(self.client, self._connect, never).run(request, self._attempt())
         except (ViError, PruneError):
             return
         assert protected.isdisjoint(outcome["flow_id"] for outcome in report["outcomes"])
 
     @rule(script=SCRIPTS, flow_id=st.sampled_from(IDS))
     def delete_one(self, script: list[Any], flow_id: str) -> None:
-        order = single.Order.of(flow_id, self._attempt(), None, self.folder.as_uri(), False)
+        request = single.DeleteRequest.of(flow_id, self._attempt(), None, self.folder.as_uri(), False)
         self.server.begin(script)
         try:
-            deleted = single.delete(order, self.client, never)
+            deleted = single.delete(request, self.client, never)
         except (ViError, single.ChangedError):
             return
         assert deleted.archive is not None or deleted.missing

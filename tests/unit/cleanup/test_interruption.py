@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.background import in_background
 from tests.unit.cleanup.interrupted import CONCURRENCY
 from tests.unit.cleanup.support import OLD, Vi, archived, run, when
 from vi_airflow_provider.api.client import ViClient
@@ -54,11 +55,8 @@ def test_hanging_requests_do_not_delay_the_end(vi: Vi, tmp_path: Path, monkeypat
         hangs.wait(60)
         operator.on_kill()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    with pytest.raises(StoppedError, match="the task was killed"):
+    with in_background(kill), pytest.raises(StoppedError, match="the task was killed"):
         run(operator)
-    thread.join()
     assert len(vi.sent("DELETE")) == 5
     assert len(stale - vi.stale()) == 3
     assert set(archived(tmp_path)) == stale

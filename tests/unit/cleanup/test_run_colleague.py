@@ -188,10 +188,10 @@ class Cleanups(RuleBasedStateMachine):
         kind = prune.RunKind(lambda run, outputs: {"state": run.state.value})
         cleanup = prune.Cleanup(self.client, self._connect, never)
         outcomes = [planned(wire) for wire in self.server.runs.values()] if plan else None
-        order = prune.Order.build({**NO_RULES, **given}, outcomes, limits, False, kind)
+        request = prune.PruneRequest.build({**NO_RULES, **given}, outcomes, limits, False, kind)
         self.server.begin(script)
         try:
-            report = cleanup.run(order, attempt)
+            report = cleanup.run(request, attempt)
         except (ViError, PruneError):
             return
         assert protected.isdisjoint(

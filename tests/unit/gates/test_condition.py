@@ -87,6 +87,12 @@ def test_a_placeholder_for_the_time_of_update_is_not_long_ago(last_updated: int)
     assert verdict == Verdict(False, f"its time of update is unknown ({last_updated})")
 
 
+@pytest.mark.parametrize("time", [0, -1])
+def test_a_placeholder_for_both_times_is_not_long_ago(time: int) -> None:
+    verdict = judged({"unchanged_for": timedelta(0)}, metadata__timeCreated=time, metadata__lastUpdated=time)
+    assert verdict == Verdict(False, f"its time of update is unknown ({time})")
+
+
 def test_another_change_restarts_the_time_of_rest() -> None:
     rest = FlowCondition(unchanged_for=timedelta(hours=1))
     before, after = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -39,6 +40,16 @@ def detector() -> FlowChangeDetector:
 async def poll(*flows: Flow, before: Snapshot | None = None) -> Snapshot:
     client: Any = Client(flows)
     return await detector().poll(client, before)
+
+
+def test_age_of_a_flow_is_that_of_the_poll() -> None:
+    watching = FlowChangeDetector(
+        FlowFilter.build(older_than="P1D"), flow_id=None, events=EVENTS, spec_changes_only=False
+    )
+    old = wire_flow(flowId="old", metadata__lastUpdated=1_700_000_000_000)
+    new = wire_flow(flowId="new", metadata__lastUpdated=round(datetime.now(UTC).timestamp() * 1000))
+    client: Any = Client([Flow.model_validate(flow) for flow in (old, new)])
+    assert list(asyncio.run(watching.poll(client, None)).versions) == ["old"]
 
 
 def turns_of_a_poll(flows: int) -> int:

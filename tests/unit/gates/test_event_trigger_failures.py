@@ -11,7 +11,7 @@ import pytest
 from tests.unit.gates.modes import stored
 from tests.unit.gates.virtual import VirtualClock, VirtualVi
 from tests.unit.gates.watching import INTERVAL, SETTLED, Watching, at
-from vi_airflow_provider.gates.pacing import MAX_PAUSE
+from vi_airflow_provider.api.failed_polls import MAX_PAUSE
 from vi_airflow_provider.triggers.events import FlowEventTrigger
 
 DAY: Final = 86_400.0

@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.gates.pacing import (
-    MAX_DRIFT,
-    MAX_PAUSE,
-    MIN_INTERVAL,
-    Pace,
-    next_poll,
-    next_tick,
-    pause_after_failure,
-)
+from vi_airflow_provider.api.failed_polls import MAX_PAUSE
+from vi_airflow_provider.gates.pacing import MAX_DRIFT, MIN_INTERVAL, Pace, next_poll, next_tick, pause_after_failure
 
 #: From the shortest interval to an unreasonable one; Airflow accepts any.
 INTERVALS: Final = st.sampled_from([0.1, 0.3, 1.0, 7.0, 60.0, 90.5, 3600.0, 604_800.0])

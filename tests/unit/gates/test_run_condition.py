@@ -39,6 +39,12 @@ def test_verdict_gives_the_state_and_the_cause_of_a_failure(verb: str, cause: st
     assert judged(verb) == Verdict(met, f"run {RUN_ID} {verb}{cause}", failed)
 
 
+def test_failure_without_a_reason_has_no_cause() -> None:
+    conditions = [{"condition": "Finished", "status": "FailedReach", "lastTransitionTime": 1}]
+    run = Run.model_validate(wire_run(status__conditions=conditions))
+    assert RunCondition().judge(run, None) == Verdict(False, f"run {RUN_ID} has failed", True)  # type: ignore[arg-type]
+
+
 def test_gate_for_a_failure_opens_on_it() -> None:
     assert judged("has failed", states=["failed"])[::2] == (True, False)
     assert judged("has succeeded", states=["failed"])[::2] == (False, False)

@@ -80,9 +80,13 @@ class VirtualClock:
         self._move(target)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in an event loop on this clock."""
+        """Run a coroutine in an event loop on this clock; fail if a task that is not awaited raises."""
+        lost: list[dict[str, Any]] = []
         with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self)) as runner:
-            return runner.run(main, context=contextvars.copy_context())
+            runner.get_loop().set_exception_handler(lambda _, context: lost.append(context))
+            result = runner.run(main, context=contextvars.copy_context())
+        assert not lost
+        return result
 
     def _move(self, elapsed: float) -> None:
         self.elapsed = elapsed

@@ -10,7 +10,7 @@ import pytest
 from tests.documents import wire_run_output
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import RunOutput
-from vi_airflow_provider.selection.best_metric import BestMetric, best
+from vi_airflow_provider.selection.best_metric import BestMetric, best, output_selector
 
 
 def output(name: str, epoch: int, **metrics: float) -> RunOutput:
@@ -42,9 +42,22 @@ def test_a_pair_may_be_a_list(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["f1", ("f1",), ("f1", "best"), ("", "max"), (1, "max"), ("f1", "max", 1), {}], ids=repr
+    "value",
+    ["f1", ("f1",), ("f1", "best"), ("", "max"), (1, "max"), ("f1", "max", 1), {}, {"f1": 1, "max": 2}, 5],
+    ids=repr,
 )
 def test_another_value_is_refused_with_an_example(value: Any) -> None:
     with pytest.raises(ViValidationError) as caught:
         BestMetric.build(value)
     assert caught.value.args[0] == f'best_metric: {value!r} is not a name and a goal, like ("f1", "max")'
+
+
+@pytest.mark.parametrize("value", ["latest", "best", "epoch-060", None], ids=repr)
+def test_a_checkpoint_is_selected_by_word_or_id(value: Any) -> None:
+    assert output_selector("select", value) == value
+
+
+def test_another_selector_is_refused() -> None:
+    with pytest.raises(ViValidationError) as caught:
+        output_selector("select", "the best")
+    assert caught.value.args[0].startswith("select: 'the best' is not a valid run output id")

@@ -86,3 +86,15 @@ def test_a_limit_of_zero_selects_nothing_and_a_negative_one_is_refused() -> None
     for select in (flows, runs):
         with pytest.raises(ViValidationError, match=r"^limit: -1 is not a whole number of at least 0"):
             select(Source(), -1)
+
+
+@pytest.mark.parametrize(("age", "expected"), [("PT0S", 5), ("PT1S", 0)])
+def test_an_age_is_counted_back_from_the_given_time(age: str, expected: int) -> None:
+    source: Any = Source()
+    flow_time, run_time = (
+        datetime.fromtimestamp(document["metadata"]["lastUpdated"] / 1000, UTC)
+        for document in (wire_flow(), wire_run())
+    )
+    found = selected_flows(source, FlowFilter.build(older_than=age), flow_time, None, None)
+    assert len(list(found)) == expected
+    assert len(list(selected_runs(source, RunFilter.build(older_than=age), run_time, None))) == expected

@@ -9,7 +9,8 @@ import pendulum
 import pytest
 
 from vi_airflow_provider.api.errors import ViValidationError
-from vi_airflow_provider.selection.literals import is_literal, refuse_literals
+from vi_airflow_provider.selection.combinations import Combination, exactly_one
+from vi_airflow_provider.selection.literals import is_literal, optional, refuse_literals, wire_attributes
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"older_than": 90}, "older_than: 90 is not a timedelta or an ISO 8601 duration; write timedelta(days=90), if"),
@@ -33,7 +34,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"flow_id": "Weld seams"}, "flow_id: 'Weld seams' is not a valid flow id: letters, digits, '-' and '_'"),
     ({"run_id": "../x"}, "run_id: '../x' is not a valid run id: letters, digits"),
     ({"flow_id": 12345}, "flow_id: 12345 is a number, not text; write '12345'"),
-    ({"flow_id": None, "flow_name": None}, "one of flow_id, flow_name is required"),
+    ({"flow_id": None, "flow_name": None}, "flow_id or flow_name is required"),
 ]  # fmt: skip
 
 FINE: list[dict[str, Any]] = [
@@ -85,3 +86,39 @@ TEMPLATES = ["{{ x }}", "{% if x %}1{% endif %}", "[[ x ]]", "<% x %>"]
 @pytest.mark.parametrize("value", [*TEMPLATES, object(), [object()], ["{{ x }}"], {"a": "{{ x }}"}])
 def test_templates_and_objects_are_no_literals(value: Any) -> None:
     assert not is_literal(value)
+
+
+def test_an_optional_argument_may_be_none_and_is_checked_otherwise() -> None:
+    checked: list[tuple[str, object]] = []
+
+    def check(name: str, value: object) -> str:
+        checked.append((name, value))
+        return "checked"
+
+    assert optional(check)("limit", None) is None
+    assert not checked
+    assert optional(check)("limit", 0) == "checked"
+    assert checked == [("limit", 0)]
+
+
+def test_only_an_update_removes_an_attribute() -> None:
+    assert wire_attributes("attributes", None) is None
+    assert wire_attributes("attributes", {"line": "3"}) == {"line": "3"}
+    assert wire_attributes("attributes", {"line": None}, removable=True) == {"line": None}
+    with pytest.raises(ViValidationError, match="line"):
+        wire_attributes("attributes", {"line": None})
+
+
+@pytest.mark.parametrize("value", ["<x>", ["a", "<x>"], {"a": "<x>"}, {"<x>": "a"}, {"a": ["<x>"]}], ids=repr)
+def test_the_delimiters_of_a_dag_decide_what_is_a_template_also_within_a_value(value: Any) -> None:
+    assert not is_literal(value)
+    assert is_literal(value, lambda text: "{{" not in text)
+
+
+def test_a_combination_is_checked_once_all_its_arguments_are_literals() -> None:
+    combinations = [Combination(("a", "b"), exactly_one)]
+    refuse_literals("t", {"a": "x", "b": "{{ y }}"}, choices={}, combinations=combinations)
+    for more in ({}, {"c": 1}):
+        with pytest.raises(ViValidationError) as caught:
+            refuse_literals("t", {"a": "x", "b": "y", **more}, choices={}, combinations=combinations)
+        assert caught.value.args[0] == "task 't': give either a or b, not a='x' and b='y'"
