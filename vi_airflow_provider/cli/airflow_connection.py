@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-# Before Airflow is imported: without it, Airflow 3 asks the supervisor of a task for connections. A command has no
+# Before Airflow is imported: without it, Airflow 3 requests connections from the supervisor of a task. A command has no
 # supervisor.
 os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 

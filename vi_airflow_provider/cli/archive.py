@@ -50,7 +50,8 @@ _INSTANT: Final[TypeAdapter[datetime]] = TypeAdapter(Instant)
 
 def find(arguments: Any) -> int:
     """Print which archives contain the flows that match."""
-    folder, wanted, limit = absolute(arguments.folder), _wanted(arguments), optional_count("--limit", arguments.limit)
+    folder, limit = absolute("folder", arguments.folder), optional_count("--limit", arguments.limit)
+    wanted = _wanted(arguments)
     period = Period(*(_time(arguments, name) for name in ("archived_after", "archived_before")))
     problems: list[str] = []
     found = False
@@ -101,7 +102,7 @@ def _found_row(archived: ArchivedFlow) -> dict[str, Any]:
 
 def show(arguments: Any) -> int:
     """Print the flows of an archive that matches its manifest, or one of them as a whole."""
-    uri = absolute(arguments.archive)
+    uri = absolute("archive", arguments.archive)
     with reporting(_CODES):
         if arguments.flow_id is None:
             show_rows(arguments.output, COLUMNS, map(row_of, read_archive(uri)))
@@ -118,7 +119,7 @@ def restore(arguments: Any) -> int:
     if not arguments.dry_run:
         require(arguments)
     with reporting(_CODES):
-        flows = restoring.archived_flows(absolute(arguments.archive), arguments.flow_id)
+        flows = restoring.archived_flows(absolute("archive", arguments.archive), arguments.flow_id)
         with open_client(arguments) as client:
             return (_compare if arguments.dry_run else _restore)(client, flows, arguments)
 

@@ -26,8 +26,8 @@ _CODES: Final = {ExportError: ExitCode.UNUSABLE, Exception: ExitCode.UNUSABLE}
 
 def verify(arguments: Any) -> int:
     """Check an export against its manifest."""
-    uri = absolute(arguments.uri)
-    with reporting(_CODES):
+    uri = absolute("uri", arguments.uri)
+    with reporting(_CODES, f"{uri} cannot be read as an export"):
         found, sentence = comparison.verified(uri)
     if arguments.output in _PROGRAMS:
         show_document(arguments.output, {"uri": uri, **asdict(found)})
@@ -38,8 +38,8 @@ def verify(arguments: Any) -> int:
 
 def diff(arguments: Any) -> int:
     """Show what changed between two exports."""
-    old, new = absolute(arguments.old), absolute(arguments.new)
-    with reporting(_CODES), comparison.compared(old, new) as changes:
+    old, new = absolute("old", arguments.old), absolute("new", arguments.new)
+    with reporting(_CODES, f"{old} and {new} cannot be compared"), comparison.compared(old, new) as changes:
         if caveat := comparison.caveat(old, new):
             print(printable(caveat), file=sys.stderr)
         if arguments.output in _PROGRAMS:
@@ -51,9 +51,10 @@ def diff(arguments: Any) -> int:
 
 def index(arguments: Any) -> int:
     """Write a page over the exports of a folder."""
-    output = arguments.page and absolute(arguments.page)
-    with reporting({IndexNotWrittenError: ExitCode.OUTPUT, **_CODES}):
-        print_lines([written(*write_index(absolute(arguments.folder), output))])
+    output = None if arguments.page is None else absolute("page", arguments.page)
+    folder = absolute("folder", arguments.folder)
+    with reporting({IndexNotWrittenError: ExitCode.OUTPUT, **_CODES}, f"the exports in {folder} cannot be indexed"):
+        print_lines([written(*write_index(folder, output))])
     return ExitCode.OK
 
 

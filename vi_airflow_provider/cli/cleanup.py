@@ -11,7 +11,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.transport.loop_thread import never
 from vi_airflow_provider.cleanup import prune as pruning
 from vi_airflow_provider.cleanup import single
-from vi_airflow_provider.cleanup.archive import ArchiveError
+from vi_airflow_provider.cleanup.archive import ArchiveError, ArchiveNotWrittenError
 from vi_airflow_provider.cleanup.report import summary
 from vi_airflow_provider.cli.arguments import pairs
 from vi_airflow_provider.cli.both_clients import BothClients, open_both_clients
@@ -71,13 +71,14 @@ def prune_runs(arguments: Any) -> int:
 def _prune(arguments: Any, rules: Mapping[str, Any], kind: Kind) -> int:
     if not arguments.dry_run:
         require(arguments)
-    order = pruning.Order.build(rules, _plan(arguments), _limits(arguments), arguments.dry_run, kind)
+    request = pruning.PruneRequest.build(rules, _plan(arguments), _limits(arguments), arguments.dry_run, kind)
     codes: Mapping[type[Exception], ExitCode] = {
         pruning.GuardError: ExitCode.NO,
+        ArchiveNotWrittenError: ExitCode.OUTPUT,
         ArchiveError: ExitCode.UNUSABLE,
     }
     with open_both_clients(arguments, f"{kind.noun}s read") as client, reporting(codes):
-        report = _cleanup(client).review(order)
+        report = _cleanup(client).review(request)
     settled = None if arguments.plan is None else len(report.results) - len(report.plan.selected)
     _tell(summary(report.noun, report.plan, settled, dry_run=arguments.dry_run))
     if arguments.dry_run:
@@ -86,9 +87,9 @@ def _prune(arguments: Any, rules: Mapping[str, Any], kind: Kind) -> int:
         raise CommandError(f"{report.guard} Nothing was deleted.", ExitCode.NO)
     if report.plan.selected:
         _show_selected(report)
-        confirm(arguments, _question(order, report))
+        confirm(arguments, _question(request, report))
     with open_both_clients(arguments) as client, reporting(codes):
-        return _delete_selected(arguments.output, client, order.for_reviewed(report))
+        return _delete_selected(arguments.output, client, request.for_reviewed(report))
 
 
 def _rules(arguments: Any) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _limits(arguments: Any) -> dict[str, Any]:
 
 
 def _folder(arguments: Any) -> str | None:
-    return None if arguments.archive_to is None else absolute(arguments.archive_to)
+    return None if arguments.archive_to is None else absolute("archive_to", arguments.archive_to)
 
 
 def _plan(arguments: Any) -> Any:
@@ -135,13 +136,13 @@ def _finish_dry_run(output: str, report: Report) -> int:
     return ExitCode.NO
 
 
-def _delete_selected(output: str, client: BothClients, order: pruning.Order) -> int:
+def _delete_selected(output: str, client: BothClients, request: pruning.PruneRequest) -> int:
     try:
-        report = _cleanup(client).run(order, _attempt("prune"))
+        report = _cleanup(client).run(request, _attempt("prune"))
     except pruning.PruneError as error:
-        _show_report(output, error.report, order.kind.noun)
+        _show_report(output, error.report, request.kind.noun)
         raise CommandError(str(error), ExitCode.NO) from error
-    _show_report(output, report, order.kind.noun)
+    _show_report(output, report, request.kind.noun)
     return ExitCode.OK
 
 
@@ -164,8 +165,8 @@ def _show_selected(report: Report) -> None:
         _tell(f"  … and {len(selected) - _SHOWN} more; --dry-run lists all")
 
 
-def _question(order: pruning.Order, report: Report) -> str:
-    after = f"after they are archived to {order.archive_to}" if order.archive_to else "WITHOUT an archive"
+def _question(request: pruning.PruneRequest, report: Report) -> str:
+    after = f"after they are archived to {request.archive_to}" if request.archive_to else "WITHOUT an archive"
     if report.noun == "run":
         after += ", with their logs, metrics and checkpoints; a run cannot be restored"
     return f"Delete {len(report.plan.selected)} {report.noun}s of organization {report.organization_id}, {after}?"
@@ -178,16 +179,20 @@ def delete(arguments: Any) -> int:
     """Delete one flow: show it, ask, archive it if there is a folder, and delete the version that was shown."""
     if not arguments.dry_run:
         require(arguments)
-    codes = {single.ChangedError: ExitCode.CONFLICT, ArchiveError: ExitCode.UNUSABLE}
+    codes: Mapping[type[Exception], ExitCode] = {
+        single.ChangedError: ExitCode.CONFLICT,
+        ArchiveNotWrittenError: ExitCode.OUTPUT,
+        ArchiveError: ExitCode.UNUSABLE,
+    }
     with open_client(arguments) as client, reporting(codes):
         flow = client.get_flow(arguments.flow_id)
         etag = flow.etag if arguments.expected_etag is None else arguments.expected_etag
-        order = single.Order.of(flow.flow_id, _attempt("delete"), etag, _folder(arguments), arguments.dry_run)
-        if not order.expects(flow):
+        request = single.DeleteRequest.of(flow.flow_id, _attempt("delete"), etag, _folder(arguments), arguments.dry_run)
+        if not request.expects(flow):
             raise single.ChangedError(flow.flow_id)
         if not arguments.dry_run:
             confirm(arguments, _question_about(flow, _folder(arguments)))
-        deleted = single.delete(order, client, never)
+        deleted = single.delete(request, client, never)
     show_rows(arguments.output, _DELETED, [{**deleted.as_json(), "name": flow.spec.name}])
     return ExitCode.OK
 

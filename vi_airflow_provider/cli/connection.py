@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,10 +34,11 @@ VARIABLES: Final = {
     "password": "DATATURE_VI_SECRET_KEY",
     "host": "DATATURE_VI_API_ENDPOINT",
 }
+_FIELD: Final = re.compile(r"the connection's (login|password|host)")
 
 
 class CountingClient(ViClient):
-    """Tells about each document of a listing."""
+    """Reports each document of a listing."""
 
     def __init__(self, settings: ViSettings, tick: Callable[[], None]) -> None:
         super().__init__(settings)
@@ -56,8 +58,23 @@ def lend(kind: type[C], arguments: Any, what: str = "", *, streams: bool = False
     :param streams: whether rows are printed as they arrive, which is progress enough on a terminal
     """
     settings = settings_of(arguments.conn_id)
-    with counting(what, streams=streams) as tick, kind(settings, tick) as client:
+    with (
+        _naming_variables(arguments.conn_id),
+        counting(what, streams=streams) as tick,
+        kind(settings, tick) as client,
+    ):
         yield client
+
+
+@contextmanager
+def _naming_variables(conn_id: str | None) -> Iterator[None]:
+    """Let the advice of errors name the variables that were used instead of the fields of a connection."""
+    try:
+        yield
+    except ViError as error:
+        if _is_in_environment(conn_id):
+            error.advice = _FIELD.sub(lambda found: VARIABLES[found[1]], error.advice)
+        raise
 
 
 def open_client(arguments: Any, what: str = "", *, streams: bool = False) -> AbstractContextManager[ViClient]:
@@ -72,9 +89,15 @@ def settings_of(conn_id: str | None) -> ViSettings:
     :raises ViConfigurationError: they are unusable
     :raises CommandError: there is no such connection, or it cannot be read
     """
-    if conn_id is None and (os.environ.get(VARIABLES["login"]) or os.environ.get(VARIABLES["password"])):
+    if _is_in_environment(conn_id):
         return _from_environment()
-    return _from_airflow(conn_id or DEFAULT_CONN_ID)
+    if conn_id is not None and not conn_id.strip():
+        raise CommandError("--conn-id: it is empty; a variable of the shell may be unset", ExitCode.UNUSABLE)
+    return _from_airflow(DEFAULT_CONN_ID if conn_id is None else conn_id)
+
+
+def _is_in_environment(conn_id: str | None) -> bool:
+    return conn_id is None and any(os.environ.get(VARIABLES[field]) for field in ("login", "password"))
 
 
 def _from_environment() -> ViSettings:
@@ -96,6 +119,12 @@ def _from_airflow(conn_id: str) -> ViSettings:
     except ViError:
         raise
     except LookupError:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if os.environ.get(variable):
+            reason = (
+                f"{variable:.80} is set, but Airflow cannot read a connection from it; write a URI or a JSON object"
+            )
+            raise CommandError(reason, ExitCode.CONNECTION) from None
         reason = f"there is no Airflow connection {conn_id!r:.80}"
     except Exception as error:  # whatever the secrets backend or the database raises; its text may quote the connection
         reason = f"the Airflow connection {conn_id!r:.80} cannot be read ({type(error).__name__})"

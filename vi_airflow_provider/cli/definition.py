@@ -145,7 +145,11 @@ _ARCHIVES = Group(
             "Find the archives that contain a flow, newest first",
             "archive.find",
             (
-                option("folder", metavar="FOLDER", help="path or URL of a folder of archives; subfolders count"),
+                option(
+                    "folder",
+                    metavar="FOLDER",
+                    help="path or URL of a folder of archives, with its subfolders",
+                ),
                 repeatable("--flow-id", "ID", "only this flow"),
                 option("--name-pattern", metavar="GLOB", help="only flows whose name matches, case-sensitive"),
                 option("--archived-after", metavar="TIME", help="archived at this time or later (ISO 8601)"),
@@ -230,6 +234,20 @@ COMMANDS: Final = Group(
 )
 
 
+def shown_names(handler: str, group: Group = COMMANDS) -> dict[str, str]:
+    """Return what messages call the arguments of a command, by their names.
+
+    :param handler: as of :class:`~vi_airflow_provider.cli.options.Command`
+    """
+    shown: dict[str, str] = {}
+    for node in group.commands:
+        if isinstance(node, Group):
+            shown |= shown_names(handler, node)
+        elif node.handler == handler:
+            shown |= {each.name: each.shown for each in node.options}
+    return shown
+
+
 def get_airflow_commands() -> list[CLICommand]:
     """Return the command group ``airflow vi``; Airflow 3.2 and later call this (``cli`` of the provider's metadata)."""
     return [_for_airflow(COMMANDS)]
@@ -248,4 +266,6 @@ def _for_airflow(node: Command | Group) -> CLICommand:
 
 def _airflow_settings(given: Option) -> dict[str, Any]:
     # Airflow's own commands use Airflow's connections, whatever credentials the environment has for other tools.
-    return {**given.settings, "default": DEFAULT_CONN_ID} if given is CONN_ID else given.settings
+    if given is not CONN_ID:
+        return given.settings
+    return {**given.settings, "default": DEFAULT_CONN_ID, "help": f"id of the connection (default: {DEFAULT_CONN_ID})"}

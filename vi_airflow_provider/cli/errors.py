@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from vi_airflow_provider.api import errors
 from vi_airflow_provider.api.errors import ViError, one_line
 from vi_airflow_provider.storage.console import OutputError
+from vi_airflow_provider.storage.failures import reason_of
 
 
 class ExitCode(IntEnum):
@@ -37,7 +38,7 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to do; the message is for a person."""
+    """A command cannot be carried out; the message is for a person."""
 
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
@@ -84,42 +85,38 @@ def exit_code(error: BaseException) -> ExitCode:
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.UNEXPECTED)
 
 
-def sentence(error: BaseException, options: Collection[str] = ()) -> str:
+def sentence(error: BaseException, shown: Mapping[str, str]) -> str:
     """Return what to tell a person about an error.
 
-    :param options: names of arguments that a message may begin with, and that the person knows as options
+    :param shown: what the person calls the arguments that a message may name
     """
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted."
     if isinstance(error, CommandError):
-        return str(error)
+        return _as_shown(str(error), shown)
     if not isinstance(error, ViError | OutputError):
         return one_line(f"{type(error).__name__}: {error}", 2_000)
     name, colon, rest = str(error).partition(":")
     name = _ARGUMENTS.get(name, name)
-    text = f"--{name.replace('_', '-')}:{rest}" if colon and name in options else str(error)
+    text = f"{shown[name]}:{rest}" if colon and name in shown else str(error)
     if isinstance(error, errors.ViConfigurationError):  # its fields are those of a connection
-        text = _with_options(text, {"conn_id"}.intersection(options))
+        text = _as_shown(text, {name: shown[name] for name in ("conn_id",) if name in shown})
     elif isinstance(error, errors.ViValidationError) and error.status_code is None:
-        text = _with_options(text, options)
+        text = _as_shown(text, shown)
     return one_line(text, 2_000)
 
 
-def _with_options(text: str, options: Collection[str]) -> str:
-    """Return a message about arguments of an operator with the names of the options."""
-
-    def option(found: re.Match[str]) -> str:
-        name = _ARGUMENTS.get(found[1], found[1])
-        return f"--{name.replace('_', '-')}" if name in options else found[0]
-
-    return _NAME.sub(option, text)
+def _as_shown(text: str, shown: Mapping[str, str]) -> str:
+    """Return a message about arguments of an operator with the names that the person knows."""
+    return _NAME.sub(lambda found: shown.get(_ARGUMENTS.get(found[1], found[1]), found[0]), text)
 
 
 @contextmanager
-def reporting(codes: Mapping[type[Exception], ExitCode]) -> Iterator[None]:
+def reporting(codes: Mapping[type[Exception], ExitCode], failed: str = "") -> Iterator[None]:
     """Give the errors that a room of the package raises in a block their exit codes.
 
     :param codes: from special to general; ``Exception`` stands for whatever the driver of a storage raises
+    :param failed: what has failed then
     """
     try:
         yield
@@ -127,5 +124,5 @@ def reporting(codes: Mapping[type[Exception], ExitCode]) -> Iterator[None]:
         kind, code = next((kind, code) for kind, code in codes.items() if isinstance(error, kind))
         if kind is Exception and isinstance(error, CommandError | ViError | OutputError):
             raise
-        text = one_line(f"{type(error).__name__}: {error}") if kind is Exception else str(error)
+        text = one_line(f"{failed}: {reason_of(error)}") if kind is Exception else str(error)
         raise CommandError(text, code) from error

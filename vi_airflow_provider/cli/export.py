@@ -33,7 +33,7 @@ def _limited(selected: dict[str, Any], arguments: Any) -> dict[str, Any]:
 
 def _export(noun: Literal["flow", "run"], arguments: Any, choice: exporting.Choice) -> int:
     files = {
-        "destination": absolute(arguments.destination),
+        "destination": absolute("destination", arguments.destination),
         "format": arguments.format,
         "compare_to": _earlier(arguments.compare_to),
         "fail_on_drift": arguments.fail_on_drift,
@@ -42,7 +42,8 @@ def _export(noun: Literal["flow", "run"], arguments: Any, choice: exporting.Choi
     }
     # Whatever else the driver of a storage raises, the file cannot be written there.
     codes = {ExportError: ExitCode.UNUSABLE, Exception: ExitCode.OUTPUT}
-    with open_both_clients(arguments, f"{noun}s read") as client, reporting(codes):
+    failed = f"the export cannot be written to {files['destination']}"
+    with open_both_clients(arguments, f"{noun}s read") as client, reporting(codes, failed):
         exported = exporting.export(noun, client, files, choice)
     show_document(arguments.output, exported.as_xcom())
     if exported.fails:
@@ -53,4 +54,4 @@ def _export(noun: Literal["flow", "run"], arguments: Any, choice: exporting.Choi
 def _earlier(place: str | None) -> str | None:
     if place in (None, "previous"):
         return place
-    return absolute(place) + ("/" if place.endswith("/") and "://" not in place else "")
+    return absolute("compare_to", place) + ("/" if place.endswith("/") and "://" not in place else "")

@@ -14,6 +14,17 @@ class Option(NamedTuple):
     flags: tuple[str, ...]
     settings: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The attribute of the parsed arguments."""
+        return str(self.settings.get("dest") or self.flags[-1].lstrip("-").replace("-", "_"))
+
+    @property
+    def shown(self) -> str:
+        """What its value is called in a message: the flag, or what the help calls a positional argument."""
+        is_flag = self.flags[-1].startswith("-")
+        return f"--{self.name.replace('_', '-')}" if is_flag else str(self.settings["metavar"])
+
 
 class Command(NamedTuple):
     """A command.
@@ -52,7 +63,11 @@ FORMATS: Final = ("table", "plain", "json", "yaml")
 OUTPUT: Final = option("-o", "--output", choices=FORMATS, default="table", help="table (default), plain, json or yaml")
 VERBOSE: Final = option("-v", "--verbose", action="store_true", help="show log messages, and the traceback of an error")
 #: The default is that of ``vi-airflow``; see ``connection.open_client``.
-CONN_ID: Final = option("--conn-id", metavar="ID", help=f"id of the Airflow connection (default: {DEFAULT_CONN_ID})")
+CONN_ID: Final = option(
+    "--conn-id",
+    metavar="ID",
+    help=f"id of an Airflow connection (default: variables DATATURE_VI_*, or {DEFAULT_CONN_ID})",
+)
 YES: Final = option("-y", "--yes", action="store_true", help="do not ask for a confirmation")
 LIMIT: Final = option("--limit", metavar="N", help="stop after N of them")
 DRY_RUN: Final = option("--dry-run", action="store_true", help="show what would be done, and change nothing")
@@ -67,7 +82,7 @@ _CREATED: Final = (
     option("--created-after", metavar="TIME", help="created at this time or later (ISO 8601 with a time zone)"),
     option("--created-before", metavar="TIME", help="created earlier than this"),
 )
-_OLDER_THAN: Final = option("--older-than", metavar="DURATION", help="last updated at least so long ago, like P90D")
+_OLDER_THAN: Final = option("--older-than", metavar="DURATION", help="least time since the last update, like P90D")
 
 
 def page_size(noun: str) -> Option:
@@ -115,7 +130,7 @@ RUN_FILTER: Final = (
 )
 EXPORT: Final = (
     option("destination", metavar="FILE", help="path or URL of the file; with .gz it is compressed"),
-    option("--format", choices=("jsonl", "csv", "parquet"), help="by default what the suffix implies"),
+    option("--format", choices=("jsonl", "csv", "parquet"), help="format of the file (default: that of its suffix)"),
     option(
         "--compare-to",
         metavar="EXPORT",

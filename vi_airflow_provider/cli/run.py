@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from vi_airflow_provider.cli.definition import shown_names
 from vi_airflow_provider.cli.errors import exit_code, sentence
 from vi_airflow_provider.cli.lazy import load
 from vi_airflow_provider.storage.console import reserved_for_results
@@ -29,7 +30,7 @@ def execute(handler: str, arguments: Any) -> int:
         except (Exception, KeyboardInterrupt) as error:
             if arguments.verbose:
                 _tell("".join(traceback.format_exception(error)).rstrip("\n"))
-            _tell(sentence(error, vars(arguments).keys()))
+            _tell(sentence(error, shown_names(handler)))
             return exit_code(error)
 
 

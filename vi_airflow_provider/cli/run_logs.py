@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show(arguments: Any) -> int:
-    """Print the log, all of it or its end, and follow it if asked to."""
+    """Print the log, all of it or its end, and follow it if requested."""
     tail, pause = optional_count("--tail", arguments.tail), optional_seconds("--poll-interval", arguments.poll_interval)
     with open_client(arguments) as client:
         lines = _lines(client, arguments.run_id, arguments.block, tail, pause if arguments.follow else None)

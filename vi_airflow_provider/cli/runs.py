@@ -72,20 +72,21 @@ def kill(arguments: Any) -> int:
         if not run.state.is_ended:
             outcome = "would_kill" if arguments.dry_run else "killed"
         if outcome == "killed":
-            run = _kill(client, run, arguments)
-            outcome = "killed" if run.spec.killed_at is not None else "already_ended"
+            killed = _kill(client, run, arguments)
+            outcome = "killed" if killed is None or killed.spec.killed_at is not None else "already_ended"
+            run = killed or run
     show_rows(arguments.output, _KILLED, [{**summarize_listed(run, url=""), "outcome": outcome}])
     return ExitCode.OK
 
 
-def _kill(client: ViClient, run: Run, arguments: Any) -> Run:
+def _kill(client: ViClient, run: Run, arguments: Any) -> Run | None:
     since = iso_time(run.started_at or run.metadata.time_created)
     of_what = f"of flow {run.spec.flow.name!r} in organization {run.organization_id}, {run.state.value} since {since}"
     confirm(arguments, f"Kill run {run.run_id} {of_what}? It is permanent, and used credits are not refunded.")
     if arguments.no_wait:
         return client.kill_run(run.run_id)
     with counting("waiting for the run to end"):
-        return kill_and_see_it_end(client, run.run_id, None)
+        return kill_and_see_it_end(client, run.run_id)
 
 
 def _with_iso_times(summary: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -107,3 +108,78 @@ def test_export_takes_the_filters_of_a_list(cli: Cli, tmp_path: Path) -> None:
 def test_export_to_compare_with_must_be_readable(cli: Cli, tmp_path: Path) -> None:
     code, out, _ = cli("flows", "export", tmp_path / "1.jsonl", "--compare-to", tmp_path / "none.jsonl")
     assert (code, out, list(tmp_path.iterdir())) == (2, "", [])
+
+
+SIGNED: Final = "https://files.example/flows.jsonl?X-Amz-Signature=5ec2e7"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "verify", SIGNED),
+        ("audit", "diff", SIGNED, "/nowhere/flows.jsonl"),
+        ("audit", "diff", "/nowhere/flows.jsonl", SIGNED),
+        ("audit", "index", SIGNED),
+        ("archive", "find", SIGNED),
+        ("archive", "show", SIGNED),
+        ("archive", "restore", SIGNED, "--yes"),
+        ("flows", "export", SIGNED),
+        ("flows", "export", "/nowhere/flows.jsonl", "--compare-to", SIGNED),
+        ("flows", "prune", "--older-than", "P1D", "--no-dry-run", "--yes", "--archive-to", SIGNED),
+    ],
+    ids=" ".join,
+)
+def test_url_with_a_secret_is_refused_and_not_shown(
+    cli: Cli, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert "the URL carries a password or a signature" in err
+    assert "5ec2e7" not in err
+    if arguments[0] == "audit":
+        assert main(arguments[1:]) == 2
+        assert "5ec2e7" not in "".join(capsys.readouterr())
+
+
+def test_failure_of_a_storage_names_what_has_failed(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("audit", "verify", tmp_path)
+    assert code == 2
+    assert err.startswith(f"{tmp_path} cannot be read as an export: Is a directory")
+    (tmp_path / "file").touch()
+    code, _, err = cli("flows", "export", tmp_path / "file" / "flows.jsonl")
+    assert code == 3
+    assert err.startswith(f"the export cannot be written to {tmp_path}/file/flows.jsonl: Not a directory")
+
+
+def test_positional_argument_has_the_name_of_the_help(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("flows", "export", tmp_path)
+    assert (code, err) == (2, f"FILE: '{tmp_path}' is an existing folder; add the name of the file.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "verify", ""),
+        ("audit", "diff", "", "/new"),
+        ("audit", "diff", "/old", ""),
+        ("audit", "index", ""),
+        ("archive", "find", ""),
+        ("archive", "show", ""),
+        ("archive", "restore", "", "--yes"),
+        ("flows", "export", ""),
+        ("flows", "export", "/nowhere/flows.jsonl", "--compare-to", ""),
+        ("flows", "prune", "--older-than", "P1D", "--no-dry-run", "--yes", "--archive-to", ""),
+        ("flows", "list", "--conn-id", ""),
+    ],
+    ids=" ".join,
+)
+def test_empty_place_or_connection_is_refused(
+    cli: Cli, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert ": it is empty; a variable of the shell may be unset" in err
+    assert list(tmp_path.iterdir()) == []
+    if arguments[0] == "audit":
+        assert main(arguments[1:]) == 2

@@ -40,6 +40,19 @@ def test_variables_are_stripped_and_the_endpoint_has_a_default(monkeypatch: pyte
     assert (settings.organization_id, settings.endpoint) == ("org", "https://api.vi.datature.com")
 
 
+def test_advice_names_the_variables_that_were_used(
+    cli: Cli, vi_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLES["login"], vi_emulator.organization_id)
+    monkeypatch.setenv(VARIABLES["password"], "dtvi_" + "x" * 98)
+    monkeypatch.setenv(VARIABLES["host"], vi_emulator.url)
+    code, _, err = cli("flows", "list")
+    assert code == 5
+    assert "Check the secret key (DATATURE_VI_SECRET_KEY)" in err
+    code, _, err = cli("flows", "list", "--conn-id", "nope")
+    assert "DATATURE_VI_SECRET_KEY in the environment" in err
+
+
 def test_airflow_connection_is_read_if_no_variable_is_set(vi_emulator: Emulator) -> None:
     assert settings_of(None).endpoint == vi_emulator.url
 
@@ -48,6 +61,14 @@ def test_connection_that_is_named_wins_over_the_variables(cli: Cli) -> None:
     code, out, err = cli("flows", "list", "--conn-id", "nope")
     assert (code, out) == (4, "")
     assert err.startswith("there is no Airflow connection 'nope'. Add it with `airflow connections add`, ")
+
+
+def test_malformed_connection_in_a_variable_is_not_called_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", '{"password": "dtvi_1')
+    code, out, err = cli("flows", "list", "--conn-id", "broken")
+    assert (code, out) == (4, "")
+    assert "AIRFLOW_CONN_BROKEN" in err or "cannot be read" in err
+    assert "dtvi_1" not in err
 
 
 def test_unusable_field_of_an_airflow_connection_is_named(

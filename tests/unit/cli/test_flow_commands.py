@@ -61,11 +61,11 @@ def test_list_is_filtered_as_the_operator_does(cli: Cli, vi_emulator: Emulator) 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--limit", "x", "--limit: 'x' is not a whole number."),
+        ("--limit", "x", "--limit: 'x' is not a whole number of at least 0."),
         (
             "--older-than",
             "90",
-            "--older-than: '90' is not a timedelta or an ISO 8601 duration; write 'P90D' or timedelta(days=90).",
+            "--older-than: '90' is not a timedelta or an ISO 8601 duration; write 'P90D', if days are meant.",
         ),
         (
             "--updated-after",

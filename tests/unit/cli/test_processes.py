@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import yaml
 from airflow import __version__ as airflow_version
 from packaging.version import Version
 
+from tests.background import ending
 from vi_airflow_provider.cli.errors import ExitCode
 from vi_airflow_provider.emulator import Emulator
 
@@ -84,24 +84,14 @@ def test_no_escape_sequence_is_printed_to_a_pipe(environment: dict[str, str]) ->
 
 def on_a_terminal(*arguments: str, typed: str = "", program: str = COMMAND, **variables: str) -> tuple[int, str]:
     """Run a command on a terminal of its own; return its exit code, and all that the terminal got."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        try:
-            os.execve(program, [program, *arguments], {**os.environ, "TERM": "xterm", **variables})  # noqa: S606
-        finally:
-            os._exit(127)  # a program that is not installed: this process must not go on as a second pytest
-    os.write(terminal, typed.encode())
-    shown = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # the process has closed the terminal
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+    # In another process: one that has threads, as the present one may, is not forked safely.
+    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", spawn, program, *arguments],
+        input=typed.encode(), stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm", **variables}, timeout=120,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode()
 
 
 def test_question_is_asked_on_a_terminal(environment: dict[str, str], vi_emulator: Emulator) -> None:
@@ -127,18 +117,16 @@ def test_progress_is_shown_while_the_output_goes_elsewhere(environment: dict[str
 
 @pytest.mark.vi_emulator(flows=20, latency_ms=1500)
 def test_interrupt_ends_a_command_in_one_line(environment: dict[str, str], vi_emulator: Emulator) -> None:
-    process = subprocess.Popen(  # noqa: S603
-        [COMMAND, "flows", "list"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that starts the tests in the background lets its jobs ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    # A shell that starts the tests in the background lets its jobs ignore the signal, and programs inherit that.
+    not_ignored = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     )
-    while not vi_emulator.requests and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    command = [sys.executable, "-c", not_ignored, COMMAND, "flows", "list"]
+    with ending(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:  # noqa: S603
+        while not vi_emulator.requests and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "Interrupted.\n")
 
 
@@ -264,16 +252,15 @@ def test_airflow_vi_reads_connections_from_environment_and_database(vi_emulator:
 
 
 def test_emulator_serves_until_it_is_interrupted() -> None:
-    process = subprocess.Popen(  # noqa: S603
-        [COMMAND, "emulator", "--port", "0", "--flows", "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    first, url, *_ = (process.stdout.readline().rstrip("\n") for _ in range(5))
-    assert first.startswith("Vi emulator with 3 flows")
-    with urlopen(f"{url.removeprefix('url: ')}/_emulator/health") as response:  # noqa: S310
-        assert json.load(response)["flows"] == 3
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[1] == ""
+    command = [COMMAND, "emulator", "--port", "0", "--flows", "3"]
+    with ending(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:  # noqa: S603
+        assert process.stdout is not None
+        first, url, *_ = (process.stdout.readline().rstrip("\n") for _ in range(5))
+        assert first.startswith("Vi emulator with 3 flows")
+        with urlopen(f"{url.removeprefix('url: ')}/_emulator/health") as response:  # noqa: S310
+            assert json.load(response)["flows"] == 3
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[1] == ""
     assert process.returncode == 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import time
 
 import pytest
 
+from tests.background import in_background
 from tests.unit.cli.conftest import Answer, Cli
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.emulator.store.schema import Document
@@ -87,10 +88,15 @@ def test_followed_log_ends_with_the_run_and_has_each_line_once(cli: Cli, vi_emul
     vi_emulator.configure(log_shape=log_shape)  # type: ignore[arg-type]
     start(vi_emulator, "mine", run_seconds=600)
     vi_emulator.advance(500)
-    timer = threading.Timer(0.3, vi_emulator.advance, [400])
-    timer.start()
-    followed = cli("runs", "logs", "mine", "--follow", "--poll-interval", "0.1").out.splitlines()
-    timer.join()
+    requests_before = len(vi_emulator.requests)
+
+    def end_the_run_after_some_polls() -> None:
+        while len(vi_emulator.requests) < requests_before + 4:
+            time.sleep(0.01)
+        vi_emulator.advance(400)
+
+    with in_background(end_the_run_after_some_polls):
+        followed = cli("runs", "logs", "mine", "--follow", "--poll-interval", "0.1").out.splitlines()
     assert followed == cli("runs", "logs", "mine").out.splitlines()
     assert "Training finished, model saved" in followed
 
