@@ -26,7 +26,7 @@ class ViRetryPolicy(RetryPolicy):
     or 503 with ``Retry-After``, the next try comes no sooner than the server allows. All other failures follow the
     ``retries`` and ``retry_delay`` of the task.
 
-    :param max_delay: longest time between two tries, however long the server asks for
+    :param max_delay: longest time between two tries, however long a wait the server requests
     """
 
     def __init__(self, *, max_delay: timedelta = timedelta(hours=1)) -> None:
@@ -44,7 +44,7 @@ class ViRetryPolicy(RetryPolicy):
         if error.retry_after is None:
             return RetryDecision.default()
         delay = min(timedelta(seconds=min(error.retry_after, self.max_delay.total_seconds())), self.max_delay)
-        return RetryDecision.retry(delay, f"the server asks to wait {delay.total_seconds():.0f} s")
+        return RetryDecision.retry(delay, f"the server requests a wait of {delay.total_seconds():.0f} s")
 
     def serialize(self) -> dict[str, Any]:
         """Return the policy as JSON data."""

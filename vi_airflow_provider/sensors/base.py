@@ -25,11 +25,12 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from vi_airflow_provider.api.errors import ViAuthenticationError, ViError
+from vi_airflow_provider.api.failed_polls import MAX_FAILURES
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, lookup_failure, outcome_of_failure, read_event
-from vi_airflow_provider.gates.pacing import CONNECTION_MAX_AGE, MAX_FAILURES, Pace, pause_after_failure
+from vi_airflow_provider.gates.pacing import CONNECTION_MAX_AGE, Pace, pause_after_failure
 from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
-from vi_airflow_provider.selection.arguments import optional_count
+from vi_airflow_provider.selection.arguments import flag, optional_count
 from vi_airflow_provider.task import ViTaskMixin
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class GateSensor(ViTaskMixin, BaseSensorOperator):
         return found
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the triggerer: return the flow, or end as the same end would look in a worker."""
+        """Take over from the triggerer: return the flow, or end as a wait in a worker ends."""
         result = read_event(event, self._kind, absent=self._absent())
         if result.found is not None:
             name = result.found.get(f"{self._kind}_id")
@@ -174,6 +175,7 @@ class GateSensor(ViTaskMixin, BaseSensorOperator):
         if unknown is not None:
             return self._failed(unknown, failures + 1, self._budget)
         with self.session(context, getattr(self, "flow_id", None)):
+            flag("deferrable", self.deferrable)
             gate, budget = self.gate(), self._budget
             try:
                 return self._judged(context, gate, self._call(lambda hook: self._find(hook, gate.target)))

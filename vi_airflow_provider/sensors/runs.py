@@ -10,6 +10,7 @@ from vi_airflow_provider.selection.arguments import boolean
 from vi_airflow_provider.selection.collection_arguments import States, check_of, some_states
 from vi_airflow_provider.selection.combinations import Combination, target_of_run
 from vi_airflow_provider.sensors.base import GateSensor
+from vi_airflow_provider.task import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from vi_airflow_provider.api.models import Run
+    from vi_airflow_provider.gates import run_condition
     from vi_airflow_provider.gates.run_condition import RunGate, RunTarget
     from vi_airflow_provider.hooks.vi import ViHook
+    from vi_airflow_provider.triggers import run_states
+else:
+    run_condition = LazyModule("vi_airflow_provider.gates.run_condition")
+    run_states = LazyModule("vi_airflow_provider.triggers.run_states")
 
 _TARGET: Final = ("run_id", "flow_id", "training_project", "attributes")
 
@@ -79,8 +85,7 @@ class RunStateSensor(GateSensor):
         """
         target = {name: getattr(self, name) for name in _TARGET}
         condition = {"states": self.states, "fail_on": self.fail_on}
-        gate: RunGate = self._states.RunGate.build(target, condition, newest=boolean("newest", self.newest))
-        return gate
+        return run_condition.RunGate.build(target, condition, newest=boolean("newest", self.newest))
 
     @contextmanager
     def session(self, context: Context, flow_id: object = None) -> Iterator[ViHook]:
@@ -91,7 +96,7 @@ class RunStateSensor(GateSensor):
             yield hook
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the triggerer: return the summary, or end as the same end would look in a worker."""
+        """Take over from the triggerer: return the summary, or end as a wait in a worker ends."""
         summary = super().execute_complete(context, event)
         self._link(context, summary["url"])
         return summary
@@ -103,20 +108,11 @@ class RunStateSensor(GateSensor):
         outputs = self._call(lambda hook: list(hook.list_run_outputs(run.run_id))) if run.state.is_ended else []
         url = self.hook.settings.run_url(run)
         self._link(context, url)
-        summary: dict[str, Any] = self._states.summarize_found(run, outputs, url)
-        return summary
+        return run_states.summarize_found(run, outputs, url)
 
     def _trigger(self, gate: BaseModel, **pace: Any) -> BaseTrigger:
         stored = gate.model_dump(mode="json")
-        trigger: BaseTrigger = self._states.RunStateTrigger(vi_conn_id=self.vi_conn_id, gate=stored, **pace)
-        return trigger
-
-    @property
-    def _states(self) -> Any:
-        """What is imported only when the task executes."""
-        from vi_airflow_provider.triggers import run_states
-
-        return run_states
+        return run_states.RunStateTrigger(vi_conn_id=self.vi_conn_id, gate=stored, **pace)
 
     def _link(self, context: Context, url: str) -> None:
         context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)

@@ -7,13 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from vi_airflow_provider.api.canonical import canonical_json
+from vi_airflow_provider.api.protocol.redaction import Redactor
 from vi_airflow_provider.api.transport.download import Downloader
 from vi_airflow_provider.selection.arguments import choice
 from vi_airflow_provider.selection.combinations import metric_of_best
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.places import json_lines_file
-from vi_airflow_provider.storage.redaction import safe_json
+from vi_airflow_provider.storage.safe_text import safe_json
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_export import export_log
 from vi_airflow_provider.training.model_export import ExportedModel, export_model, select_output
@@ -77,12 +78,12 @@ class RunArtifacts:
 
     def _write(self, outputs: list[RunOutput], target: ObjectStoragePath) -> dict[str, Any]:
         """Write one line of JSON per checkpoint, the latest one last, without its pre-signed URL."""
-        digest, secrets = hashlib.sha256(), self._settings.secrets()
+        digest, redact = hashlib.sha256(), Redactor(self._settings.secrets())
         with tempfiles.file() as file:
             for output in sorted(outputs, key=lambda output: output.age_key):
                 document = output.to_wire()
                 document["status"].pop("contents", None)
-                line = canonical_json(safe_json(document, secrets)) + b"\n"
+                line = canonical_json(safe_json(document, redact)) + b"\n"
                 digest.update(line)
                 file.write(line)
             write_atomically(target, file)
@@ -108,10 +109,10 @@ class RunArtifacts:
         return result | described_output(output, metric, MAX_BYTES - size_of(result))
 
     def lineage(self) -> Any:
-        """Return what OpenLineage is told about the export of a model, ``None`` without one."""
+        """Return what OpenLineage receives about the export of a model, ``None`` without one."""
         return None if self._exported is None else model_lineage(self._run, self._exported)
 
     def export_log(self, destination: object) -> dict[str, Any]:
         """Write the log to a file, and return its place, its number of lines and its sha256."""
-        active, secrets = not self._run.state.is_ended, self._settings.secrets()
-        return export_log(self._client, self._run.run_id, destination, active=active, secrets=secrets)._asdict()
+        active, redact = not self._run.state.is_ended, Redactor(self._settings.secrets())
+        return export_log(self._client, self._run.run_id, destination, active=active, redact=redact)._asdict()

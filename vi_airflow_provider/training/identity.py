@@ -1,8 +1,8 @@
 """Which run belongs to which task instance: ids that any try derives again, and the stamps on a run.
 
 The client chooses the id of a run, so a task instance needs to store nothing: every try derives the same ids from what
-identifies the task instance. The stamps are attributes of the run. They tell the tries, the clears and the deployments
-apart that may meet at one id, and hold the lease by which an orphan is recognized.
+identifies the task instance. The stamps are attributes of the run. They distinguish the tries, the clears and the
+deployments that may meet at one id, and hold the lease by which an orphan is recognized.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ DAG_RUN_START: Final = f"{PREFIX}dag_run_start"
 GENERATION: Final = f"{PREFIX}generation"
 OWNER: Final = f"{PREFIX}owner"
 RUN_NUMBER: Final = f"{PREFIX}run_number"
-#: When the run was asked for, in milliseconds on the worker's clock: the difference to the server's is the skew.
+#: When the run was requested, in milliseconds on the worker's clock: the difference to the server's is the skew.
 STARTED_BY_CLOCK: Final = f"{PREFIX}started_by_clock"
 #: Until when the run may take, in milliseconds on the worker's clock; without it the run has no limit.
 DEADLINE: Final = f"{PREFIX}deadline"
 KILL_REASON: Final = f"{PREFIX}kill_reason"
+#: The task instance of a ``KillRunOperator`` that has killed the run.
+KILLED_BY: Final = f"{PREFIX}killed_by"
 
 
 class TaskIdentity(NamedTuple):
     """A try of a task instance, as far as it matters for its runs.
 
-    :param namespace: tells deployments apart that share an organization and have equal DAGs
+    :param namespace: distinguishes deployments that share an organization and have equal DAGs
     :param dag_run_start: start of the DAG run: the same for all tries, and practically never shared by deployments
     :param max_tries: changes when the task is cleared, and never when it is retried
     """

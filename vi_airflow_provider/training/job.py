@@ -1,4 +1,4 @@
-"""A training job: what a task asks for, from its arguments to its result."""
+"""A training job: what a task requests, from its arguments to its result."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from vi_airflow_provider.selection.arguments import (
     checked_flow_id,
     choice,
     count,
+    flag,
     interval,
     optional_seconds,
     optional_text,
 )
 from vi_airflow_provider.selection.combinations import exactly_one
 from vi_airflow_provider.selection.overrides import checked_overrides
-from vi_airflow_provider.training.identity import Stamps, TaskIdentity
+from vi_airflow_provider.training.identity import KILL_REASON, Stamps, TaskIdentity
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides, checked_spec
 from vi_airflow_provider.training.starting import (
-    Order,
     RunGoneError,
     RunRefusedError,
     RunTakenOverError,
     TakenUp,
+    TrainingRequest,
     kill_and_see_it_end,
     take_up,
     taken_over,
@@ -103,6 +104,8 @@ class JobArguments:
     on_clear: Literal["restart", "adopt"]
     best_metric: BestMetric | None
     tail_logs: bool
+    cancel_on_kill: bool
+    deferrable: bool
 
     @classmethod
     def build(cls, given: Mapping[str, Any], began: float, task_timeout: float | None) -> JobArguments:
@@ -129,19 +132,21 @@ class JobArguments:
             on_clear=cast(Literal["restart", "adopt"], choice("on_clear", given["on_clear"], _ON_CLEAR)),
             best_metric=BestMetric.build(given["best_metric"]),
             tail_logs=boolean("tail_logs", given["tail_logs"]),
+            cancel_on_kill=flag("cancel_on_kill", given["cancel_on_kill"]),
+            deferrable=flag("deferrable", given["deferrable"]),
         )
 
-    def order(self, client: BlockingVerbs, identity: TaskIdentity, known: str | None = None) -> Order:
+    def request(self, client: BlockingVerbs, identity: TaskIdentity, known: str | None = None) -> TrainingRequest:
         """Read the flow, and return what is to be trained.
 
-        :param known: as of :class:`Order`
+        :param known: as of :class:`TrainingRequest`
         :raises ViNotFoundError: there is no such flow
         """
         flow_id, spec = self._flow(client)
         spec = apply_overrides(spec, self.overrides)
         terms = Terms(identity, spec_digest(spec.to_wire()), self.max_runs, self.on_clear)
         project = self.training_project or spec.training_project
-        return Order(spec, terms, self.limits, flow_id, project, self.attributes, known)
+        return TrainingRequest(spec, terms, self.limits, flow_id, project, self.attributes, known)
 
     def _flow(self, client: BlockingVerbs) -> tuple[str | None, FlowSpec]:
         if self.flow_id is not None:
@@ -189,8 +194,8 @@ class TrainingJob:
         :raises StoppedError: the task is to end
         """
         try:
-            order = self.arguments.order(self.client, self.identity, known)
-            taken = take_up(self.client, order, sleep=self._pause)
+            request = self.arguments.request(self.client, self.identity, known)
+            taken = take_up(self.client, request, sleep=self._pause)
             return taken._replace(wait_deadline=self.arguments.limits.timeout_from(time.time()))
         except RunRefusedError as refused:
             if refused.run.state in (RunState.FAILED, RunState.KILLED):
@@ -259,9 +264,12 @@ class TrainingJob:
             raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
         self._check_owner(run)
         if end.limit is not None and not run.state.is_ended:
+            attributes = {KILL_REASON: end.limit.value}
             run = kill_and_see_it_end(
-                self.client, run.run_id, end.limit.value, matches=self._still_exceeds(end.limit), sleep=self._pause
+                self.client, run.run_id, attributes, matches=self._still_exceeds(end.limit), sleep=self._pause
             )
+            if run is None:
+                raise RunFailedError(f"run {end.run_id} was killed because it exceeded {end.limit.value}", final=True)
             self._check_owner(run)
             if not run.state.is_ended:
                 log.info("Run %s has left the queue in the meantime, and goes on.", run.run_id)

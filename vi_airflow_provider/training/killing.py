@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def hasty(settings: ViSettings) -> ViSettings:
+def with_short_timeouts(settings: ViSettings) -> ViSettings:
     """Return settings for a task that is being ended: Airflow ends its process five seconds after the signal."""
     return replace(settings, connect_timeout=1.0, read_timeout=2.0, retry_budget=4.0, max_retries=1)
 
@@ -42,7 +42,7 @@ def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
     """
     from vi_airflow_provider.api.client import ViClient
 
-    with ViClient(hasty(settings)) as client:
+    with ViClient(with_short_timeouts(settings)) as client:
         for number in range(max(identity.try_number, 1) - 1, -1, -1):
             try:
                 run = client.get_run(identity.id_of(number))

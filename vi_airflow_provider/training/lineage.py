@@ -1,4 +1,4 @@
-"""What a training run reports to OpenLineage: made from what the task knows of the run, without a request.
+"""What a training run reports to OpenLineage: made from what the task has read of the run, without a request.
 
 Only OpenLineage imports this module, so its packages are installed.
 """

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.storage import tempfiles
 from vi_airflow_provider.storage.files import write_atomically
 from vi_airflow_provider.storage.places import log_file
-from vi_airflow_provider.storage.redaction import redacted, safe_json
+from vi_airflow_provider.storage.safe_text import Redact, redacted, safe_json
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_file
 from vi_airflow_provider.training.log_pages import LogReader
 
@@ -33,15 +33,13 @@ class ExportedLog(NamedTuple):
     sha256: str
 
 
-def export_log(
-    client: BlockingVerbs, run_id: str, destination: object, *, active: bool, secrets: Collection[str]
-) -> ExportedLog:
+def export_log(client: BlockingVerbs, run_id: str, destination: object, *, active: bool, redact: Redact) -> ExportedLog:
     """Write the log of a run, of all its blocks, to a file.
 
     :param destination: URL of the file; with the suffix ``.jsonl`` or ``.ndjson``, each line is a JSON object with
         everything that the server sent of it
     :param active: whether the run goes on; then the export ends where the log ends now
-    :param secrets: what must not be written
+    :param redact: removes what must not be written
     :raises ViValidationError: the destination is unusable
     """
     target = resolve_file("destination", log_file("destination", destination))
@@ -50,7 +48,7 @@ def export_log(
     digest, count = hashlib.sha256(), 0
     with tempfiles.file() as file:
         for line in _lines(client, run_id, active=active):
-            content = f"{write(line, secrets)}\n".encode("utf-8", "backslashreplace")
+            content = f"{write(line, redact)}\n".encode("utf-8", "backslashreplace")
             digest.update(content)
             file.write(content)
             count += 1
@@ -75,19 +73,19 @@ def _lines(client: BlockingVerbs, run_id: str, *, active: bool) -> Iterator[RunL
         piece = client.get_run_logs(run_id, since=reader.position, limit=reader.seen_at_position + PAGE)
 
 
-def _text_of(line: Any, secrets: Collection[str]) -> str:
+def _text_of(line: Any, redact: Redact) -> str:
     if not hasattr(line, "line"):
-        return _json(line, secrets)
-    text = redacted(line.line.rstrip("\r\n"), secrets)
+        return _json(line, redact)
+    text = redacted(line.line.rstrip("\r\n"), redact)
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
-def _json_of(line: Any, secrets: Collection[str]) -> str:
-    return _json({"line": line.line, **(line.model_extra or {})} if hasattr(line, "line") else line, secrets)
+def _json_of(line: Any, redact: Redact) -> str:
+    return _json({"line": line.line, **(line.model_extra or {})} if hasattr(line, "line") else line, redact)
 
 
-def _json(value: Any, secrets: Collection[str]) -> str:
-    return json.dumps(safe_json(value, secrets), ensure_ascii=False)
+def _json(value: Any, redact: Redact) -> str:
+    return json.dumps(safe_json(value, redact), ensure_ascii=False)
 
 
 def _escaped(character: str) -> str:

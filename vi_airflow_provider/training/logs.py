@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from vi_airflow_provider.api.errors import ViError, one_line
-from vi_airflow_provider.storage.redaction import redacted, safe_json
+from vi_airflow_provider.storage.safe_text import redacted, safe_json
 from vi_airflow_provider.training.log_pages import LogReader
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def show_last_lines(client: BlockingVerbs, run_id: str) -> None:
 
 def show_raw(logs: RunLogs, run_id: str) -> None:
     """Log the beginning of a response whose shape is unknown."""
-    text = json.dumps(safe_json(logs.raw, ()), ensure_ascii=False)
+    text = json.dumps(safe_json(logs.raw), ensure_ascii=False)
     log.warning("The log of run %s has an unknown shape: %s", run_id, one_line(text, MAX_RAW))
 
 
 def safe_line(line: str) -> str:
     """Return a line without control characters and without the secrets of URLs, bounded."""
-    return one_line(redacted(line[: 4 * MAX_LINE], ()), MAX_LINE)
+    return one_line(redacted(line[: 4 * MAX_LINE]), MAX_LINE)

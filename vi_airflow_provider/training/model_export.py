@@ -182,7 +182,7 @@ def _is_stored(files: Files, version: ModelVersion) -> bool:
 
 
 def _publish(files: Files, version: ModelVersion, spool: ContentSpool) -> None:
-    """Write the manifest, then the file, and see that the manifest accepts it: another task may have written its own.
+    """Write the manifest, then the file, and check that the manifest accepts it: another task may have written its own.
 
     :raises ModelExportError: other tasks keep replacing the file
     """

@@ -72,7 +72,7 @@ def lease_end(run: Run) -> int | None:
     return None if started > deadline else max(deadline, run.metadata.time_created + deadline - started)
 
 
-class Terms(NamedTuple):
+class LeasePolicy(NamedTuple):
     """Which runs are overdue.
 
     :param namespace: only runs of this namespace
@@ -94,10 +94,10 @@ class Terms(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Order:
+class KillRequest:
     """The checked arguments of ``KillOverdueRunsOperator``."""
 
-    terms: Terms
+    leases: LeasePolicy
     max_kill: int
     dry_run: bool
     page_size: int | None
@@ -109,9 +109,9 @@ class Order:
         :param namespace: that of the argument, or else of the connection
         :raises ViValidationError: a value is unusable; the message names the argument
         """
-        terms = Terms(optional_text("namespace", namespace) or "", round(seconds("grace", grace) * 1000))
+        leases = LeasePolicy(optional_text("namespace", namespace) or "", round(seconds("grace", grace) * 1000))
         dry_run = boolean("dry_run", dry_run)
-        return cls(terms, count("max_kill", max_kill), dry_run, optional_count("page_size", page_size, 1))
+        return cls(leases, count("max_kill", max_kill), dry_run, optional_count("page_size", page_size, 1))
 
 
 class Overdue(NamedTuple):
@@ -164,62 +164,62 @@ class Reaper:
     stopped: Callable[[], bool]
     now: Callable[[], float] = time.time
 
-    def run(self, order: Order) -> dict[str, Any]:
+    def run(self, request: KillRequest) -> dict[str, Any]:
         """Find, guard, and unless it is a dry run, kill; return the report.
 
         :raises KillGuardError: more runs are overdue than ``max_kill``; none was killed
         :raises OverdueError: some runs could not be killed; the others were
         :raises StoppedError: the task was killed
         """
-        found, overdue = self._find(order)
+        found, overdue = self._find(request)
         log.info(
             "%d runs: %d active, %d of them without a lease in this namespace, %d overdue.",
             *(found.total, found.active, found.without_lease, len(overdue)),
         )
         refusal = None
-        if len(overdue) > order.max_kill:
-            refusal = f"{len(overdue)} runs are overdue, more than max_kill ({order.max_kill})."
-            if not order.dry_run:
+        if len(overdue) > request.max_kill:
+            refusal = f"{len(overdue)} runs are overdue, more than max_kill ({request.max_kill})."
+            if not request.dry_run:
                 raise KillGuardError(f"{refusal} None was killed.")
             log.warning("Without dry_run, a guard would refuse this: %s", refusal)
-        results = [self._settle(run, order) for run in until_stopped(overdue, self.stopped)]
-        report = self._report(order, found, results, refusal)
+        results = [self._settle(run, request) for run in until_stopped(overdue, self.stopped)]
+        report = self._report(request, found, results, refusal)
         if failed := [result for result in results if result.outcome is KillOutcome.FAILED]:
             shown = "; ".join(f"{result.run.run_id}: {one_line(result.reason)}" for result in failed[:5])
             raise OverdueError(f"{len(failed)} overdue runs could not be killed: {shown}", report)
         return report
 
-    def _find(self, order: Order) -> tuple[Found, list[Overdue]]:
+    def _find(self, request: KillRequest) -> tuple[Found, list[Overdue]]:
         found, overdue, seen = Found(), dict[str, Overdue](), set[str]()
-        for run in until_stopped(self.client.list_runs(page_size=order.page_size), self.stopped):
+        for run in until_stopped(self.client.list_runs(page_size=request.page_size), self.stopped):
             if run.run_id in seen:  # a listing that changes while it is read may repeat a run
                 continue
             seen.add(run.run_id)
             if run.state.is_ended:
                 continue
             found.active += 1
-            of_namespace = run.metadata.attributes.get(NAMESPACE, "") == order.terms.namespace
+            of_namespace = run.metadata.attributes.get(NAMESPACE, "") == request.leases.namespace
             found.without_lease += lease_end(run) is None or not of_namespace
-            if (by := order.terms.overdue_by(run, self._now_ms())) is not None:
+            if (by := request.leases.overdue_by(run, self._now_ms())) is not None:
                 overdue[run.run_id] = Overdue.of(run, by)
         found.total = len(seen)
         return found, sorted(overdue.values(), key=lambda run: (run.deadline, run.run_id))
 
-    def _settle(self, run: Overdue, order: Order) -> KillResult:
-        result = KillResult(run, KillOutcome.WOULD_KILL) if order.dry_run else self._kill(run, order.terms)
+    def _settle(self, run: Overdue, request: KillRequest) -> KillResult:
+        result = KillResult(run, KillOutcome.WOULD_KILL) if request.dry_run else self._kill(run, request.leases)
         log.info(
             "%-14s lease until %s  %s  %s  %s  %s",
             *(result.outcome.value, format_time(run.deadline), run.run_id, one_line(result.reason), run.task, run.name),
         )
         return result
 
-    def _kill(self, run: Overdue, terms: Terms) -> KillResult:
+    def _kill(self, run: Overdue, leases: LeasePolicy) -> KillResult:
         matched = False
 
         def still_overdue(current: Run) -> bool:
             nonlocal matched
             raise_if(self.stopped)
-            matched = terms.overdue_by(current, self._now_ms()) is not None
+            matched = leases.overdue_by(current, self._now_ms()) is not None
             return matched
 
         try:
@@ -234,13 +234,15 @@ class Reaper:
             return KillResult(run, KillOutcome.ALREADY_ENDED, "it ended in the meantime")
         return KillResult(run, KillOutcome.CHANGED, "its stamps were changed, and it is not overdue any more")
 
-    def _report(self, order: Order, found: Found, results: list[KillResult], refusal: str | None) -> dict[str, Any]:
+    def _report(
+        self, request: KillRequest, found: Found, results: list[KillResult], refusal: str | None
+    ) -> dict[str, Any]:
         counts = Counter(result.outcome.value for result in results)
         counted = [outcome.value for outcome in KillOutcome if outcome is not KillOutcome.WOULD_KILL]
         return {
             "organization_id": self.client.settings.organization_id,
-            "namespace": order.terms.namespace,
-            "dry_run": order.dry_run,
+            "namespace": request.leases.namespace,
+            "dry_run": request.dry_run,
             **asdict(found),
             "selected": len(results),
             **{name: counts[name] for name in counted},

@@ -37,8 +37,8 @@ KILL_PATIENCE: Final = 300.0
 HIDDEN: Final = 10.0
 #: Seconds between two reads while a killed run is to end.
 _KILL_POLL: Final = 2.0
-#: How often a run is looked for that exists, as a start was refused for it, and could not be read before.
-_MAX_LOOKS: Final = 5
+#: How often the runs of a task are read and decided about, if a request conflicts with what was read.
+_MAX_DECISIONS: Final = 5
 
 
 class RunRefusedError(Exception):
@@ -60,11 +60,11 @@ class RunTakenOverError(Exception):
 class RunStillActiveError(ViError):
     """A run was killed and has not ended yet, so no other one is started."""
 
-    advice = "A later try will look again."
+    advice = "A later try reads it again."
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingRequest:
     """What a task wants to have trained.
 
     :param spec: with the overrides applied
@@ -113,7 +113,7 @@ class TakenUp(NamedTuple):
 
 def take_up(
     client: BlockingVerbs,
-    order: Order,
+    request: TrainingRequest,
     *,
     sleep: Callable[[float], Any] = time.sleep,
     now: Callable[[], float] = time.time,
@@ -126,17 +126,19 @@ def take_up(
     :raises RunGoneError: the run of an earlier try does not exist any more
     :raises RunStillActiveError: the run of a cleared task does not end
     """
-    for _ in range(_MAX_LOOKS - 1):
+    for _ in range(_MAX_DECISIONS - 1):
         try:
-            return _take_up(client, order, sleep, now)
-        except ViConflictError as error:
-            log.warning("A run exists that could not be read before: %s", error)
+            return _take_up(client, request, sleep, now)
+        except ViConflictError as error:  # a run that could not be read before, or one that has changed since
+            log.warning("The runs of this task are read again: %s", error)
             sleep(_KILL_POLL)
-    return _take_up(client, order, sleep, now)
+    return _take_up(client, request, sleep, now)
 
 
-def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any], now: Callable[[], float]) -> TakenUp:
-    decision = decide(_latest_or_gone(client, order, sleep, now), order.terms)
+def _take_up(
+    client: BlockingVerbs, request: TrainingRequest, sleep: Callable[[float], Any], now: Callable[[], float]
+) -> TakenUp:
+    decision = decide(_latest_or_gone(client, request, sleep, now), request.terms)
     sleep(0)  # a task that has to end starts nothing
     match decision:
         case Refuse(reason, run):
@@ -147,12 +149,12 @@ def _take_up(client: BlockingVerbs, order: Order, sleep: Callable[[float], Any],
             log.info("Run %s has succeeded in an earlier try.", run.run_id)
             return TakenUp(run, adopted=False)
         case Adopt(run, run_number, warning):
-            return TakenUp(_adopt(client, order, run, run_number, warning, now), adopted=True)
+            return TakenUp(_adopt(client, request, run, run_number, warning, now), adopted=True)
         case Restart(run, then):
-            _end_before_restart(client, run.run_id, order.terms.identity.owner, sleep, now)
-            return _start(client, order, then, now)
+            _end_before_restart(client, run.run_id, request.terms.identity.owner, sleep, now)
+            return _start(client, request, then, now)
         case Start():
-            return _start(client, order, decision, now)
+            return _start(client, request, decision, now)
 
 
 def _end_before_restart(
@@ -161,13 +163,14 @@ def _end_before_restart(
     def ours(run: Run) -> bool:
         return not taken_over(run, owner)
 
-    run = kill_and_see_it_end(client, run_id, KILLED_FOR_RESTART, matches=ours, sleep=sleep, now=now)
-    if not run.has_stopped:
+    attributes = {stamps.KILL_REASON: KILLED_FOR_RESTART}
+    run = kill_and_see_it_end(client, run_id, attributes, matches=ours, sleep=sleep, now=now)
+    if run is not None and not run.has_stopped:
         raise RunTakenOverError(f"run {run_id} was taken over by a later try of this task")
 
 
 def _latest_or_gone(
-    client: BlockingVerbs, order: Order, sleep: Callable[[float], Any], now: Callable[[], float]
+    client: BlockingVerbs, request: TrainingRequest, sleep: Callable[[float], Any], now: Callable[[], float]
 ) -> Numbered | None:
     """Find the run with the highest number, but no earlier one than the run that is known to have been started.
 
@@ -175,14 +178,14 @@ def _latest_or_gone(
     """
     deadline = now() + HIDDEN
     while True:
-        latest = _latest(client, order.terms)
+        latest = _latest(client, request.terms)
         first = 0 if latest is None else latest.number + 1
-        identity = order.terms.identity
+        identity = request.terms.identity
         missing = {identity.id_of(number) for number in range(first, max(identity.try_number, 1))}
-        if order.known not in missing:
+        if request.known not in missing:
             return latest
         if now() >= deadline:
-            raise RunGoneError(f"run {order.known} was started by an earlier try, and does not exist any more")
+            raise RunGoneError(f"run {request.known} was started by an earlier try, and does not exist any more")
         sleep(_KILL_POLL)
 
 
@@ -196,12 +199,14 @@ def _latest(client: BlockingVerbs, terms: Terms) -> Numbered | None:
     return None
 
 
-def _start(client: BlockingVerbs, order: Order, start: Start, now: Callable[[], float]) -> TakenUp:
-    run_id = order.terms.identity.id_of(start.number)
-    attributes = order.stamps(start.run_number, round(now() * 1000))
-    run = client.start_run(order.spec, run_id=run_id, training_project=order.training_project, attributes=attributes)
-    log.info("Started run %s of flow %r (digest %.12s).", run_id, order.spec.name[:200], order.terms.digest)
-    return TakenUp(_stamped(client, run, order.terms.identity.owner, attributes), adopted=False)
+def _start(client: BlockingVerbs, request: TrainingRequest, start: Start, now: Callable[[], float]) -> TakenUp:
+    run_id = request.terms.identity.id_of(start.number)
+    attributes = request.stamps(start.run_number, round(now() * 1000))
+    run = client.start_run(
+        request.spec, run_id=run_id, training_project=request.training_project, attributes=attributes
+    )
+    log.info("Started run %s of flow %r (digest %.12s).", run_id, request.spec.name[:200], request.terms.digest)
+    return TakenUp(_stamped(client, run, request.terms.identity.owner, attributes), adopted=False)
 
 
 def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, str]) -> Run:
@@ -227,14 +232,19 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
 
 
 def _adopt(
-    client: BlockingVerbs, order: Order, run: Run, run_number: int, warning: str | None, now: Callable[[], float]
+    client: BlockingVerbs,
+    request: TrainingRequest,
+    run: Run,
+    run_number: int,
+    warning: str | None,
+    now: Callable[[], float],
 ) -> Run:
     log.info("Run %s is active already, and is taken over: %s.", run.run_id, run.state.value)
     if warning is not None:
         log.warning("Run %s: %s.", run.run_id, warning)
-    attributes = order.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
-    if order.limits.timeout is not None:  # another wait begins, and with it the lease
-        attributes |= order.lease(round(now() * 1000))
+    attributes = request.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
+    if request.limits.timeout is not None:  # another wait begins, and with it the lease
+        attributes |= request.lease(round(now() * 1000))
     return client.update_run(run.run_id, attributes=attributes)
 
 
@@ -246,27 +256,32 @@ def taken_over(run: Run, owner: str) -> bool:
 def kill_and_see_it_end(
     client: BlockingVerbs,
     run_id: str,
-    reason: str | None,
+    attributes: Mapping[str, str] | None = None,
     *,
     matches: Callable[[Run], bool] = lambda run: True,
     patience: float = KILL_PATIENCE,
     sleep: Callable[[float], Any] = time.sleep,
     now: Callable[[], float] = time.time,
-) -> Run:
+) -> Run | None:
     """Kill a run, and wait until one of its conditions reports that it has ended.
 
-    :param reason: is stamped on the run; without one, a person has decided it
+    :param attributes: set together with the kill; without a ``KILL_REASON``, a person has decided it
     :param matches: decides on the run as it is just before the kill; if it says no, the active run is returned
+    :return: the run; ``None`` if it was deleted after it was killed
     :raises RunStillActiveError: it has not, in time
     """
-    run = client.kill_run_if(run_id, matches, attributes=None if reason is None else {stamps.KILL_REASON: reason})
+    run = client.kill_run_if(run_id, matches, attributes=attributes)
     if not run.state.is_ended and not matches(run):
         return run
-    log.info("Run %s is killed: %s.", run_id, reason or "as requested")
+    log.info("Run %s is killed: %s.", run_id, (attributes or {}).get(stamps.KILL_REASON, "as requested"))
     deadline = now() + patience
     while not run.has_stopped:
         if now() >= deadline:
             raise RunStillActiveError(f"run {run_id} was killed, and is not reported as ended after {patience:g} s")
         sleep(_KILL_POLL)
-        run = client.get_run(run_id)
+        try:
+            run = client.get_run(run_id)
+        except ViNotFoundError:
+            log.info("Run %s does not exist any more.", run_id)
+            return None
     return run

@@ -11,7 +11,7 @@ from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Run, RunOutput
 from vi_airflow_provider.selection.best_metric import BestMetric, best
 from vi_airflow_provider.selection.xcom import RESERVED_KEYS
-from vi_airflow_provider.storage.redaction import redacted
+from vi_airflow_provider.storage.safe_text import redacted
 from vi_airflow_provider.training.identity import FLOW_DIGEST, FLOW_ID, NAMESPACE, RUN_NUMBER
 
 __all__ = [
@@ -200,7 +200,7 @@ def _text(text: str | None, limit: int) -> str | None:
     """Return text of the server on one line, bounded, and without the secrets of URLs."""
     if text is None:
         return None
-    return one_line(redacted(text[: 40 * limit], ()), limit)
+    return one_line(redacted(text[: 40 * limit]), limit)
 
 
 def _id(text: str | None) -> str | None:

@@ -1,19 +1,19 @@
 """The one decision that every try begins with: which run is ours, and whether another one is to be started.
 
 Theory of operation. Each run that a task instance ever starts has a number, and its id follows from the number. A try
-looks for the run with the highest number (``latest``). A try starts at most one run, so try *n* has at most *n* reads
-to make. :func:`decide` then chooses, from the stamps of that run, among
+searches for the run with the highest number (``latest``). A try starts at most one run, so try *n* has at most *n*
+reads to make. :func:`decide` then chooses, from the stamps of that run, among
 
 ===========  ==========================================================================================
 Start        no run, or one that has ended and may be followed by another: start the run of this number
 Adopt        it is active and of this task: take it over
-Restart      it is active and of a generation that was cleared, or killed and still active: see it end, then start
+Restart      it is active and of a generation that was cleared, or killed and still active: wait for its end, then start
 Finished     it has succeeded for this generation: its result is this task's result
 TakenOver    a later try owns it: this one was frozen and has woken up, and must not touch anything any more
 Refuse       anything else; nothing is touched
 ===========  ==========================================================================================
 
-*Retry* and *clear* are told apart by the generation (``max_tries``), which Airflow changes on a clear only. A retry
+*Retry* and *clear* are distinguished by the generation (``max_tries``), which Airflow changes on a clear only. A retry
 continues, a clear trains again. What is not known to be ours is refused, never adopted or killed: the stamp of the task
 must be the same, and without a namespace the start of the DAG run, too, which two deployments practically never share.
 
@@ -73,7 +73,7 @@ class Adopt(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """Kill an active run unless that has been asked for, see it end, then start another."""
+    """Kill an active run unless a kill was requested before, wait for its end, then start another."""
 
     run: Run
     then: Start

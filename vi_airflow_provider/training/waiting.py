@@ -1,9 +1,25 @@
-"""Waiting for a run in a worker, on an event loop of its own, and how a wait ends."""
+"""Waiting for a run: when a wait ends, the same in a worker and on the triggerer, and the wait in a worker.
+
+Theory of operation
+-------------------
+A worker or a trigger polls the run, and reports each poll to a :class:`Wait`, which decides whether the wait goes on,
+and until when it may pause:
+
+* A limit of the run is in force whether or not the service responds. It bounds every pause, also one that
+  ``Retry-After`` requests, and at the limit there is one more poll: a run that has ended just before has not exceeded
+  it. If that poll fails, the run is judged as it was last read.
+* What exceeds a limit is not killed here. The task reads the run again, and kills it only if that is still right.
+* A run that is not found may not be visible yet. It is gone if it was read before, or stays invisible for a while.
+* Failed polls in a row end the wait by the rules of every other wait (``api.failed_polls``).
+* The owner stamp is renewed if the late request of an earlier try has replaced it. If that fails, the wait goes on: the
+  stamp only matters for a kill, which does nothing without it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +34,10 @@ from vi_airflow_provider.api.errors import (
     error_to_json,
     one_line,
 )
+from vi_airflow_provider.api.failed_polls import ends_wait, retry_after
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of, owner_stamps
 from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
-from vi_airflow_provider.training.watch import Limit, RunWatch, Verdict
+from vi_airflow_provider.training.watch import Limit, RunWatch
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import Run, RunLogs
@@ -28,10 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVENT_VERSION: Final = 1
-#: Consecutive failed polls that end a wait.
-MAX_FAILURES: Final = 10
-#: Longest pause in seconds after a failed poll, however long ``Retry-After`` is.
-_MAX_PAUSE: Final = 3600.0
 
 
 class RunVerbs(Protocol):
@@ -112,17 +125,59 @@ def read_event(event: Any) -> WaitEnd:
 
 
 @dataclass
-class Progress:
-    """Reports changes of a run's state in the log, and only changes."""
+class Wait:
+    """Decides after each poll of a run whether the wait goes on, and reports changes of the run's state in the log.
+
+    :param began: when the wait began, on the clock of this machine in seconds since the epoch, as all times here
+    :param run: the run as it was read last
+    :param seen: whether a poll has found the run
+    """
 
     run_id: str
-    reported: str = ""
+    watch: RunWatch
+    began: float
+    run: Run | None = None
+    seen: bool = False
+    _failures: int = 0
+    _reported: str = ""
 
-    def report(self, verdict: Verdict) -> None:
-        """Report a verdict if the state is another one than before."""
-        if verdict.state.value != self.reported:
-            log.info("Run %s: %s.", self.run_id, verdict.state.value)
-            self.reported = verdict.state.value
+    def read(self, run: Run, now: float) -> WaitEnd | None:
+        """Take the run as a poll has found it; return the end of the wait, ``None`` if it goes on."""
+        self._failures, self.seen = 0, True
+        return self.judge(run, now)
+
+    def judge(self, run: Run, now: float) -> WaitEnd | None:
+        """Take the run as it was before the first poll; the same otherwise."""
+        self.run = run
+        if run.state.value != self._reported:
+            self._reported = run.state.value
+            log.info("Run %s: %s.", self.run_id, self._reported)
+        return self._judged(now)
+
+    def absent(self, now: float) -> WaitEnd | None:
+        """Take note that a poll has not found the run."""
+        if self.seen or now - self.began >= HIDDEN:
+            return WaitEnd(self.run_id, RunEnd.GONE)
+        return self._judged(now)
+
+    def failed(self, error: ViError, now: float) -> WaitEnd | None:
+        """Take note of a failed poll."""
+        self._failures += 1
+        log.warning("Poll %d in a row failed: %s", self._failures, error)
+        if ends_wait(error, self._failures):
+            return WaitEnd(self.run_id, RunEnd.FAILED, error=error)
+        return self._judged(now)
+
+    def next_limit(self, now: float) -> float:
+        """Return when a limit will be exceeded if nothing changes; infinity without one."""
+        limit = self.watch.judge(self.run, now).next_limit
+        return math.inf if limit is None else limit
+
+    def _judged(self, now: float) -> WaitEnd | None:
+        verdict = self.watch.judge(self.run, now)
+        if verdict.ended:
+            return WaitEnd(self.run_id, RunEnd.ENDED)
+        return None if verdict.exceeded is None else WaitEnd(self.run_id, RunEnd.EXCEEDED, verdict.exceeded)
 
 
 async def wait_for(
@@ -142,41 +197,39 @@ async def wait_for(
     :param on_poll: called after each poll
     :raises RunTakenOverError: a later try has taken the run over
     """
-    failures, progress, pause, seen, began = 0, Progress(run.run_id), 0.0, False, now()
+    wait, pause = Wait(run.run_id, watch, now()), poll_interval
+    end = wait.judge(run, now())
     while True:
-        verdict = watch.judge(run, now())
-        progress.report(verdict)
         await on_poll()
-        if verdict.ended:
-            return WaitEnd(run.run_id, RunEnd.ENDED)
-        if verdict.exceeded is not None:
-            return WaitEnd(run.run_id, RunEnd.EXCEEDED, verdict.exceeded)
-        await sleep(max(0.0, pause, min(poll_interval, (verdict.next_limit or float("inf")) - now())))
+        if end is not None:
+            return end
+        await sleep(max(0.0, min(pause, wait.next_limit(now()) - now())))
+        pause = poll_interval
         try:
-            run = await own(client, await client.get_run(run.run_id), identity.owner)
-            failures, pause, seen = 0, 0.0, True
+            end = wait.read(await own(client.update_run, await client.get_run(run.run_id), identity.owner), now())
         except ViNotFoundError:
-            if seen or now() - began >= HIDDEN:
-                return WaitEnd(run.run_id, RunEnd.GONE)
+            end = wait.absent(now())
         except ViError as error:
-            failures += 1
-            if not error.retryable or failures >= MAX_FAILURES:
-                return WaitEnd(run.run_id, RunEnd.FAILED, error=error)
-            log.warning("Poll %d in a row failed: %s", failures, error)
-            pause = min(error.retry_after or 0.0, _MAX_PAUSE)
+            end = wait.failed(error, now())
+            pause = max(pause, retry_after(error))
 
 
-async def own(client: RunVerbs, run: Run, owner: str) -> Run:
+async def own(update: Callable[..., Awaitable[Run]], run: Run, owner: str) -> Run:
     """Return the run with the owner stamp of this try.
 
     The late request of an earlier try may have written its own stamp again.
 
+    :param update: changes attributes of a run, as ``AsyncViClient.update_run``
     :param owner: the stamp of this try
     :raises RunTakenOverError: the run is owned by a later try
     """
     found, ours = Stamps.of(run).owner, order_of(owner)
     if found > ours:
         raise RunTakenOverError(f"run {run.run_id} was taken over by another try of this task")
-    if found < ours and not run.state.is_ended:
-        return await client.update_run(run.run_id, attributes=owner_stamps(owner))
-    return run
+    if found == ours or run.state.is_ended:
+        return run
+    try:
+        return await update(run.run_id, attributes=owner_stamps(owner))
+    except ViError as error:
+        log.warning("The owner stamp of run %s could not be renewed: %s", run.run_id, error)
+        return run

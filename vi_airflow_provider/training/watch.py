@@ -4,14 +4,15 @@ A worker that polls and a trigger on the triggerer call the same function. Two k
 makes of them; a restart of the triggerer extends neither:
 
 - Limits of the *run* (``max_queue_time``, ``max_duration``) count from times of the server, so that neither a retry nor
-  an adoption extends them. The worker's clock is translated by the skew between the two, which the run itself remembers
-  from its start.
+  an adoption extends them. The worker's clock is translated by the skew between the two, which is stored in the run
+  when it is started.
 - Limits of the *wait* (``wait_deadline``, ``task_deadline``) are points in time on the worker's clock. Each try sets
   its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -66,13 +67,10 @@ class Limits:
 
 
 class Verdict(NamedTuple):
-    """Whether waiting goes on: it does if both are ``None``."""
+    """Whether waiting goes on: it does unless the run has ended, or has exceeded a limit."""
 
-    state: RunState
     ended: bool = False
     exceeded: Limit | None = None
-    #: Seconds since the run began to wait in the queue, or to train.
-    elapsed: float = 0.0
     #: When a limit will be exceeded if nothing changes, in seconds on the clock of this machine.
     next_limit: float | None = None
 
@@ -82,34 +80,32 @@ class RunWatch(NamedTuple):
 
     limits: Limits
 
-    def judge(self, run: Run, now: float) -> Verdict:
+    def judge(self, run: Run | None, now: float) -> Verdict:
         """Judge a run.
 
+        :param run: as it was read last; ``None`` if it could not be read yet, so that only the limits of the wait count
         :param now: on the clock of this machine, in seconds since the epoch
         """
-        state = run.state
-        if state.is_ended:
-            return Verdict(state, ended=True)
-        skew = clock_skew(run)
-        created = run.metadata.time_created / 1000 - skew
-        started = None if run.started_at is None else run.started_at / 1000 - skew
-        ends = dict(self._ends(created, started, state))
-        since = created if state is RunState.QUEUED or started is None else started
-        exceeded = next((limit for limit, end in ends.items() if now >= end), None)
-        return Verdict(state, False, exceeded, max(0.0, now - since), min(ends.values(), default=None))
+        if run is not None and run.state.is_ended:
+            return Verdict(ended=True)
+        ends = [*([] if run is None else self._ends_of_run(run)), *self._ends_of_wait()]
+        exceeded = next((limit for limit, end in ends if now >= end), None)
+        return Verdict(False, exceeded, min((end for _, end in ends), default=None))
 
-    def _ends(self, created: float, started: float | None, state: RunState) -> list[tuple[Limit, float]]:
-        limits = self.limits
-        ends = []
-        if limits.max_queue_time is not None and state is RunState.QUEUED:
-            ends.append((Limit.MAX_QUEUE_TIME, created + limits.max_queue_time))
-        if limits.max_duration is not None and state is not RunState.QUEUED:
-            ends.append((Limit.MAX_DURATION, (created if started is None else started) + limits.max_duration))
-        if limits.wait_deadline is not None:
-            ends.append((Limit.TIMEOUT, limits.wait_deadline))
-        if limits.task_deadline is not None:
-            ends.append((Limit.EXECUTION_TIMEOUT, limits.task_deadline))
-        return ends
+    def _ends_of_run(self, run: Run) -> Iterator[tuple[Limit, float]]:
+        skew, is_queued = clock_skew(run), run.state is RunState.QUEUED
+        created = run.metadata.time_created / 1000 - skew
+        if self.limits.max_queue_time is not None and is_queued:
+            yield Limit.MAX_QUEUE_TIME, created + self.limits.max_queue_time
+        if self.limits.max_duration is not None and not is_queued:
+            started = created if run.started_at is None else run.started_at / 1000 - skew
+            yield Limit.MAX_DURATION, started + self.limits.max_duration
+
+    def _ends_of_wait(self) -> Iterator[tuple[Limit, float]]:
+        if self.limits.wait_deadline is not None:
+            yield Limit.TIMEOUT, self.limits.wait_deadline
+        if self.limits.task_deadline is not None:
+            yield Limit.EXECUTION_TIMEOUT, self.limits.task_deadline
 
 
 def clock_skew(run: Run) -> float:

@@ -14,14 +14,8 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
-from vi_airflow_provider.gates.pacing import (
-    MAX_PAUSE,
-    MAX_SPREAD,
-    MIN_INTERVAL,
-    SPREAD,
-    next_tick,
-    retry_after,
-)
+from vi_airflow_provider.api.failed_polls import MAX_PAUSE, retry_after
+from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_tick
 from vi_airflow_provider.triggers.shared import shared_client
 from vi_airflow_provider.triggers.version_store import VersionStore
 

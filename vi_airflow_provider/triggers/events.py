@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vi_airflow_provider.api.failed_polls import MAX_FAILURES
 from vi_airflow_provider.api.validation import checked_id
 from vi_airflow_provider.gates import flow_changes, run_changes
 from vi_airflow_provider.gates.flow_changes import FlowChangeDetector
-from vi_airflow_provider.gates.pacing import MAX_FAILURES
 from vi_airflow_provider.gates.run_changes import RunChangeDetector
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID

@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.api.failed_polls import MAX_FAILURES, retry_after
 from vi_airflow_provider.gates import timers
 from vi_airflow_provider.gates.outcome import WaitOutcome, WaitResult, build_event, outcome_of_failure
-from vi_airflow_provider.gates.pacing import (
-    MAX_FAILURES,
-    MAX_SPREAD,
-    MIN_INTERVAL,
-    SPREAD,
-    Pace,
-    next_poll,
-    retry_after,
-)
+from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, Pace, next_poll
 from vi_airflow_provider.triggers.shared import shared_poller
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from types import SimpleNamespace
@@ -12,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from vi_airflow_provider.api.errors import ViError
+from vi_airflow_provider.api.failed_polls import retry_after
 from vi_airflow_provider.gates import timers
-from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll, retry_after
+from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_poll
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.gates.run_source import RUNS
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
-from vi_airflow_provider.training.identity import OWNER
-from vi_airflow_provider.training.killing import hasty, kill_own_run
-from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
+from vi_airflow_provider.training.killing import kill_own_run, with_short_timeouts
+from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
-from vi_airflow_provider.training.waiting import MAX_FAILURES, RunEnd, WaitEnd, build_event, own
+from vi_airflow_provider.training.waiting import RunEnd, Wait, WaitEnd, build_event, own
 from vi_airflow_provider.training.watch import Limits, RunWatch
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from vi_airflow_provider.gates.poller import SharedPoller
 
 #: Seconds that a kill may take when a person has ended the task.
-KILL_PATIENCE: Final = 10.0
+KILL_TIMEOUT: Final = 10.0
 _AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")
 
 #: The event loop keeps no reference to its tasks.
@@ -110,7 +109,7 @@ class RunTrigger(BaseTrigger):
         if not self.cancel_on_kill:
             return
         try:
-            async with asyncio.timeout(KILL_PATIENCE):
+            async with asyncio.timeout(KILL_TIMEOUT):
                 await self._kill()
         except Exception as error:  # whatever it is, nothing else handles it
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
@@ -142,61 +141,38 @@ class RunTrigger(BaseTrigger):
     async def _kill(self) -> None:
         # A client of its own: the shared one may be closed, or busy with requests that hang.
         async with await ViHook(self.vi_conn_id).get_async_conn() as shared:
-            client = type(shared)(hasty(shared.settings))
+            client = type(shared)(with_short_timeouts(shared.settings))
         async with client:
             await kill_own_run(client, self.run_id, self.owner, KILLED_WITH_TASK)
-
-    async def _take_back(self, client: RefreshingClient, run: Run) -> None:
-        """Renew the owner stamp if the late request of an earlier try has written its own; it matters for a kill."""
-        if run.metadata.attributes.get(OWNER) == self.owner:
-            return
-        try:
-            await client.call(lambda vi: own(vi, run, self.owner))
-        except ViError as error:
-            self.log.warning("The owner of run %s could not be renewed: %s", self.run_id, error)
-        except RunTakenOverError:
-            self.log.info("A later try of the task waits for run %s.", self.run_id)
 
     async def _wait(self, watch: RunWatch, poller: SharedPoller[RunTarget, Run], client: RefreshingClient) -> WaitEnd:
         spread = min(self.poll_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
-        now = time.time()
-        due = self.first_poll if self.first_poll > now else next_poll(now, self.poll_interval, offset)
-        failures, limit, state, began = 0, math.inf, "", now
-        target = RunTarget(run_id=self.run_id)
-        while True:
-            # A limit is worth a poll of its own: a run that ended just before it has not exceeded it.
-            await timers.sleep(min(due, limit) - time.time())
+        target, wait = RunTarget(run_id=self.run_id), Wait(self.run_id, watch, time.time())
+        due = self.first_poll if self.first_poll > wait.began else next_poll(wait.began, self.poll_interval, offset)
+        end = None
+        while end is None:
+            await timers.sleep(min(due, wait.next_limit(time.time())) - time.time())
             earliest = time.time() + self.poll_interval
             try:
                 run = await poller.poll(target, spread, certain=True)
+                run = None if run is None else await self._own(client, run)
+                end = wait.absent(time.time()) if run is None else wait.read(run, time.time())
             except ViError as error:
-                failures += 1
-                self.log.warning("Poll %d in a row failed: %s", failures, error)
-                if not error.retryable or failures >= MAX_FAILURES:
-                    return self._end(RunEnd.FAILED, error=error)
-                earliest, limit = max(earliest, time.time() + retry_after(error)), math.inf
-            else:
-                if run is None:
-                    if state or time.time() - began >= HIDDEN:
-                        return self._end(RunEnd.GONE)
-                    due = next_poll(earliest, self.poll_interval, offset)
-                    continue
-                await self._take_back(client, run)
-                failures, verdict = 0, watch.judge(run, time.time())
-                if verdict.state.value != state:
-                    state = verdict.state.value
-                    self.log.info("Run %s is %s.", self.run_id, state)
-                if verdict.ended:
-                    return self._end(RunEnd.ENDED)
-                if verdict.exceeded is not None:
-                    return self._end(RunEnd.EXCEEDED, limit=verdict.exceeded)
-                limit = verdict.next_limit or math.inf
+                end = wait.failed(error, time.time())
+                earliest = max(earliest, time.time() + retry_after(error))
+            except RunTakenOverError:
+                # A task that nevertheless resumes with this event reads the run again, and ends for the same reason.
+                self.log.info("A later try of the task waits for run %s.", self.run_id)
+                end = WaitEnd(self.run_id, RunEnd.ENDED)
             due = next_poll(earliest, self.poll_interval, offset)
+        return end._replace(adopted=self.adopted, wait_deadline=watch.limits.wait_deadline)
 
-    def _end(self, outcome: RunEnd, **facts: Any) -> WaitEnd:
-        wait_deadline = (self.limits or {}).get("wait_deadline")
-        return WaitEnd(self.run_id, outcome, adopted=self.adopted, wait_deadline=wait_deadline, **facts)
+    async def _own(self, client: RefreshingClient, run: Run) -> Run:
+        async def update(run_id: str, **changes: Any) -> Run:
+            return await client.call(lambda vi: vi.update_run(run_id, **changes))
+
+        return await own(update, run, self.owner)
 
 
 def _stored_state(ti: Any) -> str | None:

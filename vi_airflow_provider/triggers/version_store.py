@@ -1,4 +1,4 @@
-"""What an event trigger remembers of the documents that it watches, kept in the asset's state store (Airflow 3.3).
+"""What an event trigger stores about the documents that it watches, kept in the asset's state store (Airflow 3.3).
 
 Airflow holds an event in memory until it has written it to its database, and does not confirm that. A snapshot that was
 stored along with its event would hide the changes for good if the triggerer were killed in between. So a snapshot

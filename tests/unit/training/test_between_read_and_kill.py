@@ -70,7 +70,7 @@ def test_trigger_does_not_repeat_a_kill_after_the_run_was_taken_over(
 
     defaults: Any = AsyncViClient.__init__.__kwdefaults__
     monkeypatch.setitem(defaults, "sleep", sleep)
-    monkeypatch.setattr(killing, "hasty", lambda settings: settings)
+    monkeypatch.setattr(killing, "with_short_timeouts", lambda settings: settings)
     asyncio.run(trigger.on_kill())
     assert len(retries) == 1
     assert not is_killed(vi_emulator, trigger.run_id)

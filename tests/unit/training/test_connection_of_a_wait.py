@@ -14,7 +14,7 @@ from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.gates import client as refreshing
 from vi_airflow_provider.operators.runs import StartRunOperator
-from vi_airflow_provider.training.waiting import Progress
+from vi_airflow_provider.training.waiting import Wait
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
 
@@ -26,17 +26,18 @@ def _old_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refreshing, "_RETRY", 0.0)
 
 
-def after_first_report(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+def after_first_judgement(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
     """Act once, when the wait has begun and before its first poll."""
-    report = Progress.report
+    judge = Wait.judge
 
-    def report_and_act(progress: Progress, verdict: Any) -> None:
-        is_first = not progress.reported
-        report(progress, verdict)
+    def judge_and_act(wait: Wait, run: Any, now: float) -> Any:
+        is_first = wait.run is None
+        end = judge(wait, run, now)
         if is_first:
-            act(progress.run_id)
+            act(wait.run_id)
+        return end
 
-    monkeypatch.setattr(Progress, "report", report_and_act)
+    monkeypatch.setattr(Wait, "judge", judge_and_act)
 
 
 @pytest.mark.usefixtures("_old_settings")
@@ -55,7 +56,7 @@ def test_host_that_is_replaced_during_the_wait_is_used(
             vi_emulator.clear_requests()
             monkeypatch.setenv(name, new.environment[name])
 
-        after_first_report(monkeypatch, move)
+        after_first_judgement(monkeypatch, move)
         assert execute(flow_id)["state"] == "succeeded"
         assert not vi_emulator.requests
         assert {request.status for request in new.requests} == {200}
@@ -78,7 +79,7 @@ def test_key_that_is_refused_is_read_again_at_once(
         return settings
 
     monkeypatch.setattr(StartRunOperator, "_read_connection", read_and_rotate)
-    after_first_report(monkeypatch, lambda _: monkeypatch.setenv(name, json.dumps(old)))
+    after_first_judgement(monkeypatch, lambda _: monkeypatch.setenv(name, json.dumps(old)))
     assert execute(flow_id, tail_logs=False)["state"] == "succeeded"
     assert [request.status for request in vi_emulator.requests].count(401) == 1
     assert starts(vi_emulator) == [1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -16,6 +16,11 @@ from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.runs import GetRunOperator, KillRunOperator, ListRunsOperator
+from vi_airflow_provider.training import starting
+from vi_airflow_provider.training.starting import RunStillActiveError
+
+#: The patience and the pauses of a kill.
+DEFAULTS: Final[dict[str, Any]] = dict(starting.kill_and_see_it_end.__kwdefaults__ or {})
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
 
@@ -38,8 +43,43 @@ def test_run_is_killed_once_and_seen_to_end(vi_emulator: Emulator, active: str) 
     run = vi_emulator.store.get_run(active)
     assert run["spec"]["killedAt"] is not None
     assert "vi_airflow.kill_reason" not in run["metadata"]["attributes"]
-    assert result_of(KillRunOperator, run_id=active)["outcome"] == "already_ended"
+    assert result_of(KillRunOperator, Try(task_id="another"), run_id=active)["outcome"] == "already_ended"
     assert sum(request.method == "PATCH" for request in vi_emulator.requests) == 1
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_retry_recognizes_the_kill_of_an_earlier_try(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch, wait: bool, has_ended: bool
+) -> None:
+    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600)
+    run_id = execute(flow_id, wait_for_completion=False)["run_id"]
+    kill = partial(result_of, KillRunOperator, run_id=run_id, if_ended="fail")
+    patience = {**DEFAULTS, "patience": 0}
+    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", patience)
+    with pytest.raises(RunStillActiveError):
+        kill(wait=True)
+    if has_ended:
+        vi_emulator.advance(3600)
+    advance = {**DEFAULTS, "sleep": lambda _: vi_emulator.advance(3600)}
+    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", advance)
+    assert kill(wait=wait)["outcome"] == "killed"
+    with pytest.raises(AirflowFailException, match="already ended"):
+        kill(Try(task_id="another"), wait=wait)
+
+
+def test_run_that_is_deleted_while_it_ends_is_killed(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600)
+    run_id = execute(flow_id, wait_for_completion=False)["run_id"]
+
+    def end_and_delete(_seconds: float) -> None:
+        vi_emulator.advance(3600)
+        vi_emulator.store.delete_run(run_id)
+
+    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", {**DEFAULTS, "sleep": end_and_delete})
+    assert result_of(KillRunOperator, run_id=run_id, if_ended="fail")["outcome"] == "killed"
 
 
 def test_kill_can_return_before_the_run_ends(vi_emulator: Emulator, flow_id: str) -> None:
@@ -53,8 +93,9 @@ def test_task_waits_for_a_run_that_another_has_killed(
 ) -> None:
     vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600)
     run_id = execute(flow_id, wait_for_completion=False)["run_id"]
-    kill = partial(result_of, KillRunOperator, run_id=run_id)
-    assert [kill(wait=False)["outcome"], kill(wait=False)["outcome"]] == ["killed", "already_ended"]
+    kill = partial(result_of, KillRunOperator, Try(task_id="another"), run_id=run_id)
+    assert result_of(KillRunOperator, run_id=run_id, wait=False)["outcome"] == "killed"
+    assert kill(wait=False)["outcome"] == "already_ended"
     assert not ViHook().get_run(run_id).has_stopped
     read = ViHook.get_run
 
@@ -121,7 +162,7 @@ def test_run_of_unknown_age_is_not_taken_for_an_old_one(flow_id: str, monkeypatc
     runs = [Run.model_validate(document) for document in (known, unknown)]
     monkeypatch.setattr(ViHook, "list_runs", lambda *_, **__: iter(runs))
     assert result_of(ListRunsOperator, result="ids") == [known["runId"], "unknown"]
-    assert result_of(ListRunsOperator, result="ids", older_than=0) == [known["runId"]]
+    assert result_of(ListRunsOperator, result="ids", older_than="PT0S") == [known["runId"]]
 
 
 @pytest.mark.parametrize("arguments", [{"max_xcom_bytes": 10}, {"states": "won"}, {"result": "runs"}, {"limit": -1}])

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
+from tests.background import ending
 from tests.layers import ROOT
 from tests.tries import Try, execute
 from vi_airflow_provider.emulator import Emulator
@@ -36,15 +38,26 @@ print(json.dumps(result | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def started(vi: Emulator, run_id: str, target: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, run_id, str(target)],
-        cwd=ROOT,
-        env={**os.environ, **vi.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+#: Starts a process that exports the model of a run to a file.
+Start: TypeAlias = Callable[[str, Path], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(vi_emulator: Emulator) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(run_id: str, target: Path) -> subprocess.Popen[str]:
+            process = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-W", "ignore", "-c", SCRIPT, run_id, str(target)],
+                cwd=ROOT,
+                env={**os.environ, **vi_emulator.environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            return stack.enter_context(ending(process))
+
+        yield start
 
 
 def result_of(process: subprocess.Popen[str]) -> Any:
@@ -89,12 +102,12 @@ def ranges(vi: Emulator) -> list[str | None]:
 
 @pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="a machine that tells its start")
 def test_killed_download_leaves_nothing_and_is_continued(
-    vi_emulator: Emulator, new_run: Callable[[int], str], tmp_path: Path
+    vi_emulator: Emulator, new_run: Callable[[int], str], start: Start, tmp_path: Path
 ) -> None:
     size, target = 8 * MIB, tmp_path / "model.bin"
     run_id = new_run(size)
     vi_emulator.configure(download_pause_ms=20)
-    process = started(vi_emulator, run_id, target)
+    process = start(run_id, target)
     while size_of_parts(tmp_path) < 2 * MIB:
         assert process.poll() is None
         time.sleep(0.01)
@@ -104,7 +117,7 @@ def test_killed_download_leaves_nothing_and_is_continued(
     assert names(tmp_path) == {part.name, f"{part.name}.json"}
     held = size_of_parts(tmp_path)
     vi_emulator.configure(download_pause_ms=0)
-    result = result_of(started(vi_emulator, run_id, target))
+    result = result_of(start(run_id, target))
     assert ranges(vi_emulator) == [None, f"bytes={held}-"]
     assert target.read_bytes() == content_of(vi_emulator, run_id, size)
     assert result["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
@@ -112,17 +125,17 @@ def test_killed_download_leaves_nothing_and_is_continued(
 
 
 def test_second_process_does_not_write_to_the_file_of_the_first(
-    vi_emulator: Emulator, new_run: Callable[[int], str], tmp_path: Path
+    vi_emulator: Emulator, new_run: Callable[[int], str], start: Start, tmp_path: Path
 ) -> None:
     size, target = 4 * MIB, tmp_path / "model.bin"
     run_id = new_run(size)
     vi_emulator.configure(download_pause_ms=1000)
-    first = started(vi_emulator, run_id, target)
+    first = start(run_id, target)
     while not size_of_parts(tmp_path):
         assert first.poll() is None
         time.sleep(0.01)
     vi_emulator.configure(download_pause_ms=0)
-    second = result_of(started(vi_emulator, run_id, target))
+    second = result_of(start(run_id, target))
     assert first.poll() is None
     first.kill()
     first.communicate()
@@ -133,12 +146,12 @@ def test_second_process_does_not_write_to_the_file_of_the_first(
 
 
 def test_memory_does_not_grow_with_the_model(
-    vi_emulator: Emulator, new_run: Callable[[int], str], tmp_path: Path
+    vi_emulator: Emulator, new_run: Callable[[int], str], start: Start, tmp_path: Path
 ) -> None:
     peaks = []
     for size in (1 * MIB, 192 * MIB):
         target = tmp_path / f"{size}.bin"
-        result = result_of(started(vi_emulator, new_run(size), target))
+        result = result_of(start(new_run(size), target))
         assert result["size"] == target.stat().st_size == size
         target.unlink()
         peaks.append(result["peak"])

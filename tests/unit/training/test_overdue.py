@@ -17,7 +17,7 @@ from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.api.transport.loop_thread import StoppedError
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators.runs import KillOverdueRunsOperator
-from vi_airflow_provider.training.overdue import KILLED_AS_OVERDUE, OverdueError, Terms, lease_end
+from vi_airflow_provider.training.overdue import KILLED_AS_OVERDUE, LeasePolicy, OverdueError, lease_end
 
 NOW: Final = 1_783_300_000_000
 HOUR: Final = 3_600_000
@@ -61,29 +61,29 @@ def test_lease_is_read_from_the_stamps(attributes: dict[str, str], end: int | No
 
 
 @pytest.mark.parametrize(
-    ("run", "terms", "by"),
+    ("run", "leases", "by"),
     [
-        (leased({DEADLINE: str(NOW - 5)}), Terms("", 0), 5),
-        (leased({DEADLINE: str(NOW)}), Terms("", 0), 0),
-        (leased({DEADLINE: str(NOW + 1)}), Terms("", 0), None),
-        (leased({DEADLINE: str(NOW - 5)}), Terms("", 5), 5),
-        (leased({DEADLINE: str(NOW - 5)}), Terms("", 6), None),
-        (leased({DEADLINE: str(NOW - 5), NAMESPACE: "prod"}), Terms("", 0), None),
-        (leased({DEADLINE: str(NOW - 5), NAMESPACE: "prod"}), Terms("prod", 0), 5),
-        (leased({DEADLINE: str(NOW - 5)}), Terms("prod", 0), None),
-        (leased({DEADLINE: str(NOW - 5)}, spec__killedAt=NOW - 1), Terms("", 0), None),
-        (leased({DEADLINE: str(NOW - 5)}, status__conditions=ENDED), Terms("", 0), None),
+        (leased({DEADLINE: str(NOW - 5)}), LeasePolicy("", 0), 5),
+        (leased({DEADLINE: str(NOW)}), LeasePolicy("", 0), 0),
+        (leased({DEADLINE: str(NOW + 1)}), LeasePolicy("", 0), None),
+        (leased({DEADLINE: str(NOW - 5)}), LeasePolicy("", 5), 5),
+        (leased({DEADLINE: str(NOW - 5)}), LeasePolicy("", 6), None),
+        (leased({DEADLINE: str(NOW - 5), NAMESPACE: "prod"}), LeasePolicy("", 0), None),
+        (leased({DEADLINE: str(NOW - 5), NAMESPACE: "prod"}), LeasePolicy("prod", 0), 5),
+        (leased({DEADLINE: str(NOW - 5)}), LeasePolicy("prod", 0), None),
+        (leased({DEADLINE: str(NOW - 5)}, spec__killedAt=NOW - 1), LeasePolicy("", 0), None),
+        (leased({DEADLINE: str(NOW - 5)}, status__conditions=ENDED), LeasePolicy("", 0), None),
     ],
     ids=str,
 )
-def test_only_active_runs_whose_lease_has_passed_are_overdue(run: Run, terms: Terms, by: int | None) -> None:
-    assert terms.overdue_by(run, NOW) == by
+def test_only_active_runs_whose_lease_has_passed_are_overdue(run: Run, leases: LeasePolicy, by: int | None) -> None:
+    assert leases.overdue_by(run, NOW) == by
 
 
 @given(st.dictionaries(st.sampled_from([DEADLINE, STARTED, NAMESPACE, "x"]), st.text(max_size=20)), st.integers(0, 10))
 def test_run_is_overdue_only_by_a_stamp_in_the_past(attributes: dict[str, str], grace: int) -> None:
     run = leased(attributes)
-    if Terms("", grace).overdue_by(run, NOW) is not None:
+    if LeasePolicy("", grace).overdue_by(run, NOW) is not None:
         assert int(attributes[DEADLINE]) + grace <= NOW
         assert attributes.get(NAMESPACE, "") == ""
 

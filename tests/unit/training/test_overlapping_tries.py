@@ -16,7 +16,7 @@ from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
 from vi_airflow_provider.training import starting
 from vi_airflow_provider.training.identity import KILL_REASON, OWNER, TaskIdentity
-from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError
+from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError, TrainingJob
 from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.starting import RunStillActiveError, RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
@@ -71,13 +71,14 @@ def test_late_start_and_late_kill_take_nothing_from_the_next_try(
 
 async def _poll_and_kill(trigger: RunTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a trigger poll once, then end its task as a person does."""
-    polled, take_back = asyncio.Event(), trigger._take_back
+    polled, own = asyncio.Event(), trigger._own
 
-    async def noted(client: Any, run: Any) -> None:
-        await take_back(client, run)
+    async def noted(client: Any, run: Any) -> Any:
+        owned = await own(client, run)
         polled.set()
+        return owned
 
-    monkeypatch.setattr(trigger, "_take_back", noted)
+    monkeypatch.setattr(trigger, "_own", noted)
     waiting = asyncio.ensure_future(anext(aiter(trigger.run())))
     await asyncio.wait_for(polled.wait(), 20)
     waiting.cancel()
@@ -168,12 +169,17 @@ def test_kill_a_moment_before_a_takeover_does_not_end_the_task_for_good(
 # --- a run that ends slowly, or otherwise than expected ---------------------------------------------------------------
 
 
+def begin_to_die(vi: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a first try start a run, and be cleared: the run is killed, and does not end."""
+    vi.plans.add(scenario="slow_kill", run_seconds=3600, times=1)
+    with pytest.raises(AirflowFailException, match="a person"):
+        killed_while_waiting(flow_id, "restarting", monkeypatch, Try(state="restarting"))
+
+
 def test_no_run_is_started_beside_one_that_dies_slowly(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vi_emulator.plans.add(scenario="slow_kill", run_seconds=3600, times=1)
-    with pytest.raises(AirflowFailException, match="a person"):
-        killed_while_waiting(flow_id, "restarting", monkeypatch, Try(state="restarting"))
+    begin_to_die(vi_emulator, flow_id, monkeypatch)
     patience = {**(starting.kill_and_see_it_end.__kwdefaults__ or {}), "patience": 0.05}
     monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", patience)
     with pytest.raises(RunStillActiveError):
@@ -181,6 +187,22 @@ def test_no_run_is_started_beside_one_that_dies_slowly(
     assert starts(vi_emulator) == [1]
     vi_emulator.advance(3600)
     assert execute(flow_id, Try(try_number=3))["state"] == "succeeded"
+    assert starts(vi_emulator) == [1, 1]
+
+
+def test_run_that_is_deleted_while_it_dies_is_followed_by_another(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_to_die(vi_emulator, flow_id, monkeypatch)
+    (run_id,) = vi_emulator.bill()
+
+    def end_and_delete(_job: TrainingJob, seconds: float) -> None:
+        if seconds and run_id in vi_emulator.store.run_ids():
+            vi_emulator.advance(3600)
+            vi_emulator.store.delete_run(run_id)
+
+    monkeypatch.setattr(TrainingJob, "_pause", end_and_delete)
+    assert execute(flow_id, Try(try_number=2))["state"] == "succeeded"
     assert starts(vi_emulator) == [1, 1]
 
 
