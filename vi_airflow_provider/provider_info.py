@@ -1,6 +1,6 @@
 """The metadata of this provider for Airflow. Every Airflow process loads it, so it imports nothing.
 
-Airflow 3.2 and later build the connection form from here alone; earlier versions ask the hook, which reads the
+Airflow 3.2 and later build the connection form from here alone; earlier versions call the hook, which reads the
 same data (``ViHook.get_connection_form_widgets``).
 """
 

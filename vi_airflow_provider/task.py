@@ -13,7 +13,7 @@ an XCom passed as an argument          no        Airflow resolves ``task.output`
 an XCom passed by ``expand_kwargs``    no        this module prevents it; Airflow would
 =====================================  ========  ==================================================================
 
-1. *An XCom is never rendered.* The name of an argument does not tell where its value comes from: an XCom may override
+1. *An XCom is never rendered.* The name of an argument does not show where its value comes from: an XCom may override
    what the author wrote. So a value counts as the author's only if it is the identical object (``is``, not ``==``)
    that the author wrote. Any other value of a task mapped by ``expand_kwargs`` is data. If authored values were
    copied on their way, their templates would become data, which is visible at once. If they were compared by
@@ -33,6 +33,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, mask_secret
@@ -61,6 +62,21 @@ ENDED_BY_A_PERSON: Final = frozenset({"failed", "success", "removed", "skipped",
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 _ARGUMENT_OF: Final[Mapping[str, str]] = {field: argument for argument, field in _FIELD_OF.items()}
+
+
+class LazyModule:
+    """A module that is imported when one of its names is used: by a task that executes, not by a DAG file.
+
+    A type checker is shown the module itself, by an import under ``TYPE_CHECKING``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # looked for by inspection and by copies
+            raise AttributeError(name)
+        return getattr(import_module(self._name), name)
 
 
 class ViTaskMixin:
@@ -255,7 +271,7 @@ def instance_of(context: Context) -> str:
 def task_state(context: Context) -> str | None:
     """Return the state that Airflow has stored of the task instance, ``None`` if it cannot be read.
 
-    When a running task is to end, the state tells why: it is still ``running`` if only the worker goes away, and
+    When a running task is to end, the state shows why: it is still ``running`` if only the worker goes away, and
     anything else if a person failed, cleared or marked the task.
     """
     ti: Any = context["ti"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("unit", deadline=None, derandomize=True, max_examples=60)
+#: For `make mutants`, where it only counts that a test fails: no time is spent on finding a simpler example.
+settings.register_profile("mutants", settings.get_profile("unit"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("unit")
 
 #: Variables that would make a test use the machine's proxy, CA, credentials or connection.

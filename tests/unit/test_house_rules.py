@@ -141,6 +141,7 @@ LIGHT: Final = {
     f"{NAME}.{name}"
     for name in (
         "api.errors",
+        "api.failed_polls",
         "api.run_state",
         "api.validation",
         "selection.arguments",
@@ -315,3 +316,18 @@ def test_the_first_line_of_a_file_states_its_purpose(file: Path) -> None:
     document = ast.get_docstring(tree_of(file))
     assert document
     assert document.splitlines()[0].endswith((".", ":"))
+
+
+TESTS: Final = [file for room in ("tests", "demo") for file in sorted((PACKAGE.parent / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(PACKAGE.parent)))
+def test_threads_and_forks_of_tests_cannot_hang(file: Path) -> None:
+    for call in (node for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)):
+        given = {keyword.arg for keyword in call.keywords}
+        function = ast.unparse(call.func)
+        where = f"{file.name}:{call.lineno}"
+        if function in ("Thread", "threading.Thread"):
+            assert "daemon" in given, f"{where}: pytest does not end while this thread waits; see tests/background.py"
+        assert "preexec_fn" not in given, f"{where}: unsafe in a process with threads"
+        assert function not in ("os.fork", "pty.fork"), f"{where}: unsafe in a process with threads"

@@ -27,6 +27,7 @@ from tests.layers import (
     room_of,
     rooms_used_by,
 )
+from tests.public_tasks import TASKS
 
 #: The files at the root of the package.
 AT_ROOT: Final = {"__init__.py", "provider_info.py", "py.typed", "assets.py", "task.py"}
@@ -146,6 +147,13 @@ def test_execute_of_an_operator_has_at_most_20_lines() -> None:
             if isinstance(node, ast.FunctionDef) and node.name == "execute":
                 long[f"{file.stem}:{node.lineno}"] = (node.end_lineno or 0) - node.lineno + 1
     assert {place: lines for place, lines in long.items() if lines > 20} == {}
+
+
+def test_import_path_of_every_operator_and_sensor_is_pinned() -> None:
+    pinned = {
+        name for module in PUBLIC if module.startswith(("operators.", "sensors.")) for name in PUBLIC[module].split()
+    }
+    assert {task.__name__ for task in TASKS} - pinned == set()
 
 
 def test_public_import_paths_are_stable() -> None:

@@ -16,9 +16,10 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from vi_airflow_provider import __version__, get_provider_info
 from vi_airflow_provider.api.connection_check import check_connection
 from vi_airflow_provider.api.errors import ViConfigurationError, ViError
-from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings
+from vi_airflow_provider.api.settings import DEFAULT_ENDPOINT, Secret, ViSettings, possible_secrets
 from vi_airflow_provider.api.verbs import BlockingVerbs
 from vi_airflow_provider.provider_info import DEFAULT_CONN_ID
+from vi_airflow_provider.selection.arguments import text
 from vi_airflow_provider.selection.filter import FlowCriteria, FlowFilter, selected_flows
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ USER_AGENT = f"vi-airflow-provider/{__version__} (Airflow {airflow_version}; Pyt
 class ViHook(BlockingVerbs, BaseHook):
     """Calls the Vi API with the credentials of an Airflow connection.
 
-    Nothing is read or sent before the first call. A method that fails raises a :class:`ViError`, whose subclass tells
-    why (``vi_airflow_provider.api.errors``). A child process that inherits a hook opens connections of its own.
+    Nothing is read or sent before the first call. A method that fails raises a :class:`ViError`, whose subclass states
+    the cause (``vi_airflow_provider.api.errors``). A child process that inherits a hook opens connections of its own.
 
     :param vi_conn_id: id of a connection of type ``vi``
     :param retry: with False, each call is one request (a page, for a listing): for a caller that paces itself
@@ -91,13 +92,14 @@ class ViHook(BlockingVerbs, BaseHook):
         """The connection's fields, checked; read on first access.
 
         :raises ViConfigurationError: a field is missing or unusable; the message names it
+        :raises ViValidationError: the id of the connection is empty, or no text
         :raises AirflowNotFoundException: there is no such connection
         """
         if self._settings is None:
-            settings, secrets = self._checked(self.get_connection(self.vi_conn_id))
+            found, secrets = self._checked(self.get_connection(text("vi_conn_id", self.vi_conn_id)))
             for secret in secrets:
-                mask_secret(secret)
-            self._settings = settings
+                mask_secret(str(secret))
+            self._settings = _usable(found)
         return self._settings
 
     def get_conn(self) -> ViClient:
@@ -111,21 +113,22 @@ class ViHook(BlockingVerbs, BaseHook):
         from vi_airflow_provider.api.async_client import AsyncViClient
 
         if self._settings is None:
-            settings, secrets = self._checked(await get_async_connection(self.vi_conn_id, hook=self))
+            found, secrets = self._checked(await get_async_connection(text("vi_conn_id", self.vi_conn_id), hook=self))
             for secret in secrets:
-                await _mask_secret_async(secret)
-            self._settings = settings
+                await _mask_secret_async(str(secret))
+            self._settings = _usable(found)
         return AsyncViClient(self._settings)
 
-    def _checked(self, connection: Connection) -> tuple[ViSettings, tuple[str, ...]]:
-        """Return the settings of a connection, and the secrets to mask."""
+    def _checked(self, connection: Connection) -> tuple[ViSettings | BaseException, tuple[Secret, ...]]:
+        """Return the settings of a connection, or why it cannot be used, and in either case the secrets to mask."""
+        secrets: tuple[Secret, ...] = ()
         try:
+            secrets = _possible_secrets(connection)
             settings = settings_from_connection(connection)
             return settings if self._retry else settings.without_retries(), settings.secrets()
         except BaseException as error:
-            # These frames hold the connection, whose repr may show its password.
-            del connection
-            raise error.with_traceback(None) from None
+            # Without its frames: they hold the connection, whose repr may show its password.
+            return error.with_traceback(None), secrets
 
     def close(self) -> None:
         """Close the connections to the server; the next call opens new ones."""
@@ -182,6 +185,12 @@ def _new_client(settings: ViSettings) -> ViClient:
     return ViClient(settings)
 
 
+def _usable(found: ViSettings | BaseException) -> ViSettings:
+    if isinstance(found, ViSettings):
+        return found
+    raise found from None
+
+
 def settings_from_connection(connection: Connection) -> ViSettings:
     """Read and check the fields of a connection.
 
@@ -212,6 +221,15 @@ def _extra(text: str | None) -> dict[str, Any]:
     if not isinstance(extra, dict):
         raise ViConfigurationError('extra: this is not a JSON object; write it like {"page_size": 100}')
     return extra
+
+
+def _possible_secrets(connection: Connection) -> tuple[Secret, ...]:
+    """Return the secrets of a connection that has not been checked."""
+    try:
+        texts = list(_extra(connection.extra).values())
+    except ViConfigurationError:
+        texts = [connection.extra]
+    return possible_secrets(connection.password, connection.login, connection.host, *texts)
 
 
 def _endpoint(connection: Connection) -> str:

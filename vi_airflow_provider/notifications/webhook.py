@@ -13,6 +13,7 @@ from vi_airflow_provider.api.errors import ViNetworkError, one_line
 from vi_airflow_provider.api.settings import Secret
 from vi_airflow_provider.api.transport.failures import without_frames
 from vi_airflow_provider.notifications.messages import describe, escaped, is_eventful
+from vi_airflow_provider.selection.arguments import flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class ViReportNotifier(BaseNotifier):
     ) -> None:
         super().__init__()
         self.webhook_conn_id = webhook_conn_id
-        self.only_changes = only_changes
+        self.only_changes = flag("only_changes", only_changes)
         self.title = title
 
     def notify(self, context: Context) -> None:

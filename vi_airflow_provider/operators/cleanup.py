@@ -10,14 +10,18 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.selection.combinations import Combination, archive_or_consent, limits_of_flows
 from vi_airflow_provider.storage.places import written_folder
-from vi_airflow_provider.task import instance_of
+from vi_airflow_provider.task import LazyModule, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
-    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
+
+    from vi_airflow_provider.cleanup import prune
+    from vi_airflow_provider.cleanup.kind import Kind
+else:
+    prune = LazyModule("vi_airflow_provider.cleanup.prune")
 
 #: The arguments of every policy.
 RULES: Final = (
@@ -171,15 +175,13 @@ class PruneBaseOperator(CleanupOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and unless it is a dry run, guard, archive and delete."""
-        from vi_airflow_provider.cleanup import prune
-
         with self.session(context) as hook:
             rules = {name: getattr(self, name) for name in self.rules}
             limits = {name: getattr(self, name) for name in _LIMITS}
-            order = prune.Order.build(rules, self.plan, limits, self.dry_run_requested, self._kind(prune))
+            request = prune.PruneRequest.build(rules, self.plan, limits, self.dry_run_requested, self._kind())
             cleanup = prune.Cleanup(hook.get_conn(), hook.get_async_conn, self.killed)
             try:
-                return cleanup.run(order, prune.Attempt(**self.attempt(context)))
+                return cleanup.run(request, prune.Attempt(**self.attempt(context)))
             except prune.GuardError as error:
                 raise AirflowFailException(str(error)) from error
             except prune.PruneError as error:
@@ -188,8 +190,5 @@ class PruneBaseOperator(CleanupOperator):
                 raise
 
     @abstractmethod
-    def _kind(self, prune: ModuleType) -> Any:
-        """Return what is deleted, a ``cleanup.kind.Kind``.
-
-        :param prune: the module that does it, which is imported only when a task executes
-        """
+    def _kind(self) -> Kind:
+        """Return what is deleted."""

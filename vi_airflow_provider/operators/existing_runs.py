@@ -11,23 +11,23 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
-from vi_airflow_provider.selection.arguments import boolean, identifier, optional_count, optional_seconds
+from vi_airflow_provider.selection.arguments import boolean, identifier, optional_count
+from vi_airflow_provider.task import LazyModule, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Run
     from vi_airflow_provider.hooks.vi import ViHook
-
-
-def summaries() -> ModuleType:
-    """Return ``training.summary``, which is imported only when a task executes."""
-    from vi_airflow_provider.training import summary
-
-    return summary
+    from vi_airflow_provider.selection import run_filter
+    from vi_airflow_provider.training import identity, starting, summary
+else:
+    run_filter = LazyModule("vi_airflow_provider.selection.run_filter")
+    identity = LazyModule("vi_airflow_provider.training.identity")
+    starting = LazyModule("vi_airflow_provider.training.starting")
+    summary = LazyModule("vi_airflow_provider.training.summary")
 
 
 class ViRunBaseOperator(ViBaseOperator):
@@ -78,7 +78,6 @@ class GetRunOperator(ViRunBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and return."""
-        summary = summaries()
         with self.session(context) as hook:
             if_missing = self.chosen("if_missing")
             metric = summary.BestMetric.build(self.best_metric)
@@ -91,8 +90,7 @@ class GetRunOperator(ViRunBaseOperator):
             url = self._announce(context, run)
             outputs = list(hook.list_run_outputs(run.run_id))
         self.log.info("Run %s: %s.", run.run_id, run.state.value)
-        result: dict[str, Any] = summary.summarize(run, outputs, metric, adopted=False, url=url)
-        return result
+        return summary.summarize(run, outputs, metric, adopted=False, url=url)
 
 
 class KillRunOperator(ViRunBaseOperator):
@@ -133,7 +131,10 @@ class KillRunOperator(ViRunBaseOperator):
         return {"run_id": self.run_id, "outcome": outcome}
 
     def _kill(self, context: Context, hook: ViHook, *, wait: bool) -> str:
-        from vi_airflow_provider.training.starting import kill_and_see_it_end
+        stamp = {identity.KILLED_BY: instance_of(context)}
+
+        def killed_by_us(run: Run) -> bool:
+            return run.spec.killed_at is not None and stamp.items() <= run.metadata.attributes.items()
 
         try:
             run = hook.get_run(identifier("run_id", self.run_id))
@@ -141,10 +142,15 @@ class KillRunOperator(ViRunBaseOperator):
             return "already_absent"
         self._announce(context, run)
         was_killed = run.spec.killed_at is not None
-        if run.has_stopped or (was_killed and not wait):
-            return "already_ended"
-        run = kill_and_see_it_end(hook, run.run_id, None) if wait else hook.kill_run(run.run_id)
-        return "killed" if run.spec.killed_at is not None and not was_killed else "already_ended"
+        if run.has_stopped or (was_killed and not wait):  # an earlier try of this task may have killed it
+            return "killed" if killed_by_us(run) else "already_ended"
+        ended = (
+            starting.kill_and_see_it_end(hook, run.run_id, stamp)
+            if wait
+            else hook.kill_run(run.run_id, attributes=stamp)
+        )
+        is_killed = ended is None or ended.spec.killed_at is not None
+        return "killed" if killed_by_us(run) or (is_killed and not was_killed) else "already_ended"
 
 
 class ListRunsOperator(ViBaseOperator):
@@ -154,7 +160,7 @@ class ListRunsOperator(ViBaseOperator):
     :param flow_id: only runs that this provider started of this flow
     :param training_project: only runs of this training project
     :param attributes: only runs that have these attributes with these values
-    :param older_than: minimum time since the last update (seconds, timedelta or ISO 8601 duration)
+    :param older_than: minimum time since the last update (timedelta or ISO 8601 duration)
     :param limit: at most this many runs
     :param result: what to return of each run: ``"summaries"`` or ``"ids"``
     :param max_xcom_bytes: size of the result as JSON above which the task fails; ``None`` for no bound
@@ -166,7 +172,6 @@ class ListRunsOperator(ViBaseOperator):
         *("states", "flow_id", "training_project", "attributes", "older_than", "limit", "result"),
     )
     choices: ClassVar = {"result": ("summaries", "ids")}
-    checks: ClassVar = {"older_than": optional_seconds}
 
     def __init__(
         self,
@@ -175,7 +180,7 @@ class ListRunsOperator(ViBaseOperator):
         flow_id: str | None = None,
         training_project: str | None = None,
         attributes: Mapping[str, str] | None = None,
-        older_than: timedelta | float | str | None = None,
+        older_than: timedelta | str | None = None,
         limit: int | None = None,
         result: Literal["summaries", "ids"] = "summaries",
         max_xcom_bytes: int | None = 4 * 1024 * 1024,
@@ -194,7 +199,6 @@ class ListRunsOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
-        summary = summaries()
         with self.session(context) as hook:
             shape = self.chosen("result")
             bound = optional_count("max_xcom_bytes", self.max_xcom_bytes)
@@ -213,9 +217,7 @@ class ListRunsOperator(ViBaseOperator):
         return found
 
     def _selected(self, hook: ViHook) -> list[Run]:
-        from vi_airflow_provider.selection import run_filter
-
-        age, limit = optional_seconds("older_than", self.older_than), optional_count("limit", self.limit)
-        criteria = {name: getattr(self, name) for name in ("states", "flow_id", "training_project", "attributes")}
-        wanted = run_filter.RunFilter.build(**criteria, older_than=None if age is None else timedelta(seconds=age))
+        names = ("states", "flow_id", "training_project", "attributes", "older_than")
+        wanted = run_filter.RunFilter.build(**{name: getattr(self, name) for name in names})
+        limit = optional_count("limit", self.limit)
         return list(run_filter.selected_runs(hook, wanted, datetime.now(UTC), limit))

@@ -24,16 +24,17 @@ from vi_airflow_provider.operators.selection import FlowSelectionOperator
 from vi_airflow_provider.selection.arguments import choice, optional_count
 from vi_airflow_provider.selection.literals import wire_attributes
 from vi_airflow_provider.storage.places import written_folder
-from vi_airflow_provider.task import instance_of
+from vi_airflow_provider.task import LazyModule, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Flow, FlowSpec
-
+    from vi_airflow_provider.selection import desired
+else:
+    desired = LazyModule("vi_airflow_provider.selection.desired")
 
 __all__ = [
     "CreateFlowOperator",
@@ -178,16 +179,18 @@ class DeleteFlowOperator(CleanupOperator):
         self.refuse_literals()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Delete the flow, after the reads and the archive that are asked for."""
+        """Delete the flow, after the reads and the archive that the arguments require."""
         from vi_airflow_provider.cleanup import single
 
         with self.session(context, self.flow_id) as hook:
             if_missing = self.chosen("if_missing")
             if_changed = self.chosen("if_changed")
             attempt = single.Attempt(**self.attempt(context, self.flow_id))
-            order = single.Order.of(self.flow_id, attempt, self.expected_etag, self.archive_to, self.dry_run_requested)
+            request = single.DeleteRequest.of(
+                self.flow_id, attempt, self.expected_etag, self.archive_to, self.dry_run_requested
+            )
             try:
-                deleted = single.delete(order, hook.get_conn(), self.killed)
+                deleted = single.delete(request, hook.get_conn(), self.killed)
             except single.ChangedError as error:
                 raise (AirflowSkipException if if_changed == "skip" else AirflowFailException)(str(error)) from error
             if deleted.missing and if_missing == "fail":
@@ -237,9 +240,9 @@ class CreateFlowOperator(ViBaseOperator):
         flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
         with self.session(context, flow_id) as hook:
             if_exists = self.chosen("if_exists")
-            desired = _writes().DesiredFlow.build(self.spec, self.attributes)
-            self.check_xcom(desired.document())
-            guard = _writes().WriteGuard(desired, replace=if_exists == "replace")
+            wanted = desired.DesiredFlow.build(self.spec, self.attributes)
+            self.check_xcom(wanted.document())
+            guard = desired.WriteGuard(wanted, replace=if_exists == "replace")
             write = hook.put_flow_if(flow_id, self.spec, self.attributes, matches=guard)
             flow = guard.accepted(write, earlier_try=self._may_have_created(context))
             if flow is None:
@@ -302,19 +305,12 @@ class UpdateFlowOperator(ViBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Change and return."""
         with self.session(context, self.flow_id) as hook:
-            self.check_xcom(_writes().patch_document(self.spec, self.attributes))
+            self.check_xcom(desired.patch_document(self.spec, self.attributes))
             flow = hook.update_flow(self.flow_id, spec=self.spec, attributes=self.attributes)
             self.log.info(
                 "Updated flow %s: %.200r, generation %d", self.flow_id, flow.spec.name, flow.metadata.generation
             )
             return self.returned(flow)
-
-
-def _writes() -> ModuleType:
-    """Return ``selection.desired``, which is imported only when a task executes."""
-    from vi_airflow_provider.selection import desired
-
-    return desired
 
 
 def _summary(flow: Flow) -> dict[str, Any]:

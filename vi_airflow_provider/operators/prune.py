@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vi_airflow_provider.operators.cleanup import PruneBaseOperator
+from vi_airflow_provider.task import LazyModule
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from vi_airflow_provider.cleanup import kind
+    from vi_airflow_provider.cleanup.kind import Kind
+else:
+    kind = LazyModule("vi_airflow_provider.cleanup.kind")
 
 
 class PruneFlowsOperator(PruneBaseOperator):
@@ -23,5 +27,5 @@ class PruneFlowsOperator(PruneBaseOperator):
         and ``report`` (URLs), ``outcomes`` and ``spared_flows``
     """
 
-    def _kind(self, prune: ModuleType) -> Any:
-        return prune.FLOWS
+    def _kind(self) -> Kind:
+        return kind.FLOWS

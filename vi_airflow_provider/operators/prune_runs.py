@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from vi_airflow_provider.operators.cleanup import RULES, CleanupOperator, PruneBaseOperator
-from vi_airflow_provider.operators.existing_runs import summaries
 from vi_airflow_provider.selection.collection_arguments import EndedStates, check_of
 from vi_airflow_provider.selection.combinations import Combination, both_or_neither, limits_of_runs
+from vi_airflow_provider.task import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
-    from types import ModuleType
 
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Run, RunOutput
+    from vi_airflow_provider.cleanup import run_kind
+    from vi_airflow_provider.cleanup.kind import Kind
+    from vi_airflow_provider.training import summary
+else:
+    run_kind = LazyModule("vi_airflow_provider.cleanup.run_kind")
+    summary = LazyModule("vi_airflow_provider.training.summary")
 
 _PLACES: Final = ("keep_last", "keep_succeeded", "keep_best")
 _OWN_RULES: Final = ("states", "keep_best", "best_metric", "keep_succeeded")
@@ -68,13 +73,11 @@ class PruneRunsOperator(PruneBaseOperator):
         self.keep_succeeded = keep_succeeded
         self.refuse_literals()
 
-    def _kind(self, prune: ModuleType) -> Any:
-        summary = summaries()
-
-        def summarize(run: Run, outputs: Sequence[RunOutput]) -> Any:
+    def _kind(self) -> Kind:
+        def summarize(run: Run, outputs: Sequence[RunOutput]) -> dict[str, Any]:
             return summary.describe(run, outputs, self.best_metric, self.hook.settings.run_url(run))
 
-        return prune.RunKind(summarize)
+        return run_kind.RunKind(summarize)
 
 
 class KillOverdueRunsOperator(CleanupOperator):
@@ -125,9 +128,9 @@ class KillOverdueRunsOperator(CleanupOperator):
         with self.session(context) as hook:
             namespace = hook.settings.namespace if self.namespace is None else self.namespace
             limits = {"grace": self.grace, "max_kill": self.max_kill, "page_size": self.page_size}
-            order = overdue.Order.build(namespace, **limits, dry_run=self.dry_run_requested)
+            request = overdue.KillRequest.build(namespace, **limits, dry_run=self.dry_run_requested)
             try:
-                return overdue.Reaper(hook.get_conn(), self.killed).run(order)
+                return overdue.Reaper(hook.get_conn(), self.killed).run(request)
             except overdue.KillGuardError as error:
                 raise AirflowFailException(str(error)) from error
             except overdue.OverdueError as error:

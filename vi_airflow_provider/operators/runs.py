@@ -110,7 +110,7 @@ class StartRunOperator(ViBaseOperator):
     ui_color = "#fdf0dc"
     _context: Context | None = None
     _stop: threading.Event | None = None
-    #: The run as it was seen last, and the result if it has succeeded, for OpenLineage.
+    #: The run as it was read last, and the result if it has succeeded, for OpenLineage.
     _run: Run | None = None
     _result: dict[str, Any] | None = None
     choices: ClassVar = {"on_clear": ("restart", "adopt")}
@@ -186,12 +186,12 @@ class StartRunOperator(ViBaseOperator):
             self._announce(context, taken.run, job.identity.generation)
             if not waits:
                 return job.summary(taken.run, adopted=taken.adopted, with_outputs=taken.run.state.is_ended)
-            if self.deferrable and not taken.run.state.is_ended:
+            if job.arguments.deferrable and not taken.run.state.is_ended:
                 self._defer(job, taken)
             return self._succeeded(context, self._wait(job, taken))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Take over from the triggerer: read the run again, and end as the same end looks in a worker."""
+        """Take over from the triggerer: read the run again, and end as a wait in a worker ends."""
         with self._job(context) as job:
             result = job.finish_event(event)
             if not isinstance(result, dict):
@@ -267,7 +267,7 @@ class StartRunOperator(ViBaseOperator):
             limits=watch.limits.as_json(),
             poll_interval=interval,
             first_poll=min(now + interval, math.inf if limit is None else limit),
-            cancel_on_kill=self.cancel_on_kill,
+            cancel_on_kill=job.arguments.cancel_on_kill,
             adopted=taken.adopted,
         )
         # Without a time-out of Airflow's, which would end the task and leave the run: the trigger has the deadline.

@@ -16,7 +16,7 @@ from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.cleanup.kind import FLOWS, Kind
 from vi_airflow_provider.cleanup.outcome import DeleteOutcome, DeleteResult
 from vi_airflow_provider.cleanup.policy import Measure, Measured, Plan, RetentionPolicy, plan_retention, unmeasured
-from vi_airflow_provider.cleanup.prune import Order
+from vi_airflow_provider.cleanup.prune import PruneRequest
 from vi_airflow_provider.cleanup.report import Report
 from vi_airflow_provider.cleanup.run_kind import RunKind
 from vi_airflow_provider.cleanup.subject import Subject
@@ -35,7 +35,7 @@ LIMITS: Final[Mapping[str, Any]] = {
 _KINDS: Final[Mapping[str, Kind]] = {"flows": FLOWS, "runs": RunKind(partial(describe, best_metric=None, url=""))}
 
 
-def order_of(policy: Mapping[str, Any], subjects: str) -> Order:
+def order_of(policy: Mapping[str, Any], subjects: str) -> PruneRequest:
     """Check a policy as the operator does; names other than the operator's are refused.
 
     :param subjects: ``"flows"`` or ``"runs"``
@@ -48,10 +48,10 @@ def order_of(policy: Mapping[str, Any], subjects: str) -> Order:
     rules |= {name: policy[name] for name in rules.keys() & policy.keys()}
     limits = {name: default if policy.get(name) is None else policy[name] for name, default in LIMITS.items()}
     limits |= {"archive_to": None, "concurrency": 1, "page_size": None}
-    return Order.build(rules, None, limits, dry_run=True, kind=kind)
+    return PruneRequest.build(rules, None, limits, dry_run=True, kind=kind)
 
 
-def runs_to_measure(runs: Sequence[Subject], order: Order, now: datetime) -> frozenset[str]:
+def runs_to_measure(runs: Sequence[Subject], request: PruneRequest, now: datetime) -> frozenset[str]:
     """Return the ids of the runs whose metrics the plan depends on."""
     needed: set[str] = set()
 
@@ -59,30 +59,34 @@ def runs_to_measure(runs: Sequence[Subject], order: Order, now: datetime) -> fro
         needed.update(ids)
         return unmeasured(ids)
 
-    plan_retention(runs, _policy(order), now, note)
+    plan_retention(runs, _policy(request), now, note)
     return frozenset(needed)
 
 
 def plan_document(
-    subjects: Sequence[Subject], order: Order, organization_id: str, now: datetime, measure: Measure = unmeasured
+    subjects: Sequence[Subject],
+    request: PruneRequest,
+    organization_id: str,
+    now: datetime,
+    measure: Measure = unmeasured,
 ) -> bytes:
     """Return what a cleanup would do, as compressed JSON: the report of a dry run, and counts by reason.
 
     :param measure: returns the metrics of runs, which have been read
     """
-    noun = order.kind.noun
-    plan = plan_retention(subjects, _policy(order), now, measure)
-    refusal = order.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
+    noun = request.kind.noun
+    plan = plan_retention(subjects, _policy(request), now, measure)
+    refusal = request.guards.refusal(len(plan.selected), plan.total, plan.unmatched, noun)
     results = [DeleteResult.of(decision, DeleteOutcome.WOULD_DELETE) for decision in plan.selected]
     report = Report(organization_id, plan, results, True, refusal, noun=noun).as_json(None)
     outcomes = report.pop("outcomes")
     return listing("outcomes", outcomes, {**report, **_reasons(plan), "noun": noun, "planned_at": _ms(now)})
 
 
-def _policy(order: Order) -> RetentionPolicy:
-    if not isinstance(order.source, RetentionPolicy):
+def _policy(request: PruneRequest) -> RetentionPolicy:
+    if not isinstance(request.source, RetentionPolicy):
         raise TypeError("a preview needs a policy")
-    return order.source
+    return request.source
 
 
 def _reasons(plan: Plan) -> dict[str, Any]:

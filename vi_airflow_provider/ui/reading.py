@@ -18,7 +18,7 @@ from vi_airflow_provider.api.models import Flow, Run
 from vi_airflow_provider.api.settings import ViSettings
 from vi_airflow_provider.api.transport.loop_thread import never
 from vi_airflow_provider.cleanup.policy import Measured
-from vi_airflow_provider.cleanup.prune import Order
+from vi_airflow_provider.cleanup.prune import PruneRequest
 from vi_airflow_provider.cleanup.run_kind import measured_runs
 from vi_airflow_provider.cleanup.run_policy import RunRetentionPolicy
 from vi_airflow_provider.hooks.vi import ViHook
@@ -83,15 +83,15 @@ class Reader:
         :param subjects: what is cleaned up, ``"flows"`` or ``"runs"``
         :raises ViValidationError: the policy is unusable, or there is more than a preview can consider
         """
-        order, now = planning.order_of(policy, subjects), datetime.now(UTC)
+        request, now = planning.order_of(policy, subjects), datetime.now(UTC)
         deadline = asyncio.get_running_loop().time() + LOAD_SECONDS  # for the listing and the metrics together
         read = self._flows if subjects == "flows" else self._all_runs
         found, age = await read(connection_id, refresh=refresh)
         if not found.is_complete:
             raise ViValidationError(f"there are {len(found.items):,} {subjects} or more; {_ADVICE[subjects]}")
         async with asyncio.timeout_at(deadline):
-            measured = await _metrics(connection_id, found.items, order, now)
-        plan = partial(planning.plan_document, found.items, order, found.organization_id, now, lambda _: measured)
+            measured = await _metrics(connection_id, found.items, request, now)
+        plan = partial(planning.plan_document, found.items, request, found.organization_id, now, lambda _: measured)
         return await run_in_threadpool(plan), age
 
     async def runs(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
@@ -142,13 +142,13 @@ class Reader:
 
 
 async def _metrics(
-    connection_id: str, items: Sequence[Flow] | Sequence[Run], order: Order, now: datetime
+    connection_id: str, items: Sequence[Flow] | Sequence[Run], request: PruneRequest, now: datetime
 ) -> Mapping[str, Measured]:
     """Return the metrics on which the plan depends."""
-    metric = order.source.best_metric if isinstance(order.source, RunRetentionPolicy) else None
+    metric = request.source.best_metric if isinstance(request.source, RunRetentionPolicy) else None
     if metric is None:
         return {}
-    ids = await run_in_threadpool(planning.runs_to_measure, items, order, now)
+    ids = await run_in_threadpool(planning.runs_to_measure, items, request, now)
     if not ids:
         return {}
     if len(ids) > MAX_MEASURED:

@@ -46,8 +46,10 @@ time.sleep(600)
 """
 
 MAIN = """
-import sys, demo.ui
+import signal, sys, demo.ui
 from pathlib import Path
+if IGNORE_SIGINT:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 demo.ui.HOME = Path(sys.argv[1])
 demo.ui.serve.__defaults__ = ((sys.executable, sys.argv[2]),)
 sys.exit(demo.ui.main())
@@ -84,11 +86,10 @@ def start(tmp_path: Path, home: Path) -> Iterator[Start]:
         stand_in = tmp_path / "stand_in.py"
         stand_in.write_text(f"HANGS = {state == 'setting up'}\nHEALTHY = {state == 'running'}\n{STAND_IN}")
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", MAIN, str(home), str(stand_in)],
+            [sys.executable, "-c", f"IGNORE_SIGINT = {ignore_sigint}\n{MAIN}", str(home), str(stand_in)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
-            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignore_sigint else None,
         )
         processes.append(process)
         return process

@@ -13,6 +13,8 @@ DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 README: Final = "../README.md"
 CHANGELOG: Final = "../CHANGELOG.md"
+#: Where the documentation is published, as in the metadata of the package.
+SITE: Final = "https://vi-airflow-provider.readthedocs.io/en/latest/"
 
 _FENCED: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cli.md": "tests/unit/docs/test_cli_page.py",
     "connection.md": "tests/unit/docs/test_samples.py",
     "emulator.md": "tests/unit/docs/test_emulator_page.py",
+    "fault_matrix.md": "tests/unit/docs/test_readme_samples.py",
     "index.md": "tests/unit/docs/test_readme_samples.py",
     "links.md": "tests/unit/docs/test_samples.py",
     "performance.md": "tests/unit/docs/test_readme_samples.py",
@@ -61,7 +62,9 @@ def test_every_page_with_python_is_run() -> None:
     assert set(NOT_RUN) - RUN_EXAMPLES.keys() == PYTHON
 
 
-@pytest.mark.parametrize("page", ["index.md", "performance.md", "reliability.md", "../CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["fault_matrix.md", "index.md", "performance.md", "reliability.md", "../CONTRIBUTING.md"]
+)
 def test_make_targets_and_test_paths_of_commands_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     commands = "\n".join(block.code for language in ("bash", "console") for block in blocks(page, language))

@@ -11,12 +11,23 @@ from typing import Final
 
 import pytest
 
-from tests.unit.docs.pages import CHANGELOG, DOCS, PAGES, README, ROOT, Block, blocks, headings, prose_of, slug, text_of
+from tests.unit.docs.pages import (
+    CHANGELOG,
+    DOCS,
+    PAGES,
+    README,
+    ROOT,
+    SITE,
+    Block,
+    blocks,
+    headings,
+    prose_of,
+    slug,
+    text_of,
+)
 from tests.unit.test_layers import PUBLIC
 
 PACKAGE: Final = "vi_airflow_provider"
-#: Where the documentation is published, as in the metadata of the package.
-SITE: Final = "https://vi-airflow-provider.readthedocs.io/en/latest/"
 TEXTS: Final = [README, CHANGELOG, *PAGES]
 SAMPLES: Final = [block for page in TEXTS for block in blocks(page, "python")]
 

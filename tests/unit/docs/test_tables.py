@@ -1,9 +1,8 @@
-"""The tables of the documentation agree with the code: arguments, methods, fields and errors."""
+"""The tables of the documentation agree with the code: tasks, arguments, methods, fields and errors."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import re
 from typing import Any, Final
@@ -12,25 +11,14 @@ import pytest
 from airflow.providers.common.compat.sdk import conf
 from pydantic import BaseModel
 
-from tests.unit.docs.pages import DOCS, first_table, rows, section, text_of
+from tests.public_tasks import TASKS
+from tests.unit.docs.pages import DOCS, README, SITE, first_table, rows, section, text_of
 from vi_airflow_provider.api import errors, models
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.protocol.messages import Failure, FailureKind, Request, Response
 from vi_airflow_provider.api.protocol.outcomes import error_class
 from vi_airflow_provider.api.protocol.retry import may_retry
 from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.provider_info import get_provider_info
-
-
-def public_classes(kind: str) -> list[type]:
-    """Return the classes of the modules that the provider's metadata lists."""
-    modules = [importlib.import_module(name) for group in get_provider_info()[kind] for name in group["python-modules"]]
-    return [
-        value
-        for module in modules
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and "Base" not in name and name[0] != "_"
-    ]
 
 
 def page_of(cls: type) -> str:
@@ -50,9 +38,16 @@ def own_arguments(cls: type) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in found.items() if n != "self" and p.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
-TASKS: Final = [*public_classes("operators"), *public_classes("sensors")]
-CLASSES: Final = [*TASKS, *public_classes("hooks")]
+CLASSES: Final = [*TASKS, ViHook]
 by_class: Final = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+by_task: Final = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
+
+
+@by_task
+def test_readme_and_index_have_a_row_for_every_operator_and_sensor(task: type) -> None:
+    name, page = task.__name__, page_of(task)
+    assert f"[`{name}`]({SITE}{page.removesuffix('.md')}.html)" in {row[0] for row in rows(text_of(README))}
+    assert f"[{name}]({page})" in {row[0] for row in rows(text_of("index.md"))}
 
 
 @by_class
@@ -72,11 +67,11 @@ def test_arguments_table_matches_the_signature(cls: type) -> None:
             assert parameter.default == ast.literal_eval(default), name
 
 
-@pytest.mark.parametrize("cls", TASKS, ids=lambda cls: cls.__name__)
-def test_arguments_table_marks_template_fields(cls: Any) -> None:
+@by_task
+def test_arguments_table_marks_template_fields(task: Any) -> None:
     stored_as = {"dry_run": "dry_run_requested"}  # BaseOperator has a method `dry_run`
-    for name, _, _, templated, *_ in first_table(page_of(cls), "Arguments"):
-        assert templated == ("yes" if stored_as.get(name, name) in cls.template_fields else "no"), name
+    for name, _, _, templated, *_ in first_table(page_of(task), "Arguments"):
+        assert templated == ("yes" if stored_as.get(name, name) in task.template_fields else "no"), name
 
 
 @by_class

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import json
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.background import in_background
 from tests.documents import SECRET_KEY
 from tests.unit.docs.pages import blocks
 from vi_airflow_provider.api.models import Flow
@@ -109,14 +109,11 @@ class Vi:
             def log_message(self, *_: object) -> None:
                 pass
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, in_background(server.serve_forever):
             try:
                 yield f"http://127.0.0.1:{server.server_port}"
             finally:
                 server.shutdown()
-                thread.join()
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:

@@ -248,7 +248,12 @@ def masked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("read", [lambda: ViHook().settings, lambda: asyncio.run(ViHook().get_async_conn())])
+by_read: Final = pytest.mark.parametrize(
+    "read", [lambda: ViHook().settings, lambda: asyncio.run(ViHook().get_async_conn())], ids=["settings", "async"]
+)
+
+
+@by_read
 def test_the_stripped_key_and_the_password_of_the_proxy_are_masked(
     read: Callable[[], object], connect: Connect, masked: list[str]
 ) -> None:
@@ -267,6 +272,7 @@ def test_the_decoded_password_of_the_environments_proxy_is_masked(
     assert masked == [SECRET_KEY, "hunter2%2Fpass", "hunter2/pass"]
 
 
+#: Connections that cannot be used, each with a secret somewhere.
 BAD: Final[dict[str, dict[str, Any]]] = {
     "cut": {"password": SECRET_KEY[:-1]},
     "exchanged": {"login": SECRET_KEY, "password": ORGANIZATION_ID},
@@ -276,10 +282,13 @@ BAD: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("read", [lambda: ViHook().settings, lambda: asyncio.run(ViHook().get_async_conn())])
-@pytest.mark.parametrize(
+by_bad_connection: Final = pytest.mark.parametrize(
     "what", [pytest.param(what, marks=extra_may_be_no_json) if what == "broken extra" else what for what in BAD]
 )
+
+
+@by_read
+@by_bad_connection
 def test_an_error_about_a_connection_shows_no_secret_in_locals(
     what: str, read: Callable[[], object], connect: Connect
 ) -> None:
@@ -288,6 +297,40 @@ def test_an_error_about_a_connection_shows_no_secret_in_locals(
         read()
     shown = everything_shown(caught.value)
     assert not [form for form, text in shown.items() if SECRET_KEY[40:60] in text or "hunter2" in text]
+
+
+#: What is masked of each of them.
+TO_MASK: Final = {
+    "cut": [SECRET_KEY[:-1]],
+    "exchanged": [ORGANIZATION_ID, SECRET_KEY],
+    "bad proxy": [SECRET_KEY, "hunter2-pass"],
+    "in the extra": [SECRET_KEY],
+    "broken extra": [SECRET_KEY, "hunter2-pass"],
+}
+
+
+@by_read
+@by_bad_connection
+def test_secrets_of_a_connection_that_cannot_be_used_are_masked(
+    what: str, read: Callable[[], object], connect: Connect, masked: list[str]
+) -> None:
+    connect(**BAD[what])
+    with pytest.raises(ViConfigurationError):
+        read()
+    own = masked[-len(TO_MASK[what]) :]  # before that, Airflow masks what it likes
+    assert own == TO_MASK[what]
+    assert {type(secret) for secret in own} == {str}
+
+
+@by_read
+def test_secrets_are_masked_when_the_proxy_of_the_environment_is_bad(
+    read: Callable[[], object], connect: Connect, masked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:hunter2%2Fpass@proxy:1080")
+    connect()
+    with pytest.raises(ViConfigurationError):
+        read()
+    assert masked[-3:] == [SECRET_KEY, "hunter2%2Fpass", "hunter2/pass"]
 
 
 def test_a_proxy_without_a_password_adds_nothing_to_mask(connect: Connect, masked: list[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import requests
 import requests_mock
 
-from vi_airflow_provider.api.errors import ViNetworkError
+from vi_airflow_provider.api.errors import ViNetworkError, ViValidationError
 from vi_airflow_provider.notifications.webhook import ViReportNotifier
 
 SECRET = "/services/T000/B000/never-shown"
@@ -164,3 +164,8 @@ async def test_proxy_that_is_excluded_gets_nothing_from_the_triggerer(monkeypatc
     async with aiohttp.test_utils.TestServer(app) as server:
         define(monkeypatch, str(server.make_url("")).rstrip("/"))
         await notifier().async_notify(context(return_value=REPORT))
+
+
+def test_flag_that_is_not_true_or_false_is_refused() -> None:
+    with pytest.raises(ViValidationError, match="only_changes: 'no' is not True or False"):
+        notifier(only_changes="no")

@@ -26,21 +26,21 @@ KINDS: list[Any] = [*OPERATORS, FlowExistsSensor, FlowSpecSensor, RunStateSensor
 WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (flows.PruneFlowsOperator, {"older_than": 90}, "older_than: 90 is not"),
     (flows.PruneFlowsOperator, {"older_than": "P90D", "dry_run": "no"}, "dry_run: 'no' is not true or false"),
-    (flows.PruneFlowsOperator, {}, "one of older_than, keep_last, plan is required"),
+    (flows.PruneFlowsOperator, {}, "older_than or keep_last or plan is required"),
     (flows.PruneFlowsOperator, {"older_than": "P90D", "age_of": "birth"}, "age_of: 'birth' is not one of"),
     (flows.ListFlowsOperator, {"created_after": datetime(2026, 1, 1)}, "has no time zone"),
     (flows.ExportFlowsOperator, {"destination": "/a", "format": "xlsx"}, "format: 'xlsx' is not one of"),
     (flows.DeleteFlowOperator, {"flow_id": "f", "dry_run": "off"}, "dry_run: 'off' is not true or false; write False"),
-    (flows.GetFlowOperator, {"flow_id": None}, "one of flow_id is required"),
-    (flows.UpdateFlowOperator, {"flow_id": "f"}, "one of spec, attributes is required"),
-    (runs.StartRunOperator, {}, "one of flow_id, flow is required"),
+    (flows.GetFlowOperator, {"flow_id": None}, "flow_id is required"),
+    (flows.UpdateFlowOperator, {"flow_id": "f"}, "spec or attributes is required"),
+    (runs.StartRunOperator, {}, "flow_id or flow is required"),
     (runs.StartRunOperator, {"flow_id": "f", "on_clear": "kill"}, "on_clear: 'kill' is not one of"),
     (runs.StartRunOperator, {"flow_id": "f", "max_duration": "long"}, "max_duration: 'long' is not"),
     (runs.PruneRunsOperator, {"older_than": 30}, "older_than: 30 is not"),
     (runs.KillOverdueRunsOperator, {"grace": "soon"}, "grace: 'soon' is not"),
-    (FlowExistsSensor, {}, "one of flow_id, flow_name is required"),
+    (FlowExistsSensor, {}, "flow_id or flow_name is required"),
     (FlowSpecSensor, {"flow_id": "f", "min_generation": "new"}, "min_generation: 'new' is not"),
-    (RunStateSensor, {}, "one of run_id, flow_id, training_project, attributes is required"),
+    (RunStateSensor, {}, "run_id or flow_id or training_project or attributes is required"),
 ]  # fmt: skip
 
 

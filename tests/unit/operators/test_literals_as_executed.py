@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
+from tests.public_tasks import TASKS
 from tests.tries import Try
 from tests.unit.operators.support import SPEC
 from vi_airflow_provider.api.errors import ViValidationError
@@ -26,9 +27,10 @@ NAIVE: Final = datetime(2026, 1, 1)
 
 COUNTS: Final = [-1, 1.5, True, "ten"]
 FLAGS: Final = ["no", 1, None, "maybe"]
+PLAIN_FLAGS: Final = ["yes", "true", 1, None]
 TEXTS: Final = ["", "None", 5]
 IDS: Final = ["", "None", "../x", "Weld seams", 12]
-SPANS: Final = [90, "90 days ago", "-P1D", timedelta(days=-1), True]
+SPANS: Final = [90, "90", "P90", "90 days ago", "-P1D", timedelta(days=-1), True]
 SECONDS: Final = ["soon", -1, True]
 TIMES: Final = [NAIVE, "yesterday", "2026-01-31T12:00", 7]
 ATTRIBUTES: Final = ["a=b", {"line": 3}, {"line": "None"}, ["line"]]
@@ -71,9 +73,10 @@ PRUNE: Final[dict[str, list[Any]]] = {
     "max_delete_fraction": [None, 50, "50%", -0.1, "half"],
     "protect_unmatched": ["ignore", None],
     "archive_to": FOLDERS,
-    "allow_unarchived": ["yes", "true", 1, None],
+    "allow_unarchived": PLAIN_FLAGS,
     "concurrency": [0, None, *COUNTS],
 }
+WAIT: Final[dict[str, list[Any]]] = {"max_failures": COUNTS, "deferrable": PLAIN_FLAGS}
 #: A dry run needs no archive, so the task does not check it.
 DELETE: Final = {"older_than": "P90D", "dry_run": False, "archive_to": "/archive"}
 RUN: Final = {"run_id": "RUN"}
@@ -138,6 +141,8 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
             "on_clear": ["kill", None],
             "best_metric": METRICS,
             "tail_logs": FLAGS,
+            "cancel_on_kill": PLAIN_FLAGS,
+            "deferrable": PLAIN_FLAGS,
         },
     ),
     runs.GetRunOperator: (RUN, {"run_id": IDS, "if_missing": ["ignore", None], "best_metric": METRICS}),
@@ -149,7 +154,7 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
             "flow_id": IDS,
             "training_project": TEXTS,
             "attributes": ATTRIBUTES,
-            "older_than": SECONDS,
+            "older_than": SPANS,
             "limit": COUNTS,
             "result": ["flows", None],
             "max_xcom_bytes": COUNTS,
@@ -194,7 +199,7 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
     ),
     FlowExistsSensor: (
         {"flow_id": "f"},
-        {"flow_id": IDS, "flow_name": ["both", *TEXTS], "training_project": TEXTS, "max_failures": COUNTS},
+        {"flow_id": IDS, "flow_name": ["both", *TEXTS], "training_project": TEXTS, **WAIT},
     ),
     FlowSpecSensor: (
         {"flow_id": "f"},
@@ -206,7 +211,7 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
             "attributes": ATTRIBUTES,
             "unchanged_for": SPANS,
             "absent": ["perhaps", 5],
-            "max_failures": COUNTS,
+            **WAIT,
         },
     ),
     RunStateSensor: (
@@ -219,15 +224,12 @@ TABLE: Final[dict[Any, tuple[dict[str, Any], dict[str, list[Any]]]]] = {
             "newest": [True, *FLAGS],
             "states": [[], *STATES],
             "fail_on": STATES,
-            "max_failures": COUNTS,
+            **WAIT,
         },
     ),
 }
 #: Arguments that are not checked, and why.
 UNCHECKED: Final = {
-    "vi_conn_id": "any text may be the id of a connection",
-    "deferrable": "Airflow's own; any value is true or false",
-    "cancel_on_kill": "any value is true or false",
     "flow_ids": "refused by the archive, which has to be read first",
 }
 #: Combinations that are refused although each of their values is right.
@@ -246,7 +248,7 @@ TOGETHER: Final[list[tuple[Any, dict[str, Any], str]]] = [
 ROWS: Final = [
     pytest.param(kind, {**base, name: value}, name, id=f"{kind.__name__}-{name}-{value!r:.30}")
     for kind, (base, arguments) in TABLE.items()
-    for name, values in arguments.items()
+    for name, values in {**arguments, "vi_conn_id": TEXTS}.items()
     for value in values
 ]
 ROWS_TOGETHER: Final = [
@@ -284,13 +286,12 @@ def test_bad_literal_is_refused_by_the_task(
 def test_every_argument_is_in_the_table(kind: Any) -> None:
     bases = [base for base in kind.__mro__ if base.__module__.startswith("vi_airflow_provider")]
     names = {name for base in bases for name in inspect.signature(inspect.unwrap(base.__init__)).parameters}
-    missing = names - {"self", "args", "kwargs"} - TABLE[kind][1].keys() - UNCHECKED.keys()
+    missing = names - {"self", "args", "kwargs", "vi_conn_id"} - TABLE[kind][1].keys() - UNCHECKED.keys()
     assert missing == set()
 
 
 def test_every_operator_and_sensor_is_in_the_table() -> None:
-    operators = {getattr(module, name) for module in (flows, runs) for name in module.__all__ if "Operator" in name}
-    assert operators <= TABLE.keys()
+    assert TABLE.keys() == set(TASKS)
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)

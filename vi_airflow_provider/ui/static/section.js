@@ -15,7 +15,7 @@ const SLOW_S = 8;
  * @param busy what is being read, like "flows"
  * @param progress returns a promise of how many items have been read, or of null
  * @param patience whether the page's API, which gives up after a time, is read
- * @param refused what a reader without the right is told
+ * @param refused what a reader without the right is shown
  * @returns `{destroy}`
  */
 export function section(root, { title, load, draw, busy, progress, patience = false, refused, note = "" }) {
