@@ -33,6 +33,11 @@ COMPONENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+#: Seconds to wait while another process writes to the database.
+LOCK_TIMEOUT: Final = 60
+#: The same for the API server, which blocks its event loop meanwhile, and so the request that it may be waiting for:
+#: Airflow writes the audit log of a request from a coroutine. One of the requests then fails, and can be repeated.
+LOCK_TIMEOUT_OF_API_SERVER: Final = 2
 #: The components whose health the API reports.
 MONITORED: Final = ("scheduler", "dag-processor", "triggerer")
 
@@ -70,9 +75,7 @@ class Deployment:
         self._guard = Guard()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
-        self._environment = {
-            **os.environ,
-            **environment(home),
+        self._variables = {
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -125,15 +128,22 @@ class Deployment:
         wanted = [name.replace("-", "_") for name in names or MONITORED]
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for name, process in self._processes.items():
-                if process.poll() is not None:
-                    raise RuntimeError(f"{name} exited with {process.returncode}; see {self.home / f'{name}.log'}")
+            self.check()
             with contextlib.suppress(OSError, ValueError):
                 health = self._request("GET", "/api/v2/monitor/health")
                 if all((health.get(name) or {}).get("status") == "healthy" for name in wanted):
                     return
             self._pause(0.5)
         raise TimeoutError(f"Airflow did not become healthy within {seconds:.0f} s; see the logs in {self.home}")
+
+    def check(self) -> None:
+        """Make sure that all started components are running.
+
+        :raises RuntimeError: one of them has exited
+        """
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} exited with {process.returncode}; see {self.home / f'{name}.log'}")
 
     def log_in(self, username: str, password: str) -> str:
         """Call the API as this user from now on, and return the user's token; by default, no login is needed.
@@ -197,10 +207,11 @@ class Deployment:
             raise StoppedError
 
     def _spawn(self, name: str, arguments: tuple[str, ...], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        lock_timeout = LOCK_TIMEOUT_OF_API_SERVER if name == "api-server" else LOCK_TIMEOUT
         # In a session of its own: Ctrl-C reaches only this process, which then stops the others in order.
         process = subprocess.Popen(  # noqa: S603
             [*self._command, *arguments],
-            env=self._environment,
+            env={**os.environ, **environment(self.home, lock_timeout), **self._variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

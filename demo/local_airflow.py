@@ -29,14 +29,17 @@ def configure(home: Path, **extra: str) -> None:
     os.environ.update(environment(home), **extra)
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of an Airflow that keeps everything in `home` and loads the example DAGs."""
+def environment(home: Path, lock_timeout: int = 5) -> dict[str, str]:
+    """Return the environment of an Airflow that keeps everything in `home` and loads the example DAGs.
+
+    :param lock_timeout: seconds to wait while another process writes to the database
+    """
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={lock_timeout}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }

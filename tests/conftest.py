@@ -7,6 +7,7 @@ unit tests need none.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import json
 import os
 import shutil
@@ -43,3 +44,10 @@ os.environ |= {
 if version("apache-airflow").startswith("2."):
     # The only executor that works with SQLite; Airflow 3 no longer has it.
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"
+
+
+def pytest_unconfigure() -> None:
+    """End the process with the traceback of every thread if one of them keeps it from ending by itself."""
+    main = sys.modules["__main__"].__spec__
+    if main is not None and main.name == "pytest.__main__" and sys.__stderr__ is not None:  # not in mutation tests
+        faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final
+
+import pytest
 
 from demo.deployment import Deployment
 
 PATIENCE = 150.0
+
+#: A line of a log that reports an error, or the last line of a traceback.
+_ERROR: Final = re.compile(r".*\[(error|critical) *\].*|[\w.]*Error: .*")
+
+
+def errors(airflow: Deployment, lines: int = 10) -> dict[str, list[str]]:
+    """Return the last errors in the log of each component."""
+    found = {}
+    for log in sorted(airflow.home.glob("*.log")):
+        matching = [line[:400] for line in log.read_text(errors="replace").splitlines() if _ERROR.fullmatch(line)]
+        found[log.stem] = matching[-lines:]
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the errors of the deployment if a test fails; a `conftest.py` activates this by importing it."""
+    report = yield
+    if report.failed:
+        for fixture in item.funcargs.values():
+            if isinstance(airflow := getattr(fixture, "airflow", fixture), Deployment):
+                lines = [f"{component}: {line}" for component, found in errors(airflow).items() for line in found]
+                report.sections.append(("Errors in the logs of Airflow", "\n".join(lines)))
+    return report
 
 
 def eventually(

@@ -14,7 +14,7 @@ import pytest
 from demo import local_airflow
 from demo.deployment import Deployment
 from tests.browser import chromium
-from tests.deployed import eventually
+from tests.deployed import eventually, pytest_runtest_makereport  # noqa: F401 - a hook of pytest
 from vi_airflow_provider.emulator import Emulator
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from demo import local_airflow
+from tests.dags.approval import Person
 from tests.unit.cleanup.support import archived
 from tests.versions import AIRFLOW, a_person_answers
 from vi_airflow_provider.emulator import Emulator
@@ -156,28 +156,13 @@ class TestApproveCleanup:
         return examples["approve_cleanup"]
 
     @pytest.fixture
-    def run(self, dag: Any, tmp_path: Path) -> ApprovalRun:
-        """Run the DAG, and respond to its request for approval in a thread."""
+    def run(self, dag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ApprovalRun:
+        """Run the DAG with a person who responds to its request for approval."""
 
         def run(response: str, meanwhile: Callable[[], object] = lambda: None) -> tuple[Any, list[tuple[str, str]]]:
-            ended = threading.Event()
-
-            def person() -> None:
-                detail = awaited(dag.dag_id, ended)
-                if detail is not None:
-                    shown.append((detail.subject, detail.body))
-                    meanwhile()
-                    respond(detail.ti_id, response)
-
-            shown: list[tuple[str, str]] = []
-            thread = threading.Thread(target=person)
-            thread.start()
-            try:
-                finished = local_airflow.run(dag, {"archive_to": tmp_path.as_uri()})
-            finally:
-                ended.set()
-                thread.join()
-            return finished, shown
+            person = Person(dag.dag_id, response, meanwhile)
+            person.attend(monkeypatch)
+            return local_airflow.run(dag, {"archive_to": tmp_path.as_uri()}), person.shown
 
         return run
 
@@ -231,42 +216,3 @@ class TestApproveCleanup:
 
         assert (state(made), shown) == ("failed", [])
         assert remaining(vi_emulator) == set(before)
-
-
-def awaited(dag_id: str, ended: threading.Event) -> Any:
-    """Return the request for approval of a waiting run; ``None`` if the run ended without one."""
-    from airflow.models.hitl import HITLDetail
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    waiting = select(TaskInstance.id).filter_by(dag_id=dag_id, state="awaiting_input")
-    query = select(HITLDetail).where(HITLDetail.ti_id.in_(waiting), HITLDetail.responded_at.is_(None))
-    while not ended.wait(0.1):
-        with create_session() as session:
-            if detail := session.scalars(query).unique().first():
-                session.expunge_all()
-                return detail
-    return None
-
-
-def respond(ti_id: Any, response: str) -> None:
-    """Respond as the button in the UI does (``PATCH …/hitlDetails``)."""
-    from airflow.models.hitl import HITLDetail
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.trigger import handle_event_submit
-    from airflow.triggers.base import TriggerEvent
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        detail: Any = session.get(HITLDetail, ti_id)
-        detail.responded_by = {"id": "1", "name": "owner"}
-        detail.responded_at = datetime.now(UTC)
-        detail.chosen_options = [response]
-        detail.params_input = {}
-        task_instance: Any = session.get(TaskInstance, ti_id)
-        handle_event_submit(
-            TriggerEvent(detail.as_resume_event_payload()),  # type: ignore[no-untyped-call]
-            task_instance=task_instance,
-            session=session,
-        )

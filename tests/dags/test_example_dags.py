@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import sys
-import threading
+import time
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from demo import local_airflow
+from tests.background import in_background
 from tests.versions import a_sensor_is_rescheduled
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.audit.verification import verify
@@ -121,13 +122,11 @@ class TestGateTrainingOnFlow:
 
         def create_after_the_first_poll() -> None:
             while len(vi_emulator.requests) == requests_before:
-                threading.Event().wait(0.02)
+                time.sleep(0.02)
             created.append(hook.create_flow({**template, "name": "Weld seam defects - nightly"}).flow_id)
 
-        thread = threading.Thread(target=create_after_the_first_poll)
-        thread.start()
-        run = local_airflow.run(dag, {"seeds": [3, 5]})
-        thread.join()
+        with in_background(create_after_the_first_poll):
+            run = local_airflow.run(dag, {"seeds": [3, 5]})
 
         assert state(run) == "success"
         (flow,) = local_airflow.returned(run, "wait_for_flow")

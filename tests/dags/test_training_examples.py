@@ -11,7 +11,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from demo import local_airflow
-from tests.dags.test_cleanup_dags import awaited, respond, state, task_states
+from tests.dags.approval import Person
+from tests.dags.test_cleanup_dags import state, task_states
 from tests.dags.test_example_dags import AIRFLOW
 from tests.versions import a_person_answers
 from vi_airflow_provider.emulator import Emulator
@@ -78,30 +79,18 @@ class TestApproveTraining:
     @a_person_answers
     @pytest.mark.parametrize("response", ["Approve", "Reject"])
     def test_run_is_started_only_if_approved(
-        self, examples: dict[str, Any], vi_emulator: Emulator, response: str
+        self, examples: dict[str, Any], vi_emulator: Emulator, response: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import threading
-
-        dag, ended, shown = examples["approve_training"], threading.Event(), []
+        dag = examples["approve_training"]
         dag.get_task("train").poll_interval = 0.2
         paid_before = set(vi_emulator.bill())
-
-        def person() -> None:
-            detail = awaited(dag.dag_id, ended)
-            if detail is not None:
-                shown.append(detail.body)
-                respond(detail.ti_id, response)
-
-        thread = threading.Thread(target=person)
-        thread.start()
-        try:
-            run = local_airflow.run(dag, {"epochs": 3})
-        finally:
-            ended.set()
-            thread.join()
+        person = Person(dag.dag_id, response)
+        person.attend(monkeypatch)
+        run = local_airflow.run(dag, {"epochs": 3})
 
         started = set(vi_emulator.bill()) - paid_before
-        assert "vlm-model" in shown[0]
+        ((_, body),) = person.shown
+        assert "vlm-model" in body
         if response == "Reject":
             assert not started
             assert task_states(run)["train", -1] == "skipped"

@@ -5,9 +5,13 @@ Airflow's form sends null for a field that is empty, and refuses null where the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jinja2 import meta
 
 from demo import local_airflow
 from tests.versions import AIRFLOW
@@ -32,6 +36,36 @@ def test_empty_text_is_null_for_every_optional_parameter(examples: dict[str, Any
     for dag in examples.values():
         for name, value in dag.params.dump().items():
             assert value != "", f"{dag.dag_id}: the form sends null for {name}, not an empty text"
+
+
+def templates_of(value: Any) -> Iterator[str]:
+    """Yield the templates in an argument of an operator."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from templates_of([*value, *value.values()])
+    elif isinstance(value, list | tuple | set):
+        for each in value:
+            yield from templates_of(each)
+
+
+def test_templates_need_no_logical_date(examples: dict[str, Any]) -> None:
+    # Airflow 3 triggers a DAG with partitions, and any DAG through its API, without one.
+    dag_run = SimpleNamespace(partition_key=None, run_after=datetime(2026, 7, 1, tzinfo=UTC))
+    names, rendered = set(), set()
+    for dag in examples.values():
+        environment = dag.get_template_env()
+        context = {"params": dag.params.dump(), "dag_run": dag_run, "task": SimpleNamespace(vi_conn_id="vi_default")}
+        for task in dag.tasks:
+            arguments = getattr(task, "partial_kwargs", None) or vars(task)
+            for template in templates_of([arguments.get(name) for name in task.template_fields]):
+                used = meta.find_undeclared_variables(environment.parse(template))
+                names |= used
+                if "logical_date" in used:
+                    rendered.add(environment.from_string(template).render(context))
+    assert names <= {"params", "dag_run", "task", "ti", "logical_date"}
+    assert rendered
+    assert all("2026-07-01" in text for text in rendered)
 
 
 @pytest.mark.vi_emulator(flows=20)

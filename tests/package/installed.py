@@ -98,6 +98,7 @@ def _run(command: list[str | Path], variables: dict[str, str] | None = None) -> 
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-4000:]
     if variables is not None:

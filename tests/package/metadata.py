@@ -52,7 +52,7 @@ def sha256(file: Path) -> str:
 
 def _run(command: list[str | Path]) -> None:
     done = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout[-4000:]
     print(f"{Path(command[0]).name}: passed")

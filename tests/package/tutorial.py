@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ _SAVED_AS: Final = re.compile(r"Save this as `([^`]+)`:\s*$")
 _SKIPPED: Final = ("python3 -m venv", ". environment/", "pip install", "airflow standalone")
 #: Names a file of the host; the test moves it to its own folder.
 _TEMPORARY: Final = "/tmp/vi-tutorial"  # noqa: S108 - text of the page
+#: The command to which the test adds a free port.
+_EMULATOR: Final = "python -m vi_airflow_provider.emulator"
 #: Seconds that one step may take on a busy machine.
 _PATIENCE: Final = 300
 
@@ -63,6 +66,9 @@ def run_tutorial(variables: dict[str, str], folder: Path) -> None:
     :raises AssertionError: a command fails, or the output lacks what the page shows
     """
     text = PAGE.read_text(encoding="utf-8").replace(_TEMPORARY, str(folder / "files"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the usual port may be in use
+        port = listener.getsockname()[1]
+    text = text.replace(_EMULATOR, f"{_EMULATOR} --port {port}").replace(":8321/", f":{port}/")
     files, steps = read_tutorial(text)
     marker = "--- end of step"
     script = ["set -eu"]

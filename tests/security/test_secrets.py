@@ -15,7 +15,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from demo.local_airflow import environment
+from tests.background import in_background
 from tests.security.leaks import contents, leaks_in, make_secret, places_that_leak
 from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID
 
@@ -104,12 +104,9 @@ class _EchoingHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def echoing_server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _EchoingHandler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _EchoingHandler) as server, in_background(server.serve_forever):
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join()
 
 
 def closed_port() -> int:

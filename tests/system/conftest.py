@@ -9,7 +9,7 @@ import pytest
 
 from demo.deployment import Deployment
 from demo.local_airflow import EXAMPLES
-from tests.deployed import eventually
+from tests.deployed import eventually, pytest_runtest_makereport  # noqa: F401 - a hook of pytest
 from vi_airflow_provider.emulator import Emulator
 
 #: Number of DAGs in the folder `dags` and the example.
