@@ -21,6 +21,9 @@ try:
 except ImportError:
     CronPartitionTimetable = None  # type: ignore[assignment, misc]
 
+# The key of the partition. A run that was triggered by hand may have neither a key nor a logical date.
+KEY = "{{ dag_run.partition_key or (logical_date | default(dag_run.run_after)).strftime('%Y-%m-%d') }}"
+
 FOLDER = "/tmp/vi_audit_partitions"  # noqa: S108 - change it to your storage
 
 if CronPartitionTimetable is not None:
@@ -38,7 +41,7 @@ if CronPartitionTimetable is not None:
     def audit_partitions() -> None:
         ExportFlowsOperator(
             task_id="export",
-            destination="{{ params.destination }}/{{ dag_run.partition_key or ds }}.jsonl",
+            destination="{{ params.destination }}/" + KEY + ".jsonl",
             compare_to="previous",
             outlets=[AUDIT],
             retries=3,
