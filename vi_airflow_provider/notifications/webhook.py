@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-#: Seconds to connect, and to wait for the response.
+#: Seconds to connect, and to wait for the next byte of the response.
 _TIMEOUT: Final = 10.0
+#: Seconds until its status and headers have arrived; the body is not read.
+_DEADLINE: Final = 20.0
 
 
 class ViReportNotifier(BaseNotifier):
@@ -100,14 +103,25 @@ def _post(url: Secret, text: str) -> str | None:
     """Send a message; return why it was not accepted."""
     import requests
 
+    from vi_airflow_provider.api.transport.deadlines import Adapter, Call, current
+
     outer = sys.exception()
+    call = Call()
+    call.deadline = time.monotonic() + _DEADLINE
+    current.set(call)
     try:
-        response = requests.post(url, json={"text": text}, timeout=_TIMEOUT, allow_redirects=False)
+        with requests.Session() as session:
+            session.mount("https://", Adapter())
+            session.mount("http://", Adapter())
+            with session.post(
+                url, json={"text": text}, timeout=_TIMEOUT, allow_redirects=False, stream=True
+            ) as response:
+                status = response.status_code
     except requests.RequestException as error:
         return type(error).__name__
     except BaseException as error:
         raise without_frames(error, outer)  # noqa: B904 - it is the caught one
-    return None if 200 <= response.status_code < 300 else f"status {response.status_code}"
+    return None if 200 <= status < 300 else f"status {status}"
 
 
 def _result_of(ti: Any) -> Any:

@@ -14,7 +14,9 @@ import pytest
 import requests
 import requests_mock
 
+from tests.dripping_server import dripping
 from vi_airflow_provider.api.errors import ViNetworkError, ViValidationError
+from vi_airflow_provider.notifications import webhook as webhook_module
 from vi_airflow_provider.notifications.webhook import ViReportNotifier
 
 SECRET = "/services/T000/B000/never-shown"
@@ -98,6 +100,21 @@ def test_refusal_names_the_connection_and_not_the_url(webhook: requests_mock.Moc
     with pytest.raises(ViNetworkError, match="connection 'vi_webhook'") as raised:
         notifier().notify(context(return_value=REPORT))
     assert "never-shown" not in shown_by(raised.value)
+
+
+def test_response_that_never_ends_does_not_hold_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if a byte arrives now and then."""
+    monkeypatch.setattr(webhook_module, "_DEADLINE", 0.2)
+    with dripping(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n") as url:
+        define(monkeypatch, url)
+        with pytest.raises(ViNetworkError, match="not accept the message: ReadTimeout"):
+            notifier().notify(context(return_value=REPORT))
+
+
+def test_body_of_the_response_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b"x") as url:
+        define(monkeypatch, url)
+        notifier().notify(context(return_value=REPORT))
 
 
 @pytest.mark.parametrize("status", [200, 500])
