@@ -50,6 +50,16 @@ class Site:
                 return error.code, json.loads(error.read() or b"null")
 
 
+def copy_examples(home: Path) -> Path:
+    """Copy the example DAGs into a folder, and let them write below `home`; return the folder."""
+    folder = home / "dags"
+    folder.mkdir()
+    for example in local_airflow.EXAMPLES.glob("*.py"):
+        code = example.read_text(encoding="utf-8").replace("/tmp/", f"{home}/")  # noqa: S108
+        (folder / example.name).write_text(code, encoding="utf-8")
+    return folder
+
+
 def known_dags(airflow: Deployment) -> set[str]:
     return {dag["dag_id"] for dag in airflow.api("GET", "/dags?limit=100")["dags"]}
 
@@ -65,7 +75,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (home / "passwords.json").write_text(json.dumps(USERS))
     variables = {
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(copy_examples(home)),
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # Only the runs that a test triggers, at any time of the day.
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{user}" for user in USERS),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),

@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Final
 
+from demo.deployment import free_port
 from tests.layers import ROOT
 
 PAGE: Final = ROOT / "docs" / "tutorial.md"
@@ -66,8 +66,7 @@ def run_tutorial(variables: dict[str, str], folder: Path) -> None:
     :raises AssertionError: a command fails, or the output lacks what the page shows
     """
     text = PAGE.read_text(encoding="utf-8").replace(_TEMPORARY, str(folder / "files"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # the usual port may be in use
-        port = listener.getsockname()[1]
+    port = free_port()  # the usual one may be in use
     text = text.replace(_EMULATOR, f"{_EMULATOR} --port {port}").replace(":8321/", f":{port}/")
     files, steps = read_tutorial(text)
     marker = "--- end of step"

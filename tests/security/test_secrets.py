@@ -11,7 +11,6 @@ import base64
 import html
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any, Final
 import pytest
 from cryptography.fernet import Fernet
 
+from demo.deployment import free_port
 from demo.local_airflow import environment
 from tests.background import in_background
 from tests.security.leaks import contents, leaks_in, make_secret, places_that_leak
@@ -109,15 +109,9 @@ def echoing_server() -> Iterator[str]:
         server.shutdown()
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def connections(vi: str, echoing_server: str) -> dict[str, dict[str, Any]]:
     """Return connections that work, and connections with every kind of mistake."""
-    refused = f"127.0.0.1:{closed_port()}"
+    refused = f"127.0.0.1:{free_port()}"
     proxy_user = f"user:{urllib.parse.quote(PROXY_PASSWORD, safe='')}"
 
     def conn(host: str = vi, password: str = KEY, extra: Any = None, login: str = DEFAULT_ORGANIZATION_ID) -> Any:

@@ -51,6 +51,7 @@ from pathlib import Path
 if IGNORE_SIGINT:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 demo.ui.HOME = Path(sys.argv[1])
+demo.ui.PORT = 0  # any: the usual one may be in use
 demo.ui.serve.__defaults__ = ((sys.executable, sys.argv[2]),)
 sys.exit(demo.ui.main())
 """
