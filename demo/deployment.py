@@ -36,8 +36,9 @@ COMPONENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: Seconds to wait while another process writes to the database.
 LOCK_TIMEOUT: Final = 60
-#: The same for the API server, which blocks its event loop meanwhile, and so the request that it may be waiting for:
-#: Airflow writes the audit log of a request from a coroutine. One of the requests then fails, and can be repeated.
+#: The same for the API server. It waits in its event loop, where Airflow writes the audit log, and holds up all of its
+#: requests, even the one that holds the lock: that would last until the end of a long timeout. After a short one, one
+#: request fails, and can be repeated.
 LOCK_TIMEOUT_OF_API_SERVER: Final = 2
 #: The components whose health the API reports.
 MONITORED: Final = ("scheduler", "dag-processor", "triggerer")

@@ -47,7 +47,7 @@ if version("apache-airflow").startswith("2."):
 
 
 def pytest_unconfigure() -> None:
-    """End the process with the traceback of every thread if one of them keeps it from ending by itself."""
+    """End the process with the traceback of every thread if one of them keeps it from ending within five minutes."""
     main = sys.modules["__main__"].__spec__
     if main is not None and main.name == "pytest.__main__" and sys.__stderr__ is not None:  # not in mutation tests
-        faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)

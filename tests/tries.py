@@ -63,6 +63,17 @@ def begun(flow_id: str, monkeypatch: pytest.MonkeyPatch, ti: Try | None = None, 
     return str(ti.pushed[RUN_ID_KEY])
 
 
+def end_once_announced(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the run of the next try as soon as the try has stored its id, which it does before it waits."""
+    announce = StartRunOperator._announce
+
+    def announce_and_end(operator: StartRunOperator, *arguments: Any) -> None:
+        announce(operator, *arguments)
+        emulator.advance(3600)
+
+    monkeypatch.setattr(StartRunOperator, "_announce", announce_and_end)
+
+
 def deferred(flow_id: str, ti: Try | None = None, **arguments: Any) -> RunTrigger:
     """Execute a try of a task that defers, and return its trigger as the triggerer makes it."""
     with pytest.raises(TaskDeferred) as raised:

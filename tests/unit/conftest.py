@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import Phase, settings
 
@@ -17,6 +22,26 @@ _FOREIGN = (
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
     *("NETRC", "AIRFLOW_CONN_VI_DEFAULT"),
 )
+
+
+@pytest.fixture
+def callback_times(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The CPU time of each callback on the event loop, in seconds.
+
+    Other processes on this machine do not count. Garbage collection is off: its passes depend on the other tests.
+    """
+    times: list[float] = []
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        start = time.thread_time()
+        run(handle)
+        times.append(time.thread_time() - start)
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    gc.disable()
+    yield times
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

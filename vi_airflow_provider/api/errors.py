@@ -1,6 +1,6 @@
 """What can go wrong between Airflow and Vi: one family of exceptions, free of Airflow and of secrets.
 
-The class states what happened, the attributes where, and the message ends with one sentence of advice.
+The class of an error tells what happened, its attributes where, and its message ends with one sentence of advice.
 """
 
 from __future__ import annotations

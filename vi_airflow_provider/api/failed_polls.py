@@ -1,4 +1,4 @@
-"""Failed polls of a wait, for whatever is waited for: how many end it, and how long the pause after one is."""
+"""Failed polls of any wait: how many of them end it, and how long the pause after one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delete of a single flow: read, archive, read again, delete, as far as it is requested."""
+"""The delete of a single flow: read, archive, read again, delete, as far as the arguments require it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def verify(arguments: Any) -> int:
 def diff(arguments: Any) -> int:
     """Show what changed between two exports."""
     old, new = absolute("old", arguments.old), absolute("new", arguments.new)
-    with reporting(_CODES, f"{old} and {new} cannot be compared"), comparison.compared(old, new) as changes:
+    failed = f"{old} and {new} cannot be compared"
+    with reporting(_CODES, failed, names_file=True), comparison.compared(old, new) as changes:
         if caveat := comparison.caveat(old, new):
             print(printable(caveat), file=sys.stderr)
         if arguments.output in _PROGRAMS:

@@ -92,7 +92,7 @@ def settings_of(conn_id: str | None) -> ViSettings:
     if _is_in_environment(conn_id):
         return _from_environment()
     if conn_id is not None and not conn_id.strip():
-        raise CommandError("--conn-id: it is empty; a variable of the shell may be unset", ExitCode.UNUSABLE)
+        raise CommandError("--conn-id: it is empty; a shell variable may be unset", ExitCode.UNUSABLE)
     return _from_airflow(DEFAULT_CONN_ID if conn_id is None else conn_id)
 
 

@@ -244,7 +244,8 @@ def shown_names(handler: str, group: Group = COMMANDS) -> dict[str, str]:
         if isinstance(node, Group):
             shown |= shown_names(handler, node)
         elif node.handler == handler:
-            shown |= {each.name: each.shown for each in node.options}
+            # Of two flags for one argument, --dry-run and --no-dry-run, the first one.
+            shown |= {each.name: each.shown for each in reversed(node.options)}
     return shown
 
 

@@ -112,11 +112,14 @@ def _as_shown(text: str, shown: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def reporting(codes: Mapping[type[Exception], ExitCode], failed: str = "") -> Iterator[None]:
+def reporting(
+    codes: Mapping[type[Exception], ExitCode], failed: str = "", *, names_file: bool = False
+) -> Iterator[None]:
     """Give the errors that a room of the package raises in a block their exit codes.
 
     :param codes: from special to general; ``Exception`` stands for whatever the driver of a storage raises
     :param failed: what has failed then
+    :param names_file: add the name of the file, because ``failed`` names several
     """
     try:
         yield
@@ -124,5 +127,5 @@ def reporting(codes: Mapping[type[Exception], ExitCode], failed: str = "") -> It
         kind, code = next((kind, code) for kind, code in codes.items() if isinstance(error, kind))
         if kind is Exception and isinstance(error, CommandError | ViError | OutputError):
             raise
-        text = one_line(f"{failed}: {reason_of(error)}") if kind is Exception else str(error)
+        text = one_line(f"{failed}: {reason_of(error, with_name=names_file)}") if kind is Exception else str(error)
         raise CommandError(text, code) from error

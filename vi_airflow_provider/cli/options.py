@@ -22,8 +22,7 @@ class Option(NamedTuple):
     @property
     def shown(self) -> str:
         """What its value is called in a message: the flag, or what the help calls a positional argument."""
-        is_flag = self.flags[-1].startswith("-")
-        return f"--{self.name.replace('_', '-')}" if is_flag else str(self.settings["metavar"])
+        return self.flags[-1] if self.flags[-1].startswith("-") else str(self.settings["metavar"])
 
 
 class Command(NamedTuple):
@@ -82,7 +81,7 @@ _CREATED: Final = (
     option("--created-after", metavar="TIME", help="created at this time or later (ISO 8601 with a time zone)"),
     option("--created-before", metavar="TIME", help="created earlier than this"),
 )
-_OLDER_THAN: Final = option("--older-than", metavar="DURATION", help="least time since the last update, like P90D")
+_OLDER_THAN: Final = option("--older-than", metavar="DURATION", help="minimum time since the last update, like P90D")
 
 
 def page_size(noun: str) -> Option:

@@ -13,7 +13,7 @@ from vi_airflow_provider.cli.output import iso_time, show_document, show_rows
 from vi_airflow_provider.cli.progress import counting
 from vi_airflow_provider.selection.arguments import optional_count
 from vi_airflow_provider.selection.run_filter import RunFilter, selected_runs
-from vi_airflow_provider.training.starting import RunStillActiveError, kill_and_see_it_end
+from vi_airflow_provider.training.starting import RunStillActiveError, kill_and_wait
 from vi_airflow_provider.training.summary import describe_output, summarize, summarize_listed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _kill(client: ViClient, run: Run, arguments: Any) -> Run | None:
     if arguments.no_wait:
         return client.kill_run(run.run_id)
     with counting("waiting for the run to end"):
-        return kill_and_see_it_end(client, run.run_id)
+        return kill_and_wait(client, run.run_id)
 
 
 def _with_iso_times(summary: dict[str, Any]) -> dict[str, Any]:

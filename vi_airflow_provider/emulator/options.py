@@ -32,7 +32,7 @@ OPTIONS: Final = (
         type=float,
         default=0,
         metavar="MS",
-        help="seconds for which a write is not visible yet (%(default)s)",
+        help="time until a write becomes visible (%(default)s)",
     ),
     _option("--add-defaults", action="store_true", help="add defaults to specs that are written"),
     _option("--drop-attributes", action="store_true", help="ignore the attributes of a PUT"),

@@ -141,16 +141,11 @@ class KillRunOperator(ViRunBaseOperator):
         except ViNotFoundError:
             return "already_absent"
         self._announce(context, run)
-        was_killed = run.spec.killed_at is not None
-        if run.has_stopped or (was_killed and not wait):  # an earlier try of this task may have killed it
+        # An earlier try of this task may have killed it.
+        if run.has_stopped or (run.spec.killed_at is not None and not wait):
             return "killed" if killed_by_us(run) else "already_ended"
-        ended = (
-            starting.kill_and_see_it_end(hook, run.run_id, stamp)
-            if wait
-            else hook.kill_run(run.run_id, attributes=stamp)
-        )
-        is_killed = ended is None or ended.spec.killed_at is not None
-        return "killed" if killed_by_us(run) or (is_killed and not was_killed) else "already_ended"
+        ended = starting.kill_and_wait(hook, run.run_id, stamp) if wait else hook.kill_run(run.run_id, attributes=stamp)
+        return "killed" if ended is None or killed_by_us(ended) else "already_ended"
 
 
 class ListRunsOperator(ViBaseOperator):

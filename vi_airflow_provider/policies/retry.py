@@ -26,7 +26,7 @@ class ViRetryPolicy(RetryPolicy):
     or 503 with ``Retry-After``, the next try comes no sooner than the server allows. All other failures follow the
     ``retries`` and ``retry_delay`` of the task.
 
-    :param max_delay: longest time between two tries, however long a wait the server requests
+    :param max_delay: longest time between two tries, even if the server requests a longer wait
     """
 
     def __init__(self, *, max_delay: timedelta = timedelta(hours=1)) -> None:

@@ -176,9 +176,9 @@ class ManifestKind:
 
 
 def kind_of(manifest: ObjectStoragePath) -> str | None:
-    """Return the kind that a manifest of this provider states, ``None`` for other files.
+    """Return the kind that a manifest of this provider names, ``None`` for other files.
 
-    Its reader may not support the kind.
+    It may be a kind that only a later version of this provider can read.
 
     :raises Exception: whatever the file system's driver raises
     """

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from vi_airflow_provider.api.protocol.redaction import HIDDEN, without_keys, without_secret
+from vi_airflow_provider.api.protocol.redaction import MASK, without_keys, without_secret
 from vi_airflow_provider.storage.url_secrets import mask_url, url_secrets
 
 #: Returns a text without known secrets, such as a ``Redactor`` for those of a connection.
@@ -25,7 +25,7 @@ _FIELD: Final = re.compile(
 
 def redacted(text: str, redact: Redact = str) -> str:
     """Return a text without known secrets, without any key of Vi, and without the secrets of URLs in it."""
-    text = _FIELD.sub(rf"\1{HIDDEN}", without_keys(redact(text)))
+    text = _FIELD.sub(rf"\1{MASK}", without_keys(redact(text)))
     if not _MAY_BE_URL.search(text):
         return text
     secrets: dict[str, None] = {}
@@ -44,7 +44,7 @@ def _without_url_secrets(word: str, secrets: dict[str, None]) -> str:
 
 
 def safe_json(value: Any, redact: Redact = str) -> Any:
-    """Return JSON data without secrets, and with null for numbers that JSON does not know."""
+    """Return JSON data without secrets, and with null for numbers that JSON does not have."""
     match value:
         case str():
             return redacted(value, redact)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.storage.files import is_folder
-from vi_airflow_provider.storage.places import EMPTY_PART, LOCAL, shown, written_file, written_place
+from vi_airflow_provider.storage.places import EMPTY_PART, LOCAL, refuse_secrets, shown, written_file, written_place
 from vi_airflow_provider.storage.url_secrets import WITHOUT_FOLDERS
 
 #: A container before the host of its account; the name of a container has no dots.
@@ -30,10 +30,11 @@ def absolute(name: str, uri: str) -> str:
     ObjectStoragePath does not resolve relative paths in every version of Airflow.
 
     :param name: the argument, for the message
-    :raises ViValidationError: the path is empty, which would be the working directory
+    :raises ViValidationError: the path is empty, which would be the working directory, or the URL carries a secret
     """
-    if not uri:
-        raise ViValidationError(f"{name}: it is empty; a variable of the shell may be unset")
+    if not uri.strip():
+        raise ViValidationError(f"{name}: it is empty; a shell variable may be unset")
+    refuse_secrets(name, uri)
     return uri if "://" in uri else str(Path(uri).absolute())
 
 

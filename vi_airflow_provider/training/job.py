@@ -1,4 +1,4 @@
-"""A training job: what a task requests, from its arguments to its result."""
+"""A training job: what a task starts and waits for, from its arguments to its result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from vi_airflow_provider.training.starting import (
     RunTakenOverError,
     TakenUp,
     TrainingRequest,
-    kill_and_see_it_end,
+    kill_and_wait,
     take_up,
     taken_over,
 )
@@ -265,7 +265,7 @@ class TrainingJob:
         self._check_owner(run)
         if end.limit is not None and not run.state.is_ended:
             attributes = {KILL_REASON: end.limit.value}
-            run = kill_and_see_it_end(
+            run = kill_and_wait(
                 self.client, run.run_id, attributes, matches=self._still_exceeds(end.limit), sleep=self._pause
             )
             if run is None:

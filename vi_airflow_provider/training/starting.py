@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 #: Seconds that a run may take to end after it was killed, before another one is started.
 KILL_PATIENCE: Final = 300.0
 #: Seconds for which a run that was started may not be found yet: a server may show a write late.
-HIDDEN: Final = 10.0
+VISIBILITY_DELAY: Final = 10.0
 #: Seconds between two reads while a killed run is to end.
 _KILL_POLL: Final = 2.0
 #: How often the runs of a task are read and decided about, if a request conflicts with what was read.
@@ -164,7 +164,7 @@ def _end_before_restart(
         return not taken_over(run, owner)
 
     attributes = {stamps.KILL_REASON: KILLED_FOR_RESTART}
-    run = kill_and_see_it_end(client, run_id, attributes, matches=ours, sleep=sleep, now=now)
+    run = kill_and_wait(client, run_id, attributes, matches=ours, sleep=sleep, now=now)
     if run is not None and not run.has_stopped:
         raise RunTakenOverError(f"run {run_id} was taken over by a later try of this task")
 
@@ -176,7 +176,7 @@ def _latest_or_gone(
 
     :raises RunGoneError: that one is not found, and a server that shows a write late had time to show it
     """
-    deadline = now() + HIDDEN
+    deadline = now() + VISIBILITY_DELAY
     while True:
         latest = _latest(client, request.terms)
         first = 0 if latest is None else latest.number + 1
@@ -253,7 +253,7 @@ def taken_over(run: Run, owner: str) -> bool:
     return Stamps.of(run).owner > order_of(owner)
 
 
-def kill_and_see_it_end(
+def kill_and_wait(
     client: BlockingVerbs,
     run_id: str,
     attributes: Mapping[str, str] | None = None,

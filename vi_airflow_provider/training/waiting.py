@@ -36,7 +36,7 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.failed_polls import ends_wait, retry_after
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of, owner_stamps
-from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
+from vi_airflow_provider.training.starting import VISIBILITY_DELAY, RunTakenOverError
 from vi_airflow_provider.training.watch import Limit, RunWatch
 
 if TYPE_CHECKING:
@@ -142,12 +142,12 @@ class Wait:
     _reported: str = ""
 
     def read(self, run: Run, now: float) -> WaitEnd | None:
-        """Take the run as a poll has found it; return the end of the wait, ``None`` if it goes on."""
+        """Judge the run as a poll has found it; return the end of the wait, ``None`` if it goes on."""
         self._failures, self.seen = 0, True
         return self.judge(run, now)
 
     def judge(self, run: Run, now: float) -> WaitEnd | None:
-        """Take the run as it was before the first poll; the same otherwise."""
+        """Judge the run as it was before the first poll; return the end of the wait, ``None`` if it goes on."""
         self.run = run
         if run.state.value != self._reported:
             self._reported = run.state.value
@@ -155,13 +155,13 @@ class Wait:
         return self._judged(now)
 
     def absent(self, now: float) -> WaitEnd | None:
-        """Take note that a poll has not found the run."""
-        if self.seen or now - self.began >= HIDDEN:
+        """Judge that a poll has not found the run; return the end of the wait, ``None`` if it goes on."""
+        if self.seen or now - self.began >= VISIBILITY_DELAY:
             return WaitEnd(self.run_id, RunEnd.GONE)
         return self._judged(now)
 
     def failed(self, error: ViError, now: float) -> WaitEnd | None:
-        """Take note of a failed poll."""
+        """Judge a failed poll; return the end of the wait, ``None`` if it goes on."""
         self._failures += 1
         log.warning("Poll %d in a row failed: %s", self._failures, error)
         if ends_wait(error, self._failures):

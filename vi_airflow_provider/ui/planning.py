@@ -35,7 +35,7 @@ LIMITS: Final[Mapping[str, Any]] = {
 _KINDS: Final[Mapping[str, Kind]] = {"flows": FLOWS, "runs": RunKind(partial(describe, best_metric=None, url=""))}
 
 
-def order_of(policy: Mapping[str, Any], subjects: str) -> PruneRequest:
+def request_of(policy: Mapping[str, Any], subjects: str) -> PruneRequest:
     """Check a policy as the operator does; names other than the operator's are refused.
 
     :param subjects: ``"flows"`` or ``"runs"``

@@ -83,7 +83,7 @@ class Reader:
         :param subjects: what is cleaned up, ``"flows"`` or ``"runs"``
         :raises ViValidationError: the policy is unusable, or there is more than a preview can consider
         """
-        request, now = planning.order_of(policy, subjects), datetime.now(UTC)
+        request, now = planning.request_of(policy, subjects), datetime.now(UTC)
         deadline = asyncio.get_running_loop().time() + LOAD_SECONDS  # for the listing and the metrics together
         read = self._flows if subjects == "flows" else self._all_runs
         found, age = await read(connection_id, refresh=refresh)

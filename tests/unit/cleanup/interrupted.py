@@ -6,7 +6,7 @@ signal. The output is one line of JSON for each repetition:
 
 ``raised``: the class of the exception that came out of ``execute``, ``late``: requests to delete that began after the
 signal's handler had run and not before, ``deleted`` and ``selected``: numbers of flows, ``archived``: whether every
-deleted flow is in an archive, ``running``: whether the event loop's thread outlived ``execute``.
+deleted flow is in an archive, ``running``: whether the event loop still ran when ``execute`` had ended.
 """
 
 from __future__ import annotations

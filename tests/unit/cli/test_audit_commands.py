@@ -134,7 +134,7 @@ def test_url_with_a_secret_is_refused_and_not_shown(
 ) -> None:
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")
-    assert "the URL carries a password or a signature" in err
+    assert ": the URL carries a password or a signature" in err
     assert "5ec2e7" not in err
     if arguments[0] == "audit":
         assert main(arguments[1:]) == 2
@@ -145,6 +145,8 @@ def test_failure_of_a_storage_names_what_has_failed(cli: Cli, tmp_path: Path) ->
     code, _, err = cli("audit", "verify", tmp_path)
     assert code == 2
     assert err.startswith(f"{tmp_path} cannot be read as an export: Is a directory")
+    code, _, err = cli("audit", "diff", tmp_path, "/nowhere/flows.jsonl")
+    assert (code, err) == (2, f"{tmp_path} and /nowhere/flows.jsonl cannot be compared: {tmp_path}: Is a directory\n")
     (tmp_path / "file").touch()
     code, _, err = cli("flows", "export", tmp_path / "file" / "flows.jsonl")
     assert code == 3
@@ -152,6 +154,8 @@ def test_failure_of_a_storage_names_what_has_failed(cli: Cli, tmp_path: Path) ->
 
 
 def test_positional_argument_has_the_name_of_the_help(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("audit", "diff", "/nowhere/flows.jsonl", SIGNED)
+    assert (code, err.partition(":")[0]) == (2, "NEW")
     code, _, err = cli("flows", "export", tmp_path)
     assert (code, err) == (2, f"FILE: '{tmp_path}' is an existing folder; add the name of the file.\n")
 
@@ -179,7 +183,7 @@ def test_empty_place_or_connection_is_refused(
     monkeypatch.chdir(tmp_path)
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")
-    assert ": it is empty; a variable of the shell may be unset" in err
+    assert ": it is empty; a shell variable may be unset" in err
     assert list(tmp_path.iterdir()) == []
     if arguments[0] == "audit":
         assert main(arguments[1:]) == 2

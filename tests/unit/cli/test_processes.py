@@ -149,14 +149,14 @@ def test_flows_and_runs_are_read_without_airflow(environment: dict[str, str], tm
     assert not Path(home).exists()
 
 
-def test_list_starts_within_half_a_second_of_cpu_time(environment: dict[str, str]) -> None:
+def test_list_takes_little_cpu_time(environment: dict[str, str]) -> None:
     used = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run(COMMAND, "flows", "list").returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(used) < 0.75  # measured: 0.45; a slow machine may need more
+    assert min(used) < 1.5  # measured: 0.45; importing Airflow alone takes more than this
 
 
 # --- errors ------------------------------------------------------------------------------------------------------

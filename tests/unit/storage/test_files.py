@@ -308,7 +308,3 @@ def test_folder_that_cannot_be_read_is_not_shown_as_empty(tmp_path: Path, monkey
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError):
         list(list_files(ObjectStoragePath(str(tmp_path))))
-
-
-def test_missing_folder_has_no_files(tmp_path: Path) -> None:
-    assert list(list_files(ObjectStoragePath(str(tmp_path / "missing")), recursive=True)) == []

@@ -119,7 +119,7 @@ def vanish(emulator: Emulator, run_id: str) -> None:
 def test_run_that_vanished_between_two_tries_is_not_started_again(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starting, "HIDDEN", 0.1)
+    monkeypatch.setattr(starting, "VISIBILITY_DELAY", 0.1)
     store = TaskStateStore()
     run_id = crash(flow_id, store, monkeypatch)
     vanish(vi_emulator, run_id)

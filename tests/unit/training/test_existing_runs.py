@@ -20,7 +20,7 @@ from vi_airflow_provider.training import starting
 from vi_airflow_provider.training.starting import RunStillActiveError
 
 #: The patience and the pauses of a kill.
-DEFAULTS: Final[dict[str, Any]] = dict(starting.kill_and_see_it_end.__kwdefaults__ or {})
+DEFAULTS: Final[dict[str, Any]] = dict(starting.kill_and_wait.__kwdefaults__ or {})
 
 pytestmark = pytest.mark.vi_emulator(flows=3, run_seconds=0.02, runs=0)
 
@@ -56,13 +56,13 @@ def test_retry_recognizes_the_kill_of_an_earlier_try(
     run_id = execute(flow_id, wait_for_completion=False)["run_id"]
     kill = partial(result_of, KillRunOperator, run_id=run_id, if_ended="fail")
     patience = {**DEFAULTS, "patience": 0}
-    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", patience)
+    monkeypatch.setattr(starting.kill_and_wait, "__kwdefaults__", patience)
     with pytest.raises(RunStillActiveError):
         kill(wait=True)
     if has_ended:
         vi_emulator.advance(3600)
     advance = {**DEFAULTS, "sleep": lambda _: vi_emulator.advance(3600)}
-    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", advance)
+    monkeypatch.setattr(starting.kill_and_wait, "__kwdefaults__", advance)
     assert kill(wait=wait)["outcome"] == "killed"
     with pytest.raises(AirflowFailException, match="already ended"):
         kill(Try(task_id="another"), wait=wait)
@@ -78,7 +78,7 @@ def test_run_that_is_deleted_while_it_ends_is_killed(
         vi_emulator.advance(3600)
         vi_emulator.store.delete_run(run_id)
 
-    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", {**DEFAULTS, "sleep": end_and_delete})
+    monkeypatch.setattr(starting.kill_and_wait, "__kwdefaults__", {**DEFAULTS, "sleep": end_and_delete})
     assert result_of(KillRunOperator, run_id=run_id, if_ended="fail")["outcome"] == "killed"
 
 
@@ -125,6 +125,13 @@ def test_kill_of_a_run_ends_the_task_that_waits_for_it(flow_id: str, active: str
     result_of(KillRunOperator, run_id=active)
     with pytest.raises(AirflowFailException, match="by a person"):
         execute(flow_id, Try(try_number=2), max_runs=3)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_kill_by_another_just_before_is_not_its_own(vi_emulator: Emulator, active: str, wait: bool) -> None:
+    vi_emulator.colleague.kill_run(active, moment="after", method="GET", path=f"/runs/{active}$", times=1)
+    with pytest.raises(AirflowFailException, match="already ended"):
+        result_of(KillRunOperator, run_id=active, wait=wait, if_ended="fail")
 
 
 def test_run_is_read_as_the_task_that_started_it_returned_it(flow_id: str) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from tests.tries import Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
+from tests.tries import (
+    Try,
+    begun,
+    complete,
+    deferred,
+    end_once_announced,
+    event_of,
+    execute,
+    killed_while_waiting,
+    starts,
+)
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
@@ -113,8 +123,13 @@ def test_start_that_is_refused_since_the_run_exists_adopts_it(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vi_emulator.configure(put_on_existing="refuse")
-    vi_emulator.plans.add(run_seconds=0.3)
-    freeze_before_start(monkeypatch, lambda: begun(flow_id, monkeypatch))
+    vi_emulator.plans.add(run_seconds=3600)
+
+    def start_meanwhile() -> None:
+        begun(flow_id, monkeypatch)
+        end_once_announced(vi_emulator, monkeypatch)
+
+    freeze_before_start(monkeypatch, start_meanwhile)
     assert execute(flow_id, Try(try_number=2))["adopted"]
     assert starts(vi_emulator) == [1]
 
@@ -180,8 +195,8 @@ def test_no_run_is_started_beside_one_that_dies_slowly(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin_to_die(vi_emulator, flow_id, monkeypatch)
-    patience = {**(starting.kill_and_see_it_end.__kwdefaults__ or {}), "patience": 0.05}
-    monkeypatch.setattr(starting.kill_and_see_it_end, "__kwdefaults__", patience)
+    patience = {**(starting.kill_and_wait.__kwdefaults__ or {}), "patience": 0.05}
+    monkeypatch.setattr(starting.kill_and_wait, "__kwdefaults__", patience)
     with pytest.raises(RunStillActiveError):
         execute(flow_id, Try(try_number=2))
     assert starts(vi_emulator) == [1]

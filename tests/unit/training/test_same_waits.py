@@ -21,7 +21,7 @@ from vi_airflow_provider.api.errors import (
 )
 from vi_airflow_provider.api.models import Run
 from vi_airflow_provider.training.identity import OWNER, TaskIdentity
-from vi_airflow_provider.training.starting import HIDDEN, RunTakenOverError
+from vi_airflow_provider.training.starting import VISIBILITY_DELAY, RunTakenOverError
 from vi_airflow_provider.training.waiting import RunEnd, WaitEnd, wait_for
 from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 from vi_airflow_provider.triggers import runs
@@ -177,8 +177,8 @@ def test_error_that_does_not_pass_ends_the_wait_at_once() -> None:
 
 def test_run_that_was_seen_and_is_not_found_is_gone() -> None:
     assert both([RUNNING, None], Limits())[0].outcome is RunEnd.GONE
-    end, world = both([None] * 3, Limits(task_deadline=BEGAN + HIDDEN - 1))
-    assert (end.outcome, world.polls) == (RunEnd.EXCEEDED, [HIDDEN - 1])  # it may not be visible yet
+    end, world = both([None] * 3, Limits(task_deadline=BEGAN + VISIBILITY_DELAY - 1))
+    assert (end.outcome, world.polls) == (RunEnd.EXCEEDED, [VISIBILITY_DELAY - 1])  # it may not be visible yet
     end, world = both([None] * 3, Limits())
     assert (end.outcome, world.polls) == (RunEnd.GONE, [60])
 

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, TaskDeferred
 
-from tests.tries import START, Try, begun, complete, deferred, event_of, execute, killed_while_waiting, starts
+from tests.tries import (
+    START,
+    Try,
+    begun,
+    complete,
+    deferred,
+    end_once_announced,
+    event_of,
+    execute,
+    killed_while_waiting,
+    starts,
+)
 from vi_airflow_provider.assets import create_asset
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
@@ -144,8 +155,9 @@ def test_clear_while_a_run_is_active_kills_it_before_another_is_started(
 def test_clear_with_adopt_goes_on_with_the_active_run(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vi_emulator.plans.add(run_seconds=0.5)
+    vi_emulator.plans.add(run_seconds=3600)
     old = begun(flow_id, monkeypatch)
+    end_once_announced(vi_emulator, monkeypatch)
     result = execute(flow_id, Try(try_number=2, max_tries=4), on_clear="adopt")
     assert (result["run_id"], result["state"], result["adopted"]) == (old, "succeeded", True)
     assert starts(vi_emulator) == [1]

@@ -90,9 +90,9 @@ def test_policy_has_the_arguments_and_defaults_of_the_operator(subjects: str, op
             defaults.setdefault(name, parameter.default)
     assert {name: defaults[name] for name in planning.LIMITS} == planning.LIMITS
     written = {name: defaults[name] for name in operator.rules} | {"older_than": "P30D"}
-    assert planning.order_of(written, subjects).source == planning.order_of({"older_than": "P30D"}, subjects).source
+    assert planning.request_of(written, subjects).source == planning.request_of({"older_than": "P30D"}, subjects).source
     with pytest.raises(ViValidationError, match="'unknown': not an argument"):
-        planning.order_of({**written, "unknown": 1}, subjects)
+        planning.request_of({**written, "unknown": 1}, subjects)
 
 
 def test_plan_of_runs_is_that_of_a_dry_run(called_as: As, vi: Emulator) -> None:

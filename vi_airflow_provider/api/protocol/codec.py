@@ -166,15 +166,16 @@ _IDENTITY_ADVICE: Final = (
 )
 
 
-def check_identity(kind: str, found: str, requested: str, context: ErrorContext) -> None:
+def check_identity(kind: str, found: str, requested: str, context: ErrorContext, json_path: str = "") -> None:
     """Refuse a response about another document, or of another organization, than the requested one.
 
     :param kind: what the two ids belong to
+    :param json_path: where the document is in the response, for the message
     :raises ViResponseError: the ids differ
     """
     if found != requested:
         shown = one_line(repr(found), 80)
-        message = f"the response is about {kind} {shown}, but {kind} {requested!r} was requested"
+        message = f"{json_path or 'the response'} is about {kind} {shown}, but {kind} {requested!r} was requested"
         raise context.response_error(message, advice=_IDENTITY_ADVICE)
 
 

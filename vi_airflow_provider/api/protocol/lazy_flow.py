@@ -92,9 +92,9 @@ def parse_listed_flow(
         checked = _check(content)
     except NOT_JSON:
         flow = parse_document(Flow, content, context, json_path)  # which describes what is wrong, or accepts it
-        check_identity("organization", flow.organization_id, organization_id, context)
+        check_identity("organization", flow.organization_id, organization_id, context, json_path)
         return flow
-    check_identity("organization", checked.workspace_id, organization_id, context)
+    check_identity("organization", checked.workspace_id, organization_id, context, json_path)
     text = Text(content, context, json_path, on_decoding)
     known = {
         "kind": checked.kind,

@@ -63,9 +63,9 @@ def parse_listed_run(content: bytes, context: ErrorContext, json_path: str, *, o
         checked = _check(content)
     except NOT_JSON:
         run = parse_document(models.Run, content, context, json_path)  # which describes what is wrong, or accepts it
-        check_identity("organization", run.organization_id, organization_id, context)
+        check_identity("organization", run.organization_id, organization_id, context, json_path)
         return run
-    check_identity("organization", checked.workspace_id, organization_id, context)
+    check_identity("organization", checked.workspace_id, organization_id, context, json_path)
     return _lazy(checked, Text(content, context, json_path))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-HIDDEN: Final = "***"
+MASK: Final = "***"
 #: A secret key of any organization.
 _KEY_LIKE: Final = re.compile(r"dtvi_[!-~]+")
 #: Consecutive characters of a secret that reveal something about it.
@@ -54,7 +54,7 @@ class Redactor:
         for at in range(len(text) - _PART + 1):
             if text[at : at + _PART] in self._parts:
                 if at > end or not kept:
-                    kept += [text[end:at], HIDDEN]
+                    kept += [text[end:at], MASK]
                 end = at + _PART
         return "".join(kept) + text[end:]
 
@@ -64,13 +64,13 @@ def without_secret(text: str, secret: str) -> str:
     if len(secret) < _MINIMUM:
         return text
     if len(secret) < _PART:
-        return re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", HIDDEN, text)
-    return text.replace(secret, HIDDEN)
+        return re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
+    return text.replace(secret, MASK)
 
 
 def without_keys(text: str) -> str:
     """Return a text without any secret key of Vi, even that of another client."""
-    return _KEY_LIKE.sub(HIDDEN, text)
+    return _KEY_LIKE.sub(MASK, text)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -160,7 +160,7 @@ class _Response(http.client.HTTPResponse):
         super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Skip informational responses: the base class knows only 100, and none of a proxy."""
+        """Skip informational responses: the base class skips only status 100, and none that a proxy sends."""
         informational = InformationalResponses()
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]

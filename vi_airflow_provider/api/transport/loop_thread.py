@@ -9,7 +9,7 @@ come up inside asyncio or the HTTP library, which may take it for a broken conne
 * Whatever interrupts the wait cancels the work first, then waits until the work has ended. Cancelling aborts the
   requests that are in flight, so this takes moments; when the caller gets the exception, nothing is sent any more.
 * Lookups of names and of connections block threads of the loop's executor, and cannot be aborted. The loop waits for
-  them before it is closed, but the caller does not wait for that.
+  them before it is closed, and so does the end of the process, but the caller does not.
 * A handler that raises nothing (SIGTERM on Airflow 3 only calls ``on_kill``) makes ``stopped()`` true instead.
 
 The thread gets a copy of the caller's context variables, which carry the task's logging. A loop that runs in the

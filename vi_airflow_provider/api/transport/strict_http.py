@@ -50,7 +50,7 @@ class Head:
             line = self.stream.readline(limit)
         if self._expected is _HEADER_LINE and line in _BLANK:
             self._expected = _STATUS_LINE
-        elif line or self._expected is _HEADER_LINE:  # the parser knows a connection that ends before a status line
+        elif line or self._expected is _HEADER_LINE:  # the parser reports a connection that ends before a status line
             if not (self._expected or _STATUS_LINE).fullmatch(line):
                 raise MalformedResponseError("a line of the head is not valid")
             self._expected = _HEADER_LINE
