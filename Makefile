@@ -30,6 +30,8 @@ SUITE_2 := tests/unit tests/dags tests/security
 
 # Use the CA store of the system, as pip does: a corporate proxy may have its own CA.
 export UV_SYSTEM_CERTS := 1
+# Over a hundred processes of the tests import Airflow, which takes twice as long without compiled files.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo airflow test test-lane-1 test-lane-2 lint types test-3 test-2 test-system test-browser test-ui-versions test-soak test-smoke test-package \
 	coverage mutants soak bench test-distributed reliability architecture screenshots test-lowest matrix audit-deps docs format pins wheel release clean
