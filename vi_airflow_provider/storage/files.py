@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -35,26 +35,43 @@ def open_to_read(path: ObjectStoragePath, block_size: int = _BLOCK) -> IO[bytes]
 
 
 def list_files(folder: ObjectStoragePath, *, recursive: bool = False) -> Iterator[ObjectStoragePath]:
-    """Yield the files in a folder. A missing folder has none, and neither has a subfolder that cannot be read.
+    """Yield the files in a folder. A missing folder has none.
 
     Names are listed and compared: nothing in the folder's own name is a pattern.
 
-    :param recursive: yield the files in its subfolders, too
+    :param recursive: yield the files in its subfolders, too, also behind symbolic links
+    :raises OSError: or whatever the file system's driver raises; a folder or subfolder cannot be read
     """
     folder.fs.invalidate_cache()
     root = folder.path.rstrip("/") or folder.path  # of "/", nothing would be left: the working directory
     url = f"{str(folder).rstrip('/')}/" if folder.path.strip("/") else str(folder)
-    prefix = f"{folder.fs._strip_protocol(root).rstrip('/')}/"
-    options = {"on_error": _raise_unless_missing} if folder.protocol in LOCAL else {}
-    # One listing, not one per subfolder: an object store has only keys.
-    for name in folder.fs.find(root, maxdepth=None if recursive else 1, **options):
+    names = _names_on_disk(Path(root), recursive) if folder.protocol in LOCAL else _names(folder.fs, root, recursive)
+    for name in names:
         # Joined as text: to an object store, a//b is another folder than a/b.
+        yield ObjectStoragePath(url + name)
+
+
+def _names(fs: Any, root: str, recursive: bool) -> Iterator[str]:
+    prefix = f"{fs._strip_protocol(root).rstrip('/')}/"
+    # One listing, not one per subfolder: an object store has only keys.
+    for name in fs.find(root, maxdepth=None if recursive else 1):
         if name != prefix:  # the placeholder of the folder itself
-            yield ObjectStoragePath(url + name.removeprefix(prefix))
+            yield name.removeprefix(prefix)
+
+
+def _names_on_disk(root: Path, recursive: bool) -> Iterator[str]:
+    """Yield the names of files. The driver would take a folder that it cannot read for an empty one."""
+    visited: set[Path] = set()
+    for place, folders, files in os.walk(root, onerror=_raise_unless_missing, followlinks=True):
+        folder = Path(place)
+        visited.add(folder.resolve())
+        yield from (str((folder / name).relative_to(root)) for name in sorted(files))
+        # In place, as os.walk requires; never in a circle of links.
+        folders[:] = [name for name in sorted(folders) if recursive and (folder / name).resolve() not in visited]
 
 
 def _raise_unless_missing(error: OSError) -> None:
-    """Raise that a folder cannot be read, which the driver would show as an empty folder."""
+    """Raise that a folder cannot be read; one that was removed meanwhile is empty."""
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -301,10 +301,28 @@ def test_missing_folder_is_empty(memory: ObjectStoragePath, tmp_path: Path) -> N
     assert list(list_files(ObjectStoragePath(str(tmp_path / "missing")), recursive=True)) == []
 
 
-def test_folder_that_cannot_be_read_is_not_shown_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", path)
+@pytest.mark.parametrize("denied", [".", "sub", "sub/sub"])
+def test_folder_that_cannot_be_read_is_not_shown_as_empty(
+    denied: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub" / "sub").mkdir(parents=True)
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path) == tmp_path / denied:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError):
-        list(list_files(ObjectStoragePath(str(tmp_path))))
+        list(list_files(ObjectStoragePath(str(tmp_path)), recursive=True))
+
+
+def test_files_behind_links_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "far" / "deep" / "file").touch()
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "circle").symlink_to(tmp_path / "near")
+    listed = list_files(ObjectStoragePath(str(tmp_path / "near")), recursive=True)
+    assert [path.path for path in listed] == [f"{tmp_path}/near/link/deep/file"]
