@@ -21,8 +21,9 @@ from vi_airflow_provider.api.models.runs import RunStatus
 if TYPE_CHECKING:
     from vi_airflow_provider.api.models import RunOutput
 
-#: The query of a URL, in which a signature would be.
-_QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.IGNORECASE)
+_WORD: Final = re.compile(r"\S+")
+#: Where the query of a URL begins, in which a signature would be.
+_QUERY: Final = re.compile(r"[?#]")
 
 #: The members of a run that an export has; of its status, the conditions follow.
 _EXPORTED: Final = frozenset({"kind", "workspaceId", "runId", "spec", "metadata", "selfLink", "etag"})
@@ -132,4 +133,11 @@ def _finite(value: Any) -> Any:
 
 
 def _without_queries(text: str | None) -> str | None:
-    return None if text is None else _QUERY.sub(r"\1?…", text)
+    return None if text is None else _WORD.sub(lambda word: _without_query(word[0]), text)
+
+
+def _without_query(word: str) -> str:
+    """Return a word without what follows a URL in it from the query on."""
+    url = word.find("://")
+    query = None if url < 0 else _QUERY.search(word, url)
+    return word if query is None else f"{word[: query.start()]}?…"

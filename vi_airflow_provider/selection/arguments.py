@@ -26,6 +26,8 @@ _TIMEDELTA_TEXT: Final = re.compile(r"(?:(\d{1,8}) days?(?:, (?=\d)|$))?(?:(\d\d
 #: More digits than any count needs; Python refuses to convert a text of thousands of them.
 _MAX_DIGITS: Final = 18
 
+#: A power of ten that takes ``Fraction`` long to compute, up to hours.
+_LARGE_EXPONENT: Final = re.compile(r"e[+-]?[\d_]{4}", re.IGNORECASE)
 _RENDERED_NONE: Final = "'None' is given, or the template rendered to None"
 _QUOTE: Final = "in a DAG that renders templates as native objects, quote the template: \"'{{ … }}'\""
 
@@ -240,7 +242,7 @@ def fraction(name: str, value: Any) -> Fraction:
     """Return an argument from 0 to 1 exactly as it was written: in floats, 29 is more than 0.29 of 100."""
     value = _plain(value)
     try:
-        number = Fraction(str(value))
+        number = Fraction(-1 if _LARGE_EXPONENT.search(str(value)) else str(value))
     except (ValueError, ZeroDivisionError):
         number = Fraction(-1)
     if not 0 <= number <= 1:

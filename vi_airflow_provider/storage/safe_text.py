@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from vi_airflow_provider.api.protocol.redaction import MASK, without_keys, without_secret
@@ -13,9 +14,11 @@ from vi_airflow_provider.storage.url_secrets import mask_url, url_secrets
 #: Returns a text without known secrets, such as a ``Redactor`` for those of a connection.
 Redact: TypeAlias = Callable[[str], str]
 
-#: What every word with the secret of a URL contains.
+#: Secrets of one text that are looked for in the rest of it, so that a hostile text does not take hours.
+_MOST: Final = 1_000
+#: Every word that has a URL with a secret in it matches this.
 _MAY_BE_URL: Final = re.compile(r"=|://|\\u003d|%3D", re.IGNORECASE)
-#: Behind a URL, the text goes on.
+#: A URL ends at white space.
 _WORD: Final = re.compile(r"\S+")
 #: A parameter of a pre-signed URL as a field of a dict, as libraries log the parts of a request.
 _FIELD: Final = re.compile(
@@ -30,8 +33,8 @@ def redacted(text: str, redact: Redact = str) -> str:
         return text
     secrets: dict[str, None] = {}
     text = _WORD.sub(lambda word: _without_url_secrets(word[0], secrets), text)
-    for secret in secrets:
-        text = without_secret(text, secret)  # in other places, and decoded
+    for secret in islice(secrets, _MOST):  # in other places, and decoded
+        text = without_secret(text, secret)
     return text
 
 

@@ -44,7 +44,7 @@ def _spans(url: str) -> list[tuple[int, int]]:
     scheme = url.partition("://")[0].lower()
     passwords = [
         found.span("password")
-        for found in _PASSWORD.finditer(url)
+        for found in _PASSWORD.finditer(url, 0, url.rfind("@") + 1)  # what follows would be searched again and again
         if scheme in WITHOUT_FOLDERS or not _PORT.match(found["password"])
     ]
     return passwords + [found.span(1) for found in _SIGNATURE.finditer(url)]
