@@ -66,7 +66,7 @@ def _verify(uri: str) -> tuple[int, Iterable[str]]:
 
 def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]:
     changes = resources.enter_context(comparison.compared(old, new))
-    if caveat := comparison.caveat(old, new):
+    for caveat in comparison.caveats(old, new):
         print(caveat, file=sys.stderr)
     return int(bool(changes)), comparison.diff_lines(changes)
 

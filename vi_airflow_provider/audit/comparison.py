@@ -29,26 +29,34 @@ def verified(uri: str) -> tuple[manifest.ExportManifest, str]:
 def compared(old: str, new: str) -> AbstractContextManager[Diff]:
     """Lend what changed between two ``jsonl`` exports.
 
-    :raises ExportError: one of them is missing or unreadable, or they are of different kinds
+    :raises ExportError: one of them is missing, unreadable, or not the one that its manifest describes, if it has a
+        manifest; or they are of different kinds
     """
     subject = reader.subject_of(new)
     if reader.subject_of(old) is not subject:
         raise ExportError(f"{new} is an export of {subject.noun}s, but {old} is not")
-    before, after = (reader.read_documents(uri, subject) for uri in (old, new))
+    before, after = (reader.read_documents(uri, subject, _accepted(uri, subject)) for uri in (old, new))
     return stored_diff.spooled_diff(before, after, subject)
 
 
-def caveat(old: str, new: str) -> str | None:
-    """Return what a reader of the diff must know, if the manifests show it; a diff needs no manifests."""
+def _accepted(uri: str, subject: Subject[Any]) -> set[str] | None:
+    """Return the sha256 of each version that the manifest of an export accepts; ``None`` without a manifest."""
+    path = manifest.files_of(uri).manifest
+    return {version.sha256 for version in manifest.read_manifest(path, subject.manifest)} if path.exists() else None
+
+
+def caveats(old: str, new: str) -> Iterator[str]:
+    """Yield what a reader of the diff must know, if the manifests show it; a diff needs no manifests."""
     subject: Subject[Any] = reader.subject_of(new)
     try:
         paths = (manifest.files_of(uri).manifest for uri in (old, new))
-        before, after = (manifest.read_manifest(path, subject.manifest)[0].filters for path in paths)
+        before, after = (manifest.read_manifest(path, subject.manifest)[0] for path in paths)
     except ExportError:
-        return None
-    if plan.select_the_same(subject.filter, before, after):
-        return None
-    return plan.selection_caveat(subject.noun, (new, after), (old, before))
+        return
+    if before.organization_id != after.organization_id:
+        yield plan.organization_caveat(old, before.organization_id)
+    if not plan.select_the_same(subject.filter, before.filters, after.filters):
+        yield plan.selection_caveat(subject.noun, (new, after.filters), (old, before.filters))
 
 
 def diff_lines(changes: Diff) -> Iterator[str]:

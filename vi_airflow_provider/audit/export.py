@@ -20,7 +20,7 @@ from vi_airflow_provider.audit.diff import Kind
 from vi_airflow_provider.audit.listing import Listing
 from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, files_of
 from vi_airflow_provider.audit.newest import StoredExport, newest_export
-from vi_airflow_provider.audit.plan import ExportPlan, Selection, describe, selection_caveat
+from vi_airflow_provider.audit.plan import ExportPlan, Selection, describe, organization_caveat, selection_caveat
 from vi_airflow_provider.audit.reader import read_documents
 from vi_airflow_provider.audit.report import ReportFacts
 from vi_airflow_provider.audit.sources import FlowSource, L, RunSource, Source
@@ -109,10 +109,10 @@ def export(
     """
     if noun == "flow":
         selection = Selection.build(choice.criteria, choice.page_size, FLOWS.filter)
-        plan = ExportPlan.build(**arguments, selection=selection)
+        plan = ExportPlan.build(**arguments, selection=selection, kind=FLOWS.manifest)
         return _export(plan, FLOWS, FlowSource(calls), calls.settings.organization_id)
     selection = Selection.build(choice.criteria, choice.page_size, RUNS.filter)
-    plan = ExportPlan.build(**arguments, selection=selection)
+    plan = ExportPlan.build(**arguments, selection=selection, kind=RUNS.manifest)
     source = RunSource(calls, outputs=boolean("outputs", choice.outputs))
     return _export(plan, RUNS, source, calls.settings.organization_id)
 
@@ -175,7 +175,7 @@ def _caveats(plan: ExportPlan, subject: Subject[D], old: StoredExport | None, or
     """Return what a reader of the comparison must know: the exports do not cover the same documents."""
     caveats: list[str] = []
     if old is not None and old.manifest.organization_id != organization_id:
-        caveats.append(f"{old.uri} is an export of another organization, {old.manifest.organization_id!r:.200}.")
+        caveats.append(organization_caveat(old.uri, old.manifest.organization_id))
     if old is not None and not plan.selection.is_that_of(old.manifest.filters):
         caveats.append(
             selection_caveat(subject.noun, ("This one", plan.selection.criteria), (old.uri, old.manifest.filters))
@@ -190,12 +190,20 @@ def _compared(old: StoredExport | None, listing: Listing[L, D]) -> Iterator[Diff
         yield None
         return
     spool = listing.spool
-    with spooled_diff(read_documents(old.uri, spool.subject), spool.documents(), spool.subject) as diff:
+    with spooled_diff(_verified(old, spool.subject), spool.documents(), spool.subject) as diff:
         if not listing.confirm_removed(each.id for each in diff.removed):
             yield diff
             return
-    with spooled_diff(read_documents(old.uri, spool.subject), spool.documents(), spool.subject) as diff:
+    with spooled_diff(_verified(old, spool.subject), spool.documents(), spool.subject) as diff:
         yield diff
+
+
+def _verified(old: StoredExport, subject: Subject[D]) -> Iterator[D]:
+    """Yield the documents of an export that was verified before the listing, which may have taken hours.
+
+    :raises ExportError: the file is another one by now
+    """
+    return read_documents(old.uri, subject, {old.manifest.sha256})
 
 
 def _manifest(plan: ExportPlan, organization_id: str, listing: Listing[L, D], file: IO[bytes]) -> ExportManifest:

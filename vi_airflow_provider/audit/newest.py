@@ -12,6 +12,7 @@ from vi_airflow_provider.audit.manifest import ExportError, ExportManifest, read
 from vi_airflow_provider.audit.subject import FLOWS, Subject
 from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage.files import list_files
+from vi_airflow_provider.storage.manifest import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,27 +38,25 @@ def newest_export(
 ) -> StoredExport | None:
     """Return the newest ``jsonl`` export of an organization in a folder, ``None`` if there is no such export.
 
-    An export that does not match its manifest, or cannot be read, is skipped with a warning.
+    An export that does not match its manifest, or cannot be read, is skipped with a warning, and so is one with a
+    damaged manifest.
 
     :param exclude: chosen only if there is no other: an export that is repeated is compared with the one before it,
         not with itself
     :param recursive: search the subfolders, too
-    :param strict: raise an error instead of concluding from unreadable exports that there are no others
-    :raises ExportError: ``strict``, and there are only exports that cannot be read
+    :param strict: raise an error instead of concluding from unusable exports that there are no others
+    :raises ExportError: ``strict``, and all exports are damaged or cannot be read
     """
-    unreadable: list[str] = []
-    candidates = _candidates(folder, organization_id, subject, exclude, unreadable, recursive=recursive)
+    unusable: list[str] = []
+    candidates = _candidates(folder, organization_id, subject, exclude, unusable, recursive=recursive)
     for *_, uri in sorted(candidates, reverse=True):
         try:
             return StoredExport(uri, verify(uri, subject))
-        except ExportError as error:
-            log.warning("Not compared with %s: %s", uri, error)
-        except Exception as error:  # whatever the file system's driver raises
-            log.warning("Not compared with %s: %s", uri, one_line(f"{type(error).__name__}: {error}"))
-            unreadable.append(uri)
-    if strict and unreadable:
+        except Exception as error:  # whatever the file system's driver raises, too
+            _skip(uri, error, unusable)
+    if strict and unusable:
         raise ExportError(
-            f"{folder}: of the exports to compare with, {len(unreadable)} cannot be read: {unreadable[0]}"
+            f"{folder}: all exports to compare with are damaged or cannot be read ({len(unusable)}): {unusable[0]}"
         )
     return None
 
@@ -67,7 +66,7 @@ def _candidates(
     organization_id: str,
     subject: Subject[Any],
     exclude: ObjectStoragePath,
-    unreadable: list[str],
+    unusable: list[str],
     *,
     recursive: bool,
 ) -> Iterator[tuple[bool, str, str]]:
@@ -77,12 +76,27 @@ def _candidates(
             continue
         try:
             manifest = read_manifest(path, subject.manifest)[0]
-        except ExportError:
-            continue  # of something else, like an archive
-        except Exception as error:  # whatever the file system's driver raises
-            log.warning("Not compared with %s: %s", path, one_line(f"{type(error).__name__}: {error}"))
-            unreadable.append(str(path))
+        except Exception as error:  # whatever the file system's driver raises, too
+            if not (isinstance(error, ExportError) and _is_of_something_else(path, subject)):
+                _skip(str(path), error, unusable)
             continue
         if manifest.organization_id == organization_id and manifest.format == "jsonl":
             export = subject.manifest.data_of(path)
             yield export.path != exclude.path, manifest.created_at, str(export)
+
+
+def _is_of_something_else(path: ObjectStoragePath, subject: Subject[Any]) -> bool:
+    """Return whether a manifest that cannot be read as one of these exports is that of an archive, for example."""
+    try:
+        kind = kind_of(path)
+    except Exception:
+        return False
+    if kind is None:  # of another program, or damaged
+        return not subject.manifest.data_of(path).name.endswith((".jsonl", ".jsonl.gz"))
+    return kind != subject.manifest.name
+
+
+def _skip(uri: str, error: Exception, unusable: list[str]) -> None:
+    reason = str(error) if isinstance(error, ExportError) else one_line(f"{type(error).__name__}: {error}")
+    log.warning("Not compared with %s: %s", uri, reason)
+    unusable.append(uri)

@@ -15,6 +15,7 @@ from vi_airflow_provider.selection.arguments import boolean, optional_count
 from vi_airflow_provider.selection.combinations import comparison, export_format
 from vi_airflow_provider.selection.filter import FlowFilter
 from vi_airflow_provider.selection.run_filter import RunFilter
+from vi_airflow_provider.storage.manifest import ManifestKind, kind_at, kind_beside
 from vi_airflow_provider.storage.places import earlier_export
 from vi_airflow_provider.storage.urls import refuse_folder, resolve_destination, resolve_file
 
@@ -79,6 +80,11 @@ def selection_caveat(noun: str, *exports: tuple[str, Mapping[str, Any]]) -> str:
     )
 
 
+def organization_caveat(name: str, organization_id: str) -> str:
+    """Return what to know about a comparison with the export of another organization."""
+    return f"{name} is an export of another organization, {organization_id!r:.200}."
+
+
 def describe(criteria: Mapping[str, Any]) -> str:
     """Return a selection as text for a person; empty for all documents."""
     return ", ".join(f"{name}={value!r}" for name, value in sorted(criteria.items()))
@@ -112,9 +118,11 @@ class ExportPlan:
         html_report: Any,
         csv_bom: Any,
         selection: Selection,
+        kind: ManifestKind,
     ) -> Self:
         """Check the arguments of an export, which may come from templates.
 
+        :param kind: what is exported
         :raises ViValidationError: an argument is unusable; the message names it
         """
         target = resolve_file("destination", destination)
@@ -130,6 +138,7 @@ class ExportPlan:
         comparison(compare_to=compare_to, fail_on_drift=fail_on_drift, format=format, destination=destination)
         plan._check_storage()
         refuse_folder("destination", target)  # the manifest would be written, and then the file could not be
+        _refuse_other_data("destination", target, kind)
         return plan
 
     def _check_storage(self) -> None:
@@ -138,3 +147,15 @@ class ExportPlan:
             raise ViValidationError("format: parquet needs pyarrow: install vi-airflow-provider[parquet]")
         if self.compare_to not in (None, "previous"):
             resolve_destination("compare_to", self.compare_to)
+
+
+def _refuse_other_data(name: str, target: ObjectStoragePath, kind: ManifestKind) -> None:
+    """Refuse to replace an archive, a manifest or an export of another kind: it may be the only copy.
+
+    :raises ViValidationError: the target is one
+    """
+    if kind.is_manifest(target):
+        raise ViValidationError(f"{name}: {str(target)!r:.200} is the name of a manifest")
+    for other in (kind_beside(target), kind_at(kind.files(str(target)).manifest)):
+        if other not in (None, kind.name):
+            raise ViValidationError(f"{name}: {str(target)!r:.200} is a {other!r:.80}, which is not replaced")

@@ -41,7 +41,7 @@ def diff(arguments: Any) -> int:
     old, new = absolute("old", arguments.old), absolute("new", arguments.new)
     failed = f"{old} and {new} cannot be compared"
     with reporting(_CODES, failed, names_file=True), comparison.compared(old, new) as changes:
-        if caveat := comparison.caveat(old, new):
+        for caveat in comparison.caveats(old, new):
             print(printable(caveat), file=sys.stderr)
         if arguments.output in _PROGRAMS:
             show_rows(arguments.output, (), _rows(changes))

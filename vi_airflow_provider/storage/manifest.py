@@ -166,7 +166,7 @@ class ManifestKind:
         except Exception:  # noqa: S110 - whatever the driver raises: that the manifest is missing is certain
             pass
         data = self.data_of(manifest)
-        if other := _kind_beside(data):
+        if other := kind_beside(data):
             return f"it does not exist: {data.name} is a {other!r:.80}, not a {self.name!r}"
         return f"it does not exist, so {data.name} may be incomplete"
 
@@ -187,13 +187,17 @@ def kind_of(manifest: ObjectStoragePath) -> str | None:
     return found and found[1].decode()
 
 
-def _kind_beside(data: ObjectStoragePath) -> str | None:
-    """Return the kind of an archive by its manifest, which has another name than that of an export."""
-    manifest = data.parent / (data.name.removesuffix(".jsonl") + ".manifest.json")
+def kind_at(manifest: ObjectStoragePath) -> str | None:
+    """Return the kind that a manifest names, ``None`` if it is missing or unreadable."""
     try:
         return kind_of(manifest)
-    except Exception:  # the manifest is missing or unreadable
+    except Exception:  # whatever the file system's driver raises
         return None
+
+
+def kind_beside(data: ObjectStoragePath) -> str | None:
+    """Return the kind of an archive by its manifest, which has another name than that of an export."""
+    return kind_at(data.parent / (data.name.removesuffix(".jsonl") + ".manifest.json"))
 
 
 def sha256_of(path: ObjectStoragePath) -> str:

@@ -13,6 +13,7 @@ from requests_mock import Mocker
 from tests.documents import wire_flow
 from tests.tasks import FLOWS, TaskInstance, plain
 from tests.unit.audit.support import YESTERDAY, export, flow, ids, run
+from vi_airflow_provider.audit.listing import Listing
 from vi_airflow_provider.audit.manifest import ExportError
 from vi_airflow_provider.audit.verification import verify
 from vi_airflow_provider.storage import manifest as manifests
@@ -192,11 +193,46 @@ def test_drift_check_does_not_pass_because_nothing_can_be_read(
     export(str(tmp_path / "near.jsonl"), YESTERDAY)
     deny("near.jsonl", monkeypatch)
     if fail_on_drift:
-        with pytest.raises(ExportError, match=r"1 cannot be read: .*near\.jsonl"):
+        with pytest.raises(ExportError, match=r"damaged or cannot be read \(1\): .*near\.jsonl"):
             run(tmp_path / "new.jsonl", compare_to="previous", fail_on_drift=True)
         assert not vi.called
     else:
         assert difference(run(tmp_path / "new.jsonl", compare_to="previous")) == dict.fromkeys(DIFFERENCE)
+
+
+@pytest.mark.parametrize("damaged", ["old.jsonl", "old.jsonl.manifest.json"])
+def test_drift_check_does_not_pass_because_the_exports_are_damaged(damaged: str, vi: Mocker, tmp_path: Path) -> None:
+    export(str(tmp_path / "old.jsonl"), YESTERDAY)
+    content = (tmp_path / damaged).read_bytes()
+    (tmp_path / damaged).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ExportError, match="all exports to compare with are damaged or cannot be read"):
+        run(tmp_path / "new.jsonl", compare_to="previous", fail_on_drift=True)
+    assert not vi.called
+
+
+@pytest.mark.usefixtures("vi")
+def test_manifest_of_something_else_is_no_damaged_export(tmp_path: Path) -> None:
+    for name in ("weights.manifest.json", "flows.manifest.json"):
+        (tmp_path / name).write_text("{}")
+    assert run(tmp_path / "new.jsonl", compare_to="previous", fail_on_drift=True)["added"] is None
+
+
+@pytest.mark.usefixtures("vi")
+def test_export_that_is_replaced_during_the_listing_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = str(tmp_path / "old.jsonl")
+    export(old, YESTERDAY)
+    collect = Listing.collect
+
+    def collect_and_replace(listing: Any) -> None:
+        collect(listing)
+        export(old, [flow("another")])
+
+    monkeypatch.setattr(Listing, "collect", collect_and_replace)
+    with pytest.raises(ExportError, match=r"old\.jsonl does not match its manifest"):
+        run(tmp_path / "new.jsonl", compare_to=old)
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def deny(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

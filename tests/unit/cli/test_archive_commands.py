@@ -42,6 +42,17 @@ def test_flow_is_found_by_id_name_and_date(cli: Cli, deleted: tuple[Flow, str], 
     assert len(cli("archive", "find", tmp_path, "-o", "json").data) == 2
 
 
+def test_archive_is_not_replaced_by_an_export(cli: Cli, deleted: tuple[Flow, str]) -> None:
+    _, archive = deleted
+    manifest = archive.removesuffix(".jsonl") + ".manifest.json"
+    before = Path(archive).read_bytes()
+    for place, reason in ((archive, "is a 'vi-flow-archive', which is not replaced"), (manifest, "name of a manifest")):
+        code, out, err = cli("flows", "export", place, "--format", "jsonl")
+        assert (code, out) == (2, "")
+        assert reason in err
+    assert Path(archive).read_bytes() == before
+
+
 def test_nothing_found_is_code_1(cli: Cli, deleted: tuple[Flow, str], tmp_path: Path) -> None:
     assert cli("archive", "find", tmp_path, "--flow-id", "nope") == (1, "No data found\n", "")
     assert cli("archive", "find", tmp_path, "--archived-before", "2001-01-01T00:00:00Z").code == 1

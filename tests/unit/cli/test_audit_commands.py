@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,36 @@ def test_diff_is_json_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> 
         },
     ]
     assert cli("audit", "diff", old_and_new[0], old_and_new[0], "-o", "json") == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["old.jsonl", "new.jsonl", "old.jsonl.gz"])
+def test_truncated_export_is_not_compared(
+    cli: Cli, old_and_new: tuple[Path, Path], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = old_and_new[0].with_name(name)
+    export(str(damaged), [flow("a"), flow("b")])
+    whole = damaged.read_bytes()
+    first, _, _ = (gzip.decompress(whole) if name.endswith(".gz") else whole).partition(b"\n")
+    damaged.write_bytes(gzip.compress(first + b"\n") if name.endswith(".gz") else first + b"\n")
+    pair = (str(damaged), str(old_and_new[1])) if name.startswith("old") else (str(old_and_new[0]), str(damaged))
+    code, out, err = cli("audit", "diff", *pair)
+    assert (code, out) == (2, "")
+    assert f"{damaged} does not match its manifest: it was truncated or changed" in err
+    assert main(["diff", *pair]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_diff_needs_no_manifest(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
+    for path in old_and_new:
+        path.with_name(f"{path.name}.manifest.json").unlink()
+    code, _, err = cli("audit", "diff", *old_and_new)
+    assert (code, err) == (1, "")
+
+
+def test_diff_of_two_organizations_says_so(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
+    old, new = old_and_new
+    export(str(old), [flow("a")], organization_id="another")
+    assert cli("audit", "diff", old, new).err == f"{old} is an export of another organization, 'another'.\n"
 
 
 def test_verify_prints_the_manifest_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
