@@ -1,9 +1,16 @@
-"""What a notification reports: one short text for the result of a task, made of foreign names."""
+"""What a notification reports: one short text for the end of a task or a DAG run, made of foreign names.
+
+Callbacks have different contexts. In a worker, the task instance has its final state, and a failure its exception. The
+DAG processor calls the callbacks of tasks that were killed or lost, without state and exception, and those of DAGs,
+with a ``reason``. The callback of a deadline gets nothing but the deadline and the DAG run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+
+from airflow.providers.common.compat.sdk import redact
 
 from vi_airflow_provider.api.errors import one_line
 
@@ -13,6 +20,40 @@ _MARKUP: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _OUTCOMES: Final = ("deleted", "killed", "busy", "changed", "failed")
 _CHANGES: Final = ("added", "removed", "changed")
 _MAX_METRICS: Final = 5
+#: States in which a task instance has failed, for good or until its next try.
+_FAILED: Final = ("failed", "up_for_retry")
+
+
+def failure_of(context: Mapping[str, Any]) -> str | None:
+    """Return what has failed, as the rest of a sentence; ``None`` if no failure is known.
+
+    :param context: the context of the callback
+    """
+    if "deadline" in context:
+        return f": {_deadline(context)}"
+    ti, error, reason = context.get("ti"), context.get("exception"), context.get("reason")
+    where = "" if ti is None else f" {escaped(ti.task_id)}"
+    if error is not None:
+        return f"{where} failed: {escaped(redact(str(error)))}"
+    if reason not in (None, "success"):
+        return f": DAG run {escaped(context.get('run_id'))} failed: {escaped(reason)}"
+    return f"{where} failed" if getattr(ti, "state", None) in _FAILED else None
+
+
+def end_of(context: Mapping[str, Any], result: Any) -> str:
+    """Return how a task or a DAG run of which no failure is known has ended, as the rest of a sentence.
+
+    :param context: the context of the callback
+    :param result: what the task has returned
+    """
+    ti = context.get("ti")
+    where = "" if ti is None else f" {escaped(ti.task_id)}"
+    state = getattr(ti, "state", None)
+    if (known := describe(result)) is not None:
+        return f"{where}: {known}"
+    if context.get("reason") == "success" or state == "success":
+        return f"{where}: done"
+    return f"{where}: skipped" if state == "skipped" else f"{where} ended without a result: it may have failed"
 
 
 def describe(result: Any) -> str | None:
@@ -45,6 +86,16 @@ def is_eventful(result: Any) -> bool:
 def escaped(text: object, limit: int = 300) -> str:
     """Return foreign text on one line, without markup of chat services."""
     return one_line(str(text), limit).translate(_MARKUP)
+
+
+def _deadline(context: Mapping[str, Any]) -> str:
+    run: Any = context.get("dag_run")
+    facts = run if isinstance(run, Mapping) else {}
+    name = f"DAG run {escaped(facts['dag_run_id'])}" if facts.get("dag_run_id") else "a DAG run"
+    of_dag = f" of {escaped(facts['dag_id'])}" if facts.get("dag_id") else ""
+    deadline: Any = context["deadline"]
+    due = deadline.get("deadline_time") if isinstance(deadline, Mapping) else None
+    return f"{name}{of_dag} has missed its deadline{f' of {escaped(due)}' if due else ''}"
 
 
 def _cleanup(report: Mapping[str, Any]) -> str:

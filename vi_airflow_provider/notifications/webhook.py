@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier, redact
+from airflow.providers.common.compat.sdk import BaseHook, BaseNotifier
 
 from vi_airflow_provider.api.errors import ViNetworkError, one_line
 from vi_airflow_provider.api.settings import Secret
 from vi_airflow_provider.api.transport.failures import without_frames
-from vi_airflow_provider.notifications.messages import describe, escaped, is_eventful
+from vi_airflow_provider.notifications.messages import end_of, escaped, failure_of, is_eventful
 from vi_airflow_provider.selection.arguments import flag
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class ViReportNotifier(BaseNotifier):
 
     Slack, Mattermost, Microsoft Teams and Google Chat accept this form. Use it as ``on_success_callback`` or
     ``on_failure_callback`` of ``PruneFlowsOperator``, ``ExportFlowsOperator``, ``StartRunOperator`` and their siblings
-    for runs, or as the callback of a deadline. The message has counts, states, metrics and links; names of flows are
-    escaped. A failure to send is logged by Airflow, and never changes the state of a task.
+    for runs, of their DAGs, or as the callback of a deadline. The message has counts, states, metrics and links; names
+    of flows are escaped. It reports a success only if that is known. A failure to send is logged by Airflow, and never
+    changes the state of a task.
 
     :param webhook_conn_id: id of an Airflow connection of type ``http``: its host is the URL of the webhook. Put the
         secret part of the path, if there is one, into its password: it is appended to the host.
@@ -77,15 +78,15 @@ class ViReportNotifier(BaseNotifier):
 
     def _text(self, context: Context) -> str | None:
         """Return the message, ``None`` if there is nothing to report."""
-        ti: Any = context.get("ti")
-        error = context.get("exception")
+        facts: Any = context
+        failure = failure_of(facts)
+        if failure is not None:
+            return f"{escaped(self.title)}{failure}"
+        ti = facts.get("ti")
         result = None if ti is None else _result_of(ti)
-        if error is None and self.only_changes and not is_eventful(result):
+        if self.only_changes and not is_eventful(result):
             return None
-        where = "" if ti is None else f" {escaped(ti.task_id)}"
-        if error is not None:
-            return f"{escaped(self.title)}{where} failed: {escaped(redact(str(error)))}"
-        return f"{escaped(self.title)}{where}: {describe(result) or 'done'}"
+        return f"{escaped(self.title)}{end_of(facts, result)}"
 
     def _check(self, reason: str | None) -> None:
         if reason is not None:

@@ -26,8 +26,8 @@ REPORT = {"dry_run": False, "selected": 3, "deleted": 3, "spared": 0}
 class TaskInstance:
     task_id, map_index = "prune", -1
 
-    def __init__(self, **values: Any) -> None:
-        self.values = values
+    def __init__(self, state: str | None, **values: Any) -> None:
+        self.state, self.values = state, values
 
     def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
         assert (task_ids, map_indexes) == (self.task_id, self.map_index)
@@ -35,8 +35,9 @@ class TaskInstance:
 
 
 def context(error: Exception | None = None, **values: Any) -> Any:
-    found = {"ti": TaskInstance(**values), "dag": SimpleNamespace(dag_id="cleanup")}
-    return found if error is None else found | {"exception": error}
+    """Return what a worker passes to a callback."""
+    ti = TaskInstance("success" if error is None else "failed", **values)
+    return {"ti": ti, "dag": SimpleNamespace(dag_id="cleanup"), "exception": error}
 
 
 def define(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
@@ -74,7 +75,7 @@ def test_report_that_a_failed_cleanup_left_is_read(webhook: requests_mock.Mocker
 
 
 def test_success_without_changes_can_be_left_out(webhook: requests_mock.Mocker) -> None:
-    notifier(only_changes=True).notify(context(return_value=REPORT | {"selected": 0, "deleted": 0}))
+    notifier(only_changes=True).notify(context(return_value=IDLE))
     assert webhook.request_history == []
 
 
@@ -138,6 +139,38 @@ async def test_triggerer_posts_without_blocking(monkeypatch: pytest.MonkeyPatch,
     assert received == [(SECRET, {"text": "cleanup prune: cleanup: 3 deleted"})]
 
 
+IDLE = REPORT | {"selected": 0, "deleted": 0}
+#: As of `airflow.models.deadline` and `airflow.dag_processing.processor`.
+MISSED: dict[str, Any] = {
+    "dag_run": {"dag_run_id": "scheduled__2026", "dag_id": "audit", "state": "running"},
+    "deadline": {"id": "x", "deadline_time": "2026-07-02T02:00:00Z"},
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        (MISSED, ": DAG run scheduled__2026 of audit has missed its deadline of 2026-07-02T02:00:00Z"),
+        ({"dag_run": None, "deadline": {}}, ": a DAG run has missed its deadline"),
+        ({"ti": TaskInstance(None)}, " prune ended without a result: it may have failed"),
+        ({"ti": TaskInstance("failed")}, " prune failed"),
+        ({"ti": TaskInstance("up_for_retry", return_value=IDLE)}, " prune failed"),
+        ({"dag": None, "run_id": "r1", "reason": "task_failure"}, ": DAG run r1 failed: task_failure"),
+        (
+            {"ti": TaskInstance(None, return_value=IDLE), "run_id": "r1", "reason": "timed_out"},
+            ": DAG run r1 failed: timed_out",
+        ),
+        ({"dag": None, "run_id": "r1", "reason": "success"}, ": done"),
+        ({"ti": TaskInstance("success"), "exception": None}, " prune: done"),
+        ({"ti": TaskInstance("skipped"), "exception": None}, " prune: skipped"),
+        ({}, " ended without a result: it may have failed"),
+    ],
+)
+def test_only_a_known_success_is_done(webhook: requests_mock.Mocker, facts: Any, text: str) -> None:
+    notifier(only_changes=True).notify(facts)
+    assert webhook.request_history[0].json() == {"text": f"cleanup{text}"}
+
+
 async def test_deadline_without_a_task_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
 
@@ -149,8 +182,10 @@ async def test_deadline_without_a_task_is_reported(monkeypatch: pytest.MonkeyPat
     app.router.add_post("/{path:.*}", receive)
     async with aiohttp.test_utils.TestServer(app) as server:
         define(monkeypatch, f"http://127.0.0.1:{server.port}")
-        await notifier().async_notify({})
-    assert sent == [{"text": "cleanup: done"}]
+        facts: Any = MISSED
+        await notifier().async_notify(facts)
+    assert len(sent) == 1
+    assert "missed its deadline" in sent[0]["text"]
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, RuntimeError])
