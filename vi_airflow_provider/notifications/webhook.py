@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 10.0
 #: Seconds until its status and headers have arrived; the body is not read.
 _DEADLINE: Final = 20.0
+#: The part of a URL between scheme and path, and what of it is an address of IPv6 without brackets.
+_AUTHORITY: Final = re.compile(r"(?P<host>(?:[^@]*@)?(?:\[[^\]]*\]|[^:\[\]@]*))(?::(?P<port>\d*))?")
+_BARE_IPV6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*")
 
 
 class ViReportNotifier(BaseNotifier):
@@ -36,8 +40,9 @@ class ViReportNotifier(BaseNotifier):
     of flows are escaped. It reports a success only if that is known. A failure to send is logged by Airflow, and never
     changes the state of a task.
 
-    :param webhook_conn_id: id of an Airflow connection of type ``http``: its host is the URL of the webhook. Put the
-        secret part of the path, if there is one, into its password: it is appended to the host.
+    :param webhook_conn_id: id of an Airflow connection of type ``http``: its host is the URL of the webhook, or its
+        schema, host and port together. Put the secret part of the path, if there is one, into its password: it is
+        appended to them.
     :param only_changes: do not report a success that has changed nothing: a cleanup that selected nothing, or an audit
         without drift
     :param title: first words of the message; a template
@@ -64,7 +69,7 @@ class ViReportNotifier(BaseNotifier):
         """
         text = self._text(context)
         if text is not None:
-            self._check(_post(_url(BaseHook.get_connection(self.webhook_conn_id)), text))
+            self._check(_send(_url(BaseHook.get_connection(self.webhook_conn_id)), text))
 
     async def async_notify(self, context: Context) -> None:
         """Send from the triggerer, where the callbacks of deadlines run, by the same client in a thread.
@@ -74,7 +79,7 @@ class ViReportNotifier(BaseNotifier):
         text = self._text(context)
         if text is not None:
             url = _url(await get_async_connection(self.webhook_conn_id))
-            self._check(await asyncio.to_thread(_post, url, text))
+            self._check(await asyncio.to_thread(_send, url, text))
 
     def _text(self, context: Context) -> str | None:
         """Return the message, ``None`` if there is nothing to report."""
@@ -93,15 +98,20 @@ class ViReportNotifier(BaseNotifier):
             conn_id = one_line(self.webhook_conn_id, 100)
             raise ViNetworkError(
                 f"the webhook of the connection {conn_id!r} did not accept the message: {reason}",
-                advice="Check the host and the password of this connection.",
+                advice="Check the host, the port and the password of this connection.",
             )
 
 
 # The reason is returned instead of raised, so that no traceback has a frame whose locals hold the URL.
 
 
+def _send(url: Secret | None, text: str) -> str | None:
+    """Send a message, if the address of the webhook is known; return why it was not accepted."""
+    return "its host has another port than its field for the port" if url is None else _post(url, text)
+
+
 def _post(url: Secret, text: str) -> str | None:
-    """Send a message; return why it was not accepted."""
+    """Send a message to a URL; return why it was not accepted."""
     import requests
 
     from vi_airflow_provider.api.transport.deadlines import Adapter, Call, current
@@ -134,9 +144,22 @@ def _result_of(ti: Any) -> Any:
     return None
 
 
-def _url(connection: Any) -> Secret:
-    """Return the URL of the webhook, which is a secret."""
+def _url(connection: Any) -> Secret | None:
+    """Return the URL of the webhook, which is a secret; ``None`` if two ports are given."""
     host = connection.host or ""
     if "://" not in host:
         host = f"{connection.schema or 'https'}://{host}"
-    return Secret(host + (connection.password or ""))
+    scheme, _, rest = host.partition("://")
+    authority, slash, path = rest.partition("/")
+    authority = _with_port(authority, str(connection.port or ""))
+    return None if authority is None else Secret(f"{scheme}://{authority}{slash}{path}{connection.password or ''}")
+
+
+def _with_port(authority: str, port: str) -> str | None:
+    """Return the part of a URL that names host and port, with this port; ``None`` if it has another one."""
+    if _BARE_IPV6.fullmatch(authority):
+        authority = f"[{authority}]"
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or not port:  # unusable, as `requests` reports, or without a port in a field of its own
+        return authority
+    return f"{found['host']}:{port}" if found["port"] in (None, "", port) else None

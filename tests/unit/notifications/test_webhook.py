@@ -40,8 +40,8 @@ def context(error: Exception | None = None, **values: Any) -> Any:
     return {"ti": ti, "dag": SimpleNamespace(dag_id="cleanup"), "exception": error}
 
 
-def define(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    connection = {"conn_type": "http", "host": host, "password": SECRET}
+def define(monkeypatch: pytest.MonkeyPatch, host: str, **fields: Any) -> None:
+    connection = {"conn_type": "http", "host": host, "password": SECRET, **fields}
     monkeypatch.setenv("AIRFLOW_CONN_VI_WEBHOOK", json.dumps(connection))
 
 
@@ -77,6 +77,37 @@ def test_report_that_a_failed_cleanup_left_is_read(webhook: requests_mock.Mocker
 def test_success_without_changes_can_be_left_out(webhook: requests_mock.Mocker) -> None:
     notifier(only_changes=True).notify(context(return_value=IDLE))
     assert webhook.request_history == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "chat.internal", "port": 8065}, "https://chat.internal:8065"),
+        ({"host": "chat.internal", "schema": "http", "port": 8065}, "http://chat.internal:8065"),
+        ({"host": "https://chat.internal", "port": 8065}, "https://chat.internal:8065"),
+        ({"host": "https://chat.internal/hooks", "port": 8065}, "https://chat.internal:8065/hooks"),
+        ({"host": "https://chat.internal:8065/hooks", "port": 8065}, "https://chat.internal:8065/hooks"),
+        ({"host": "https://chat.internal:8065"}, "https://chat.internal:8065"),
+        ({"host": "[::1]", "port": 8065}, "https://[::1]:8065"),
+        ({"host": "http://[::1]:8065", "port": 8065}, "http://[::1]:8065"),
+        ({"host": "::1", "schema": "http", "port": 8065}, "http://[::1]:8065"),
+        ({"host": "::1"}, "https://[::1]"),
+    ],
+)
+def test_port_of_the_connection_is_used(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str) -> None:
+    define(monkeypatch, **fields)
+    with requests_mock.Mocker() as mocker:
+        mocker.post(requests_mock.ANY)
+        notifier().notify(context(return_value=REPORT))
+    assert [sent.url for sent in mocker.request_history] == [f"{url}{SECRET}"]
+
+
+@pytest.mark.parametrize("host", ["https://chat.internal:443", "chat.internal:443/hooks", "http://[::1]:443"])
+def test_two_ports_are_refused_without_the_url(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    define(monkeypatch, host, port=8065)
+    with pytest.raises(ViNetworkError, match="its host has another port") as raised:
+        notifier().notify(context(return_value=REPORT))
+    assert "never-shown" not in shown_by(raised.value)
 
 
 def shown_by(error: BaseException) -> str:
