@@ -7,6 +7,7 @@ with a ``reason``. The callback of a deadline gets nothing but the deadline and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,8 +15,14 @@ from airflow.providers.common.compat.sdk import redact
 
 from vi_airflow_provider.api.errors import one_line
 
-#: Chat services read these as markup: ``<!channel>`` would alert all members.
+#: Slack reads these as markup: ``<!channel>`` would alert all members.
 _MARKUP: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+#: Mattermost and Teams read these as a mention, and as the middle of a Markdown link or image. The ``@`` of an address,
+#: as in ``s3://aws_default@bucket``, mentions no one.
+_MENTION: Final = re.compile(r"(?<![^\W_])@")
+_LINK: Final = "]("
+#: Invisible, and ends both of them.
+_BREAK: Final = "\u200b"
 #: Outcomes of a cleanup in the order in which they are reported.
 _OUTCOMES: Final = ("deleted", "killed", "busy", "changed", "failed")
 _CHANGES: Final = ("added", "removed", "changed")
@@ -84,8 +91,9 @@ def is_eventful(result: Any) -> bool:
 
 
 def escaped(text: object, limit: int = 300) -> str:
-    """Return foreign text on one line, without markup of chat services."""
-    return one_line(str(text), limit).translate(_MARKUP)
+    """Return foreign text on one line, without mentions, links and images of chat services."""
+    line = one_line(str(text), limit).translate(_MARKUP)
+    return _MENTION.sub(f"@{_BREAK}", line).replace(_LINK, _BREAK.join(_LINK))
 
 
 def _deadline(context: Mapping[str, Any]) -> str:

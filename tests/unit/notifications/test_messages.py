@@ -62,5 +62,22 @@ def test_only_what_changed_nothing_is_uneventful(result: Any, eventful: bool) ->
     assert is_eventful(result) is eventful
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("@channel", "@\u200bchannel"),
+        ("a-@here_@all@@x", "a-@\u200bhere_@\u200ball@@\u200bx"),
+        ("s3://aws_default@bucket/key", "s3://aws_default@bucket/key"),
+        ("[click](https://evil.example)", "[click]\u200b(https://evil.example)"),
+        ("![](https://evil.example/t.png)", "![]\u200b(https://evil.example/t.png)"),
+        ("<https://evil.example|click>", "&lt;https://evil.example|click&gt;"),
+        ("f1_score (best) of [a] (b)", "f1_score (best) of [a] (b)"),
+    ],
+)
+def test_foreign_text_mentions_and_links_nothing(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert describe(RUN | {"flow_name": text}) == f"run r1 of {shown}: succeeded; f1 0.91"
+
+
 def test_foreign_text_has_no_markup_and_one_line() -> None:
     assert escaped("<!channel>\nfree & easy") == "&lt;!channel&gt; free &amp; easy"
