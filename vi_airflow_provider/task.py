@@ -170,14 +170,18 @@ class ViTaskMixin:
                     "argument out if it is not to apply."
                 )
 
+    #: Whether a ``None`` that the author of the DAG wrote into a list of ``expand`` means that nothing is given.
+    none_in_lists: ClassVar[bool] = True
+
     def limiting_fields(self) -> Collection[str]:
-        """Return the template fields without which the task would do more, or with fewer checks."""
+        """Return the template fields without which the task would do more, with fewer checks, or something else."""
         return ()
 
     def _given_limits(self) -> list[str]:
         """Return the limiting fields that the author of the DAG has given, before they are rendered."""
         expanded = self._expanded()
-        over = {_FIELD_OF.get(name, name) for name in expanded} if isinstance(expanded, Mapping) else set()
+        lists = expanded.items() if isinstance(expanded, Mapping) else ()
+        over = {_FIELD_OF.get(name, name) for name, values in lists if not (self.none_in_lists and _has_none(values))}
         return [name for name in self.limiting_fields() if name in over or getattr(self, name) is not None]
 
     def _mapped(self) -> Any:
@@ -250,6 +254,11 @@ class ViTaskMixin:
         """
         if self.do_xcom_push:
             refuse_reserved_keys(value, flow_id)
+
+
+def _has_none(values: Any) -> bool:
+    """Return whether a list in a DAG file has a literal ``None``."""
+    return isinstance(values, list | tuple) and any(value is None for value in values)
 
 
 def _has_no_template(text: str) -> bool:

@@ -53,6 +53,7 @@ class CleanupOperator(ViBaseOperator):
     Airflow 3 only calls ``on_kill`` when it ends a task, and raises nothing, so the writes check what it leaves here.
     """
 
+    none_in_lists = False
     _killed = False
 
     def limiting_fields(self) -> Collection[str]:

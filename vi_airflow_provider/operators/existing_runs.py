@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
@@ -28,6 +28,8 @@ else:
     identity = LazyModule("vi_airflow_provider.training.identity")
     starting = LazyModule("vi_airflow_provider.training.starting")
     summary = LazyModule("vi_airflow_provider.training.summary")
+
+_CRITERIA: Final = ("states", "flow_id", "training_project", "attributes", "older_than")
 
 
 class ViRunBaseOperator(ViBaseOperator):
@@ -162,10 +164,7 @@ class ListRunsOperator(ViBaseOperator):
     :return: a list of summaries or of ids, newest run first
     """
 
-    template_fields = (
-        *ViBaseOperator.template_fields,
-        *("states", "flow_id", "training_project", "attributes", "older_than", "limit", "result"),
-    )
+    template_fields = (*ViBaseOperator.template_fields, *_CRITERIA, "limit", "result")
     choices: ClassVar = {"result": ("summaries", "ids")}
 
     def __init__(
@@ -192,6 +191,10 @@ class ListRunsOperator(ViBaseOperator):
         self.max_xcom_bytes = max_xcom_bytes
         self.refuse_literals()
 
+    def limiting_fields(self) -> Collection[str]:
+        """Return the criteria: without one of them, other runs would be selected."""
+        return (*_CRITERIA, "limit")
+
     def execute(self, context: Context) -> list[Any]:
         """List, select and return."""
         with self.session(context) as hook:
@@ -212,7 +215,6 @@ class ListRunsOperator(ViBaseOperator):
         return found
 
     def _selected(self, hook: ViHook) -> list[Run]:
-        names = ("states", "flow_id", "training_project", "attributes", "older_than")
-        wanted = run_filter.RunFilter.build(**{name: getattr(self, name) for name in names})
+        wanted = run_filter.RunFilter.build(**{name: getattr(self, name) for name in _CRITERIA})
         limit = optional_count("limit", self.limit)
         return list(run_filter.selected_runs(hook, wanted, datetime.now(UTC), limit))

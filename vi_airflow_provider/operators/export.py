@@ -14,7 +14,7 @@ from vi_airflow_provider.selection.combinations import FORMATS, Combination, com
 from vi_airflow_provider.storage.places import earlier_export, written_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -190,6 +190,10 @@ class ExportRunsOperator(ExportOperator):
         self.limit = limit
         self.page_size = page_size
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return the criteria: without one of them, other runs would be selected."""
+        return (*_RUN_CRITERIA, "limit")
 
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select runs, as they were given."""

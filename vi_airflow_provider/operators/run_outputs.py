@@ -13,7 +13,7 @@ from vi_airflow_provider.selection.literals import optional
 from vi_airflow_provider.storage.places import json_lines_file, log_file, written_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -109,6 +109,10 @@ class ExportModelOperator(RunArtifactsBaseOperator):
         self.select = select
         self.best_metric = best_metric
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return what selects the checkpoint: without it, another model would be stored."""
+        return ("select", "best_metric")
 
     def deliver(self, artifacts: RunArtifacts) -> dict[str, Any]:
         """Store the model."""

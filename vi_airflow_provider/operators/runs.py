@@ -168,8 +168,9 @@ class StartRunOperator(ViBaseOperator):
         self.refuse_literals()
 
     def limiting_fields(self) -> Collection[str]:
-        """Return the limits of the run's time, and thus of its costs."""
-        return ("timeout", "max_queue_time", "max_duration")
+        """Return the limits of the run's time, and thus of its costs, and what determines which run is paid for."""
+        what = ("overrides", "training_project", "attributes", "best_metric")
+        return (*what, "timeout", "max_queue_time", "max_duration")
 
     def pre_execute(self, context: Any) -> None:
         """Remember the task instance: Airflow may call :meth:`on_kill` on an operator that has executed nothing."""

@@ -8,7 +8,7 @@ from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.selection.arguments import optional_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime, timedelta
 
     from vi_airflow_provider.api.models import Flow
@@ -70,6 +70,10 @@ class FlowSelectionOperator(ViBaseOperator):
         self.limit = limit
         self.page_size = page_size
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return the criteria: without one of them, other flows would be selected."""
+        return (*_CRITERIA, "limit")
 
     def criteria(self) -> dict[str, Any]:
         """Return the arguments that select flows, as they were given."""

@@ -8,7 +8,7 @@ from vi_airflow_provider.selection.combinations import Combination, absence, exa
 from vi_airflow_provider.sensors.base import FlowGateSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
 _REQUIREMENTS: Final = ("expected_digest", "required_blocks", "min_generation", "attributes", "unchanged_for")
@@ -39,6 +39,10 @@ class FlowExistsSensor(FlowGateSensor):
         self.flow_name = flow_name
         self.training_project = training_project
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return what the flow must have besides its id or name: without it, the gate would open for another one."""
+        return ("training_project",)
 
     def _target(self) -> dict[str, Any]:
         """Return the arguments that identify the flow."""
@@ -86,6 +90,10 @@ class FlowSpecSensor(FlowGateSensor):
         self.unchanged_for = unchanged_for
         self.absent = absent
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return the conditions: without one of them, the gate would open too early."""
+        return _REQUIREMENTS
 
     def _target(self) -> dict[str, Any]:
         """Return the argument that identifies the flow."""

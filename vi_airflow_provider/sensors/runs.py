@@ -13,7 +13,7 @@ from vi_airflow_provider.sensors.base import GateSensor
 from vi_airflow_provider.task import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
@@ -77,6 +77,10 @@ class RunStateSensor(GateSensor):
         self.states = states
         self.fail_on = fail_on
         self.refuse_literals()
+
+    def limiting_fields(self) -> Collection[str]:
+        """Return what limits which runs are meant, and in which states: without it, the gate would open for others."""
+        return ("flow_id", "training_project", "attributes", "states", "fail_on")
 
     def gate(self) -> RunGate:
         """Return what this sensor waits for, checked.
