@@ -30,6 +30,9 @@ def _pairs(value: Any) -> Any:
 
 States = Annotated[tuple[State, ...], Items, OneOrSeveral]
 
+#: A run with a known id stays in these; of several runs, a newer one may be in another.
+_ENDED: Final = tuple(state for state in RunState if state.is_ended)
+
 
 class RunTarget(BaseModel):
     """The run that a gate waits for: by id, or the newest one that matches.
@@ -119,6 +122,8 @@ class RunCondition(BaseModel):
             return Verdict(False, "it does not exist")
         state = run.state
         cause = f": {run.reason}" if run.reason and state in (RunState.FAILED, RunState.KILLED) else ""
+        past = [name.value for name in self.states if not name.is_ended] if state.is_ended else []
+        cause += f"; it will not be {' or '.join(past)} any more" if past else ""
         reason = one_line(f"run {run.run_id} {_VERBS[state]}{cause}")
         return Verdict(state in self.states, reason, state in self.fail_on and state not in self.states)
 
@@ -144,11 +149,14 @@ class RunGate(BaseModel):
     def build(cls, target: dict[str, Any], condition: dict[str, Any], *, newest: bool) -> Self:
         """Check what a user gives; ``None`` counts as not given.
 
+        Without ``fail_on``, the wait for a run with a known id fails in every state in which it stays.
+
         :param newest: of several runs that match, the newest one is meant
         :raises ViValidationError: a value is unusable; the message names the argument
         """
+        default = {} if target.get("run_id") is None else {"fail_on": _ENDED}
         try:
-            gate = cls(target=RunTarget(**given(target)), condition=RunCondition(**given(condition)))
+            gate = cls(target=RunTarget(**given(target)), condition=RunCondition(**{**default, **given(condition)}))
         except ValidationError as error:
             reason = describe_errors(error)
         else:

@@ -34,7 +34,8 @@ _TARGET: Final = ("run_id", "flow_id", "training_project", "attributes")
 class RunStateSensor(GateSensor):
     """Wait until a training run is in a state. Its XCom is the summary of the run, in every mode.
 
-    A run that does not exist (yet) is waited for. A run in a state of ``fail_on`` fails the task.
+    A run that does not exist (yet) is waited for. A run in a state of ``fail_on`` fails the task, and so does, by
+    default, a run that has ended and will not be in one of ``states`` any more.
 
     :param run_id: the run's id
     :param flow_id: or, with ``newest``: a run that this provider started of this flow
@@ -43,7 +44,8 @@ class RunStateSensor(GateSensor):
     :param newest: of the runs that match at the time of a poll, the newest one is meant
     :param states: state, or states, to wait for: ``"queued"``, ``"running"``, ``"succeeded"``, ``"failed"``,
         ``"killed"``
-    :param fail_on: states that end the wait as a failure, unless they are among ``states``
+    :param fail_on: states that end the wait as a failure, unless they are among ``states``; by default ``"failed"`` and
+        ``"killed"``, and ``"succeeded"`` as well if the run is given by ``run_id``
     """
 
     template_fields = (
@@ -65,7 +67,7 @@ class RunStateSensor(GateSensor):
         attributes: Mapping[str, str] | None = None,
         newest: bool | str = False,
         states: Sequence[str] | str = ("succeeded",),
-        fail_on: Sequence[str] | str = ("failed", "killed"),
+        fail_on: Sequence[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

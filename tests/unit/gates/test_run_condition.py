@@ -51,6 +51,31 @@ def test_gate_for_a_failure_opens_on_it() -> None:
     assert judged("has succeeded", states="failed", fail_on="succeeded")[::2] == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("verb", "states", "reason"),
+    [
+        ("has succeeded", ["running"], "run {} has succeeded; it will not be running any more"),
+        ("has succeeded", ["queued", "running"], "run {} has succeeded; it will not be queued or running any more"),
+        ("has failed", "running", "run {} has failed: CUDA out of memory; it will not be running any more"),
+        ("has succeeded", ["failed"], "run {} has succeeded"),
+    ],
+)
+def test_wait_for_a_state_that_has_passed_fails(verb: str, states: Any, reason: str) -> None:
+    run = Run.model_validate(wire_run(status__conditions=CONDITIONS[verb]))
+    known = RunGate.build({"run_id": RUN_ID}, {"states": states, "fail_on": None}, newest=False)
+    assert known.condition.judge(run, None) == Verdict(False, reason.format(RUN_ID), True)  # type: ignore[arg-type]
+    stored = RunGate.model_validate(known.model_dump(mode="json"))  # as for the trigger
+    assert stored == known
+
+
+def test_newest_run_and_the_choice_of_the_user_may_still_come() -> None:
+    run = Run.model_validate(wire_run(status__conditions=CONDITIONS["has succeeded"]))
+    newest = RunGate.build({"flow_id": FLOW_ID}, {"states": ["running"]}, newest=True)
+    chosen = RunGate.build({"run_id": RUN_ID}, {"states": ["running"], "fail_on": ["failed"]}, newest=False)
+    for gate in (newest, chosen):
+        assert gate.condition.judge(run, None)[::2] == (False, False)  # type: ignore[arg-type]
+
+
 def test_missing_run_does_not_open_a_gate() -> None:
     assert RunCondition().judge(None, None) == Verdict(False, "it does not exist")  # type: ignore[arg-type]
 

@@ -136,6 +136,20 @@ def test_summary_is_the_same_in_every_mode(mode: Mode, wait: Wait, vi: VirtualVi
     assert wait(Mode.POKE).xcom == end.xcom
 
 
+@every_mode
+@pytest.mark.parametrize("begins", [0.0, 30.0], ids=["before the wait", "between two polls"])
+def test_run_that_has_ended_is_not_waited_for_to_run(
+    begins: float, mode: Mode, wait: Wait, vi: VirtualVi, clock: VirtualClock
+) -> None:
+    plan(vi, run_seconds=10.0)
+    clock.at(begins, lambda: start(vi))
+    clock.sleep(20.0)
+    end = wait(mode, states="running")
+    assert end.state is State.FAILED_FOR_GOOD
+    assert end.error == f"AirflowFailException: run {RUN_ID} has succeeded; it will not be running any more"
+    assert clock.elapsed < 120  # virtual seconds
+
+
 FAILING: Final[list[tuple[dict[str, Any], State, str]]] = [
     ({}, State.FAILED_FOR_GOOD, f"AirflowFailException: run {RUN_ID} has failed: "),
     ({"fail_on": "killed"}, State.FAILED_FOR_GOOD, "AirflowSensorTimeout"),
