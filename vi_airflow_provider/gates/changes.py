@@ -16,23 +16,23 @@ its subclasses, for flows in ``flow_changes`` and for runs in ``run_changes``.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from vi_airflow_provider.api.errors import ViError, ViRateLimitError
 from vi_airflow_provider.gates.timers import in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from vi_airflow_provider.api.async_client import AsyncViClient
 
 D = TypeVar("D")
 
-#: Changes that one event lists at most; ``count`` is the number of all.
+#: Changes that one event lists at most.
 MAX_LISTED: Final = 100
 #: GETs in flight, and GETs in all, by which one poll confirms absences.
 _CONCURRENT_GETS: Final = 16
@@ -74,10 +74,12 @@ class Snapshot:
         """The number of all changes."""
         return sum(len(change.events) for change in self.changes.values())
 
-    def listed_changes(self) -> list[dict[str, Any]]:
-        """Return the first changes in the order of ids, as an event lists them."""
-        first = heapq.nsmallest(MAX_LISTED, self.changes)
-        return [data for document_id in first for data in self.changes[document_id].as_data(document_id)][:MAX_LISTED]
+    def listed_changes(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield all changes in the order of ids, as many at a time as one event lists."""
+        ordered = sorted(self.changes)
+        data = (entry for document_id in ordered for entry in self.changes[document_id].as_data(document_id))
+        while listed := list(islice(data, MAX_LISTED)):
+            yield listed
 
 
 class Detector(ABC, Generic[D]):

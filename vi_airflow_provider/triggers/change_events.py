@@ -16,6 +16,7 @@ from airflow.triggers.base import TriggerEvent
 from vi_airflow_provider.api.errors import ViError
 from vi_airflow_provider.api.failed_polls import MAX_PAUSE, retry_after
 from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, next_tick
+from vi_airflow_provider.gates.timers import in_turns
 from vi_airflow_provider.triggers.shared import shared_client
 from vi_airflow_provider.triggers.version_store import VersionStore
 
@@ -30,7 +31,7 @@ _MAX_DOUBLINGS: Final = 20
 
 
 class ChangeEventTrigger(BaseEventTrigger):
-    """Watches documents for an ``AssetWatcher``, and yields one event for all that changed between two polls.
+    """Watches documents for an ``AssetWatcher``, and yields events for all that changed between two polls.
 
     Subclasses keep their arguments as attributes of the same names.
     """
@@ -63,7 +64,7 @@ class ChangeEventTrigger(BaseEventTrigger):
         return path, {name: getattr(self, name) for name in (*self._watched, *self._pace)}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll forever, and yield an event after each poll that shows a change."""
+        """Poll forever, and after each poll that shows changes, yield an event for up to 100 of them at a time."""
         watched = {name: getattr(self, name) for name in self._watched}
         # Airflow sets the store on the trigger after it was made, and only where it has one.
         store = VersionStore(getattr(self, "asset_state_store", None), watched, self.log, self._kind)
@@ -72,7 +73,9 @@ class ChangeEventTrigger(BaseEventTrigger):
             async for snapshot in self._snapshots(client, before, store):
                 if snapshot.changes:
                     await store.announce(snapshot)
-                    yield TriggerEvent(self._payload(snapshot))  # type: ignore[no-untyped-call]
+                    # If the triggerer ends in between, nothing is stored of this poll, and all is reported again.
+                    async for listed in in_turns(snapshot.listed_changes(), 1):
+                        yield TriggerEvent(self._payload(listed))  # type: ignore[no-untyped-call]
                 now = asyncio.get_running_loop().time()
                 store.put(snapshot, now)
                 await store.save(now)
@@ -127,13 +130,8 @@ class ChangeEventTrigger(BaseEventTrigger):
             await store.save(now())
         await asyncio.sleep(max(0.0, end - now()))
 
-    def _payload(self, snapshot: Snapshot) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "vi_conn_id": self.vi_conn_id,
-            "count": snapshot.count,
-            "changes": snapshot.listed_changes(),
-        }
+    def _payload(self, changes: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"version": 1, "vi_conn_id": self.vi_conn_id, "count": len(changes), "changes": changes}
 
     def _pause(self, error: ViError, failures: int, elapsed: float) -> float:
         """Return the seconds from one poll to the next, if the failed one took ``elapsed`` of them."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FlowEventTrigger(ChangeEventTrigger):
-    """Watches flows for an ``AssetWatcher``, and yields one event for all that changed between two polls.
+    """Watches flows for an ``AssetWatcher``, and yields an event for up to 100 changes between two polls.
 
     It fires on changes, not on states: flows that exist when it starts to watch cause no event. On Airflow 3.3, what
     it has seen is kept in the asset's state store, so that a restart of the triggerer misses no change; before 3.3, it
@@ -81,7 +81,7 @@ class FlowEventTrigger(ChangeEventTrigger):
 
 
 class RunEventTrigger(ChangeEventTrigger):
-    """Watches training runs for an ``AssetWatcher``, and yields one event for all that happened between two polls.
+    """Watches training runs for an ``AssetWatcher``, and yields an event for up to 100 changes between two polls.
 
     Runs may be started by anyone. What happened before it begins to watch causes no event; each later event of a run is
     reported once. On Airflow 3.3, what it has seen is kept in the asset's state store, so that a restart of the

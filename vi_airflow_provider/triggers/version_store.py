@@ -2,8 +2,8 @@
 
 Airflow holds an event in memory until it has written it to its database, and does not confirm that. A snapshot that was
 stored along with its event would hide the changes for good if the triggerer were killed in between. So a snapshot
-whose changes were reported is *pending* until ``HANDOVER`` seconds after the event. Until then, a restart reports the
-changes again: at least once, never less.
+whose changes were reported is *pending* until ``HANDOVER`` seconds after its last event, and longer if there are many.
+Until then, a restart reports the changes again: at least once, never less.
 
 A flow that is created, reported and deleted before its snapshot is stored would leave no trace, and its deletion would
 go unreported. Therefore, the ids of created flows are stored before their event.
@@ -16,7 +16,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vi_airflow_provider.api.canonical import canonical_json
-from vi_airflow_provider.gates.changes import Snapshot, Version
+from vi_airflow_provider.gates.changes import MAX_LISTED, Snapshot, Version
 from vi_airflow_provider.gates.flow_changes import REPORTED
 from vi_airflow_provider.gates.timers import in_turns
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that Airflow has to write an event to its database; it usually takes one or two.
 HANDOVER: Final = 5.0
+#: Seconds for each further event of the same poll.
+PER_EVENT: Final = 0.1
 
 
 class _Entry(NamedTuple):
@@ -79,12 +81,12 @@ class VersionStore:
             await self._write(self._stored)
 
     def put(self, snapshot: Snapshot, now: float) -> None:
-        """Take the snapshot of a poll, after its event if it has one; its changes are dropped.
+        """Take the snapshot of a poll, after its events if it has some; its changes are dropped.
 
         :param now: seconds of a clock that is never set back
         """
         if snapshot.changes:
-            self._handed_over = now + HANDOVER
+            self._handed_over = now + HANDOVER + PER_EVENT * (snapshot.count // MAX_LISTED)
             snapshot.changes.clear()
         entry = _Entry(snapshot, self._handed_over, self._number)
         self._number += 1

@@ -72,15 +72,18 @@ def test_an_event_describes_the_changed_flows(vi: VirtualVi, clock: VirtualClock
     }
 
 
-def test_many_changes_at_once_are_one_event_of_limited_size(
-    vi: VirtualVi, clock: VirtualClock, watching: Watching
+@pytest.mark.parametrize(
+    ("number", "sizes"), [(1, [1]), (MAX_LISTED, [100]), (MAX_LISTED + 1, [100, 1]), (250, [100, 100, 50])]
+)
+def test_many_changes_at_once_are_events_of_limited_size(
+    number: int, sizes: list[int], vi: VirtualVi, clock: VirtualClock, watching: Watching
 ) -> None:
-    flow_ids = [f"f{number:03}" for number in range(MAX_LISTED + 50)]
+    flow_ids = [f"f{index:03}" for index in range(number)]
     clock.at(100, lambda: vi.put_all(flow_ids))
-    watching.run(200)
-    ((_, payload),) = watching.events
-    assert payload["count"] == MAX_LISTED + 50
-    assert [change["flow_id"] for change in payload["changes"]] == flow_ids[:MAX_LISTED]
+    watching.run(400)
+    assert [payload["count"] for _, payload in watching.events] == sizes
+    assert [len(payload["changes"]) for _, payload in watching.events] == sizes
+    assert watching.changes == [(flow_id, "created") for flow_id in flow_ids]
 
 
 def test_a_change_that_was_reverted_is_still_an_update(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:

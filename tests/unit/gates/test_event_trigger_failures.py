@@ -51,6 +51,28 @@ def test_a_crash_right_after_an_event_repeats_it(vi: VirtualVi, clock: VirtualCl
     assert watching.changes == [("a", "created")]
 
 
+@pytest.mark.parametrize("received", [1, 2])
+def test_a_crash_between_two_events_repeats_both(
+    received: int, vi: VirtualVi, clock: VirtualClock, watching: Watching
+) -> None:
+    watching.run(100)
+    flow_ids = [f"f{number:03}" for number in range(150)]
+    vi.put_all(flow_ids)
+    trigger = stored(FlowEventTrigger(poke_interval=INTERVAL))
+    trigger.asset_state_store = watching.store
+
+    async def killed() -> None:
+        running = trigger.run()
+        for _ in range(received):
+            await anext(running)
+        await running.aclose()
+
+    clock.run(killed())
+    watching.run(clock.elapsed + 200)
+    watching.run(clock.elapsed + 200)
+    assert watching.changes == [(flow_id, "created") for flow_id in flow_ids]
+
+
 def test_without_a_store_a_restart_starts_over(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     """Airflow has one since 3.3."""
     watching.store = None
