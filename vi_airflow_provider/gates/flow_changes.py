@@ -81,7 +81,8 @@ class FlowChangeDetector(Detector[Flow]):
         flow = document
         if not self._filter.matches(flow, datetime.now(UTC)):
             if old is not None:  # it was updated so that it does not match any more
-                self._change(poll, "updated", flow, flow.digest, spec_changed=True)
+                digest = flow.digest
+                self._change(poll, "updated", flow, digest, spec_changed=old.digest != digest[:16])
             return
         if old == REPORTED:
             old = None

@@ -146,6 +146,19 @@ def test_a_flow_that_no_longer_matches_was_updated_and_not_deleted(
     assert (change["name"], change["spec_changed"], len(change["digest"])) == ("old weld", True, 64)
 
 
+@pytest.mark.parametrize("spec_changes_only", [False, True])
+def test_an_edited_attribute_changes_no_spec_even_if_the_flow_leaves(
+    spec_changes_only: bool, vi: VirtualVi, clock: VirtualClock, watching: Watching
+) -> None:
+    vi.put("a", attributes={"team": "a"})
+    clock.at(100, lambda: vi.put("a", attributes={"team": "b"}))
+    watching.run(400, attributes={"team": "a"}, spec_changes_only=spec_changes_only)
+    reported = [
+        (change["event"], change["spec_changed"]) for _, event in watching.events for change in event["changes"]
+    ]
+    assert reported == ([] if spec_changes_only else [("updated", False)])
+
+
 def test_a_flow_that_a_listing_missed_is_not_deleted(vi: VirtualVi, clock: VirtualClock, watching: Watching) -> None:
     vi.put("a")
     vi.faults.add(path="/flows$", skip=2, times=3, status=200, body='{"items": []}')
