@@ -133,7 +133,7 @@ _EXTRA = {
         "https://vi.datature.com/org/{organization_id}",
         'Behind "Open in Vi"; {organization_id}, {flow_id} and {run_id} are filled in.',
     ),
-    "namespace": ("Namespace", "string", "", "Different in each Airflow whose DAGs start runs in this organization."),
+    "namespace": ("Namespace", "string", "", "Different in each Airflow that uses this organization."),
 }
 
 

@@ -66,7 +66,7 @@ class ViSettings:
     :param allow_http: accept ``http://`` to a host that is not this machine
     :param ui_url_template: web address behind "Open in Vi"; ``{organization_id}``, ``{flow_id}`` and
         ``{run_id}`` are filled in
-    :param namespace: distinguishes deployments of Airflow whose DAGs start runs in the same organization
+    :param namespace: distinguishes deployments of Airflow whose DAGs start runs or create flows in one organization
     :param user_agent: value of the ``User-Agent`` header
     :raises ViConfigurationError: a value is missing or unusable; the message names the connection's field
     """

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from vi_airflow_provider.api.errors import ViConflictError, ViNotFoundError, ViValidationError
 from vi_airflow_provider.api.validation import checked_object
+from vi_airflow_provider.links.flows import ViFlowLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.cleanup import CleanupOperator
 from vi_airflow_provider.operators.export import ExportFlowsOperator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from vi_airflow_provider.api.models import Flow, FlowSpec
+    from vi_airflow_provider.hooks.vi import ViHook
     from vi_airflow_provider.selection import desired
 else:
     desired = LazyModule("vi_airflow_provider.selection.desired")
@@ -206,7 +208,8 @@ class CreateFlowOperator(ViBaseOperator):
     :param spec: the flow's spec, with keys in snake_case or camelCase; ``tolerations`` and ``settings`` may be
         left out
     :param attributes: text to find the flow by
-    :param flow_id: id of the flow; by default one that this task instance gets again when it is retried
+    :param flow_id: id of the flow; by default one that this task instance gets again when it is retried, another one in
+        each ``namespace`` of the connection
     :param if_exists: what to do when a flow of this id exists that differs: ``"fail"``, ``"skip"`` the task, or
         ``"replace"`` it
     :return: the flow as a dict
@@ -236,9 +239,9 @@ class CreateFlowOperator(ViBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, then write if needed; each attempt to write reads again."""
-        # An empty id is refused: a template rendered to nothing.
-        flow_id = _own_flow_id(context) if self.flow_id is None else self.flow_id
-        with self.session(context, flow_id) as hook:
+        with self.session(context, self.flow_id) as hook:
+            # An empty id is refused: a template rendered to nothing.
+            flow_id = self._own_flow_id(context, hook) if self.flow_id is None else self.flow_id
             if_exists = self.chosen("if_exists")
             wanted = desired.DesiredFlow.build(self.spec, self.attributes)
             self.check_xcom(wanted.document())
@@ -250,6 +253,14 @@ class CreateFlowOperator(ViBaseOperator):
             what = "written" if write.written else "exists already, as desired"
             self.log.info("Flow %s: %.200r, %s", flow_id, flow.spec.name, what)
             return self.returned(flow)
+
+    def _own_flow_id(self, context: Context, hook: ViHook) -> str:
+        """Derive a flow id from the task instance: a retry derives it again, and cannot create a second flow."""
+        instance, namespace = instance_of(context), hook.settings.namespace
+        seed = instance if namespace is None else json.dumps([namespace, instance])
+        flow_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{seed}"))
+        context["ti"].xcom_push(key=ViFlowLink().xcom_key, value=hook.settings.ui_url(flow_id))
+        return flow_id
 
     def _may_have_created(self, context: Context) -> bool:
         """May an earlier try of this task have created a flow of this id?"""
@@ -343,8 +354,3 @@ def _too_large(number: int, bound: int) -> ViValidationError:
         f"the first {number:,} flows have more than max_xcom_bytes ({bound:,}) as an XCom. Return less, with "
         'result="ids" or a narrower filter, or write the flows to a file with ExportFlowsOperator'
     )
-
-
-def _own_flow_id(context: Context) -> str:
-    """Derive a flow id from the task instance: a retry derives it again, and cannot create a second flow."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vi-airflow-provider:{instance_of(context)}"))

@@ -98,6 +98,25 @@ def test_each_task_instance_creates_its_own_flow(changes: dict[str, Any], reques
     assert len(server.flows) == 2
 
 
+def test_deployments_with_namespaces_create_their_own_flows(
+    requests_mock: Mocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(requests_mock)
+    for namespace in (None, "prod-eu", "staging", "prod-eu"):
+        extra = {} if namespace is None else {"namespace": namespace}
+        monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", connection(**extra))
+        create(if_exists="replace")
+    assert len(server.flows) == 3
+
+
+def test_id_without_a_namespace_is_that_of_earlier_versions(requests_mock: Mocker) -> None:
+    Server(requests_mock)
+    ti = TaskInstance()
+    assert create(ti)["flow_id"] == "f5b3f2fe-ab2f-54b5-b28a-9f40bbc06e52"
+    assert all(url.endswith("f5b3f2fe-ab2f-54b5-b28a-9f40bbc06e52") for url in ti.pushed.values())
+    assert ti.pushed
+
+
 @pytest.mark.parametrize(
     "same",
     [
