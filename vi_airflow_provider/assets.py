@@ -7,15 +7,23 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import Asset
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from urllib.parse import SplitResult
 
     from airflow.providers.common.compat.openlineage.facet import Dataset
+
+_NAME_REFERENCE: tuple[type, ...] = ()
+with suppress(ImportError):  # Airflow 2 has no references
+    from airflow.sdk.definitions.asset import AssetNameRef
+
+    _NAME_REFERENCE = (AssetNameRef,)
 
 _ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _PATH = re.compile(r"/flows(/[A-Za-z0-9_-]{1,255}(/models)?)?")
@@ -49,6 +57,22 @@ def is_of_models(asset: object) -> bool:
     """Return whether an outlet is the asset of the models of a flow."""
     uri = urlsplit(str(getattr(asset, "uri", "")))
     return uri.scheme == "vi" and uri.path.rstrip("/").endswith("/models") and uri.path.count("/") > 2
+
+
+def may_be_of_models(outlet: object) -> bool:
+    """Return whether an outlet is the asset of the models of a flow, or a name, which can mean any asset."""
+    return is_of_models(outlet) or isinstance(outlet, _NAME_REFERENCE)
+
+
+def events_of(outlets: Iterable[Any], context: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the event of each outlet that is an asset or a reference to one; an alias has none of its own.
+
+    :param context: the context of the task, with ``outlet_events`` where Airflow has them
+    """
+    events: Any = context.get("outlet_events")
+    for outlet in outlets if events is not None else ():
+        if hasattr(outlet, "uri") or isinstance(outlet, _NAME_REFERENCE):
+            yield events[outlet]
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

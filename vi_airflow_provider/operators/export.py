@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from vi_airflow_provider.assets import events_of
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.selection import FlowSelectionOperator
@@ -98,10 +99,8 @@ class ExportOperator(ViBaseOperator):
 
     def _describe_in_outlet_events(self, context: Context, result: dict[str, Any]) -> None:
         """Give the event of each outlet what the DAGs that are scheduled on it need."""
-        events: Any = context.get("outlet_events")
-        for outlet in self.outlets if events is not None else ():
-            if hasattr(outlet, "uri"):
-                events[outlet].extra = {name: result[name] for name in ("uri", "count", "sha256")}
+        for event in events_of(self.outlets, context):
+            event.extra = {name: result[name] for name in ("uri", "count", "sha256")}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Report to OpenLineage what was read and written, also if drift has failed the task."""

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.validation import checked_object
-from vi_airflow_provider.assets import is_of_models
+from vi_airflow_provider.assets import events_of, may_be_of_models
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.operators.existing_runs import GetRunOperator, KillRunOperator, ListRunsOperator
@@ -59,14 +59,15 @@ RUN_ID_KEY = "vi_run_id"
 def _waits(*, wait_for_completion: Any, outlets: Iterable[Any]) -> bool:
     """Return whether a task waits for the run.
 
-    :raises ViValidationError: it does not, and has the models of a flow as outlet, of which Airflow would announce a
-        new one as soon as the run is started
+    :raises ViValidationError: it does not, and has the models of a flow as outlet, or may have them, of which Airflow
+        would announce a new one as soon as the run is started
     """
     waits = boolean("wait_for_completion", wait_for_completion)
-    if not waits and (early := [outlet for outlet in outlets if is_of_models(outlet)]):
+    if not waits and (early := [outlet for outlet in outlets if may_be_of_models(outlet)]):
+        named = early[0].uri if hasattr(early[0], "uri") else f"the asset named {early[0].name!r}"
         raise ViValidationError(
-            f"outlets: {early[0].uri} would announce a model before there is one; wait for the run, or give the "
-            "outlet to a task after it"
+            f"outlets: {named} would announce a model before there is one; wait for the run, or give the outlet to a "
+            "task after it"
         )
     return waits
 
@@ -78,7 +79,8 @@ class StartRunOperator(ViBaseOperator):
     a cleared task trains again. Airflow's ``retries`` are for Airflow's troubles; how often a run may be paid for is
     ``max_runs``. A run that a person has killed in Vi is not started again.
 
-    The event of an outlet that is an asset gets ``run_id``, ``run_output_id``, ``epoch``, ``metrics`` and ``digest``.
+    The event of an outlet that is an asset, or a reference to one, gets ``run_id``, ``run_output_id``, ``epoch``,
+    ``metrics`` and ``digest``.
 
     :param flow_id: id of the flow to train
     :param flow: instead of its id, the flow (the XCom of ``GetFlowOperator``) or a bare spec
@@ -299,14 +301,12 @@ class StartRunOperator(ViBaseOperator):
         return self.hook.settings.run_url(run)
 
     def _succeeded(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
-        """Return the result, and give it to the events of the outlets that are assets."""
+        """Return the result, and give it to the events of the outlets."""
         self._result = result
         model = result["best"] or result["model"] or {}
-        events: Any = context.get("outlet_events")
-        for outlet in self.outlets if events is not None else ():
-            if hasattr(outlet, "uri"):
-                facts = {name: model.get(name) for name in ("run_output_id", "epoch", "metrics")}
-                events[outlet].extra = {"run_id": result["run_id"], **facts, "digest": result["flow_digest"]}
+        for event in events_of(self.outlets, context):
+            facts = {name: model.get(name) for name in ("run_output_id", "epoch", "metrics")}
+            event.extra = {"run_id": result["run_id"], **facts, "digest": result["flow_digest"]}
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

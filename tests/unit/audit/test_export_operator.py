@@ -142,6 +142,17 @@ def test_outlet_event_describes_the_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("vi")
+@pytest.mark.skipif(not hasattr(Asset, "ref"), reason="Airflow 2 has no references")
+def test_outlet_event_of_a_reference_describes_the_export(tmp_path: Path) -> None:
+    from airflow.sdk import AssetAlias
+
+    reference: Any = Asset.ref(name="exported_flows")
+    events = MagicMock()
+    run(tmp_path / "flows.jsonl", {"outlet_events": events}, outlets=[reference, AssetAlias("nightly")])
+    events.__getitem__.assert_called_once_with(reference)
+
+
+@pytest.mark.usefixtures("vi")
 def test_openlineage_gets_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = ExportFlowsOperator(task_id="t", destination=f"{tmp_path}/flows.csv", format="csv")
     assert task.get_openlineage_facets_on_complete(None) is None

@@ -103,6 +103,23 @@ def test_models_are_not_announced_without_waiting_for_them(vi_emulator: Emulator
     assert starts(vi_emulator) == []
 
 
+@pytest.mark.skipif(not hasattr(Asset, "ref"), reason="Airflow 2 has no references")
+@pytest.mark.parametrize("reference", [{"name": "models"}, {"uri": "vi://acme/flows/f/models"}], ids=str)
+def test_reference_to_an_asset_is_an_outlet_like_the_asset(
+    reference: dict[str, str], vi_emulator: Emulator, flow_id: str
+) -> None:
+    outlet: Any = Asset.ref(**reference)
+    event = SimpleNamespace(extra={})
+    operator = StartRunOperator(task_id="train", flow_id=flow_id, poll_interval=0.01, outlets=[outlet])
+    context: Any = {"ti": Try(task=operator), "dag_run": SimpleNamespace(start_date=START)}
+    context["outlet_events"] = OutletEvents(outlet, event)
+    operator.pre_execute(context)
+    assert operator.execute(context)["run_id"] == event.extra["run_id"]
+    with pytest.raises(AirflowFailException, match="would announce a model"):
+        execute(flow_id, Try(task_id="early"), wait_for_completion=False, outlets=[outlet])
+    assert starts(vi_emulator) == [1]
+
+
 def test_without_waiting_the_summary_is_of_the_run_as_it_is(vi_emulator: Emulator, flow_id: str) -> None:
     vi_emulator.plans.add(scenario="stuck_queued")
     result = execute(flow_id, wait_for_completion=False)
