@@ -97,7 +97,8 @@ class StartRunOperator(ViBaseOperator):
     :param max_runs: number of runs that may be started until the task is cleared, if runs fail
     :param on_clear: what becomes of an active run when its task is cleared: ``"restart"`` kills it and starts another,
         ``"adopt"`` goes on with it
-    :param cancel_on_kill: kill the run when a person fails or clears the task while it runs
+    :param cancel_on_kill: kill the run when a person fails or clears the task, or marks it as successful, while the
+        task waits for the run
     :param best_metric: name of a metric and ``"max"`` or ``"min"``: the result names the best checkpoint by it
     :param tail_logs: show the log of the run in the task's log while a worker waits
     :return: the summary of the run: state, times, metrics of the latest and the best checkpoint, and its address

@@ -142,7 +142,7 @@ class GateSensor(ViTaskMixin, BaseSensorOperator):
         return found
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take over from the triggerer: return the flow, or end as a wait in a worker ends."""
+        """Take over from the triggerer: return what was found, or end as a wait in a worker ends."""
         result = read_event(event, self._kind, absent=self._absent())
         if result.found is not None:
             name = result.found.get(f"{self._kind}_id")

@@ -57,7 +57,8 @@ class VersionStore:
         #: The next snapshot to store, and the latest one after it.
         self._pending: _Entry | None = None
         self._latest: _Entry | None = None
-        #: Flows that were reported as created, by the number of the snapshot.
+        #: Documents that were reported as created, by the number of the snapshot. There are none among runs, whose
+        #: deletion is not reported.
         self._created: dict[str, int] = {}
 
     async def load(self) -> Snapshot | None:
@@ -74,8 +75,8 @@ class VersionStore:
         return self._stored
 
     async def announce(self, snapshot: Snapshot) -> None:
-        """Store which flows an event is about to report as created."""
-        created = [flow_id for flow_id, change in snapshot.changes.items() if "created" in change.events]
+        """Store which documents the next events report as created."""
+        created = [document_id for document_id, change in snapshot.changes.items() if "created" in change.events]
         if created and self._store is not None and self._stored is not None:
             self._created |= dict.fromkeys(created, self._number)
             await self._write(self._stored)
@@ -109,7 +110,7 @@ class VersionStore:
 
     async def _ensure_stored(self, entry: _Entry) -> bool:
         """Store a snapshot unless it is stored already; return whether it is."""
-        created = {flow_id: number for flow_id, number in self._created.items() if number > entry.number}
+        created = {document_id: number for document_id, number in self._created.items() if number > entry.number}
         unchanged = self._stored is not None and self._stored.same_as(entry.snapshot)
         if self._store is None or (unchanged and created == self._created):
             return True
@@ -117,7 +118,8 @@ class VersionStore:
         return await self._write(entry.snapshot)
 
     async def _write(self, snapshot: Snapshot) -> bool:
-        versions = {flow_id: list(version) async for flow_id, version in in_turns(snapshot.versions.items(), 500)}
+        items = in_turns(snapshot.versions.items(), 500)
+        versions = {document_id: list(version) async for document_id, version in items}
         state = {"organization_id": snapshot.organization_id, "versions": versions, "reported": sorted(self._created)}
         try:
             await self._store.aset(self._key, state)
@@ -141,5 +143,5 @@ def _read(value: Any) -> Snapshot | None:
     reported = dict.fromkeys(value.get("reported") or (), REPORTED) if current else {}
     return Snapshot(
         str(organization_id),
-        reported | {flow_id: Version(*version) for flow_id, version in versions.items()},
+        reported | {document_id: Version(*version) for document_id, version in versions.items()},
     )
