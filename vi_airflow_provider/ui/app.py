@@ -43,6 +43,10 @@ _NOT_FOUND: Final = (
     "Airflow does not find this connection. If it is defined in environment variables or in a secrets backend, the "
     "API server must have access to them. Airflow 3.1.0 does not find connections in its database."
 )
+_TIMEOUT: Final = (
+    "It took too long: Vi did not respond in time, or the server was busy with other previews. Try again later; a "
+    "large organization may need a second try."
+)
 Refresh = Annotated[bool, Query(description="read again, although a recent listing is kept")]
 #: What a cleanup deletes.
 Subjects = Literal["flows", "runs"]
@@ -135,7 +139,7 @@ async def _respond(request: Request, read: Callable[[], Awaitable[tuple[bytes, f
     except ViError as error:
         return _refusal(502, str(error))
     except TimeoutError:
-        return _refusal(504, "Vi did not respond in time. Try again later; a large organization may need a second try.")
+        return _refusal(504, _TIMEOUT)
     except AirflowNotFoundException:
         return _refusal(404, _NOT_FOUND)
     except Exception as error:

@@ -6,8 +6,9 @@ of the planner in a thread: the first one finds out which runs matter, the secon
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -51,7 +52,24 @@ def request_of(policy: Mapping[str, Any], subjects: str) -> PruneRequest:
     return PruneRequest.build(rules, None, limits, dry_run=True, kind=kind)
 
 
-def runs_to_measure(runs: Sequence[Subject], request: PruneRequest, now: datetime) -> frozenset[str]:
+def count_rules(request: PruneRequest) -> int:
+    """Return how many rules of a policy each flow or run is compared with."""
+    policy = _policy(request)
+    return sum(1 for rules in (policy.rules(), policy.scope()) for _ in rules)
+
+
+def until(expires: float, subjects: Iterable[Subject]) -> Iterator[Subject]:
+    """Yield flows or runs up to a time of the monotonic clock: the thread that plans them cannot be ended from outside.
+
+    :raises TimeoutError: the time has come
+    """
+    for subject in subjects:
+        if time.monotonic() > expires:
+            raise TimeoutError
+        yield subject
+
+
+def runs_to_measure(runs: Iterable[Subject], request: PruneRequest, now: datetime) -> frozenset[str]:
     """Return the ids of the runs whose metrics the plan depends on."""
     needed: set[str] = set()
 
@@ -64,7 +82,7 @@ def runs_to_measure(runs: Sequence[Subject], request: PruneRequest, now: datetim
 
 
 def plan_document(
-    subjects: Sequence[Subject],
+    subjects: Iterable[Subject],
     request: PruneRequest,
     organization_id: str,
     now: datetime,
@@ -98,5 +116,5 @@ def _reasons(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _ms(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

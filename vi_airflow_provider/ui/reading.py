@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +35,10 @@ MAX_OUTPUTS: Final = 2_000
 #: Runs that a preview considers, and of how many it reads the metrics, this number at a time.
 MAX_PLANNED_RUNS: Final = 20_000
 MAX_MEASURED: Final = 1_000
+#: Comparisons of a rule with a flow or a run that a preview makes: some seconds of CPU time.
+MAX_COMPARISONS: Final = 4_000_000
+#: Plans that a process makes at a time; further ones wait.
+MAX_PLANS: Final = 2
 _CONCURRENCY: Final = 8
 _ADVICE: Final = {
     "flows": "run PruneFlowsOperator with dry_run=True instead",
@@ -59,6 +64,8 @@ class Reader:
 
     def __init__(self, listings: Listings) -> None:
         self._listings = listings
+        # Not the threads that Airflow's own routes share: a plan may take seconds.
+        self._planners = ThreadPoolExecutor(MAX_PLANS, "vi-plan")
 
     async def flows(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
         """Return the flows of a connection's organization."""
@@ -82,17 +89,18 @@ class Reader:
 
         :param subjects: what is cleaned up, ``"flows"`` or ``"runs"``
         :raises ViValidationError: the policy is unusable, or there is more than a preview can consider
+        :raises TimeoutError: reading and planning took too long
         """
-        request, now = planning.request_of(policy, subjects), datetime.now(UTC)
-        deadline = asyncio.get_running_loop().time() + LOAD_SECONDS  # for the listing and the metrics together
-        read = self._flows if subjects == "flows" else self._all_runs
-        found, age = await read(connection_id, refresh=refresh)
-        if not found.is_complete:
-            raise ViValidationError(f"there are {len(found.items):,} {subjects} or more; {_ADVICE[subjects]}")
-        async with asyncio.timeout_at(deadline):
-            measured = await _metrics(connection_id, found.items, request, now)
-        plan = partial(planning.plan_document, found.items, request, found.organization_id, now, lambda _: measured)
-        return await run_in_threadpool(plan), age
+        now, expires = datetime.now(UTC), time.monotonic() + LOAD_SECONDS
+        async with asyncio.timeout(LOAD_SECONDS):
+            request = await self._in_planner(planning.request_of, policy, subjects)
+            read = self._flows if subjects == "flows" else self._all_runs
+            found, age = await read(connection_id, refresh=refresh)
+            _refuse_too_many(found, request, subjects)
+            measured = await self._metrics(connection_id, found.items, request, now, expires)
+            document = partial(planning.plan_document, measure=lambda _: measured)
+            items = planning.until(expires, found.items)
+            return await self._in_planner(document, items, request, found.organization_id, now), age
 
     async def runs(self, connection_id: str, *, refresh: bool) -> tuple[bytes, float]:
         """Return the newest runs of a connection's organization."""
@@ -119,7 +127,12 @@ class Reader:
 
     async def close(self) -> None:
         """Cancel what is in flight, with its HTTP sessions."""
+        self._planners.shutdown(wait=False, cancel_futures=True)
         await self._listings.close()
+
+    async def _in_planner(self, work: Callable[..., T], *arguments: Any) -> T:
+        # One that waits for its turn is dropped when its caller gives up; one that runs checks when it expires.
+        return await asyncio.get_running_loop().run_in_executor(self._planners, work, *arguments)
 
     async def _flows(self, connection_id: str, *, refresh: bool) -> tuple[Listing, float]:
         async def load(progress: Progress) -> Listing:
@@ -140,22 +153,38 @@ class Reader:
 
         return await self._listings.get(("all runs", connection_id), load, refresh=refresh)
 
+    async def _metrics(
+        self,
+        connection_id: str,
+        items: Sequence[Flow] | Sequence[Run],
+        request: PruneRequest,
+        now: datetime,
+        expires: float,
+    ) -> Mapping[str, Measured]:
+        """Return the metrics on which the plan depends."""
+        metric = request.source.best_metric if isinstance(request.source, RunRetentionPolicy) else None
+        if metric is None:
+            return {}
+        ids = await self._in_planner(planning.runs_to_measure, planning.until(expires, items), request, now)
+        if not ids:
+            return {}
+        if len(ids) > MAX_MEASURED:
+            advice = f"a preview reads up to {MAX_MEASURED:,}; {_ADVICE['runs']}"
+            raise ViValidationError(f"keep_best: the metrics of {len(ids):,} runs decide, and {advice}")
+        async with await _client(connection_id) as client:
+            return await measured_runs(client, ids, metric, _CONCURRENCY, never)
 
-async def _metrics(
-    connection_id: str, items: Sequence[Flow] | Sequence[Run], request: PruneRequest, now: datetime
-) -> Mapping[str, Measured]:
-    """Return the metrics on which the plan depends."""
-    metric = request.source.best_metric if isinstance(request.source, RunRetentionPolicy) else None
-    if metric is None:
-        return {}
-    ids = await run_in_threadpool(planning.runs_to_measure, items, request, now)
-    if not ids:
-        return {}
-    if len(ids) > MAX_MEASURED:
-        advice = f"a preview reads up to {MAX_MEASURED:,}; {_ADVICE['runs']}"
-        raise ViValidationError(f"keep_best: the metrics of {len(ids):,} runs decide, and {advice}")
-    async with await _client(connection_id) as client:
-        return await measured_runs(client, ids, metric, _CONCURRENCY, never)
+
+def _refuse_too_many(found: Listing, request: PruneRequest, subjects: str) -> None:
+    """Refuse a listing that is incomplete, or too long for the rules of a policy."""
+    if not found.is_complete:
+        raise ViValidationError(f"there are {len(found.items):,} {subjects} or more; {_ADVICE[subjects]}")
+    rules = planning.count_rules(request)
+    if rules * len(found.items) > MAX_COMPARISONS:
+        most = f"a preview makes up to {MAX_COMPARISONS:,} comparisons"
+        raise ViValidationError(
+            f"the policy has {rules:,} rules for {len(found.items):,} {subjects}, and {most}; {_ADVICE[subjects]}"
+        )
 
 
 async def _client(connection_id: str) -> AsyncViClient:
