@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import random
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, Route, expect
+
+from tests.formulas import ALPHABET, CELLS
+from vi_airflow_provider.audit import tabular
 
 FOLDER: Final = Path(str(files("vi_airflow_provider.audit.report")))
 PAGE: Final = """<!doctype html><title>Page</title><div id="host"></div><script type="module">
@@ -29,6 +36,10 @@ globalThis.table = flowTable(root, {
 table.render();
 globalThis.ready = true;
 </script>"""
+
+
+CSV: Final = """async (texts) => (await import("/changes.js"))
+  .changesCsv("flow", texts.map((name) => ({ id: "a", name, change: "added" })), [])"""
 
 
 def serve(route: Route) -> None:
@@ -54,3 +65,27 @@ def test_table_draws_into_a_shadow_root_and_loads_specs(page: Page) -> None:
     expect(page.locator(".status")).to_have_text("0 flows")
     page.evaluate("table.destroy()")
     assert page.evaluate("[root.childElementCount, location.hash]") == [0, ""]
+
+
+@pytest.fixture
+def served(page: Page) -> Page:
+    page.route("http://report.test/**", serve)
+    page.goto("http://report.test/page")
+    return page
+
+
+def cells(served: Page, texts: list[str]) -> list[str]:
+    """The cells that the csv of changes has for these texts."""
+    written = served.evaluate(CSV, texts)
+    return [row["name"] for row in csv.DictReader(io.StringIO(written.removeprefix("\ufeff"), newline=""), strict=True)]
+
+
+def test_csv_of_changes_neutralizes_formulas(served: Page) -> None:
+    assert cells(served, [text for text, _ in CELLS]) == [cell for _, cell in CELLS]
+
+
+def test_csv_of_changes_has_the_rule_of_exports(served: Page) -> None:
+    chosen = random.Random(0)
+    texts = ["".join(chosen.choices(ALPHABET, k=chosen.randint(0, 8))) for _ in range(20_000)]
+    texts += [run * 20_000 + end for run in ("\n", " ", ";", '"', "=", ";\u2028") for end in ("", "=")]
+    assert cells(served, texts) == [tabular._cell(text, "string") for text in texts]

@@ -19,8 +19,22 @@ export const changeList = (changes) => el("ul", { class: "values" }, ...changes.
     el("div", { class: "value" }, value("del", "was", old),
       el("span", { class: "arrow", "aria-hidden": "true" }, "→"), value("ins", "now", now)))));
 
-/** A cell of a csv. A leading quote keeps a spreadsheet from taking a text for a formula. */
-const cell = (text) => `"${(/^[\s\p{Cf}"']*[=+\-@＝＋－＠]|^[\t\r\n]/u.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+// What can become a formula in a spreadsheet, by the rule of tabular.py, where the reasons are.
+const SIGNS = "=+@\\uff1d\\uff0b\\uff0d\\uff20\\ufe66\\ufe62\\ufe63\\ufe6b\\-";
+const SEPARATORS = ";\\n\\v\\f\\r\\x1c-\\x1e\\x85\\u2028\\u2029";
+const CUT_OFF = "[\\s\\x00-\\x1f\\x7f\\x85\\xad\\u061c\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufe00-\\ufe0f\\ufeff\"]";
+const SIGN = new RegExp(`(?:^|(?<=;)|(?<!${CUT_OFF})(?=${CUT_OFF}))(${CUT_OFF}*)([${SIGNS}])`, "g");
+const BEGINS = new RegExp(`(?<=[\\t${SEPARATORS}])`, "g");
+const BLANK = new RegExp(`^(?=[\\t\\r\\n])|(?<=[${SEPARATORS}])(?="*\\t)`, "g");
+
+/** Text with a quote wherever a spreadsheet, or a program that splits at other characters, would read a formula. */
+const asText = (text) => text.replace(SIGN, (_, before, sign, at, whole) => {
+  const first = at === 0 || whole[at - 1] === ";" ? "'" : "";
+  return `${first}${before.replace(BEGINS, "'")}${sign}`;
+}).replace(BLANK, "'");
+
+/** A cell of a csv. */
+const cell = (text) => `"${asText(text).replaceAll('"', '""')}"`;
 
 /**
  * The changes as a csv, one value per line.
