@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vi_airflow_provider.cleanup.archive import Form, archives_of, prefix_of, unique_name, write_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+
+def _keep_to_oneself(uri: str) -> None:
+    """Announce an archive to no one: the log of a task has its URL."""
 
 
 class Attempt(NamedTuple):
@@ -19,6 +23,8 @@ class Attempt(NamedTuple):
     is_retry: bool
     #: Parts of the names of its archives, for the people who read them.
     labels: tuple[str, ...]
+    #: Called with the URL of each archive that is written and verified, before anything is deleted.
+    announce: Callable[[str], None] = _keep_to_oneself
 
 
 @dataclass(frozen=True)
@@ -28,16 +34,18 @@ class Destination:
     :param folder: URL or absolute path
     :param prefix: what the names of the archives begin with, in each of the task's tries
     :param is_retry: whether an earlier try may have written archives
+    :param announce: called with the URL of each archive
     """
 
     folder: str
     prefix: str
     is_retry: bool
+    announce: Callable[[str], None] = field(default=_keep_to_oneself, compare=False, repr=False)
 
     @classmethod
     def of(cls, folder: str, attempt: Attempt) -> Self:
         """Return where an attempt archives, given the folder."""
-        return cls(folder, prefix_of(attempt.instance, *attempt.labels), attempt.is_retry)
+        return cls(folder, prefix_of(attempt.instance, *attempt.labels), attempt.is_retry, attempt.announce)
 
     def earlier_archives(self) -> list[str]:
         """Return what earlier tries archived, oldest first: one of them may have been killed during its deletes."""
@@ -56,4 +64,6 @@ class Destination:
         :param form: what they are, flows by default
         :raises ArchiveError: the archive could not be written, or does not read back as it was written
         """
-        return write_archive(self.folder, unique_name(self.prefix), documents, organization_id, details, form).uri
+        uri = write_archive(self.folder, unique_name(self.prefix), documents, organization_id, details, form).uri
+        self.announce(uri)
+        return uri

@@ -45,6 +45,17 @@ class Standing(StrEnum):
     DIFFERENT = "different"
 
 
+class RestoreOutcome(StrEnum):
+    """What became of a flow of an archive."""
+
+    RESTORED = "restored"
+    AS_ARCHIVED = "as_archived"
+    #: It exists with other content, and was not overwritten.
+    LEFT_ALONE = "left_alone"
+    #: The restore ended here; a response that was lost leaves open whether the flow was written.
+    FAILED = "failed"
+
+
 @dataclass
 class _Judge:
     """Decides whether a flow of the archive may be written, each time its current version has been read."""
@@ -78,9 +89,8 @@ class Restore:
     client: ViClient
     if_exists: str
     stopped: Callable[[], bool]
-    #: The flows that exist with other content and were not overwritten.
-    left: list[str] = field(default_factory=list, init=False)
-    _written: list[str] = field(default_factory=list)
+    #: By the ids of the flows to which the restore has come, even if it has failed.
+    outcomes: dict[str, RestoreOutcome] = field(default_factory=dict, init=False)
 
     def run(self, flows: Sequence[Flow]) -> list[str]:
         """Write the flows that are missing or to be replaced, and return their ids.
@@ -91,18 +101,22 @@ class Restore:
         if self.if_exists == "fail":
             self._refuse_others(flows)
         for flow in flows:
-            self._restore(flow)
-        written, left = len(self._written), len(self.left)
+            self.outcomes[flow.flow_id] = RestoreOutcome.FAILED
+            self.outcomes[flow.flow_id] = self._restore(flow)
+        written, left = self._ids(RestoreOutcome.RESTORED), self._ids(RestoreOutcome.LEFT_ALONE)
         log.info(
             "%d flows restored, %d already present and unchanged, %d with other content left alone.",
-            *(written, len(flows) - written - left, left),
+            *(len(written), len(flows) - len(written) - len(left), len(left)),
         )
-        if self.left and self.if_exists != "skip":
+        if left and self.if_exists != "skip":
             raise RestoreError(
-                f"{left} flows were changed during the restore and left alone, {self.left[0]} among them; "
-                f"{written} flows were restored"
+                f"{len(left)} flows were changed during the restore and left alone, {left[0]} among them; "
+                f"{len(written)} flows were restored"
             )
-        return self._written
+        return written
+
+    def _ids(self, outcome: RestoreOutcome) -> list[str]:
+        return [flow_id for flow_id, found in self.outcomes.items() if found is outcome]
 
     def _refuse_others(self, flows: Sequence[Flow]) -> None:
         different = []
@@ -116,7 +130,7 @@ class Restore:
                 'them; if_exists="replace" would overwrite them. Nothing was written.'
             )
 
-    def _restore(self, flow: Flow) -> None:
+    def _restore(self, flow: Flow) -> RestoreOutcome:
         judge = _Judge(_content(flow), replace=self.if_exists == "replace")
 
         def may_be_written(current: Flow | None) -> bool:
@@ -124,12 +138,13 @@ class Restore:
             return judge(current)
 
         if self.client.restore_flow_if(flow.to_wire(), may_be_written).written:
-            self._written.append(flow.flow_id)
             log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
-        elif judge.differs:
-            self.left.append(flow.flow_id)
-            reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
-            log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
+            return RestoreOutcome.RESTORED
+        if not judge.differs:
+            return RestoreOutcome.AS_ARCHIVED
+        reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
+        log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
+        return RestoreOutcome.LEFT_ALONE
 
 
 def standing(client: ViClient, flow: Flow) -> Standing:

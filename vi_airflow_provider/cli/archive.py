@@ -142,8 +142,11 @@ def _restore(client: ViClient, flows: Sequence[Flow], arguments: Any) -> int:
     scope = others.get(arguments.if_exists, "REPLACING those that exist with other content")
     confirm(arguments, f"Restore {len(flows)} flows{origin} in organization {organization_id}, {scope}?")
     restore = restoring.Restore(client, arguments.if_exists, never)
-    outcomes = dict.fromkeys(restore.run(flows), "restored") | dict.fromkeys(restore.left, "left_alone")
-    _show_outcomes(arguments.output, flows, [outcomes.get(flow.flow_id, "as_archived") for flow in flows])
+    try:
+        restore.run(flows)
+    finally:  # a restore that ends early has written some of them
+        if restore.outcomes or not flows:
+            _show_outcomes(arguments.output, flows, [restore.outcomes.get(flow.flow_id, "not_tried") for flow in flows])
     return ExitCode.OK
 
 

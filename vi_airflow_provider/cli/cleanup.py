@@ -152,9 +152,8 @@ def _show_report(output: str, report: Mapping[str, Any], noun: str) -> None:
         return
     outcomes = ({**row, "last_updated": iso_time(row["last_updated"])} for row in report["outcomes"])
     show_rows(output, ("outcome", f"{noun}_id", "name", "last_updated", "reason"), outcomes)
-    for name in ("archive", "report"):
-        if report[name]:
-            _tell(f"{name}: {report[name]}")
+    if report["report"]:
+        _tell(f"report: {report['report']}")
 
 
 def _show_selected(report: Report) -> None:
@@ -207,8 +206,11 @@ def _question_about(flow: Flow, folder: str | None) -> str:
 
 
 def _attempt(verb: str) -> single.Attempt:
-    """Return what the names of archives are made of; a command has no earlier tries."""
-    return single.Attempt("", is_retry=False, labels=("vi-airflow", verb))
+    """Return what the names of archives are made of; a command has no earlier tries.
+
+    The archive is named at once: a command that is interrupted while it deletes has no result.
+    """
+    return single.Attempt("", False, ("vi-airflow", verb), lambda uri: _tell(f"archive: {uri}"))
 
 
 def _tell(text: str) -> None:

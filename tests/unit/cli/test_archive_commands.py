@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.cleanup.support import Vi
 from tests.unit.cli.conftest import Answer, Cli
 from vi_airflow_provider.api.models import Flow
+from vi_airflow_provider.cli.connection import CountingClient
 from vi_airflow_provider.emulator import Emulator
 
 
@@ -131,6 +133,43 @@ def test_flow_with_other_content_is_left_alone_unless_replaced(cli: Cli, vi: Vi,
     assert "touched" in vi.flows[flow.flow_id]["metadata"]["attributes"]
     assert cli("archive", "restore", archive, "--yes", "--if-exists", "replace").code == 0
     assert "touched" not in vi.flows[flow.flow_id]["metadata"]["attributes"]
+
+
+@pytest.fixture
+def missing(cli: Cli, vi: Vi, tmp_path: Path) -> tuple[list[str], str]:
+    """Flows that were deleted, in the order of their archive, and the archive."""
+    arguments = ("--older-than", "P90D", "--no-dry-run", "--yes", "--archive-to", tmp_path, "-o", "json")
+    archive = cli("flows", "prune", *arguments).data["archive"]
+    return [row["flow_id"] for row in cli("archive", "show", archive, "-o", "json").data], archive
+
+
+def test_restore_that_ends_early_shows_what_it_has_written(cli: Cli, vi: Vi, missing: tuple[list[str], str]) -> None:
+    flow_ids, archive = missing
+    vi.faults.add(method="PUT", status=403, times=None, skip=2)
+    done = cli("archive", "restore", archive, "--yes", "-o", "json")
+    expected = ["restored", "restored", "failed", *["not_tried"] * (len(flow_ids) - 3)]
+    assert done.code == 5
+    assert {row["flow_id"]: row["outcome"] for row in done.data} == dict(zip(flow_ids, expected, strict=True))
+    assert set(flow_ids) & set(vi.flows) == set(flow_ids[:2])
+    vi.faults.clear()
+    again = cli("archive", "restore", archive, "--yes", "-o", "json")
+    assert (again.code, [row["outcome"] for row in again.data[:3]]) == (0, ["as_archived", "as_archived", "restored"])
+
+
+def test_restore_that_is_interrupted_shows_what_it_has_written(
+    cli: Cli, vi: Vi, missing: tuple[list[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_ids, archive = missing
+    restore_flow_if = CountingClient.restore_flow_if
+
+    def interrupted(client: CountingClient, document: Any, matches: Any) -> Any:
+        if document["flowId"] == flow_ids[1]:
+            raise KeyboardInterrupt
+        return restore_flow_if(client, document, matches)
+
+    monkeypatch.setattr(CountingClient, "restore_flow_if", interrupted)
+    done = cli("archive", "restore", archive, "--yes", "-o", "json")
+    assert (done.code, [row["outcome"] for row in done.data[:3]]) == (130, ["restored", "failed", "not_tried"])
 
 
 def test_question_names_the_organization_of_the_archive(

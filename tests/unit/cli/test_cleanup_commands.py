@@ -10,7 +10,9 @@ import pytest
 
 from tests.unit.cleanup.support import Vi
 from tests.unit.cli.conftest import Answer, Cli
+from vi_airflow_provider.cleanup import prune
 from vi_airflow_provider.cleanup.archive import read_archive
+from vi_airflow_provider.cli.connection import CountingClient
 from vi_airflow_provider.emulator import Emulator
 
 PRUNE: Final = ("flows", "prune", "--older-than", "P90D")
@@ -156,6 +158,27 @@ def test_nothing_is_asked_if_no_flow_is_selected(cli: Cli, answer: Answer, tmp_p
     code, out, err = cli(*arguments)
     assert (code, out) == (0, "No data found\n")
     assert "[y/N]" not in err
+
+
+@pytest.mark.vi_emulator(flows=40, runs=20)
+@pytest.mark.parametrize("command", ["flows prune", "flows delete", "runs prune"])
+def test_archive_is_named_before_anything_is_deleted(
+    command: str, cli: Cli, vi: Vi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection = (
+        [min(vi.stale())] if command == "flows delete" else ["--older-than", "P30D", "--max-delete-fraction", "1"]
+    )
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prune, "delete_unchanged", interrupted)
+    monkeypatch.setattr(CountingClient, "delete_flow_if", interrupted)
+    confirmed = ("--yes", "--archive-to", tmp_path, *([] if command == "flows delete" else ["--no-dry-run"]))
+    code, out, err = cli(*command.split(), *selection, *confirmed)
+    (archive,) = tmp_path.glob("*s.jsonl")
+    assert (code, out, vi.sent("DELETE")) == (130, "", [])
+    assert err.splitlines()[-2:] == [f"archive: {archive}", "Interrupted."]
 
 
 # --- delete ----------------------------------------------------------------------------------------------------------
