@@ -5,7 +5,9 @@ Nothing here proves that a file matches its manifest: that is :func:`~vi_airflow
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -58,15 +60,6 @@ class Series:
     def newest(self) -> Entry:
         """The newest export."""
         return self.entries[0]
-
-    def continues(self, entry: Entry) -> bool:
-        """Return whether an export is of the same documents."""
-        one, other = self.newest.described, entry.described
-        return (
-            self.newest.subject is entry.subject
-            and (one.organization_id, one.format) == (other.organization_id, other.format)
-            and plan.select_the_same(entry.subject.filter, one.filters, other.filters)
-        )
 
 
 @dataclass(frozen=True)
@@ -137,15 +130,13 @@ def _time(value: str) -> datetime:
 
 def _series(entries: list[Entry]) -> list[Series]:
     """Group exports; the order does not depend on that of a listing."""
-    found: list[Series] = []
+    found: dict[Hashable, Series] = {}
     for entry in sorted(entries, key=lambda each: (each.created_at, each.manifest.path), reverse=True):
-        series = next((each for each in found if each.continues(entry)), None)
-        if series is None:
-            found.append(Series([entry]))
-        else:
-            series.entries.append(entry)
+        described = entry.described
+        key = entry.subject.noun, described.organization_id, described.format, _selection_of(entry)
+        found.setdefault(key, Series([])).entries.append(entry)
     return sorted(
-        found,
+        found.values(),
         key=lambda each: (
             each.newest.subject.noun,
             each.newest.described.organization_id,
@@ -153,6 +144,22 @@ def _series(entries: list[Entry]) -> list[Series]:
             each.newest.described.format,
         ),
     )
+
+
+def _selection_of(entry: Entry) -> Hashable:
+    """Return what is equal for exports of the same documents, however their filters are spelled."""
+    filters = entry.described.filters
+    try:
+        selection = plan.Selection.build(filters, None, entry.subject.filter)
+    except Exception:  # whatever a manifest of another version, or a damaged one, has for a filter
+        return json.dumps(filters, sort_keys=True)
+    # As values that can be hashed: attributes are a mapping.
+    criteria = ((name, _hashable(value)) for name, value in selection.wanted)
+    return (*criteria, selection.limit)
+
+
+def _hashable(value: Any) -> Hashable:
+    return frozenset(value.items()) if isinstance(value, Mapping) else value
 
 
 def _next_older(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:

@@ -17,7 +17,7 @@ from tests.unit.audit.support import attached_memory, export, flow
 from tests.unit.audit.test_report import Page
 from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.api.models import Run
-from vi_airflow_provider.audit import comparison
+from vi_airflow_provider.audit import comparison, plan
 from vi_airflow_provider.audit.__main__ import main
 from vi_airflow_provider.audit.index import Index, read_index
 from vi_airflow_provider.audit.report.index import index_page, write_index
@@ -107,6 +107,40 @@ def test_series_differ_in_kind_organization_format_and_selection(tmp_path: Path)
         for each in index(tmp_path).series
     ]
     assert sorted(found) == [("flow", "1", 1), ("flow", "3", 2), ("flow", "4", 1), ("flow", "5", 1), ("run", "6", 1)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "series"),
+    [
+        ({"updated_after": "2026-01-01T01:00:00+01:00"}, {"updated_after": "2026-01-01T00:00:00Z"}, 1),
+        ({"attributes": {"a": "1", "b": "2"}}, {"attributes": {"b": "2", "a": "1"}}, 1),
+        ({"attributes": {"a": "1"}}, {"attributes": {"a": "2"}}, 2),
+        ({"limit": 1}, {"limit": 2}, 2),
+        ({"name_pattern": None}, {}, 1),
+        ({"future": [1]}, {"future": [1]}, 1),
+        ({"future": [1]}, {"future": [2]}, 2),
+        ({"cls": 1}, {}, 2),
+    ],
+)
+def test_selections_are_compared_by_their_meaning(one: Any, other: Any, series: int, tmp_path: Path) -> None:
+    for day, filters in ((1, one), (2, other)):
+        night(tmp_path, day, [flow("a")], filters=filters)
+    assert len(index(tmp_path).series) == series
+
+
+def test_each_selection_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 21):
+        night(tmp_path, day, [flow("a")], filters={"updated_after": f"2026-07-{day:02}T00:00:00Z"})
+    built: list[Any] = []
+    build = plan.Selection.build
+
+    def noted(*arguments: Any) -> Any:
+        built.append(arguments)
+        return build(*arguments)
+
+    monkeypatch.setattr(plan.Selection, "build", noted)
+    assert len(index(tmp_path).series) == 20
+    assert len(built) == 20
 
 
 @pytest.mark.parametrize(
