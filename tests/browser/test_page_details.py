@@ -110,6 +110,19 @@ def test_cleanup_of_runs_is_previewed_and_shared(page: Page, site: Site, open_as
     assert not [request for request in site.vi.requests if request.method != "GET" and "/runs" not in request.path]
 
 
+def test_flow_of_unknown_age_is_not_listed_as_old(page: Page, site: Site) -> None:
+    reason = "age unknown: its times are missing or contradict each other"
+    plan = {"noun": "flow", "selected": 0, "total": 4, "young": 3, "guard": None, "unmatched": [], "outcomes": []}
+    counts = {"kept_by_reason": [{"reason": reason, "count": 1}], "out_of_scope": 0, "outcomes_omitted": 0}
+    spared = {"spared_flows": [{"flow_id": "a", "name": "Weld", "reason": reason}], "spared_omitted": 0}
+    page.route("**/plan?*", partial(respond, {**plan, **counts, **spared}))
+    go(page, site, "?tab=cleanup")
+    page.get_by_role("button", name="Preview", exact=True).click()
+    expect(page.get_by_role("heading", level=4)).to_have_text(["Would be deleted", "Would stay 1"])
+    expect(page.locator("table.spared")).to_contain_text(reason)
+    expect(page.get_by_text("Not old enough, and not listed: 3 flows.")).to_be_visible()
+
+
 def test_policy_for_runs_is_taken_over(page: Page, site: Site) -> None:
     fields = {
         "older_than": "P1D",

@@ -176,8 +176,9 @@ function planned(plan) {
       plan.out_of_scope ? reasonRow("out of scope", plan.out_of_scope, plan.total) : ""),
     list("Would be deleted", "selected", plan.noun, plan.outcomes, plan.outcomes_omitted,
       (each) => [el("td", {}, each.reason), el("td", { class: "number" }, time(each.last_updated))]),
-    list("Would stay, although old enough", "spared", plan.noun, plan[`spared_${plan.noun}s`], plan.spared_omitted,
+    list("Would stay", "spared", plan.noun, plan[`spared_${plan.noun}s`], plan.spared_omitted,
       (each) => [el("td", {}, each.reason)]),
+    plan.young ? el("p", { class: "quiet" }, `Not old enough, and not listed: ${count(plan.young, plan.noun)}.`) : "",
   ];
 }
 
