@@ -112,6 +112,35 @@ class TestKill:
         assert self.kill(api, clock()) == 404
         assert vi.bill()["r1"]["starts"] == 1
 
+    @pytest.mark.parametrize("look", ["bill", "busy", "ids", "project", "delete flow", "put"])
+    def test_run_vanishes_whether_or_not_it_is_read(
+        self, vi: Emulator, api: Client, clock: FakeClock, spec: dict[str, Any], look: str
+    ) -> None:
+        (project,) = [each["trainingProjectId"] for each in api("GET", "/trainingProjects").json["items"]][:1]
+        body = {"spec": {"flow": spec, "trainingProject": project}}
+        api("PUT", "/flows/f1", {"spec": spec})
+        vi.plans.add(scenario="vanish", times=1)
+        api("PUT", "/runs/r1", body)
+        assert vi.store.busy_flow_ids() == ["f1"]
+        assert api("GET", f"/trainingProjects/{project}").json["status"]["runs"] == ["r1"]
+        clock.advance(80)  # it has trained from second 10 to second 55
+        match look:
+            case "bill":
+                assert vi.bill()["r1"]["seconds"] == 45
+            case "busy":
+                assert vi.store.busy_flow_ids() == []
+            case "ids":
+                assert vi.store.run_ids() == []
+            case "project":
+                assert api("GET", f"/trainingProjects/{project}").json["status"]["runs"] == []
+            case "delete flow":
+                assert api("DELETE", "/flows/f1").status == 204
+            case "put":
+                assert api("PUT", "/runs/r1", body).status == 200
+                assert api("GET", "/runs/r1").status == 200
+                assert vi.bill()["r1"]["starts"] == 2
+        assert vi.bill()["r1"]["seconds"] == 45
+
 
 class TestPutOnExisting:
     @pytest.mark.parametrize(("mode", "status", "starts", "seconds"), [

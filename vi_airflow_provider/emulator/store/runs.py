@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from vi_airflow_provider.emulator.store.bill import Bill
 from vi_airflow_provider.emulator.store.collection import Collection, Ledger, Stored, copy_of, same_content
@@ -42,6 +42,21 @@ class Runs(Collection):
         super().replace_all(documents)
         self._ended.clear()
         self._vanishing = {run["runId"] for run in documents if self.life(run).vanishes_at is not None}
+
+    # A run vanishes without anyone's doing: whatever looks at the runs removes those whose time has come first.
+
+    def __iter__(self) -> Iterator[Document]:
+        self._sweep()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._sweep()
+        return super().__len__()
+
+    def ids(self) -> list[str]:
+        """All ids, in the order of the listing."""
+        self._sweep()
+        return super().ids()
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -116,9 +131,10 @@ class Runs(Collection):
 
     def costs(self) -> Document:
         """Starts and seconds of each run that was PUT, deleted ones included."""
-        now = self._ledger.clock()
         with self._ledger.lock:
-            return self.bill.total({run["runId"]: self.life(run).running_ms(now) for run in self})
+            existing = list(self)  # before the bill is read: a run that has vanished is billed until then
+            now = self._ledger.clock()
+            return self.bill.total({run["runId"]: self.life(run).running_ms(now) for run in existing})
 
     # -- writing --------------------------------------------------------------------------------------
 
@@ -133,6 +149,7 @@ class Runs(Collection):
             spec = {**spec, "flow": with_defaults(spec["flow"])}
         attributes = {} if behaviour.drop_attributes else attributes
         with self._ledger.change():
+            self._sweep()
             old = self.get(run_id)
             if old is not None and behaviour.put_on_existing == "refuse":
                 raise ApiError(409, f"Run {run_id} exists already")
@@ -159,12 +176,12 @@ class Runs(Collection):
             run = self.require(run_id).document
             if self.is_active(run):
                 raise ApiError(409, f"Run {run_id} is active: kill it first")
-            self._retire(run)
+            self._retire(run, self._ledger.clock())
             self.remove(run_id)
 
     def _start(self, run_id: str, old: Document | None, spec: Document, attributes: Mapping[str, str]) -> Document:
         if old is not None:
-            self._retire(old)
+            self._retire(old, self._ledger.clock())
         self.bill.start(run_id)
         self._ended.discard(run_id)
         now = self._ledger.clock()
@@ -197,8 +214,8 @@ class Runs(Collection):
             return spec
         return {**spec, "killedAt": killed_at}
 
-    def _retire(self, run: Document) -> None:
-        self.bill.retire(run["runId"], self.life(run).running_ms(self._ledger.clock()))
+    def _retire(self, run: Document, at: int) -> None:
+        self.bill.retire(run["runId"], self.life(run).running_ms(at))
 
     def _sweep(self) -> None:
         """Remove the runs that have vanished."""
@@ -207,8 +224,9 @@ class Runs(Collection):
         now = self._ledger.clock()
         with self._ledger.lock:
             for run in [run for run in map(self.get, list(self._vanishing)) if run is not None]:
-                if (self.life(run).vanishes_at or 0) <= now:
-                    self._retire(run)
+                at = self.life(run).vanishes_at or 0
+                if at <= now:
+                    self._retire(run, at)
                     self.remove(run["runId"])
                     self._vanishing.discard(run["runId"])
 
