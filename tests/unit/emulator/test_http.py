@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -188,6 +189,31 @@ class TestRequestLog:
         assert "agent <secret key>" in log
         assert "dtvi_" not in log
         assert "authorization" not in log.lower()
+
+    @pytest.mark.parametrize("mark", ["-", "%", "+", '"', "\\", "'", "&<>"])
+    def test_key_is_neither_in_the_log_nor_in_an_error(self, client_of: ClientFactory, mark: str) -> None:
+        key = f"dtvi_{(mark * 98)[:94]}zqzq"
+        with Emulator(flows=0, secret_key=key) as emulator:
+            client, encoded = client_of(emulator), "".join(f"%{ord(character):02x}" for character in key)
+            known = quote(key, safe="")
+            texts = []
+            for spelling in {encoded, encoded.upper().replace("%25", "%"), known, quote(known), quote(encoded)}:
+                for path in ("/flows/{}", "/flows?key={}", "/{}", "/runs/{}/logs", "//org/{}"):
+                    texts.append(client("GET", path.format(spelling), headers={"User-Agent": spelling}).body)
+            texts.append(client("GET", f"//org/{emulator.organization_id}/flows/{known}").body)
+            texts.append(client("POST", "//_emulator/reset", {key: 1}).body)
+            texts.append(client("PUT", "/flows/f1", {key: 1}).body)
+            texts.append(client("GET", "//_emulator/requests").body)
+        text = b"".join(texts).decode()
+        assert "<secret key>" in text
+        assert "zqzq" not in text
+        assert quote("zqzq") not in text
+        assert "%7a%71%7a%71" not in text.lower().replace("%25", "%")
+
+    def test_error_in_which_the_key_is_redacted_is_whole(self, client: Client, emulator: Emulator) -> None:
+        response = client("GET", f"/flows/{emulator.secret_key}")
+        assert (response.status, response.json["message"]) == (404, "Flow <secret key> not found")
+        assert int(response.headers["content-length"]) == len(response.body)
 
     def test_excludes_the_control_api(self, client: Client, emulator: Emulator) -> None:
         client("GET", "//_emulator/health")

@@ -1,4 +1,4 @@
-"""The application, from the outside in: trace id, request log, faults, authentication, endpoints.
+"""The application, from the outside in: trace id, request log, faults, redaction, authentication, endpoints.
 
 The layers are plain ASGI: faults need the raw connection, and the layers handle thousands of requests a second.
 """
@@ -24,8 +24,12 @@ from vi_airflow_provider.emulator.store.outputs import DOWNLOADS_PREFIX
 
 def create_app(backend: Backend) -> ASGIApp:
     """The emulator as an ASGI application."""
-    vi = describing(recording(injecting_faults(authenticating(create_api(backend), backend), backend), backend))
-    others = {CONTROL_PREFIX: create_control(backend), PAGES_PREFIX: create_pages(backend)}
+    api = redacting(authenticating(create_api(backend), backend), backend)
+    vi = describing(recording(injecting_faults(api, backend), backend))
+    others = {
+        CONTROL_PREFIX: redacting(create_control(backend), backend),
+        PAGES_PREFIX: redacting(create_pages(backend), backend),
+    }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         inner = next((other for prefix, other in others.items() if scope["path"].startswith(prefix)), vi)
@@ -60,6 +64,29 @@ def recording(app: ASGIApp, backend: Backend) -> ASGIApp:
             await send(message)
 
         await app(scope, receive, recorded)
+
+    return layer
+
+
+def redacting(app: ASGIApp, backend: Backend) -> ASGIApp:
+    """Remove the key from errors, which may repeat what a client sent."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        held: Message | None = None
+
+        async def redacted(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                held = message
+            elif held is None:
+                await send(message)
+            else:  # an error has one body, which is whole
+                body = backend.request_log.redact(message["body"].decode("latin-1")).encode("latin-1")
+                others = [(name, value) for name, value in held["headers"] if name != b"content-length"]
+                await send({**held, "headers": [*others, (b"content-length", str(len(body)).encode())]})
+                await send({**message, "body": body})
+
+        await app(scope, receive, redacted)
 
     return layer
 
