@@ -24,7 +24,10 @@ class Backend:
         *,
         clock: Clock = system_clock,
         state: str | os.PathLike[str] | None = None,
+        host: str = "",
     ) -> None:
+        #: What the server was told to listen on.
+        self.host = host
         self._initial = self.settings = settings or Settings()
         self.faults = FaultBook()
         self.request_log = RequestLog(self.settings.secret_key)

@@ -43,7 +43,7 @@ class Emulator:
         **settings: Unpack[Choices],
     ) -> None:
         self._address = (host, port)
-        self._backend = Backend(Settings(**settings), clock=clock, state=state)
+        self._backend = Backend(Settings(**settings), clock=clock, state=state, host=host)
         self._app = create_app(self._backend)
         self._serving: _Serving | None = None
 

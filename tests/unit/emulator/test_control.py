@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.emulator.support import Client
+from tests.unit.emulator.support import Client, ClientFactory
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.emulator.backend import Backend
 from vi_airflow_provider.emulator.http.control import create_control
+from vi_airflow_provider.emulator.settings import DEFAULT_ORGANIZATION_ID
 
 
 def test_health_needs_no_key_and_shows_none(client: Client, emulator: Emulator) -> None:
@@ -106,6 +107,35 @@ def test_web_pages_are_refused(client: Client, emulator: Emulator) -> None:
     emulator.reset(flows=3)
     assert client("POST", "//_emulator/reset", headers={"Origin": "https://page.example"}).status == 403
     assert len(emulator.store.flow_ids()) == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("rebound.attacker.example", 403),
+        ("rebound.attacker.example:8321", 403),
+        ("localhost.attacker.example", 403),
+        ("127.0.0.1.attacker.example", 403),
+        ("192.0.2.7", 403),
+        ("[2001:db8::1]:80", 403),
+        ("", 403),
+        ("localhost", 200),
+        ("LOCALHOST:8321", 200),
+        ("127.9.9.9:8321", 200),
+        ("[::1]:8321", 200),
+    ],
+)
+def test_name_that_leads_here_by_dns_rebinding_is_refused(client: Client, host: str, status: int) -> None:
+    for path in ("//_emulator/requests", f"//org/{DEFAULT_ORGANIZATION_ID}"):
+        assert client("GET", path, headers={"Host": host}).status == status
+    assert client("GET", "/flows", headers={"Host": host}).status == 200
+
+
+def test_host_that_the_server_listens_on_is_accepted(client_of: ClientFactory) -> None:
+    with Emulator(flows=0, host="0.0.0.0") as emulator:  # noqa: S104
+        client = client_of(emulator)
+        for host, status in (("0.0.0.0:1", 200), ("10.0.0.1", 403), ("localhost", 200)):
+            assert client("GET", "//_emulator/health", headers={"Host": host}).status == status
 
 
 @pytest.mark.parametrize("address", [("192.0.2.7", 4000), ("fe80::1", 4000), None])

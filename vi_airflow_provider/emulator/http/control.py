@@ -49,7 +49,8 @@ def create_control(backend: Backend) -> ASGIApp:
                 _route("flows", POST=control.add_flows),
                 _route("changes", POST=control.change_flows),
             ]
-        )
+        ),
+        backend.host,
     )
 
 

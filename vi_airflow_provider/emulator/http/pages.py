@@ -61,7 +61,7 @@ def create_pages(backend: Backend) -> ASGIApp:
         Route(root + "/runs", overview),
         Route(root + "/runs/{id}", run),
     ]
-    return local_only(Starlette(routes=routes, exception_handlers={ApiError: _error}))
+    return local_only(Starlette(routes=routes, exception_handlers={ApiError: _error}), backend.host)
 
 
 def _check_organization(request: Request, backend: Backend) -> None:
