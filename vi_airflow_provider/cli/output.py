@@ -1,4 +1,4 @@
-"""The formats of results: tables for people, plain text for awk, JSON and YAML for programs.
+"""The formats of results: aligned columns for people, with and without lines; JSON and YAML for programs.
 
 Rows are printed as they arrive, in every format, so memory does not grow with their number. JSON that is cut off by an
 error is not closed, and no parser takes it for complete.
