@@ -1,8 +1,8 @@
 """The app that Airflow's API server mounts at ``/vi``: a JSON API that only reads, and the page's static files.
 
 Rights. Airflow does not authenticate the calls to a mounted app. Every route of the API is on one router whose
-dependency checks, before the cache is consulted, that the caller may read *this* connection in Airflow: who may read
-the connection may see what it reads. Nothing else is served, except the static files, which hold no data.
+dependency checks, before the cache is consulted, that the caller may read *this* connection in Airflow: a user who
+may read the connection may see what it reads. Nothing else is served, except the static files, which hold no data.
 
 Errors. Only the text of a ``ViError`` goes out: it holds no secrets. Whatever else is raised is logged by its class
 and place, without its message and without the local variables of its frames.
@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, Literal
 
 from airflow.api_fastapi.core_api.security import requires_access_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -78,7 +78,9 @@ def create_app(connections: Collection[str] = (), listings: Listings | None = No
 
 
 def _api(reader: Reader, connections: list[str]) -> APIRouter:
-    api = APIRouter(prefix="/api/connections", dependencies=[Depends(requires_access_connection("GET"))])
+    case = _refusing_other_cases({DEFAULT_CONN_ID, *connections})
+    guards = [Depends(requires_access_connection("GET")), Depends(case)]
+    api = APIRouter(prefix="/api/connections", dependencies=guards)
 
     @api.get("")
     async def known_connections() -> Response:
@@ -113,6 +115,21 @@ def _api(reader: Reader, connections: list[str]) -> APIRouter:
         return await _respond(request, lambda: reader.outputs(connection_id, run_id, refresh=refresh))
 
     return api
+
+
+def _refusing_other_cases(known: Collection[str]) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that does not find a known id in another case.
+
+    Airflow finds a connection of an environment variable in any case, while it checks the rights for the id as written.
+    """
+    lower = {connection_id.lower() for connection_id in known}
+
+    async def check(request: Request) -> None:
+        connection_id = request.path_params.get("connection_id", "")
+        if connection_id not in known and connection_id.lower() in lower:
+            raise HTTPException(404, _NOT_FOUND, _HEADERS)
+
+    return check
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -103,6 +103,20 @@ def test_rights_are_checked_before_the_cache(vi: Emulator, called_as: As) -> Non
     assert client.get(path).status_code == 401
 
 
+def test_known_connection_in_another_case_is_not_found(
+    called_as: As, vi: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VI_VAULT", vi.airflow_conn)
+    client = called_as("admin")
+    for connection_id, status in (("vi_vault", 200), ("VI_VAULT", 404), ("Vi_Default", 404), ("vi_default", 200)):
+        response = client.get(f"/vi/api/connections/{connection_id}/flows")
+        assert response.status_code == status
+        if status == 404:
+            assert "does not find this connection" in response.json()["detail"]
+            assert response.headers["cache-control"] == "no-store"
+    assert called_as(None).get("/vi/api/connections/VI_VAULT/flows").status_code == 401
+
+
 def test_static_files_need_no_login(called_as: As) -> None:
     response = called_as(None).get("/vi/static/bundle.js")
     assert response.status_code == 200
