@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.audit import comparison
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.report.index import IndexNotWrittenError, write_index, written
+from vi_airflow_provider.audit.report.index import IndexNotWrittenError, summary_line, write_index
 from vi_airflow_provider.storage.console import OutputError, print_lines
 from vi_airflow_provider.storage.urls import absolute
 
@@ -72,7 +72,7 @@ def _diff(old: str, new: str, resources: ExitStack) -> tuple[int, Iterable[str]]
 
 
 def _index(folder: str, output: str | None) -> tuple[int, Iterable[str]]:
-    return 0, [written(*write_index(folder, output))]
+    return 0, [summary_line(*write_index(folder, output))]
 
 
 def _print(lines: Iterable[str], code: int) -> int:

@@ -135,7 +135,7 @@ class RetentionPolicy(Protections):
         if self.older_than is None:
             return f"beyond {', '.join(self.places)}"
         age = str(self.older_than).removesuffix(", 0:00:00")
-        return f"{self.age_of} more than {age} ago"
+        return f"{self.age_of} at least {age} ago"
 
     def scope(self) -> Iterator[Rule]:
         """Yield the conditions that a flow in scope meets."""
@@ -192,7 +192,7 @@ class Plan(NamedTuple):
 
     @property
     def spared(self) -> list[Decision]:
-        """What is not young, and spared by a rule."""
+        """What stays, apart from the young: a rule spares it, its age is unknown, or it is a run that has not ended."""
         return [decision for decision in self.decisions if not decision.selected and decision.reason != YOUNG]
 
     @property

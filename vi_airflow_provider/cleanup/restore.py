@@ -37,7 +37,7 @@ class RestoreError(Exception):
     """Some flows were edited during the restore, so they were left alone; the others were restored."""
 
 
-class Standing(StrEnum):
+class ArchivedState(StrEnum):
     """How a flow of an archive relates to the organization as it is now."""
 
     MISSING = "missing"
@@ -57,7 +57,7 @@ class RestoreOutcome(StrEnum):
 
 
 @dataclass
-class _Judge:
+class RestoreGuard:
     """Decides whether a flow of the archive may be written, each time its current version has been read."""
 
     content: bytes
@@ -69,6 +69,7 @@ class _Judge:
     is_gone: bool = False
 
     def __call__(self, current: Flow | None) -> bool:
+        """Decide about the current version, ``None`` if the flow does not exist."""
         version = None if current is None else (current.etag, current.metadata.last_updated)
         if self.is_first:
             self.first, self.is_first = version, False
@@ -122,7 +123,7 @@ class Restore:
         different = []
         for flow in flows:
             raise_if(self.stopped)
-            if standing(self.client, flow) is Standing.DIFFERENT:
+            if archived_state(self.client, flow) is ArchivedState.DIFFERENT:
                 different.append(flow.flow_id)
         if different:
             raise ExistsError(
@@ -131,28 +132,28 @@ class Restore:
             )
 
     def _restore(self, flow: Flow) -> RestoreOutcome:
-        judge = _Judge(_content(flow), replace=self.if_exists == "replace")
+        guard = RestoreGuard(_content(flow), replace=self.if_exists == "replace")
 
         def may_be_written(current: Flow | None) -> bool:
             raise_if(self.stopped)
-            return judge(current)
+            return guard(current)
 
         if self.client.restore_flow_if(flow.to_wire(), may_be_written).written:
             log.info("Restored flow %s: %.200r", flow.flow_id, flow.spec.name)
             return RestoreOutcome.RESTORED
-        if not judge.differs:
+        if not guard.differs:
             return RestoreOutcome.AS_ARCHIVED
-        reason = "it was deleted meanwhile" if judge.is_gone else "it exists with other content"
+        reason = "it was deleted meanwhile" if guard.is_gone else "it exists with other content"
         log.warning("Flow %s is left alone: %s.", flow.flow_id, reason)
         return RestoreOutcome.LEFT_ALONE
 
 
-def standing(client: ViClient, flow: Flow) -> Standing:
+def archived_state(client: ViClient, flow: Flow) -> ArchivedState:
     """Read the flow of this id, and compare what a restore would bring back."""
     existing = client.find_flow(flow_id=flow.flow_id)
     if existing is None:
-        return Standing.MISSING
-    return Standing.AS_ARCHIVED if _content(existing) == _content(flow) else Standing.DIFFERENT
+        return ArchivedState.MISSING
+    return ArchivedState.AS_ARCHIVED if _content(existing) == _content(flow) else ArchivedState.DIFFERENT
 
 
 def archived_flows(archive: str, flow_ids: Any) -> list[Flow]:

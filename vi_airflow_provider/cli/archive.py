@@ -16,7 +16,7 @@ from vi_airflow_provider.api.validation import describe_errors
 from vi_airflow_provider.cleanup import restore as restoring
 from vi_airflow_provider.cleanup.archive import ArchiveError, read_archive
 from vi_airflow_provider.cleanup.archive_search import ArchivedFlow, Period, find_archived
-from vi_airflow_provider.cleanup.restore import Standing, standing
+from vi_airflow_provider.cleanup.restore import ArchivedState, archived_state
 from vi_airflow_provider.cli.confirmation import confirm, require
 from vi_airflow_provider.cli.connection import open_client
 from vi_airflow_provider.cli.errors import CommandError, ExitCode, reporting
@@ -41,7 +41,7 @@ _CODES: Final = {
     ArchiveError: ExitCode.UNUSABLE,
 }
 #: What a restore would do about a flow; about one that exists with other content, ``--if-exists`` decides.
-_WOULD: Final = {Standing.MISSING: "would_restore", Standing.AS_ARCHIVED: "as_archived"}
+_WOULD: Final = {ArchivedState.MISSING: "would_restore", ArchivedState.AS_ARCHIVED: "as_archived"}
 _INSTANT: Final[TypeAdapter[datetime]] = TypeAdapter(Instant)
 
 
@@ -125,13 +125,13 @@ def restore(arguments: Any) -> int:
 
 
 def _compare(client: ViClient, flows: Sequence[Flow], arguments: Any) -> int:
-    outcomes = [_would(standing(client, flow), arguments.if_exists) for flow in flows]
+    outcomes = [_would(archived_state(client, flow), arguments.if_exists) for flow in flows]
     _show_outcomes(arguments.output, flows, outcomes)
     return ExitCode.NO if "would_fail" in outcomes else ExitCode.OK
 
 
-def _would(found: Standing, if_exists: str) -> str:
-    return f"would_{if_exists}" if found is Standing.DIFFERENT else _WOULD[found]
+def _would(found: ArchivedState, if_exists: str) -> str:
+    return f"would_{if_exists}" if found is ArchivedState.DIFFERENT else _WOULD[found]
 
 
 def _restore(client: ViClient, flows: Sequence[Flow], arguments: Any) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from vi_airflow_provider.audit import comparison
 from vi_airflow_provider.audit.diff import Kind
 from vi_airflow_provider.audit.manifest import ExportError
-from vi_airflow_provider.audit.report.index import IndexNotWrittenError, write_index, written
+from vi_airflow_provider.audit.report.index import IndexNotWrittenError, summary_line, write_index
 from vi_airflow_provider.cli.errors import ExitCode, reporting
 from vi_airflow_provider.cli.output import show_document, show_rows
 from vi_airflow_provider.storage.console import print_lines, printable
@@ -55,7 +55,7 @@ def index(arguments: Any) -> int:
     output = None if arguments.page is None else absolute("page", arguments.page)
     folder = absolute("folder", arguments.folder)
     with reporting({IndexNotWrittenError: ExitCode.OUTPUT, **_CODES}, f"the exports in {folder} cannot be indexed"):
-        print_lines([written(*write_index(folder, output))])
+        print_lines([summary_line(*write_index(folder, output))])
     return ExitCode.OK
 
 

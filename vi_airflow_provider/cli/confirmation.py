@@ -21,7 +21,7 @@ def require(arguments: Any) -> None:
 def confirm(arguments: Any, question: str) -> None:
     """Return once the user has agreed.
 
-    :param question: what will happen, without a question mark at its end
+    :param question: whether to do what will happen, with its question mark
     :raises CommandError: the user did not
     """
     require(arguments)

@@ -61,7 +61,7 @@ FORMATS: Final = ("table", "plain", "json", "yaml")
 
 OUTPUT: Final = option("-o", "--output", choices=FORMATS, default="table", help="table (default), plain, json or yaml")
 VERBOSE: Final = option("-v", "--verbose", action="store_true", help="show log messages, and the traceback of an error")
-#: The default is that of ``vi-airflow``; see ``connection.open_client``.
+#: The default is that of ``vi-airflow``; see ``connection.settings_of``.
 CONN_ID: Final = option(
     "--conn-id",
     metavar="ID",

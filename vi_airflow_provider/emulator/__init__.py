@@ -1,4 +1,4 @@
-"""A local Datature Vi: the server side of the flows API, for demos, examples and tests.
+"""A local Datature Vi: the server side of the API of flows, runs and training projects, for demos, examples and tests.
 
 It shares no code with `vi_airflow_provider.api`, so that neither can hide the other's mistakes. Importing this
 package must stay cheap: every pytest run in an environment that has the provider installed imports it, through

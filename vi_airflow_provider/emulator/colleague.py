@@ -46,7 +46,7 @@ class ActiveHabit:
         return {"id": self.number, "rule": self.habit.to_json(), "matched": self.matched, "fired": self.fired}
 
 
-class Deed(TypedDict):
+class ColleagueAction(TypedDict):
     """Something that a colleague did, or tried to do: `status` is what an HTTP client would have got."""
 
     action: Action
@@ -64,7 +64,7 @@ class Colleague:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._active: list[ActiveHabit] = []
-        self._history: list[Deed] = []
+        self._history: list[ColleagueAction] = []
         self._edits = itertools.count(1)
 
     # -- habits ---------------------------------------------------------------------------------------
@@ -120,12 +120,12 @@ class Colleague:
             return list(self._active)
 
     @property
-    def history(self) -> list[Deed]:
+    def history(self) -> list[ColleagueAction]:
         """What was done so far, failed attempts included."""
         with self._lock:
             return list(self._history)
 
-    def change_now(self, *, edit: int = 0, create: int = 0, delete: int = 0) -> list[Deed]:
+    def change_now(self, *, edit: int = 0, create: int = 0, delete: int = 0) -> list[ColleagueAction]:
         """Edit, create and delete this many flows at once, independent of any request."""
         free = self._store.flows.free_ids()
         targets: dict[Action, list[str] | list[None]] = {
@@ -139,7 +139,7 @@ class Colleague:
                 self._record(Habit(action=action), flow_id)
         return self.history[before:]
 
-    # -- deeds ----------------------------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------------------------
 
     def due(self, request: RequestLine) -> list[ActiveHabit]:
         """The habits that fire on this request."""
@@ -161,9 +161,9 @@ class Colleague:
         except ApiError as error:
             status = error.status
         flow_id, run_id = (None, id_) if habit.on_run else (id_, None)
-        deed = Deed(action=habit.action, flow_id=flow_id, run_id=run_id, request=request, status=status)
+        done = ColleagueAction(action=habit.action, flow_id=flow_id, run_id=run_id, request=request, status=status)
         with self._lock:
-            self._history.append(deed)
+            self._history.append(done)
 
     def _target(self, habit: Habit, request: RequestLine) -> str | None:
         given = habit.run_id if habit.on_run else habit.flow_id

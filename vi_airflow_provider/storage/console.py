@@ -55,7 +55,7 @@ def stdout_is_terminal() -> bool:
 
 
 def printable(text: str) -> str:
-    """Return foreign text with the escapes of what is not printable: it could command a terminal, or forge a line."""
+    """Return foreign text with escapes for what is not printable, which could control a terminal or forge a line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -35,7 +35,7 @@ def test_exactly_the_flows_of_a_given_plan_are_deleted(
     assert set(before) - set(vi.flows) == stale
     assert {flow_id: flow.to_wire() for flow_id, flow in archived(folder).items()} == {i: before[i] for i in stale}
     assert listing(vi.sent()) == []
-    assert {outcome["reason"] for outcome in report["outcomes"]} == {"last_updated more than 90 days ago"}
+    assert {outcome["reason"] for outcome in report["outcomes"]} == {"last_updated at least 90 days ago"}
 
 
 def test_protection_that_matches_no_flow_at_all_is_unmatched_for_a_given_plan(vi: Vi, for_real: dict[str, Any]) -> None:

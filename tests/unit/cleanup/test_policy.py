@@ -195,14 +195,14 @@ OLD: Final = {"older_than": "P90D"}
 @pytest.mark.parametrize(
     ("rules", "candidate", "chosen", "reason"),
     [
-        (OLD, flow(days=91), True, "last_updated more than 90 days ago"),
-        (OLD, flow(days=90), True, "last_updated more than 90 days ago"),
+        (OLD, flow(days=91), True, "last_updated at least 90 days ago"),
+        (OLD, flow(days=90), True, "last_updated at least 90 days ago"),
         (OLD, flow(metadata__lastUpdated=NOW_MS - 90 * DAY_MS + 1), False, "not old enough"),
         (OLD, flow(metadata__lastUpdated=NOW_MS + DAY_MS), False, "not old enough"),
-        ({**OLD, "age_of": "time_created"}, flow(days=89.5), True, "time_created more than 90 days ago"),
+        ({**OLD, "age_of": "time_created"}, flow(days=89.5), True, "time_created at least 90 days ago"),
         ({**OLD, "protect_ids": ["b", "a"]}, flow(), False, "protected by id"),
         ({**OLD, "protect_names": ["x", "a*"]}, flow(), False, "protected by name (a*)"),
-        ({**OLD, "protect_names": ["A*"]}, flow(), True, "last_updated more than 90 days ago"),
+        ({**OLD, "protect_names": ["A*"]}, flow(), True, "last_updated at least 90 days ago"),
         (
             {**OLD, "protect_attributes": {"keep": "true"}},
             flow(metadata__attributes={"keep": "true"}),
@@ -213,7 +213,7 @@ OLD: Final = {"older_than": "P90D"}
             {**OLD, "protect_attributes": {"keep": "true"}},
             flow(metadata__attributes={"keep": "false"}),
             True,
-            "last_updated more than 90 days ago",
+            "last_updated at least 90 days ago",
         ),
         ({"keep_last": 1}, flow(), False, "kept by keep_last=1 per training project"),
         ({**OLD, "keep_last": 1}, flow(days=1), False, "not old enough"),

@@ -59,7 +59,7 @@ def test_report_lists_versions_of_flows_oldest_first(vi: Vi) -> None:
         "etag": wire["etag"],
         "last_updated": wire["metadata"]["lastUpdated"],
         "outcome": "would_delete",
-        "reason": "last_updated more than 90 days ago",
+        "reason": "last_updated at least 90 days ago",
     }
 
 
@@ -107,7 +107,7 @@ def test_spared_flows_are_listed_with_their_rule(vi: Vi, task_log: pytest.LogCap
 def test_table_has_the_reason_before_the_name(vi: Vi, task_log: pytest.LogCaptureFixture) -> None:
     run(operator())
     lines = [line for line in task_log.text.splitlines() if line.startswith("would_delete")]
-    assert all("  last_updated more than 90 days ago  " in line for line in lines)
+    assert all("  last_updated at least 90 days ago  " in line for line in lines)
 
 
 def test_rule_that_matches_no_flow_is_logged_and_reported(

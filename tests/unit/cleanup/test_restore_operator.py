@@ -22,7 +22,7 @@ from vi_airflow_provider.api.errors import ViServerError
 from vi_airflow_provider.api.models import Flow
 from vi_airflow_provider.api.verbs import ViProtocol
 from vi_airflow_provider.cleanup.archive import ArchiveError, write_archive
-from vi_airflow_provider.cleanup.restore import RestoreError, _Judge
+from vi_airflow_provider.cleanup.restore import RestoreError, RestoreGuard
 from vi_airflow_provider.operators.flows import PruneFlowsOperator, RestoreFlowsOperator
 
 
@@ -340,15 +340,15 @@ def test_flow_deleted_while_it_is_replaced_stays_deleted(
     old = json.loads(before[flow_id])
     rename(vi, flow_id, old["spec"], old["attributes"])
     vi.faults.add(method="PUT", path=flow_id, status=503)
-    may_be_written = _Judge.__call__
+    may_be_written = RestoreGuard.__call__
 
-    def judged(judge: _Judge, flow: Flow | None) -> bool:
-        allowed = may_be_written(judge, flow)
+    def judged(guard: RestoreGuard, flow: Flow | None) -> bool:
+        allowed = may_be_written(guard, flow)
         if allowed:
             vi.store.delete_flow(flow_id)
         return allowed
 
-    monkeypatch.setattr(_Judge, "__call__", judged)
+    monkeypatch.setattr(RestoreGuard, "__call__", judged)
     with pytest.raises(RestoreError):
         restore(archive, flow_ids=[flow_id], if_exists="replace")
     assert flow_id not in vi.flows

@@ -210,7 +210,7 @@ F1: Final = ("f1", "max")
 def test_each_decision_has_its_reason(rules: dict[str, Any], candidate: Run, reason: str | None) -> None:
     (decision,) = plan([candidate], Metrics(a=0.5), **rules).decisions
     assert decision.selected is (reason is None)
-    assert decision.reason == (reason or "last_updated more than 90 days ago")
+    assert decision.reason == (reason or "last_updated at least 90 days ago")
 
 
 @pytest.mark.parametrize("state", ENDED)

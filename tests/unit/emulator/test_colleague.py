@@ -54,7 +54,7 @@ class TestMoments:
         for flow_id in flows:
             client("GET", f"/flows/{flow_id}")
             client("DELETE", f"/flows/{flow_id}")
-        assert [(deed["action"], deed["flow_id"]) for deed in emulator.colleague.history] == [
+        assert [(done["action"], done["flow_id"]) for done in emulator.colleague.history] == [
             ("edit", flow_id) for flow_id in flows
         ]
 
@@ -102,7 +102,7 @@ class TestMoments:
         assert client("DELETE", f"/flows/{flows[0]}").status == 503
         assert etag_of(emulator, flows[0]) == old
         assert client("DELETE", f"/flows/{flows[0]}").status == 204
-        assert [deed["status"] for deed in emulator.colleague.history] == [200]
+        assert [done["status"] for done in emulator.colleague.history] == [200]
 
     def test_restore_after_a_delete_whose_response_is_lost(
         self, client: Client, emulator: Emulator, flows: list[str]
@@ -151,7 +151,7 @@ class TestActions:
         emulator.colleague.delete("nope")
         emulator.colleague.restore()
         client("GET", "/flows")
-        assert [deed["status"] for deed in emulator.colleague.history] == [404, 404]
+        assert [done["status"] for done in emulator.colleague.history] == [404, 404]
 
     def test_listing_without_a_named_flow_affects_the_first_free_flow(self, client: Client, emulator: Emulator) -> None:
         emulator.reset(flows=10)
@@ -169,7 +169,7 @@ class TestActions:
 
     def test_changes_now_need_no_request(self, emulator: Emulator, flows: list[str]) -> None:
         emulator.colleague.change_now(edit=2, create=1, delete=1)
-        assert [deed["action"] for deed in emulator.colleague.history] == ["edit", "edit", "create", "delete"]
+        assert [done["action"] for done in emulator.colleague.history] == ["edit", "edit", "create", "delete"]
         assert len(emulator.store.flow_ids()) == 6
         assert emulator.store.get_flow(flows[0])["spec"]["settings"]["colleagueEdits"] == 1
 
@@ -194,8 +194,8 @@ class TestRuns:
         emulator.colleague.kill_run()
         client("GET", "/flows")
         client("GET", "/flows")
-        deeds = [(deed["action"], deed["run_id"], deed["status"]) for deed in emulator.colleague.history]
-        assert deeds == [("delete_run", None, 404), ("delete_run", None, 404), ("kill_run", "r1", 200)]
+        actions = [(done["action"], done["run_id"], done["status"]) for done in emulator.colleague.history]
+        assert actions == [("delete_run", None, 404), ("delete_run", None, 404), ("kill_run", "r1", 200)]
         emulator.colleague.delete_run("r1")
         client("GET", "/flows")
         assert emulator.store.run_ids() == []

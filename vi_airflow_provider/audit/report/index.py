@@ -61,7 +61,7 @@ def write_index(folder: str, output: str | None = None) -> tuple[ObjectStoragePa
     raise IndexNotWrittenError(reason)
 
 
-def written(page: ObjectStoragePath, index: Index) -> str:
+def summary_line(page: ObjectStoragePath, index: Index) -> str:
     """Return a sentence for a command line."""
     return f"{page}: {index.count} exports, unreadable manifests: {len(index.unreadable)}"
 

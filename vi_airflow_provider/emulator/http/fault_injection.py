@@ -16,9 +16,10 @@ Theory of operation. Every request passes through one layer, in this order:
    of the body is sent; or the connection is reset.
 
 Invariants: a response is complete before any of it goes out, so a fault never depends on how the application
-writes; the application handles a request at most once; a rule counts a request when it arrives, so concurrent
-requests cannot use up one firing twice. The layer is outside of authentication: a fault also meets clients
-without a key, as a proxy would. It is inside of the request log, which therefore shows what the client got.
+writes; the application handles a request at most once; a rule counts a request once, when it is matched after the
+latency, so concurrent requests cannot use up one firing twice. The layer is outside of authentication: a fault also
+meets clients without a key, as a proxy would. It is inside of the request log, which therefore shows what the client
+got.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Visit:
         return any(active.habit.moment == moment for active in self._due)
 
     async def act(self, moment: Moment) -> None:
-        """Do what is due at this moment; slow deeds go on in the background."""
+        """Do what is due at this moment; slow actions go on in the background."""
         for active in self._due:
             if active.habit.moment != moment:
                 continue
