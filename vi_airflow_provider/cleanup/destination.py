@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def _keep_to_oneself(uri: str) -> None:
-    """Announce an archive to no one: the log of a task has its URL."""
+def _announce_nothing(uri: str) -> None:
+    """Do nothing: the log of a task has the URL."""
 
 
 class Attempt(NamedTuple):
@@ -24,7 +24,7 @@ class Attempt(NamedTuple):
     #: Parts of the names of its archives, for the people who read them.
     labels: tuple[str, ...]
     #: Called with the URL of each archive that is written and verified, before anything is deleted.
-    announce: Callable[[str], None] = _keep_to_oneself
+    announce: Callable[[str], None] = _announce_nothing
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Destination:
     folder: str
     prefix: str
     is_retry: bool
-    announce: Callable[[str], None] = field(default=_keep_to_oneself, compare=False, repr=False)
+    announce: Callable[[str], None] = field(default=_announce_nothing, compare=False, repr=False)
 
     @classmethod
     def of(cls, folder: str, attempt: Attempt) -> Self:

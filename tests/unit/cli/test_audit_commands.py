@@ -53,6 +53,15 @@ def test_page_is_that_of_the_module(
     assert cli("audit", "index", folder, "--page", page) == expected
 
 
+def test_page_replaces_no_export(cli: Cli, old_and_new: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, _ = old_and_new
+    before = old.read_bytes()
+    assert cli("audit", "index", old.parent, "--page", old) == (2, "", f"--page: '{old}' does not end with .html.\n")
+    assert main(["index", str(old.parent), "--output", str(old)]) == 2
+    assert "does not end with .html" in capsys.readouterr().err
+    assert old.read_bytes() == before
+
+
 def test_diff_is_json_for_programs(cli: Cli, old_and_new: tuple[Path, Path]) -> None:
     code, out, err = cli("audit", "diff", *old_and_new, "-o", "json")
     assert code == 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from vi_airflow_provider import __version__
+from vi_airflow_provider.api.errors import ViValidationError
 from vi_airflow_provider.audit import plan
 from vi_airflow_provider.audit.index import Entry, Index, Series, read_index
 from vi_airflow_provider.audit.manifest import ExportError
@@ -19,7 +20,7 @@ from vi_airflow_provider.audit.report import resources
 from vi_airflow_provider.audit.report.markup import content_security_policy, show_time, text
 from vi_airflow_provider.audit.report.trend import KINDS, trend
 from vi_airflow_provider.storage.failures import reason_of
-from vi_airflow_provider.storage.files import write_atomically
+from vi_airflow_provider.storage.files import is_folder, write_atomically
 from vi_airflow_provider.storage.places import LOCAL
 from vi_airflow_provider.storage.urls import resolve_destination
 
@@ -42,12 +43,12 @@ def write_index(folder: str, output: str | None = None) -> tuple[ObjectStoragePa
 
     :param folder: absolute path or URL
     :param output: the page; by default ``index.html`` in the folder
-    :raises ViValidationError: a place is not absolute, or carries a secret
+    :raises ViValidationError: a place is not absolute, or carries a secret, or the page has not the name of one
     :raises ExportError: the folder has no exports; nothing is written
     :raises IndexNotWrittenError: the page cannot be written
     """
     place = resolve_destination("folder", folder)
-    page = place / NAME if output is None else resolve_destination("output", output)
+    page = place / NAME if output is None else _page("page", output)
     index = read_index(place)
     if not (index.series or index.unreadable):
         raise ExportError(f"{place} has no exports")
@@ -59,6 +60,14 @@ def write_index(folder: str, output: str | None = None) -> tuple[ObjectStoragePa
     else:
         return page, index
     raise IndexNotWrittenError(reason)
+
+
+def _page(name: str, value: str) -> ObjectStoragePath:
+    """Return the place of a page, which replaces no export and no archive."""
+    page = resolve_destination(name, value)
+    if not (is_folder(page) or page.name.lower().endswith((".html", ".htm"))):
+        raise ViValidationError(f"{name}: {value!r:.200} does not end with .html")
+    return page
 
 
 def summary_line(page: ObjectStoragePath, index: Index) -> str:
