@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 #: Seconds that a kill may take when a person has ended the task.
 KILL_TIMEOUT: Final = 10.0
+#: Seconds of these in which the state of the task is read.
+STATE_TIMEOUT: Final = 5.0
+#: The state of a task whose trigger waits.
+_WAITING: Final = "deferred"
 _AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")
 
 #: The event loop keeps no reference to its tasks.
@@ -44,9 +48,10 @@ class RunTrigger(BaseTrigger):
     """Waits until a run has ended or exceeds a limit, and yields exactly one event.
 
     It never ends a run by itself, except when a person ends the task: a restart of the triggerer must not. From 3.3 on,
-    Airflow tells the two apart and calls :meth:`on_kill`. Before, it cancels the trigger for either reason, and the
-    state of the task tells which: a task that is still deferred waits on. A task that was cleared is in no state that
-    proves it; its next try kills the run.
+    Airflow calls :meth:`on_kill` in the first case only, but also if another triggerer has taken the trigger over while
+    this one stalled. Before 3.3, it cancels the trigger for any reason. The state of the task shows which one it was: a
+    task that is still deferred waits on. Before 3.3, no state proves that the task was cleared; its next try kills the
+    run.
 
     Arguments are JSON, hold no secret, and keep their names across versions.
 
@@ -105,12 +110,19 @@ class RunTrigger(BaseTrigger):
         yield TriggerEvent(build_event(end))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Kill the run, because a person has failed, cleared or marked the task (called by Airflow 3.3 and later)."""
+        """Kill the run, because a person has failed, cleared or marked the task (called by Airflow 3.3 and later).
+
+        Airflow also calls it on a triggerer that stalled, and whose triggers another one has taken over. The task is
+        still deferred then, and the run goes on. If the state cannot be read, Airflow's call counts.
+        """
         if not self.cancel_on_kill:
             return
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
-                await self._kill()
+                if await self._state_in_time() == _WAITING:
+                    self.log.info("The task still waits, so another triggerer has this trigger; its run goes on.")
+                else:
+                    await self._kill()
         except Exception as error:  # whatever it is, nothing else handles it
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
 
@@ -124,6 +136,15 @@ class RunTrigger(BaseTrigger):
             _killing.add(killing)
             killing.add_done_callback(_killing.discard)
             await asyncio.shield(killing)
+
+    async def _state_in_time(self) -> str | None:
+        try:
+            async with asyncio.timeout(STATE_TIMEOUT):
+                # From 3.3 on, a request to the supervisor may be given up.
+                return await asyncio.to_thread(_stored_state, getattr(self, "task_instance", None))
+        except TimeoutError:
+            self.log.warning("The state of the task could not be read in %g s.", STATE_TIMEOUT)
+            return None
 
     async def _kill_if_meant(self) -> None:
         from asgiref.sync import sync_to_async

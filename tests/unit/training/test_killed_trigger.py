@@ -1,0 +1,58 @@
+"""``on_kill`` of a trigger, which Airflow 3.3 calls when a person has acted, or another triggerer has the trigger."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.tries import deferred
+from vi_airflow_provider.emulator import Emulator
+from vi_airflow_provider.triggers import runs
+from vi_airflow_provider.triggers.runs import RunTrigger
+
+pytestmark = pytest.mark.vi_emulator(flows=1, run_seconds=3600, runs=0)
+
+
+def kill(vi: Emulator, trigger: RunTrigger) -> bool:
+    """Call a trigger as Airflow does, and return whether its run is killed."""
+    asyncio.run(trigger.on_kill())
+    return vi.store.get_run(trigger.run_id)["spec"].get("killedAt") is not None
+
+
+@pytest.mark.parametrize(
+    ("state", "killed"),
+    [
+        ("deferred", False),
+        *[(state, True) for state in ("failed", "success", "skipped", "removed", "scheduled", "queued", "running")],
+        (None, True),  # a task that was cleared is in no state, and an unknown state does not refute Airflow
+    ],
+)
+def test_run_is_left_only_if_its_task_still_waits(
+    vi_emulator: Emulator, flow_id: str, state: str | None, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger, logged = deferred(flow_id), list[str]()
+    monkeypatch.setattr(trigger.log, "info", lambda message, *_: logged.append(message))
+    monkeypatch.setattr(runs, "_stored_state", lambda ti: state)
+    assert kill(vi_emulator, trigger) is killed
+    assert logged == (
+        [] if killed else ["The task still waits, so another triggerer has this trigger; its run goes on."]
+    )
+
+
+def test_run_is_killed_although_the_state_is_not_read_in_time(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger, released = deferred(flow_id), threading.Event()
+
+    async def kill_then_release() -> None:
+        try:
+            await trigger.on_kill()
+        finally:
+            released.set()  # the loop waits for its threads
+
+    monkeypatch.setattr(runs, "STATE_TIMEOUT", 0.1)
+    monkeypatch.setattr(runs, "_stored_state", lambda ti: released.wait())
+    asyncio.run(kill_then_release())
+    assert vi_emulator.store.get_run(trigger.run_id)["spec"].get("killedAt") is not None
