@@ -35,6 +35,7 @@ from vi_airflow_provider.training.killing import kill_latest_run
 from vi_airflow_provider.training.logs import LogTail, show_last_lines
 from vi_airflow_provider.training.overrides import apply_overrides, checked_spec
 from vi_airflow_provider.training.starting import (
+    VISIBILITY_DELAY,
     RunGoneError,
     RunRefusedError,
     RunTakenOverError,
@@ -68,6 +69,8 @@ log = logging.getLogger(__name__)
 #: task's time that this may be at most.
 _MARGIN: Final = 60.0
 _MARGIN_PART: Final = 0.2
+#: Seconds between two reads of a run that is not found after the wait.
+_READ_AGAIN: Final = 2.0
 _ON_CLEAR: Final = ("restart", "adopt")
 
 
@@ -248,37 +251,50 @@ class TrainingJob:
     def finish(self, end: WaitEnd) -> dict[str, Any] | TakenUp:
         """Return the result of a run that has succeeded, or the run if it is to be waited for again.
 
-        The second happens if the run has left the queue after the wait ended because it was in there for too long.
+        The second happens if the reason for which the wait ended does not hold any more: the run is active and has left
+        the queue, or is found again.
 
-        :raises RunFailedError: it has not
-        :raises RunTakenOverError: a later try waits for it
-        :raises ViError: its state could not be read
+        :raises RunFailedError: the run has failed, was killed, or does not exist any more
+        :raises RunTakenOverError: a later try waits for the run
+        :raises ViError: the run could not be read
         """
         if end.error is not None:
             raise end.error
-        try:
-            run = self.client.get_run(end.run_id)
-        except ViNotFoundError:
-            run = None
-        if run is None or end.outcome is RunEnd.GONE:
-            raise RunFailedError(f"run {end.run_id} does not exist any more", final=True)
+        run = self._read_again(end)
         self._check_owner(run)
         if end.limit is not None and not run.state.is_ended:
-            attributes = {KILL_REASON: end.limit.value}
-            run = kill_and_wait(
-                self.client, run.run_id, attributes, matches=self._still_exceeds(end.limit), sleep=self._pause
-            )
-            if run is None:
-                raise RunFailedError(f"run {end.run_id} was killed because it exceeded {end.limit.value}", final=True)
-            self._check_owner(run)
-            if not run.state.is_ended:
-                log.info("Run %s has left the queue in the meantime, and goes on.", run.run_id)
-                return TakenUp(run, end.adopted, end.wait_deadline)
-            if run.state is not RunState.SUCCEEDED:  # which it may have done while it was killed
-                raise self._failure(run, f"run {run.run_id} was killed because it exceeded {end.limit.value}")
+            run = self._kill_at(end.limit, run)
+        if not run.state.is_ended:
+            log.info("Run %s goes on (%s), and is waited for again.", run.run_id, run.state.value)
+            return TakenUp(run, end.adopted, end.wait_deadline)
         if run.state is not RunState.SUCCEEDED:
             raise self._failure(run, f"run {run.run_id} {describe_end(run)}")
         return self.summary(run, adopted=end.adopted, with_outputs=True)
+
+    def _read_again(self, end: WaitEnd) -> Run:
+        """Read a run after the wait for it; a server may miss a run once."""
+        deadline = time.time() + (0 if end.outcome is RunEnd.GONE else VISIBILITY_DELAY)
+        while True:
+            try:
+                return self.client.get_run(end.run_id)
+            except ViNotFoundError:
+                if time.time() >= deadline:
+                    raise RunFailedError(f"run {end.run_id} does not exist any more", final=True) from None
+            self._pause(_READ_AGAIN)
+
+    def _kill_at(self, limit: Limit, run: Run) -> Run:
+        """Kill a run that exceeds a limit; return it if it does not any more, or has succeeded while it was killed."""
+        message = f"run {run.run_id} was killed because it exceeded {limit.value}"
+        attributes = {KILL_REASON: limit.value}
+        killed = kill_and_wait(
+            self.client, run.run_id, attributes, matches=self._still_exceeds(limit), sleep=self._pause
+        )
+        if killed is None:
+            raise RunFailedError(message, final=True)
+        self._check_owner(killed)
+        if killed.state.is_ended and killed.state is not RunState.SUCCEEDED:
+            raise self._failure(killed, message)
+        return killed
 
     def _check_owner(self, run: Run) -> None:
         if taken_over(run, self.identity.owner):

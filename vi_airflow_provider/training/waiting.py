@@ -9,7 +9,8 @@ and until when it may pause:
   ``Retry-After`` requests, and at the limit there is one more poll: a run that has ended just before has not exceeded
   it. If that poll fails, the run is judged as it was last read.
 * What exceeds a limit is not killed here. The task reads the run again, and kills it only if that is still right.
-* A run that is not found may not be visible yet. It is gone if it was read before, or stays invisible for a while.
+* A run that is not found may not be visible yet, or a server may have missed it once. It is gone if it is not found for
+  a while, by two polls or more.
 * Failed polls in a row end the wait by the rules of every other wait (``api.failed_polls``).
 * The owner stamp is renewed if the late request of an earlier try has replaced it. If that fails, the wait goes on: the
   stamp only matters for a kill, which does nothing without it.
@@ -128,22 +129,22 @@ def read_event(event: Any) -> WaitEnd:
 class Wait:
     """Decides after each poll of a run whether the wait goes on, and reports changes of the run's state in the log.
 
-    :param began: when the wait began, on the clock of this machine in seconds since the epoch, as all times here
+    All times are on the clock of this machine, in seconds since the epoch.
+
     :param run: the run as it was read last
-    :param seen: whether a poll has found the run
     """
 
     run_id: str
     watch: RunWatch
-    began: float
     run: Run | None = None
-    seen: bool = False
+    #: When the run counts as gone unless a poll finds it before; ``None`` if the last poll that succeeded has found it.
+    _gone_at: float | None = None
     _failures: int = 0
     _reported: str = ""
 
     def read(self, run: Run, now: float) -> WaitEnd | None:
         """Judge the run as a poll has found it; return the end of the wait, ``None`` if it goes on."""
-        self._failures, self.seen = 0, True
+        self._failures, self._gone_at = 0, None
         return self.judge(run, now)
 
     def judge(self, run: Run, now: float) -> WaitEnd | None:
@@ -156,7 +157,11 @@ class Wait:
 
     def absent(self, now: float) -> WaitEnd | None:
         """Judge that a poll has not found the run; return the end of the wait, ``None`` if it goes on."""
-        if self.seen or now - self.began >= VISIBILITY_DELAY:
+        self._failures = 0
+        if self._gone_at is None:
+            self._gone_at = now + VISIBILITY_DELAY
+            log.warning("Run %s is not found. It counts as gone if that lasts %g s.", self.run_id, VISIBILITY_DELAY)
+        elif now >= self._gone_at:
             return WaitEnd(self.run_id, RunEnd.GONE)
         return self._judged(now)
 
@@ -168,10 +173,12 @@ class Wait:
             return WaitEnd(self.run_id, RunEnd.FAILED, error=error)
         return self._judged(now)
 
-    def next_limit(self, now: float) -> float:
-        """Return when a limit will be exceeded if nothing changes; infinity without one."""
+    def latest_poll(self, now: float) -> float:
+        """Return when the next poll is due at the latest: at a limit, or when the run may be gone; else infinity."""
         limit = self.watch.judge(self.run, now).next_limit
-        return math.inf if limit is None else limit
+        latest = math.inf if limit is None else limit
+        # A poll that fails at that time is not repeated at once.
+        return latest if self._gone_at is None or self._gone_at <= now else min(latest, self._gone_at)
 
     def _judged(self, now: float) -> WaitEnd | None:
         verdict = self.watch.judge(self.run, now)
@@ -197,13 +204,13 @@ async def wait_for(
     :param on_poll: called after each poll
     :raises RunTakenOverError: a later try has taken the run over
     """
-    wait, pause = Wait(run.run_id, watch, now()), poll_interval
+    wait, pause = Wait(run.run_id, watch), poll_interval
     end = wait.judge(run, now())
     while True:
         await on_poll()
         if end is not None:
             return end
-        await sleep(max(0.0, min(pause, wait.next_limit(now()) - now())))
+        await sleep(max(0.0, min(pause, wait.latest_poll(now()) - now())))
         pause = poll_interval
         try:
             end = wait.read(await own(client.update_run, await client.get_run(run.run_id), identity.owner), now())

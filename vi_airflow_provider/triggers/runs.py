@@ -169,11 +169,11 @@ class RunTrigger(BaseTrigger):
     async def _wait(self, watch: RunWatch, poller: SharedPoller[RunTarget, Run], client: RefreshingClient) -> WaitEnd:
         spread = min(self.poll_interval * SPREAD, MAX_SPREAD)
         offset = random.uniform(0, spread)  # noqa: S311 - not for secrets
-        target, wait = RunTarget(run_id=self.run_id), Wait(self.run_id, watch, time.time())
-        due = self.first_poll if self.first_poll > wait.began else next_poll(wait.began, self.poll_interval, offset)
+        target, wait, began = RunTarget(run_id=self.run_id), Wait(self.run_id, watch), time.time()
+        due = self.first_poll if self.first_poll > began else next_poll(began, self.poll_interval, offset)
         end = None
         while end is None:
-            await timers.sleep(min(due, wait.next_limit(time.time())) - time.time())
+            await timers.sleep(min(due, wait.latest_poll(time.time())) - time.time())
             earliest = time.time() + self.poll_interval
             try:
                 run = await poller.poll(target, spread, certain=True)

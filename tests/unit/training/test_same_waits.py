@@ -175,12 +175,26 @@ def test_error_that_does_not_pass_ends_the_wait_at_once() -> None:
     assert (end.outcome, end.error, len(world.polls)) == (RunEnd.FAILED, refused, 2)
 
 
-def test_run_that_was_seen_and_is_not_found_is_gone() -> None:
-    assert both([RUNNING, None], Limits())[0].outcome is RunEnd.GONE
-    end, world = both([None] * 3, Limits(task_deadline=BEGAN + VISIBILITY_DELAY - 1))
-    assert (end.outcome, world.polls) == (RunEnd.EXCEEDED, [VISIBILITY_DELAY - 1])  # it may not be visible yet
-    end, world = both([None] * 3, Limits())
-    assert (end.outcome, world.polls) == (RunEnd.GONE, [60])
+@pytest.mark.parametrize("seen", [[], [RUNNING]], ids=["not seen before", "seen before"])
+def test_run_that_is_not_found_for_a_while_is_gone(seen: list[Response]) -> None:
+    first = INTERVAL * (len(seen) + 1)
+    end, world = both([*seen, None, None, RUNNING], Limits())
+    assert (end.outcome, world.polls[-2:]) == (RunEnd.GONE, [first, first + VISIBILITY_DELAY])
+
+
+def test_run_that_is_found_again_is_not_gone() -> None:
+    end, world = both([RUNNING, None, RUNNING, None, ENDED], Limits())
+    assert (end.outcome, world.polls) == (RunEnd.ENDED, [60, 120, 130, 190, 200])
+
+
+def test_limit_is_in_force_while_a_run_is_not_found() -> None:
+    end, world = both([None] * 3, Limits(task_deadline=BEGAN + INTERVAL + VISIBILITY_DELAY - 1))
+    assert (end.outcome, world.polls) == (RunEnd.EXCEEDED, [60, 69])
+
+
+def test_failed_poll_of_a_run_that_may_be_gone_is_not_repeated_at_once() -> None:
+    end, world = both([RUNNING, None, BUSY, BUSY, None], Limits())
+    assert (end.outcome, world.polls) == (RunEnd.GONE, [60, 120, 130, 190, 250])
 
 
 def test_owner_stamp_that_cannot_be_renewed_does_not_end_the_wait() -> None:

@@ -28,6 +28,7 @@ from vi_airflow_provider.assets import create_asset
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.operators import runs as module
 from vi_airflow_provider.operators.runs import RUN_ID_KEY, StartRunOperator
+from vi_airflow_provider.training import waiting
 from vi_airflow_provider.training.identity import KILL_REASON, OWNER
 from vi_airflow_provider.training.job import RunFailedError, TaskInterruptedError, TrainingJob
 from vi_airflow_provider.training.starting import RunTakenOverError
@@ -200,7 +201,8 @@ def test_run_that_a_person_kills_ends_the_task_for_good(vi_emulator: Emulator, f
     assert len(starts(vi_emulator)) == 1
 
 
-def test_run_that_vanishes_ends_the_task(vi_emulator: Emulator, flow_id: str) -> None:
+def test_run_that_vanishes_ends_the_task(vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "VISIBILITY_DELAY", 0.1)
     vi_emulator.plans.add(scenario="vanish", run_seconds=1)
     with pytest.raises(AirflowFailException, match="does not exist any more"):
         execute(flow_id)
