@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import ValidationError
@@ -40,13 +41,14 @@ from vi_airflow_provider.training.starting import (
     RunRefusedError,
     RunTakenOverError,
     TakenUp,
+    Training,
     TrainingRequest,
     kill_and_wait,
     take_up,
     taken_over,
 )
 from vi_airflow_provider.training.summary import BestMetric, summarize
-from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, Terms, describe_end
+from vi_airflow_provider.training.take_up import KILLED_WITH_TASK, describe_end
 from vi_airflow_provider.training.waiting import RunEnd, RunVerbs, WaitEnd, read_event, wait_for
 from vi_airflow_provider.training.watch import Limit, Limits, RunWatch
 
@@ -140,16 +142,18 @@ class JobArguments:
         )
 
     def request(self, client: BlockingVerbs, identity: TaskIdentity, known: str | None = None) -> TrainingRequest:
-        """Read the flow, and return what is to be trained.
+        """Return what is to be trained, on which terms; the flow is read once, and only when it is needed.
 
         :param known: as of :class:`TrainingRequest`
-        :raises ViNotFoundError: there is no such flow
         """
+        training = cache(partial(self._training, client))
+        return TrainingRequest(training, identity, self.max_runs, self.on_clear, self.limits, self.attributes, known)
+
+    def _training(self, client: BlockingVerbs) -> Training:
         flow_id, spec = self._flow(client)
         spec = apply_overrides(spec, self.overrides)
-        terms = Terms(identity, spec_digest(spec.to_wire()), self.max_runs, self.on_clear)
         project = self.training_project or spec.training_project
-        return TrainingRequest(spec, terms, self.limits, flow_id, project, self.attributes, known)
+        return Training(spec, spec_digest(spec.to_wire()), flow_id, project)
 
     def _flow(self, client: BlockingVerbs) -> tuple[str | None, FlowSpec]:
         if self.flow_id is not None:

@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError
 from vi_airflow_provider.training import identity as stamps
-from vi_airflow_provider.training.identity import PREFIX, Stamps, order_of
+from vi_airflow_provider.training.identity import PREFIX, Stamps, TaskIdentity, order_of
 from vi_airflow_provider.training.take_up import (
     KILLED_FOR_RESTART,
     Adopt,
@@ -63,34 +63,53 @@ class RunStillActiveError(ViError):
     advice = "A later try reads it again."
 
 
-@dataclass(frozen=True)
-class TrainingRequest:
+class Training(NamedTuple):
     """What a task wants to have trained.
 
     :param spec: with the overrides applied
+    :param digest: of the spec
     :param flow_id: the flow that the spec is from, if it is known
+    """
+
+    spec: FlowSpec
+    digest: str
+    flow_id: str | None = None
+    training_project: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a task wants to have trained, and on which terms.
+
+    :param training: reads the flow and changes it as required; a run can be taken over even if this raises
+    :param max_runs: as of :class:`~vi_airflow_provider.training.take_up.Terms`
+    :param on_clear: as of :class:`~vi_airflow_provider.training.take_up.Terms`
     :param attributes: what the author of the DAG wants to find the run by
     :param known: id of the run that an earlier try of this generation is known to have started
     """
 
-    spec: FlowSpec
-    terms: Terms
+    training: Callable[[], Training]
+    identity: TaskIdentity
+    max_runs: int = 1
+    on_clear: Literal["restart", "adopt"] = "restart"
     limits: Limits = field(default_factory=Limits)
-    flow_id: str | None = None
-    training_project: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     known: str | None = None
 
-    def stamps(self, run_number: int, now_ms: int) -> dict[str, str]:
+    def terms(self, digest: str | None) -> Terms:
+        """Return on which terms the task takes up a run."""
+        return Terms(self.identity, digest, self.max_runs, self.on_clear)
+
+    def stamps(self, training: Training, run_number: int, now_ms: int) -> dict[str, str]:
         """Return all attributes of a run that is to be started."""
         own = {
-            **self.terms.identity.stamps(),
-            stamps.FLOW_DIGEST: self.terms.digest,
+            **self.identity.stamps(),
+            stamps.FLOW_DIGEST: training.digest,
             stamps.RUN_NUMBER: str(run_number),
             stamps.STARTED_BY_CLOCK: str(now_ms),
         }
-        if self.flow_id is not None:
-            own[stamps.FLOW_ID] = self.flow_id
+        if training.flow_id is not None:
+            own[stamps.FLOW_ID] = training.flow_id
         theirs = {key: value for key, value in self.attributes.items() if not key.startswith(PREFIX)}
         return theirs | own | self.lease(now_ms)
 
@@ -138,7 +157,9 @@ def take_up(
 def _take_up(
     client: BlockingVerbs, request: TrainingRequest, sleep: Callable[[float], Any], now: Callable[[], float]
 ) -> TakenUp:
-    decision = decide(_latest_or_gone(client, request, sleep, now), request.terms)
+    latest = _latest_or_gone(client, request, sleep, now)
+    training = _training_or_error(request)
+    decision = decide(latest, request.terms(None if isinstance(training, ViError) else training.digest))
     sleep(0)  # a task that has to end starts nothing
     match decision:
         case Refuse(reason, run):
@@ -149,12 +170,23 @@ def _take_up(
             log.info("Run %s has succeeded in an earlier try.", run.run_id)
             return TakenUp(run, adopted=False)
         case Adopt(run, run_number, warning):
+            if isinstance(training, ViError):
+                log.warning("The flow cannot be read, or changed as required: %s", training)
             return TakenUp(_adopt(client, request, run, run_number, warning, now), adopted=True)
-        case Restart(run, then):
-            _end_before_restart(client, run.run_id, request.terms.identity.owner, sleep, now)
-            return _start(client, request, then, now)
-        case Start():
-            return _start(client, request, decision, now)
+    if isinstance(training, ViError):  # before a run is killed that could not be replaced
+        raise training
+    if isinstance(decision, Restart):
+        _end_before_restart(client, decision.run.run_id, request.identity.owner, sleep, now)
+        decision = decision.then
+    return _start(client, request, training, decision, now)
+
+
+def _training_or_error(request: TrainingRequest) -> Training | ViError:
+    """Return what is to be trained, or why that is not known: only a start needs it."""
+    try:
+        return request.training()
+    except ViError as error:
+        return error
 
 
 def _end_before_restart(
@@ -178,9 +210,9 @@ def _latest_or_gone(
     """
     deadline = now() + VISIBILITY_DELAY
     while True:
-        latest = _latest(client, request.terms)
+        identity = request.identity
+        latest = _latest(client, identity)
         first = 0 if latest is None else latest.number + 1
-        identity = request.terms.identity
         missing = {identity.id_of(number) for number in range(first, max(identity.try_number, 1))}
         if request.known not in missing:
             return latest
@@ -189,24 +221,24 @@ def _latest_or_gone(
         sleep(_KILL_POLL)
 
 
-def _latest(client: BlockingVerbs, terms: Terms) -> Numbered | None:
+def _latest(client: BlockingVerbs, identity: TaskIdentity) -> Numbered | None:
     """Find the run with the highest number. A gap is a try that did not come to start one, or a run that is gone."""
-    for number in range(max(terms.identity.try_number, 1) - 1, -1, -1):
+    for number in range(max(identity.try_number, 1) - 1, -1, -1):
         try:
-            return Numbered(number, client.get_run(terms.identity.id_of(number)))
+            return Numbered(number, client.get_run(identity.id_of(number)))
         except ViNotFoundError:
             continue
     return None
 
 
-def _start(client: BlockingVerbs, request: TrainingRequest, start: Start, now: Callable[[], float]) -> TakenUp:
-    run_id = request.terms.identity.id_of(start.number)
-    attributes = request.stamps(start.run_number, round(now() * 1000))
-    run = client.start_run(
-        request.spec, run_id=run_id, training_project=request.training_project, attributes=attributes
-    )
-    log.info("Started run %s of flow %r (digest %.12s).", run_id, request.spec.name[:200], request.terms.digest)
-    return TakenUp(_stamped(client, run, request.terms.identity.owner, attributes), adopted=False)
+def _start(
+    client: BlockingVerbs, request: TrainingRequest, training: Training, start: Start, now: Callable[[], float]
+) -> TakenUp:
+    spec, project, run_id = training.spec, training.training_project, request.identity.id_of(start.number)
+    attributes = request.stamps(training, start.run_number, round(now() * 1000))
+    run = client.start_run(spec, run_id=run_id, training_project=project, attributes=attributes)
+    log.info("Started run %s of flow %r (digest %.12s).", run_id, spec.name[:200], training.digest)
+    return TakenUp(_stamped(client, run, request.identity.owner, attributes), adopted=False)
 
 
 def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, str]) -> Run:
@@ -242,7 +274,7 @@ def _adopt(
     log.info("Run %s is active already, and is taken over: %s.", run.run_id, run.state.value)
     if warning is not None:
         log.warning("Run %s: %s.", run.run_id, warning)
-    attributes = request.terms.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
+    attributes = request.identity.stamps() | {stamps.RUN_NUMBER: str(run_number)}
     if request.limits.timeout is not None:  # another wait begins, and with it the lease
         attributes |= request.lease(round(now() * 1000))
     return client.update_run(run.run_id, attributes=attributes)

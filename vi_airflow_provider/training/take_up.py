@@ -39,13 +39,13 @@ KILLED_FOR_RESTART = "the task was cleared, and trains again"
 class Terms:
     """On which terms a task takes up a run.
 
-    :param digest: of the spec that is to be trained, overrides included
+    :param digest: of the spec that is to be trained, overrides included; ``None`` if it cannot be read or made
     :param max_runs: how many runs a generation may start
     :param on_clear: what becomes of an active run of a generation that was cleared
     """
 
     identity: TaskIdentity
-    digest: str
+    digest: str | None
     max_runs: int = 1
     on_clear: Literal["restart", "adopt"] = "restart"
 
@@ -159,6 +159,8 @@ def _stranger(run: Run, stamps: Stamps, identity: TaskIdentity) -> str | None:
 
 
 def _difference(stamps: Stamps, terms: Terms) -> str | None:
+    if terms.digest is None:
+        return "whether it trains what the flow has now is not known"
     if stamps.flow_digest == terms.digest:
         return None
     return (

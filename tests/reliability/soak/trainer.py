@@ -15,8 +15,7 @@ from vi_airflow_provider.api.models import FlowSpec, Run
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.training.identity import TaskIdentity
 from vi_airflow_provider.training.killing import kill_latest_run
-from vi_airflow_provider.training.starting import RunRefusedError, TakenUp, TrainingRequest, take_up
-from vi_airflow_provider.training.take_up import Terms
+from vi_airflow_provider.training.starting import RunRefusedError, TakenUp, Training, TrainingRequest, take_up
 from vi_airflow_provider.training.waiting import RunEnd, read_event
 from vi_airflow_provider.triggers.runs import RunTrigger
 
@@ -106,7 +105,7 @@ class Trainer:
         """Start the run of a task or find it again; ``None`` if nothing else may be started."""
         while task.try_number < TRIES:
             try:
-                taken = take_up(self._vi, TrainingRequest(self._spec, Terms(task.identity, "digest")))
+                taken = take_up(self._vi, TrainingRequest(lambda: Training(self._spec, "digest"), task.identity))
             except RunRefusedError:
                 self.counts["refused"] += 1
                 return None
