@@ -277,6 +277,15 @@ def instance_of(context: Context) -> str:
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
 
+def ends_run(state: str | None, on_clear: str) -> bool:
+    """Return whether a person has ended a task such that its run is to end, too.
+
+    :param state: the stored state of the task
+    :param on_clear: ``"adopt"`` if the next try of a task that was cleared takes the run over
+    """
+    return state in ENDED_BY_A_PERSON and not (on_clear == "adopt" and state == "restarting")
+
+
 def task_state(context: Context) -> str | None:
     """Return the state that Airflow has stored of the task instance, ``None`` if it cannot be read.
 

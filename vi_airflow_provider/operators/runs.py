@@ -25,7 +25,7 @@ from vi_airflow_provider.selection.arguments import boolean, interval, optional_
 from vi_airflow_provider.selection.combinations import Combination, exactly_one
 from vi_airflow_provider.selection.literals import optional, wire_attributes
 from vi_airflow_provider.selection.overrides import checked_overrides
-from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
+from vi_airflow_provider.task import ends_run, task_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -97,8 +97,8 @@ class StartRunOperator(ViBaseOperator):
     :param max_runs: number of runs that may be started until the task is cleared, if runs fail
     :param on_clear: what becomes of an active run when its task is cleared: ``"restart"`` kills it and starts another,
         ``"adopt"`` goes on with it
-    :param cancel_on_kill: kill the run when a person fails or clears the task, or marks it as successful, while the
-        task waits for the run
+    :param cancel_on_kill: kill the run when a person fails the task, marks it as successful, or clears it without
+        ``on_clear="adopt"``, while the task waits for the run
     :param best_metric: name of a metric and ``"max"`` or ``"min"``: the result names the best checkpoint by it
     :param tail_logs: show the log of the run in the task's log while a worker waits
     :return: the summary of the run: state, times, metrics of the latest and the best checkpoint, and its address
@@ -272,6 +272,7 @@ class StartRunOperator(ViBaseOperator):
             poll_interval=interval,
             first_poll=min(now + interval, math.inf if limit is None else limit),
             cancel_on_kill=job.arguments.cancel_on_kill,
+            on_clear=job.arguments.on_clear,
             adopted=taken.adopted,
         )
         # Without a time-out of Airflow's, which would end the task and leave the run: the trigger has the deadline.
@@ -323,7 +324,7 @@ class StartRunOperator(ViBaseOperator):
     def _kill_if_meant(self, context: Context) -> bool:
         """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
         state = task_state(context)
-        if state not in ENDED_BY_A_PERSON or not self.cancel_on_kill:
+        if not self.cancel_on_kill or not ends_run(state, self.on_clear):
             self.log.info("The task is ended in state %s; its run goes on.", state)
             return False
         from vi_airflow_provider.training import job

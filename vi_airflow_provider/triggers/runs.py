@@ -17,7 +17,7 @@ from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, n
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.gates.run_source import RUNS
 from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.task import ENDED_BY_A_PERSON, task_state
+from vi_airflow_provider.task import ends_run, task_state
 from vi_airflow_provider.training.killing import kill_own_run, with_short_timeouts
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
@@ -62,6 +62,7 @@ class RunTrigger(BaseTrigger):
     :param poll_interval: seconds between two polls
     :param first_poll: time of the first poll, in seconds since the epoch
     :param cancel_on_kill: kill the run when a person ends the task
+    :param on_clear: ``"adopt"`` if the run goes on when the task is cleared
     :param adopted: whether the task has taken over an active run; goes into the event
     """
 
@@ -76,6 +77,7 @@ class RunTrigger(BaseTrigger):
         first_poll: float = 0.0,
         cancel_on_kill: bool = True,
         adopted: bool = False,
+        on_clear: str = "restart",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.vi_conn_id = vi_conn_id
@@ -86,11 +88,13 @@ class RunTrigger(BaseTrigger):
         self.first_poll = first_poll
         self.cancel_on_kill = cancel_on_kill
         self.adopted = adopted
+        self.on_clear = on_clear
         self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
-        names = ("vi_conn_id", "run_id", "owner", "limits", "poll_interval", "first_poll", "cancel_on_kill", "adopted")
+        waiting = ("vi_conn_id", "run_id", "owner", "limits", "poll_interval", "first_poll")
+        names = (*waiting, "cancel_on_kill", "adopted", "on_clear")
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in names}
 
@@ -113,14 +117,18 @@ class RunTrigger(BaseTrigger):
         """Kill the run, because a person has failed, cleared or marked the task (called by Airflow 3.3 and later).
 
         Airflow also calls it on a triggerer that stalled, and whose triggers another one has taken over. The task is
-        still deferred then, and the run goes on. If the state cannot be read, Airflow's call counts.
+        still deferred then, and the run goes on. If the state cannot be read, Airflow's call counts. With
+        ``on_clear="adopt"``, the run goes on in any state but those that exclude a clear.
         """
         if not self.cancel_on_kill:
             return
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
-                if await self._state_in_time() == _WAITING:
+                state = await self._state_in_time()
+                if state == _WAITING:
                     self.log.info("The task still waits, so another triggerer has this trigger; its run goes on.")
+                elif self.on_clear == "adopt" and not ends_run(state, self.on_clear):
+                    self.log.info("The task may have been cleared (state %s); the next try adopts its run.", state)
                 else:
                     await self._kill()
         except Exception as error:  # whatever it is, nothing else handles it
@@ -151,7 +159,7 @@ class RunTrigger(BaseTrigger):
 
         # Not limited in time: on 3.0, a request to the supervisor that is given up breaks those that follow.
         state = await sync_to_async(_stored_state)(getattr(self, "task_instance", None))
-        if state not in ENDED_BY_A_PERSON:
+        if not ends_run(state, self.on_clear):
             self.log.info("The trigger is cancelled while the task is in state %s; its run goes on.", state)
             return
         try:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.tries import deferred
+from tests.tries import Try, begun, deferred
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.triggers import runs
 from vi_airflow_provider.triggers.runs import RunTrigger
@@ -39,6 +39,25 @@ def test_run_is_left_only_if_its_task_still_waits(
     assert logged == (
         [] if killed else ["The task still waits, so another triggerer has this trigger; its run goes on."]
     )
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed"])
+def test_run_that_a_clear_leaves_is_killed_with_a_task_that_was_not_cleared(
+    vi_emulator: Emulator, flow_id: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred(flow_id, on_clear="adopt")
+    monkeypatch.setattr(runs, "_stored_state", lambda ti: state)
+    assert kill(vi_emulator, trigger)
+
+
+@pytest.mark.parametrize("state", ["deferred", "restarting", "scheduled", "queued", "running", "up_for_retry", None])
+def test_run_that_is_to_be_adopted_is_left_if_its_task_may_have_been_cleared(
+    vi_emulator: Emulator, flow_id: str, state: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred(flow_id, on_clear="adopt")
+    monkeypatch.setattr(runs, "_stored_state", lambda ti: state)
+    assert not kill(vi_emulator, trigger)
+    assert begun(flow_id, monkeypatch, Try(try_number=2, max_tries=4), on_clear="adopt") == trigger.run_id
 
 
 def test_run_is_killed_although_the_state_is_not_read_in_time(
