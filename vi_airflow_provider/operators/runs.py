@@ -196,7 +196,7 @@ class StartRunOperator(ViBaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take over from the triggerer: read the run again, and end as a wait in a worker ends."""
-        with self._job(context) as job:
+        with self._job(context, event) as job:
             result = job.finish_event(event)
             if not isinstance(result, dict):
                 self._defer(job, result)
@@ -213,10 +213,11 @@ class StartRunOperator(ViBaseOperator):
             self._kill_if_meant(self._context)
 
     @contextmanager
-    def _job(self, context: Context) -> Iterator[TrainingJob]:
+    def _job(self, context: Context, event: Any = None) -> Iterator[TrainingJob]:
         from vi_airflow_provider.training import job
 
         with self.session(context) as hook:
+            self._link_again(context, event)
             arguments = job.JobArguments.build(vars(self), *self._time(context))
             identity = job.TaskIdentity(hook.settings.namespace or "", **self._identity(context))
             try:
@@ -289,6 +290,14 @@ class StartRunOperator(ViBaseOperator):
                 store.set(RUN_ID_KEY, {"run_id": run.run_id, "generation": generation})
         except Exception as error:  # the run is paid for, and found without it
             self.log.warning("The id of the run could not be stored: %s: %s", type(error).__name__, error)
+
+    def _link_again(self, context: Context, event: Any) -> None:
+        """Store the link to the run of an event, which the session has replaced, before anything can fail."""
+        run_id = event.get("run_id") if isinstance(event, dict) else None
+        if isinstance(run_id, str):
+            of_flow = self.flow.get("flow_id") if isinstance(self.flow, dict) else getattr(self.flow, "flow_id", None)
+            url = self.hook.settings.ui_url(str(self.flow_id or of_flow or ""), run_id)
+            context["ti"].xcom_push(key=ViRunLink().xcom_key, value=url)
 
     def _known_run(self, context: Context, generation: str) -> str | None:
         """Return the id of the run that an earlier try has started since the task was last cleared, if it is known."""
