@@ -29,10 +29,20 @@ def with_short_timeouts(settings: ViSettings) -> ViSettings:
 
 
 def may_kill(run: Run, owner: str) -> bool:
-    """Decide whether the try ``owner`` may kill a run: it is active, and no later try has taken it over."""
-    if run.has_stopped or run.spec.killed_at is not None:
-        return False
-    return Stamps.of(run).owner == order_of(owner)
+    """Decide whether the try ``owner`` may kill a run: it is active, and its owner stamp is that of this try."""
+    return reason_to_leave(run, owner) is None
+
+
+def reason_to_leave(run: Run, owner: str) -> str | None:
+    """Return why the try ``owner`` may not kill a run, ``None`` if it may."""
+    if run.has_stopped:
+        return "it has ended"
+    if run.spec.killed_at is not None:
+        return "its kill was requested before"
+    found, ours = Stamps.of(run).owner, order_of(owner)
+    if found > ours:
+        return "a later try has taken it over"
+    return None if found == ours else "its owner stamp is not the one of this try"
 
 
 def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
@@ -48,13 +58,17 @@ def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
                 run = client.get_run(identity.id_of(number))
             except ViNotFoundError:
                 continue
-            ours = partial(may_kill, owner=identity.owner)
-            killed = ours(run) and client.kill_run_if(run.run_id, ours, attributes={KILL_REASON: KILLED_WITH_TASK})
-            if not killed or killed.spec.killed_at is None:
-                log.info("Run %s is left alone: it has ended, or another try has taken it over.", run.run_id)
+            reason = reason_to_leave(run, identity.owner)
+            if reason is None:
+                ours, attributes = partial(may_kill, owner=identity.owner), {KILL_REASON: KILLED_WITH_TASK}
+                run = client.kill_run_if(run.run_id, ours, attributes=attributes)
+                reason = None if run.spec.killed_at is not None else reason_to_leave(run, identity.owner)
+            if reason is not None:
+                log.info("Run %s is left alone: %s.", run.run_id, reason)
                 return False
-            log.info("Killed run %s: %s.", run.run_id, KILLED_WITH_TASK)
+            log.info("Requested the kill of run %s: %s.", run.run_id, KILLED_WITH_TASK)
             return True
+    log.info("No run is killed: this task has started none that exists.")
     return False
 
 

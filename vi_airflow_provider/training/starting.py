@@ -37,6 +37,9 @@ KILL_PATIENCE: Final = 300.0
 VISIBILITY_DELAY: Final = 10.0
 #: Seconds between two reads while a killed run is to end.
 _KILL_POLL: Final = 2.0
+#: By how many milliseconds the clocks of a worker and the server may differ, or else a run may seem to be older than
+#: the request that started it.
+_MAX_SKEW_MS: Final = 60_000
 #: How often the runs of a task are read and decided about, if a request conflicts with what was read.
 _MAX_DECISIONS: Final = 5
 
@@ -250,7 +253,7 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
     if owner > order_of(ours):
         raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
     if owner == order_of(ours):
-        if run.metadata.last_updated == run.metadata.time_created:
+        if not _may_be_replaced(run, int(attributes[stamps.STARTED_BY_CLOCK])):
             return run
         # The request came late and has replaced the run of a later try. That try takes the stamp at its next poll;
         # until then, no try may kill the run. If there is no such try, this one takes it.
@@ -261,6 +264,20 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
     except ViError as error:  # the run is paid for, so it is waited for
         log.warning("The attributes of run %s could not be set: %s", run.run_id, error)
         return run
+
+
+def _may_be_replaced(run: Run, requested_ms: int) -> bool:
+    """Return whether a start may have replaced an earlier run of the same id, which keeps the time of its creation.
+
+    If the response to the start was lost, the run may have changed its state since, which is an update as well.
+
+    :param requested_ms: time of the request on the worker's clock, in milliseconds
+    """
+    metadata, transitions = run.metadata, [each.last_transition_time for each in run.status.conditions]
+    if metadata.last_updated == metadata.time_created:
+        return False
+    changed_otherwise = metadata.last_updated > max(transitions, default=metadata.time_created)
+    return changed_otherwise or metadata.generation > 1 or metadata.time_created < requested_ms - _MAX_SKEW_MS
 
 
 def _adopt(
