@@ -57,8 +57,6 @@ log = logging.getLogger(__name__)
 
 #: Where the classes of documents are defined; importing them would load their libraries.
 _OWN_MODULES: Final = "vi_airflow_provider.api."
-#: The states of a task that a person has ended. In any other one, another try follows, or the task is waiting.
-ENDED_BY_A_PERSON: Final = frozenset({"failed", "success", "removed", "skipped", "upstream_failed", "restarting"})
 #: Template fields that do not have the name of their argument.
 _FIELD_OF: Final[Mapping[str, str]] = {"dry_run": "dry_run_requested"}
 _ARGUMENT_OF: Final[Mapping[str, str]] = {field: argument for argument, field in _FIELD_OF.items()}
@@ -275,15 +273,6 @@ def instance_of(context: Context) -> str:
     """Return a key of the task instance, the same for each of its tries."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
-
-
-def ends_run(state: str | None, on_clear: str) -> bool:
-    """Return whether a person has ended a task such that its run is to end, too.
-
-    :param state: the stored state of the task
-    :param on_clear: ``"adopt"`` if the next try of a task that was cleared takes the run over
-    """
-    return state in ENDED_BY_A_PERSON and not (on_clear == "adopt" and state == "restarting")
 
 
 def task_state(context: Context) -> str | None:

@@ -111,7 +111,7 @@ class ViNotFoundError(ViError):
 
 
 class ViConflictError(ViError):
-    """409: the flow is in use, typically by an active run, or was changed concurrently."""
+    """409: the flow is in use, typically by an active run, or was changed concurrently; or the run is active."""
 
     advice = "If a run uses the flow, wait for it to end or kill it, then try again."
 

@@ -25,7 +25,7 @@ from vi_airflow_provider.selection.arguments import boolean, interval, optional_
 from vi_airflow_provider.selection.combinations import Combination, exactly_one
 from vi_airflow_provider.selection.literals import optional, wire_attributes
 from vi_airflow_provider.selection.overrides import checked_overrides
-from vi_airflow_provider.task import ends_run, task_state
+from vi_airflow_provider.task import task_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -228,9 +228,10 @@ class StartRunOperator(ViBaseOperator):
                 raise
             except job.StoppedError:
                 # A person may have ended the task, and the run with it. Else the next try takes the run over.
-                if self._kill_if_meant(context):
-                    raise AirflowFailException("a person has ended the task, and its run was killed with it") from None
-                raise job.TaskInterruptedError from None
+                if (reason := self._kill_if_meant(context)) is None:
+                    message = "a person has ended the task, and the kill of its run was requested"
+                    raise AirflowFailException(message) from None
+                raise job.TaskInterruptedError(reason) from None
             except Exception:
                 if self._stop is not None and self._stop.is_set():  # whatever failed, a person may have ended the task
                     self._kill_if_meant(context)
@@ -330,20 +331,28 @@ class StartRunOperator(ViBaseOperator):
 
     # --- the end of the task -----------------------------------------------------------------------------------
 
-    def _kill_if_meant(self, context: Context) -> bool:
-        """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing."""
+    def _kill_if_meant(self, context: Context) -> str | None:
+        """Kill the run if a person has ended the task; in doubt, leave it to the next try. Raises nothing.
+
+        :return: why the run was not killed, ``None`` if it was
+        """
+        from vi_airflow_provider.training import task_end
+
         state = task_state(context)
-        if not self.cancel_on_kill or not ends_run(state, self.on_clear):
-            self.log.info("The task is ended in state %s; its run goes on.", state)
-            return False
+        reason = task_end.reason_to_go_on(state, self.on_clear, cancel_on_kill=self.cancel_on_kill)
+        if reason is not None:
+            self.log.info("No run is killed: %s.", reason)
+            return reason
         from vi_airflow_provider.training import job
 
         try:
             settings = self.hook.settings
-            return job.kill_latest_run(settings, job.TaskIdentity(settings.namespace or "", **self._identity(context)))
+            identity = job.TaskIdentity(settings.namespace or "", **self._identity(context))
+            killed = job.kill_latest_run(settings, identity)
         except Exception as error:  # whatever it is, the task ends now
             self.log.warning("The run could not be killed, and may go on: %s: %s", type(error).__name__, error)
-            return False
+            return "a person has ended the task; its run could not be killed, and may go on"
+        return None if killed else "a person has ended the task; no run was killed, for the reason in the log"
 
     def _identity(self, context: Context) -> dict[str, Any]:
         """Return what identifies this try: the fields of ``training.identity.TaskIdentity`` but the namespace."""

@@ -88,10 +88,7 @@ class RunFailedError(Exception):
 
 
 class TaskInterruptedError(Exception):
-    """The task has to end, but its run does not."""
-
-    def __init__(self) -> None:
-        super().__init__("the worker is shutting down; the run goes on, and the next try takes it over")
+    """The task has to end, and its run was not killed; the message names the reason."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError
+from vi_airflow_provider.api.errors import ViConflictError, ViError, ViNotFoundError, one_line
 from vi_airflow_provider.training import identity as stamps
 from vi_airflow_provider.training.identity import PREFIX, Stamps, TaskIdentity, order_of
 from vi_airflow_provider.training.take_up import (
@@ -322,7 +322,9 @@ def kill_and_wait(
     run = client.kill_run_if(run_id, matches, attributes=attributes)
     if not run.state.is_ended and not matches(run):
         return run
-    log.info("Run %s is killed: %s.", run_id, (attributes or {}).get(stamps.KILL_REASON, "as requested"))
+    if run.spec.killed_at is not None:
+        reason = one_line(Stamps.of(run).kill_reason)
+        log.info("The kill of run %s is requested%s.", run_id, f": {reason}" if reason else "")
     deadline = now() + patience
     while not run.has_stopped:
         if now() >= deadline:

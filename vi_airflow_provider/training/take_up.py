@@ -26,8 +26,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from vi_airflow_provider.api.errors import one_line
 from vi_airflow_provider.api.models import Run, RunState
 from vi_airflow_provider.training.identity import Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.watch import Limit
 
 #: The reason that is stamped on a run which is killed because its task was failed or cleared by a person.
 KILLED_WITH_TASK = "the task was failed or cleared"
@@ -132,7 +134,7 @@ def _continue(number: int, run: Run, stamps: Stamps, terms: Terms) -> Decision:
         return Start(number + 1) if _difference(stamps, terms) else Finished(run)
     if run.state is RunState.KILLED:
         if not stamps.kill_reason:
-            return Refuse(f"run {run.run_id} was killed in Vi by a person, so nothing else is started", run)
+            return Refuse(f"run {run.run_id} {describe_end(run)}, so nothing else is started", run)
         if stamps.kill_reason == KILLED_WITH_TASK:
             return _follow(run, Start(number + 1))
     if stamps.run_number >= terms.max_runs:
@@ -169,5 +171,10 @@ def _difference(stamps: Stamps, terms: Terms) -> str | None:
 
 
 def describe_end(run: Run) -> str:
-    """Describe how a run ended, with the server's reason."""
-    return f"has {run.state.value}" + (f": {run.reason}" if run.reason else "")
+    """Describe how a run ended, with the server's reason, or with the stamped one of a kill."""
+    if run.state is not RunState.KILLED:
+        return f"has {run.state.value}" + (f": {run.reason}" if run.reason else "")
+    reason = one_line(Stamps.of(run).kill_reason)
+    if reason in list(Limit):
+        return f"was killed because it exceeded {reason}"
+    return f"was killed: {reason}" if reason else "was killed in Vi by a person"

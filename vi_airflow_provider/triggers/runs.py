@@ -17,10 +17,11 @@ from vi_airflow_provider.gates.pacing import MAX_SPREAD, MIN_INTERVAL, SPREAD, n
 from vi_airflow_provider.gates.run_condition import RunTarget
 from vi_airflow_provider.gates.run_source import RUNS
 from vi_airflow_provider.hooks.vi import ViHook
-from vi_airflow_provider.task import ends_run, task_state
+from vi_airflow_provider.task import task_state
 from vi_airflow_provider.training.killing import kill_own_run, with_short_timeouts
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
+from vi_airflow_provider.training.task_end import ends_run
 from vi_airflow_provider.training.waiting import RunEnd, Wait, WaitEnd, build_event, own
 from vi_airflow_provider.training.watch import Limits, RunWatch
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller

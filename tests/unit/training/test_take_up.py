@@ -90,6 +90,20 @@ def test_run_that_a_person_killed_is_not_started_again(max_runs: int) -> None:
     assert "by a person" in refusal.reason
 
 
+@pytest.mark.parametrize(
+    ("stamps", "described"),
+    [
+        ({"kill_reason": "max_queue_time"}, "was killed because it exceeded max_queue_time"),
+        ({"kill_reason": "its lease has expired"}, "was killed: its lease has expired"),
+        ({}, "was killed in Vi by a person"),
+    ],
+)
+def test_end_of_a_killed_run_names_the_stamped_reason(stamps: dict[str, str], described: str) -> None:
+    refusal = decided(run(KILLED, killed=True, **stamps))
+    assert isinstance(refusal, Refuse)
+    assert refusal.reason.startswith(f"run run {described}")
+
+
 def test_run_that_was_killed_with_its_task_is_followed_by_another() -> None:
     assert decided(run(KILLED, killed=True, kill_reason=KILLED_WITH_TASK)) == Start(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeGuard
@@ -29,6 +30,10 @@ from vi_airflow_provider.api.protocol.redaction import without_keys
 
 #: What parsing JSON may raise.
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+#: What to do about a 409 that concerns a run; the advice of the class concerns flows.
+RUN_CONFLICT_ADVICE: Final = "If the run is active, wait for it to end or kill it, then try again."
+_OF_A_RUN: Final = re.compile(r"/workspaces/[^/]+/runs/")
 
 _ERRORS_BY_STATUS: Final[Mapping[int, type[ViError]]] = {
     401: ViAuthenticationError,
@@ -86,6 +91,8 @@ class ErrorContext:
 
     def error(self, kind: type[ViError], message: str, *, advice: str | None = None) -> ViError:
         """Build an error that names the request."""
+        if advice is None and kind is ViConflictError and _OF_A_RUN.search(self.path):
+            advice = RUN_CONFLICT_ADVICE
         return kind(
             self.redact(message),
             status_code=self.status_code,
