@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from vi_airflow_provider.api.errors import ViNotFoundError, ViValidationError
+from vi_airflow_provider.api.run_state import RunState
 from vi_airflow_provider.links.runs import ViRunLink
 from vi_airflow_provider.operators.base import ViBaseOperator
 from vi_airflow_provider.selection.arguments import boolean, identifier, optional_count
@@ -136,7 +137,9 @@ class KillRunOperator(ViRunBaseOperator):
         stamp = {identity.KILLED_BY: instance_of(context)}
 
         def killed_by_us(run: Run) -> bool:
-            return run.spec.killed_at is not None and stamp.items() <= run.metadata.attributes.items()
+            # A run that succeeded before the kill took effect carries the stamp, too. One whose kill was requested is
+            # in the state KILLED unless a condition reports that it has succeeded.
+            return run.state is RunState.KILLED and stamp.items() <= run.metadata.attributes.items()
 
         try:
             run = hook.get_run(identifier("run_id", self.run_id))

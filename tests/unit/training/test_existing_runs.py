@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from tests.tries import Try, begun, execute
 from vi_airflow_provider.api.errors import ViNotFoundError
-from vi_airflow_provider.api.models import Run
+from vi_airflow_provider.api.models import Run, RunState
 from vi_airflow_provider.emulator import Emulator
 from vi_airflow_provider.hooks.vi import ViHook
 from vi_airflow_provider.links.runs import ViRunLink
@@ -80,6 +80,16 @@ def test_run_that_is_deleted_while_it_ends_is_killed(
 
     monkeypatch.setattr(starting.kill_and_wait, "__kwdefaults__", {**DEFAULTS, "sleep": end_and_delete})
     assert result_of(KillRunOperator, run_id=run_id, if_ended="fail")["outcome"] == "killed"
+
+
+def test_run_that_succeeds_while_it_is_killed_is_not_killed(vi_emulator: Emulator, flow_id: str) -> None:
+    vi_emulator.plans.add(scenario="kill_races_finish", run_seconds=3600, times=None)
+    run_id = execute(flow_id, wait_for_completion=False)["run_id"]
+    for _ in range(2):  # a retry finds the run with the stamp of the first try
+        with pytest.raises(AirflowFailException, match="already ended"):
+            result_of(KillRunOperator, run_id=run_id, if_ended="fail")
+    assert result_of(KillRunOperator, run_id=run_id)["outcome"] == "already_ended"
+    assert ViHook().get_run(run_id).state is RunState.SUCCEEDED
 
 
 def test_kill_can_return_before_the_run_ends(vi_emulator: Emulator, flow_id: str) -> None:
