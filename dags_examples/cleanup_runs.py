@@ -3,7 +3,7 @@
 What to know before you enable it:
 
 * With the parameter `dry_run` at its default, it kills and deletes nothing: the logs and XComs list what it *would* do.
-* `kill_overdue` kills active runs whose lease has passed, one hour later at the earliest. Only runs that
+* `kill_overdue` kills active runs whose lease has expired, one hour later at the earliest. Only runs that
   `StartRunOperator` has started with limits have a lease. A kill is permanent.
 * `prune` deletes ended runs with their logs, metrics and checkpoints, and writes a record of each to `archive_to`
   first, like `s3://my_connection@my-bucket/vi`. The checkpoints themselves are not archived, and a deleted run cannot

@@ -22,7 +22,7 @@ def dag(examples: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def orphan(vi_emulator: Emulator) -> str:
-    """The id of an active run whose lease has passed two hours ago."""
+    """The id of an active run whose lease has expired two hours ago."""
     vi_emulator.plans.add(run="^orphan$", run_seconds=3600)
     flow = vi_emulator.store.get_flow(vi_emulator.store.flow_ids()[0])["spec"]
     attributes = {"vi_airflow.deadline": str(int(time.time() * 1000) - 7_200_000), "vi_airflow.task": "train"}

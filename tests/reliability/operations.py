@@ -43,7 +43,7 @@ SPEC: Final = wire_spec(name="written")
 #: Runs that have ended; a listing has the active one first.
 RUNS: Final = FLOWS
 ACTIVE: Final = "active"
-#: The lease of the active run has passed.
+#: The lease of the active run has expired.
 LEASE: Final = {"vi_airflow.deadline": "1700000000000"}
 #: The run that is started.
 STARTED: Final = "started"

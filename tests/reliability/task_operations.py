@@ -234,7 +234,7 @@ def _runs_pruned(before: Documents, after: Documents) -> int:
 
 
 def _kill_overdue(setup: Setup) -> str:
-    """Kill the active run, whose lease has passed."""
+    """Kill the active run, whose lease has expired."""
     from tests.tasks import TaskInstance
     from vi_airflow_provider.operators.runs import KillOverdueRunsOperator
     from vi_airflow_provider.training.overdue import OverdueError

@@ -81,7 +81,7 @@ class PruneRunsOperator(PruneBaseOperator):
 
 
 class KillOverdueRunsOperator(CleanupOperator):
-    """Kill the active runs whose lease has passed: their task has died or was removed, and they still cost credits.
+    """Kill the active runs whose lease has expired: their task has died or was removed, and they still cost credits.
 
     ``StartRunOperator`` stamps a lease on each run that it starts with limits: ``timeout``, or ``max_queue_time`` and
     ``max_duration``. A run without a lease, or of another namespace, is never touched. By default, nothing is killed

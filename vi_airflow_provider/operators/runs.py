@@ -59,8 +59,8 @@ RUN_ID_KEY = "vi_run_id"
 def _waits(*, wait_for_completion: Any, outlets: Iterable[Any]) -> bool:
     """Return whether a task waits for the run.
 
-    :raises ViValidationError: it does not, and has the models of a flow as outlet, or may have them, of which Airflow
-        would announce a new one as soon as the run is started
+    :raises ViValidationError: the task does not wait, and an outlet is the models of a flow, or may be: Airflow would
+        announce a new model as soon as the run is started
     """
     waits = boolean("wait_for_completion", wait_for_completion)
     if not waits and (early := [outlet for outlet in outlets if may_be_of_models(outlet)]):

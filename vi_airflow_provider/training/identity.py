@@ -27,8 +27,8 @@ GENERATION: Final = f"{PREFIX}generation"
 OWNER: Final = f"{PREFIX}owner"
 RUN_NUMBER: Final = f"{PREFIX}run_number"
 #: When the run was requested, in milliseconds on the worker's clock: the difference to the server's is the skew.
-STARTED_BY_CLOCK: Final = f"{PREFIX}started_by_clock"
-#: Until when the run may take, in milliseconds on the worker's clock; without it the run has no limit.
+REQUESTED_AT: Final = f"{PREFIX}started_by_clock"
+#: Until when the run may last, in milliseconds on the worker's clock; without it the run has no limit.
 DEADLINE: Final = f"{PREFIX}deadline"
 KILL_REASON: Final = f"{PREFIX}kill_reason"
 #: The task instance of a ``KillRunOperator`` that has killed the run.
@@ -128,9 +128,9 @@ def owner_stamps(owner: str) -> dict[str, str]:
     return {OWNER: owner, GENERATION: owner.partition("/")[0]}
 
 
-def started_by_clock(attributes: Mapping[str, Any]) -> int | None:
-    """Return the stamp of the worker's clock, in milliseconds."""
-    value = whole_number(str(attributes.get(STARTED_BY_CLOCK, "")))
+def requested_at(attributes: Mapping[str, Any]) -> int | None:
+    """Return when a run was requested, in milliseconds on the worker's clock; ``None`` without such a stamp."""
+    value = whole_number(str(attributes.get(REQUESTED_AT, "")))
     return value if value > 0 else None
 
 

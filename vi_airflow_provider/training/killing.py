@@ -1,7 +1,7 @@
 """Killing a run on behalf of a task: only by its owner, and never by mistake.
 
-A kill is permanent and paid for, so a task kills its run only while the run's owner stamp is its own: after a clear,
-the next try may have taken the run over before the signal arrives that ends the one before.
+A kill is permanent, and the run is paid for, so a task kills its run only while the run's owner stamp is its own: after
+a clear, the next try may have taken the run over before the signal arrives that ends the previous try.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kills the runs whose lease has passed: their task is gone, and nothing else would end them.
+"""Kills the runs whose lease has expired: their task is gone, and nothing else would end them.
 
 The lease is stamped on a run when it is started, if limits were given: it is the time at which its task would have
 killed it at the latest. However the task was lost, a later one finds the run by its lease alone. Only active runs with
@@ -20,7 +20,7 @@ from vi_airflow_provider.api.models import Run, format_time
 from vi_airflow_provider.api.transport.loop_thread import raise_if, until_stopped
 from vi_airflow_provider.selection.arguments import boolean, count, optional_count, optional_text, seconds
 from vi_airflow_provider.selection.matching import EARLIEST
-from vi_airflow_provider.training.identity import DEADLINE, KILL_REASON, NAMESPACE, TASK, started_by_clock, whole_number
+from vi_airflow_provider.training.identity import DEADLINE, KILL_REASON, NAMESPACE, TASK, requested_at, whole_number
 
 if TYPE_CHECKING:
     from vi_airflow_provider.api.client import ViClient
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: The reason that is stamped on a run which is killed.
-KILLED_AS_OVERDUE: Final = "its lease has passed"
+KILLED_AS_OVERDUE: Final = "its lease has expired"
 #: Outcomes that an XCom and the log list at most.
 MAX_LISTED: Final = 1000
 
@@ -46,11 +46,11 @@ class OverdueError(Exception):
 
 
 class KillOutcome(StrEnum):
-    """What became of a run whose lease has passed."""
+    """What became of a run whose lease has expired."""
 
     WOULD_KILL = "would_kill"
     KILLED = "killed"
-    #: Its lease has not passed any more, or its stamps were changed.
+    #: Its lease was extended, or its stamps were changed.
     CHANGED = "changed"
     ALREADY_ENDED = "already_ended"
     ALREADY_ABSENT = "already_absent"
@@ -58,7 +58,7 @@ class KillOutcome(StrEnum):
 
 
 def lease_end(run: Run) -> int | None:
-    """Return when the lease of a run passes, in milliseconds; ``None`` if it has none that can be trusted.
+    """Return when the lease of a run expires, in milliseconds; ``None`` if it has none that can be trusted.
 
     The stamp is of the clock of the worker that started the run. If the server's clock gives a later end, that counts.
     """
@@ -66,7 +66,7 @@ def lease_end(run: Run) -> int | None:
     deadline = whole_number(attributes.get(DEADLINE, ""))
     if deadline < EARLIEST:
         return None
-    started = started_by_clock(attributes)
+    started = requested_at(attributes)
     if started is None:
         return deadline
     return None if started > deadline else max(deadline, run.metadata.time_created + deadline - started)
@@ -115,7 +115,7 @@ class KillRequest:
 
 
 class Overdue(NamedTuple):
-    """A run whose lease has passed."""
+    """A run whose lease has expired."""
 
     run_id: str
     name: str

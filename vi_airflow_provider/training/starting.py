@@ -109,7 +109,7 @@ class TrainingRequest:
             **self.identity.stamps(),
             stamps.FLOW_DIGEST: training.digest,
             stamps.RUN_NUMBER: str(run_number),
-            stamps.STARTED_BY_CLOCK: str(now_ms),
+            stamps.REQUESTED_AT: str(now_ms),
         }
         if training.flow_id is not None:
             own[stamps.FLOW_ID] = training.flow_id
@@ -176,12 +176,12 @@ def _take_up(
             if isinstance(training, ViError):
                 log.warning("The flow cannot be read, or changed as required: %s", training)
             return TakenUp(_adopt(client, request, run, run_number, warning, now), adopted=True)
-    if isinstance(training, ViError):  # before a run is killed that could not be replaced
-        raise training
-    if isinstance(decision, Restart):
-        _end_before_restart(client, decision.run.run_id, request.identity.owner, sleep, now)
-        decision = decision.then
-    return _start(client, request, training, decision, now)
+        case Restart(run, then):
+            training = _required(training)  # before a run is killed that could not be replaced
+            _end_before_restart(client, run.run_id, request.identity.owner, sleep, now)
+            return _start(client, request, training, then, now)
+        case Start():
+            return _start(client, request, _required(training), decision, now)
 
 
 def _training_or_error(request: TrainingRequest) -> Training | ViError:
@@ -190,6 +190,12 @@ def _training_or_error(request: TrainingRequest) -> Training | ViError:
         return request.training()
     except ViError as error:
         return error
+
+
+def _required(training: Training | ViError) -> Training:
+    if isinstance(training, ViError):
+        raise training
+    return training
 
 
 def _end_before_restart(
@@ -253,10 +259,10 @@ def _stamped(client: BlockingVerbs, run: Run, ours: str, attributes: dict[str, s
     if owner > order_of(ours):
         raise RunTakenOverError(f"run {run.run_id} was taken over by a later try of this task")
     if owner == order_of(ours):
-        if not _may_be_replaced(run, int(attributes[stamps.STARTED_BY_CLOCK])):
+        if not _may_be_replaced(run, int(attributes[stamps.REQUESTED_AT])):
             return run
-        # The request came late and has replaced the run of a later try. That try takes the stamp at its next poll;
-        # until then, no try may kill the run. If there is no such try, this one takes it.
+        # The request may have come late, and have replaced the run of a later try. That try takes the stamp at its next
+        # poll; until then, no try may kill the run. If there is no such try, this one takes it.
         attributes = {stamps.OWNER: ""}
     # Else the server ignores the attributes of a start, and without stamps no later try could trust the run.
     try:
@@ -317,7 +323,7 @@ def kill_and_wait(
     :param attributes: set together with the kill; without a ``KILL_REASON``, a person has decided it
     :param matches: decides on the run as it is just before the kill; if it says no, the active run is returned
     :return: the run; ``None`` if it was deleted after it was killed
-    :raises RunStillActiveError: it has not, in time
+    :raises RunStillActiveError: no condition reports the end in time
     """
     run = client.kill_run_if(run_id, matches, attributes=attributes)
     if not run.state.is_ended and not matches(run):

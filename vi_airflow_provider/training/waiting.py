@@ -213,7 +213,9 @@ async def wait_for(
         await sleep(max(0.0, min(pause, wait.latest_poll(now()) - now())))
         pause = poll_interval
         try:
-            end = wait.read(await own(client.update_run, await client.get_run(run.run_id), identity.owner), now())
+            end = wait.read(
+                await ensure_owner_stamp(client.update_run, await client.get_run(run.run_id), identity.owner), now()
+            )
         except ViNotFoundError:
             end = wait.absent(now())
         except ViError as error:
@@ -221,7 +223,7 @@ async def wait_for(
             pause = max(pause, retry_after(error))
 
 
-async def own(update: Callable[..., Awaitable[Run]], run: Run, owner: str) -> Run:
+async def ensure_owner_stamp(update: Callable[..., Awaitable[Run]], run: Run, owner: str) -> Run:
     """Return the run with the owner stamp of this try.
 
     The late request of an earlier try may have written its own stamp again.

@@ -1,4 +1,4 @@
-"""How long a run may take, and whether waiting for it goes on: a pure function of the run and the time.
+"""How long a run may last, and whether waiting for it goes on: a pure function of the run and the time.
 
 A worker that polls and a trigger on the triggerer call the same function. Two kinds of limits differ in what a retry
 makes of them; a restart of the triggerer extends neither:
@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from vi_airflow_provider.api.models import Run, RunState
-from vi_airflow_provider.training.identity import started_by_clock
+from vi_airflow_provider.training.identity import requested_at
 
 
 class Limit(StrEnum):
@@ -32,7 +32,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a run may take, in seconds; ``None`` is no limit.
+    """How long a run may last, in seconds; ``None`` is no limit.
 
     :param max_queue_time: from the start of the run until it leaves the queue
     :param max_duration: from leaving the queue until the end
@@ -113,5 +113,5 @@ def clock_skew(run: Run) -> float:
 
     A run that carries no such stamp was not started by this provider; its clocks are taken to agree.
     """
-    stamp = started_by_clock(run.metadata.attributes)
+    stamp = requested_at(run.metadata.attributes)
     return 0.0 if stamp is None else (run.metadata.time_created - stamp) / 1000

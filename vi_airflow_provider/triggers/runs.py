@@ -22,7 +22,7 @@ from vi_airflow_provider.training.killing import kill_own_run, with_short_timeou
 from vi_airflow_provider.training.starting import RunTakenOverError
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
 from vi_airflow_provider.training.task_end import ends_run
-from vi_airflow_provider.training.waiting import RunEnd, Wait, WaitEnd, build_event, own
+from vi_airflow_provider.training.waiting import RunEnd, Wait, WaitEnd, build_event, ensure_owner_stamp
 from vi_airflow_provider.training.watch import Limits, RunWatch
 from vi_airflow_provider.triggers.shared import shared_client, shared_poller
 
@@ -41,7 +41,7 @@ STATE_TIMEOUT: Final = 5.0
 _WAITING: Final = "deferred"
 _AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")
 
-#: The event loop keeps no reference to its tasks.
+#: The event loop keeps only weak references to its tasks.
 _killing: set[asyncio.Task[None]] = set()
 
 
@@ -127,7 +127,9 @@ class RunTrigger(BaseTrigger):
             async with asyncio.timeout(KILL_TIMEOUT):
                 state = await self._state_in_time()
                 if state == _WAITING:
-                    self.log.info("The task still waits, so another triggerer has this trigger; its run goes on.")
+                    self.log.info(
+                        "Run %s goes on: its task is deferred, and waits on another triggerer or again.", self.run_id
+                    )
                 elif self.on_clear == "adopt" and not ends_run(state, self.on_clear):
                     self.log.info("The task may have been cleared (state %s); the next try adopts its run.", state)
                 else:
@@ -186,7 +188,7 @@ class RunTrigger(BaseTrigger):
             earliest = time.time() + self.poll_interval
             try:
                 run = await poller.poll(target, spread, certain=True)
-                run = None if run is None else await self._own(client, run)
+                run = None if run is None else await self._ensure_owner_stamp(client, run)
                 end = wait.absent(time.time()) if run is None else wait.read(run, time.time())
             except ViError as error:
                 end = wait.failed(error, time.time())
@@ -198,11 +200,11 @@ class RunTrigger(BaseTrigger):
             due = next_poll(earliest, self.poll_interval, offset)
         return end._replace(adopted=self.adopted, wait_deadline=watch.limits.wait_deadline)
 
-    async def _own(self, client: RefreshingClient, run: Run) -> Run:
+    async def _ensure_owner_stamp(self, client: RefreshingClient, run: Run) -> Run:
         async def update(run_id: str, **changes: Any) -> Run:
             return await client.call(lambda vi: vi.update_run(run_id, **changes))
 
-        return await own(update, run, self.owner)
+        return await ensure_owner_stamp(update, run, self.owner)
 
 
 def _stored_state(ti: Any) -> str | None:

@@ -37,7 +37,7 @@ def test_run_is_left_only_if_its_task_still_waits(
     monkeypatch.setattr(runs, "_stored_state", lambda ti: state)
     assert kill(vi_emulator, trigger) is killed
     assert logged == (
-        [] if killed else ["The task still waits, so another triggerer has this trigger; its run goes on."]
+        [] if killed else ["Run %s goes on: its task is deferred, and waits on another triggerer or again."]
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs whose lease has passed: which they are, and what ``KillOverdueRunsOperator`` does about them."""
+"""Runs whose lease has expired: which they are, and what ``KillOverdueRunsOperator`` does about them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_lease_is_read_from_the_stamps(attributes: dict[str, str], end: int | No
     ],
     ids=str,
 )
-def test_only_active_runs_whose_lease_has_passed_are_overdue(run: Run, leases: LeasePolicy, by: int | None) -> None:
+def test_only_active_runs_whose_lease_has_expired_are_overdue(run: Run, leases: LeasePolicy, by: int | None) -> None:
     assert leases.overdue_by(run, NOW) == by
 
 
@@ -101,7 +101,7 @@ def reap(ti: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def orphan(vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a run that goes on, whose task has died, and whose lease has passed."""
+    """The id of a run that goes on, whose task has died, and whose lease has expired."""
     vi_emulator.plans.add(run_seconds=3600)
     run_id = begun(flow_id, monkeypatch, timeout=0.001)
     time.sleep(0.002)

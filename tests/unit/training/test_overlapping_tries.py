@@ -81,14 +81,14 @@ def test_late_start_and_late_kill_take_nothing_from_the_next_try(
 
 async def _poll_and_kill(trigger: RunTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a trigger poll once, then end its task as a person does."""
-    polled, own = asyncio.Event(), trigger._own
+    polled, own = asyncio.Event(), trigger._ensure_owner_stamp
 
     async def noted(client: Any, run: Any) -> Any:
         owned = await own(client, run)
         polled.set()
         return owned
 
-    monkeypatch.setattr(trigger, "_own", noted)
+    monkeypatch.setattr(trigger, "_ensure_owner_stamp", noted)
     waiting = asyncio.ensure_future(anext(aiter(trigger.run())))
     await asyncio.wait_for(polled.wait(), 20)
     waiting.cancel()
