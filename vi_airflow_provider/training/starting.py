@@ -224,20 +224,48 @@ def _latest_or_gone(
         first = 0 if latest is None else latest.number + 1
         missing = {identity.id_of(number) for number in range(first, max(identity.try_number, 1))}
         if request.known not in missing:
+            if latest is None and request.known is not None:
+                _refuse_beside(_find_run(client, request.known))
             return latest
         if now() >= deadline:
             raise RunGoneError(f"run {request.known} was started by an earlier try, and does not exist any more")
         sleep(_KILL_POLL)
 
 
+def _refuse_beside(run: Run | None) -> None:
+    """Refuse to start a run beside the active one of an earlier try, which had another namespace, and so other ids.
+
+    :raises RunRefusedError: the run is active
+    """
+    if run is not None and not run.state.is_ended:
+        reason = (
+            f"an earlier try has started run {run.run_id}, which is active, under another `namespace` of the "
+            "connection. Restore that one for this task, or kill the run"
+        )
+        raise RunRefusedError(reason, run)
+
+
 def _latest(client: BlockingVerbs, identity: TaskIdentity) -> Numbered | None:
-    """Find the run with the highest number. A gap is a try that did not come to start one, or a run that is gone."""
-    for number in range(max(identity.try_number, 1) - 1, -1, -1):
-        try:
-            return Numbered(number, client.get_run(identity.id_of(number)))
-        except ViNotFoundError:
-            continue
-    return None
+    """Find the run with the highest number. A gap is a try that did not come to start one, or a run that is gone.
+
+    The tries of a DAG run that was deleted may have started more runs than those of the one that has taken its place.
+    """
+    highest = max(identity.try_number, 1) - 1
+    for number in range(highest, -1, -1):
+        if (run := _find_run(client, identity.id_of(number))) is not None:
+            break
+    else:
+        return None
+    while number >= highest and (later := _find_run(client, identity.id_of(number + 1))) is not None:
+        number, run = number + 1, later
+    return Numbered(number, run)
+
+
+def _find_run(client: BlockingVerbs, run_id: str) -> Run | None:
+    try:
+        return client.get_run(run_id)
+    except ViNotFoundError:
+        return None
 
 
 def _start(

@@ -111,6 +111,8 @@ def decide(latest: Numbered | None, terms: Terms) -> Decision:
     stamps = Stamps.of(run)
     if (stranger := _stranger(run, stamps, terms.identity)) is not None:
         return Refuse(stranger, run)
+    if run.state.is_ended and "" < stamps.dag_run_start < terms.identity.dag_run_start:
+        return _follow(run, Start(number + 1))  # the DAG run was deleted and created again, or cleared as a whole
     if stamps.owner > order_of(terms.identity.owner):
         return TakenOver(run)
     if stamps.generation == terms.identity.generation:
@@ -155,7 +157,8 @@ def _stranger(run: Run, stamps: Stamps, identity: TaskIdentity) -> str | None:
         return (
             f"run {run.run_id} was started for a DAG run that began at {stamps.dag_run_start or 'an unknown time'}, "
             f"this one began at {identity.dag_run_start}: it may belong to another deployment, so it is left alone. "
-            "Set `namespace` in the connection's extra of each deployment; if the run is a left-over, kill it"
+            "Set `namespace` in the connection's extra of each deployment; if the run is a left-over, "
+            f"{'delete' if run.state.is_ended else 'kill'} it"
         )
     return None
 

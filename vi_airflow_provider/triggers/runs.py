@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 KILL_TIMEOUT: Final = 10.0
 #: Seconds of these in which the state of the task is read.
 STATE_TIMEOUT: Final = 5.0
-#: The state of a task whose trigger waits.
-_WAITING: Final = "deferred"
 _AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")
 
 #: The event loop keeps only weak references to its tasks.
@@ -50,9 +48,8 @@ class RunTrigger(BaseTrigger):
 
     It never ends a run by itself, except when a person ends the task: a restart of the triggerer must not. From 3.3 on,
     Airflow calls :meth:`on_kill` in the first case only, but also if another triggerer has taken the trigger over while
-    this one stalled. Before 3.3, it cancels the trigger for any reason. The state of the task shows which one it was: a
-    task that is still deferred waits on. Before 3.3, no state proves that the task was cleared; its next try kills the
-    run.
+    this one stalled. Before 3.3, it cancels the trigger for any reason. The state of the task shows whether a person
+    has ended it. No state proves that it was cleared; its next try kills the run.
 
     Arguments are JSON, hold no secret, and keep their names across versions.
 
@@ -118,22 +115,19 @@ class RunTrigger(BaseTrigger):
         """Kill the run, because a person has failed, cleared or marked the task (called by Airflow 3.3 and later).
 
         Airflow also calls it on a triggerer that stalled, and whose triggers another one has taken over. The task is
-        still deferred then, and the run goes on. If the state cannot be read, Airflow's call counts. With
-        ``on_clear="adopt"``, the run goes on in any state but those that exclude a clear.
+        still deferred then, or goes on with the event of the other trigger, so the run goes on. A task that was cleared
+        may be in such a state already: its next try kills the run, or adopts it. If the state cannot be read, Airflow's
+        call counts, unless the next try of a cleared task is to adopt the run.
         """
         if not self.cancel_on_kill:
             return
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
                 state = await self._state_in_time()
-                if state == _WAITING:
-                    self.log.info(
-                        "Run %s goes on: its task is deferred, and waits on another triggerer or again.", self.run_id
-                    )
-                elif self.on_clear == "adopt" and not ends_run(state, self.on_clear):
-                    self.log.info("The task may have been cleared (state %s); the next try adopts its run.", state)
-                else:
+                if ends_run(state, self.on_clear) or (state is None and self.on_clear != "adopt"):
                     await self._kill()
+                else:
+                    self.log.info("Run %s goes on: its task is in state %s, and may need it.", self.run_id, state)
         except Exception as error:  # whatever it is, nothing else handles it
             self.log.warning("Run %s could not be killed; it may go on: %s", self.run_id, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,3 +160,16 @@ def test_store_that_fails_does_not_fail_a_run_that_is_paid_for(
 
 async def test_kill_by_the_triggerer_raises_nothing_without_its_connection() -> None:
     await RunTrigger(vi_conn_id="no_such_connection", run_id="r", owner="1/1").on_kill()
+
+
+def test_active_run_of_another_namespace_is_not_joined_by_a_second_one(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vi_emulator.plans.add(run_seconds=3600)
+    store = TaskStateStore()
+    run_id = crash(flow_id, store, monkeypatch)
+    renamed = {**vi_emulator.stored_connection, "extra": json.dumps({"namespace": "prod"})}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps(renamed))
+    with pytest.raises(AirflowFailException, match=f"run {run_id}, which is active, under another `namespace`"):
+        attempt(flow_id, Try(try_number=2), store)
+    assert starts(vi_emulator) == [1]

@@ -208,6 +208,23 @@ def test_run_that_vanishes_ends_the_task(vi_emulator: Emulator, flow_id: str, mo
         execute(flow_id)
 
 
+def test_dag_run_that_is_created_again_trains_again(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = {**vi_emulator.stored_connection, "extra": json.dumps({"namespace": "prod"})}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps(definition))
+    vi_emulator.configure(put_on_existing="restart")
+    vi_emulator.plans.add(scenario="fail_at_end", times=1)
+    with pytest.raises(RunFailedError):
+        execute(flow_id, max_runs=2)
+    earlier = [execute(flow_id, Try(try_number=2), max_runs=2)["run_id"]]
+    for day in (2, 3):
+        result = execute(flow_id, start=datetime(2026, 7, day, tzinfo=UTC))
+        assert (result["state"], result["run_id"] in earlier) == ("succeeded", False)
+        earlier.append(result["run_id"])
+    assert starts(vi_emulator) == [1, 1, 1, 1]
+
+
 def test_run_of_another_deployment_is_left_alone(
     vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

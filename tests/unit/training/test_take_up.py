@@ -172,6 +172,16 @@ def test_namespace_replaces_the_comparison_of_starts() -> None:
     assert isinstance(decided(run(ACTIVE, dag_run_start="2025-01-01T00:00:00+00:00"), identity=identity), Adopt)
 
 
+@pytest.mark.parametrize("conditions", [SUCCEEDED, FAILED, KILLED])
+@pytest.mark.parametrize("owner", ["2/1", "9/9"])
+def test_result_of_a_deleted_dag_run_is_not_returned(conditions: list[dict[str, Any]], owner: str) -> None:
+    identity = IDENTITY._replace(namespace="prod")
+    old = run(conditions, dag_run_start="2025-01-01T00:00:00+00:00", owner=owner)
+    assert decided(old, identity=identity) == Start(1)
+    late = identity._replace(dag_run_start="2024-01-01T00:00:00+00:00")
+    assert not isinstance(decided(old, identity=late), Start)  # a try of the DAG run that was deleted
+
+
 # --- ids -----------------------------------------------------------------------------------------------------------
 
 
