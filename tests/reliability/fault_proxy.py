@@ -138,6 +138,7 @@ class FaultProxy:
         self._mode = ConnectMode.ACCEPT
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unserved: set[socket.socket] = set()
         # Bound but never listening: it reserves the port while connections are refused.
         self._reserve = self._bound(0)
         self.port: int = self._reserve.getsockname()[1]
@@ -199,7 +200,7 @@ class FaultProxy:
                 self._sockets.append(waiting)
             return
         listener.listen()
-        self._start(self._accept(listener))
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -211,16 +212,19 @@ class FaultProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in self._unserved:  # its task was cancelled before it began
+            connection.close()
         self._reserve.close()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while listener in self._sockets:
-            with contextlib.suppress(OSError):
-                connection, _ = await loop.sock_accept(listener)
-                self._start(self._serve(connection))
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            self._unserved.add(connection)
+            self._start(self._serve(connection))
 
     async def _serve(self, connection: socket.socket) -> None:
+        self._unserved.discard(connection)
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
