@@ -180,7 +180,7 @@ class EmulatorProcess:
 
     def __init__(self, home: Path) -> None:
         server = ("--port", "0", "--secret-key", KEY, "--organization-id", DEFAULT_ORGANIZATION_ID)
-        arguments = (*server, "--run-seconds", "1")
+        arguments = (*server, "--run-seconds", "6")  # active when a sensor begins to wait, on a busy machine, too
         self._log = (home / "emulator-errors.log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "vi_airflow_provider.emulator", *arguments],
