@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vi_airflow_provider.api.errors import ViNotFoundError
 from vi_airflow_provider.training.identity import KILL_REASON, Stamps, TaskIdentity, order_of
+from vi_airflow_provider.training.starting import find_latest
 from vi_airflow_provider.training.take_up import KILLED_WITH_TASK
 
 if TYPE_CHECKING:
@@ -53,23 +54,21 @@ def kill_latest_run(settings: ViSettings, identity: TaskIdentity) -> bool:
     from vi_airflow_provider.api.client import ViClient
 
     with ViClient(with_short_timeouts(settings)) as client:
-        for number in range(max(identity.try_number, 1) - 1, -1, -1):
-            try:
-                run = client.get_run(identity.id_of(number))
-            except ViNotFoundError:
-                continue
-            reason = reason_to_leave(run, identity.owner)
-            if reason is None:
-                ours, attributes = partial(may_kill, owner=identity.owner), {KILL_REASON: KILLED_WITH_TASK}
-                run = client.kill_run_if(run.run_id, ours, attributes=attributes)
-                reason = None if run.spec.killed_at is not None else reason_to_leave(run, identity.owner)
-            if reason is not None:
-                log.info("Run %s is left alone: %s.", run.run_id, reason)
-                return False
-            log.info("Requested the kill of run %s: %s.", run.run_id, KILLED_WITH_TASK)
-            return True
-    log.info("No run is killed: this task has started none that exists.")
-    return False
+        latest = find_latest(client, identity)
+        if latest is None:
+            log.info("No run is killed: this task has started none that exists.")
+            return False
+        run = latest.run
+        reason = reason_to_leave(run, identity.owner)
+        if reason is None:
+            ours, attributes = partial(may_kill, owner=identity.owner), {KILL_REASON: KILLED_WITH_TASK}
+            run = client.kill_run_if(run.run_id, ours, attributes=attributes)
+            reason = None if run.spec.killed_at is not None else reason_to_leave(run, identity.owner)
+    if reason is not None:
+        log.info("Run %s is left alone: %s.", run.run_id, reason)
+        return False
+    log.info("Requested the kill of run %s: %s.", run.run_id, KILLED_WITH_TASK)
+    return True
 
 
 async def kill_own_run(client: AsyncViClient, run_id: str, owner: str, reason: str) -> Run | None:

@@ -220,7 +220,7 @@ def _latest_or_gone(
     deadline = now() + VISIBILITY_DELAY
     while True:
         identity = request.identity
-        latest = _latest(client, identity)
+        latest = find_latest(client, identity)
         first = 0 if latest is None else latest.number + 1
         missing = {identity.id_of(number) for number in range(first, max(identity.try_number, 1))}
         if request.known not in missing:
@@ -245,7 +245,7 @@ def _refuse_beside(run: Run | None) -> None:
         raise RunRefusedError(reason, run)
 
 
-def _latest(client: BlockingVerbs, identity: TaskIdentity) -> Numbered | None:
+def find_latest(client: BlockingVerbs, identity: TaskIdentity) -> Numbered | None:
     """Find the run with the highest number. A gap is a try that did not come to start one, or a run that is gone.
 
     The tries of a DAG run that was deleted may have started more runs than those of the one that has taken its place.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -223,6 +223,19 @@ def test_dag_run_that_is_created_again_trains_again(
         assert (result["state"], result["run_id"] in earlier) == ("succeeded", False)
         earlier.append(result["run_id"])
     assert starts(vi_emulator) == [1, 1, 1, 1]
+
+
+def test_run_after_those_of_a_deleted_dag_run_is_killed_with_its_task(
+    vi_emulator: Emulator, flow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = {**vi_emulator.stored_connection, "extra": json.dumps({"namespace": "prod"})}
+    monkeypatch.setenv("AIRFLOW_CONN_VI_DEFAULT", json.dumps(definition))
+    execute(flow_id, start=START - timedelta(days=1))
+    vi_emulator.plans.add(run_seconds=3600)
+    ti = Try(state="failed")
+    with pytest.raises(AirflowFailException, match="the kill of its run was requested"):
+        killed_while_waiting(flow_id, "failed", monkeypatch, ti)
+    assert vi_emulator.store.get_run(ti.pushed[RUN_ID_KEY])["spec"]["killedAt"] is not None
 
 
 def test_run_of_another_deployment_is_left_alone(
